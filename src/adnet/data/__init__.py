@@ -1,0 +1,9 @@
+"""Datasets on disk, pair sampling, augmentation, synthetic videos.
+
+What needs torch is imported from its own module, so that scoring masks starts without it.
+"""
+
+from adnet.data.datasets import davis2016, synthetic
+from adnet.data.sequence import Sequence, VideoDataset, read_frame, read_mask, write_mask
+
+__all__ = ["Sequence", "VideoDataset", "davis2016", "read_frame", "read_mask", "synthetic", "write_mask"]

@@ -1,0 +1,85 @@
+"""Pairs for a Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+
+import cv2
+import lightning as L
+from torch.utils.data import DataLoader
+
+from adnet.data.augmentation import Augmentation
+from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
+from adnet.data.sequence import VideoDataset
+from adnet.errors import UserError
+
+
+class PairDataModule(L.LightningDataModule):
+    """Training pairs of `train` and validation pairs of `val`.
+
+    Args:
+        train, val: where pairs are drawn from; with `holdout`, `val` is not used.
+        augmentation: see there.
+        epoch_steps: optimiser steps between two validations; each such epoch goes on where the one before it ended.
+        batch_size: pairs per step, over all devices together.
+        anchor: `"first"` or `"random"`.
+        holdout: training sequences set aside to validate on, for choosing settings without looking at `val`.
+        val_frames: frames per sequence to validate on.
+        workers: loader processes per device.
+        seed: see `TrainingPairs`.
+    """
+
+    def __init__(
+        self,
+        train: VideoDataset,
+        val: VideoDataset,
+        augmentation: Augmentation,
+        epoch_steps: int,
+        batch_size: int,
+        anchor: Anchor = "first",
+        holdout: Sequence[str] = (),
+        val_frames: int = 4,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        names = [sequence.name for sequence in train.sequences]
+        for name in holdout:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                raise UserError(f"pairs.holdout: no training sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if holdout:
+            val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
+            train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in holdout))
+        if not train.sequences:
+            raise UserError(f"no training sequence is left in {train.name}: shorten pairs.holdout or data.sequences")
+        self.train = train
+        self.val = val
+        self.batch_size = batch_size
+        self.workers = workers
+        self._epoch_pairs = epoch_steps * batch_size
+        self._training_pairs = partial(TrainingPairs, train, augmentation=augmentation, seed=seed, anchor=anchor)
+        self._validation_pairs = ValidationPairs(val, val_frames)
+
+    def train_dataloader(self) -> DataLoader[TrainingPair]:
+        """The pairs of the current epoch, in their order: they are random, and a distributed sampler deals them out in turn.
+
+        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`).
+        """
+        world, epoch = (self.trainer.world_size, self.trainer.current_epoch) if self.trainer else (1, 0)
+        if self.batch_size % world:
+            raise UserError(f"pairs.batch_size={self.batch_size} can't be shared by {world} devices: take a multiple of {world}")
+        pairs = self._training_pairs(start=epoch * self._epoch_pairs, length=self._epoch_pairs)
+        return DataLoader(pairs, self.batch_size // world, num_workers=self.workers, worker_init_fn=_quiet_worker)
+
+    def val_dataloader(self) -> DataLoader[ValidationPair]:
+        """One pair a batch: the frames of a dataset may differ in size."""
+        return DataLoader(self._validation_pairs, 1, num_workers=self.workers, worker_init_fn=_quiet_worker)
+
+
+def _quiet_worker(_: int) -> None:
+    # OpenCV's own threads would fight with the other workers for the same cores.
+    cv2.setNumThreads(0)

@@ -1,0 +1,104 @@
+"""A video on disk: its frames, its annotations, and how one of them is read or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from adnet.errors import UserError
+
+Frame = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One video.
+
+    `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be
+    sparse. `attributes` are the dataset's own labels for the video (DAVIS: `OCC`, `FM`, ...).
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    annotations: Mapping[str, Path]
+    attributes: tuple[str, ...] = ()
+
+    def annotation(self, frame: Path) -> Mask:
+        """Read the annotation of `frame`: bool `[H, W]`. A KeyError if the frame has none."""
+        return read_mask(self.annotations[frame.stem])
+
+
+@dataclass(frozen=True)
+class VideoDataset:
+    """Sequences of one split. `scored` is the benchmark's rule for the frames that count:
+
+    `"inner"` leaves out each sequence's first and last frame (DAVIS-2016), `"all"` takes every annotated frame.
+    """
+
+    name: str
+    split: str
+    root: Path
+    sequences: tuple[Sequence, ...]
+    scored: Literal["inner", "all"] = "inner"
+
+
+def read_frame(path: Path) -> Frame:
+    """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read."""
+    return np.asarray(_open(path).convert("RGB"))
+
+
+def read_mask(path: Path) -> Mask:
+    """Read an annotation of any PNG mode as bool `[H, W]`: every label but 0 is foreground.
+
+    Palette images are read by index, not by colour, and an alpha channel is ignored: where both are present the label
+    lies in the luminance. Raises UserError if the image can't be read.
+    """
+    image = _open(path)
+    labels = np.asarray(image)
+    if image.mode in ("LA", "La", "PA"):
+        labels = labels[..., 0]
+    elif labels.ndim == 3:
+        labels = labels[..., :3].any(axis=-1)
+    return labels != 0
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG. Atomic: a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
+    # A temporary file is private to its owner; a mask is as readable as any other new file.
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels, read from the header alone."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, UnidentifiedImageError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = "it does not exist" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+    return UserError(f"cannot read the image {path}: {reason}; replace the file")

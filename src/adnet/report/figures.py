@@ -1,0 +1,167 @@
+"""The plots of the report: scores with intervals, training curves, bars per sequence."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from adnet.report.pooling import Benchmark, label_runs, variant_order
+from adnet.report.runs import MEASURES, Run
+from adnet.report.statistics import bootstrap_interval
+from adnet.report.style import RC, colours, lightened
+from adnet.report.tables import paper_rows
+
+Values = npt.NDArray[np.float64]
+
+CURVES = (("train/loss", "Training loss"), ("train/lr", "Learning rate"), ("val/J", "Validation J (%)"))
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure with the words and the numbers that belong to it."""
+
+    name: str
+    caption: str
+    figure: Figure
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+    def save(self, folder: Path) -> str:
+        """Write NAME.png and NAME.csv into `folder`; return the figure as SVG text."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(RC):
+            self.figure.savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+            svg = io.StringIO()
+            self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        with (folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(self.header)
+            writer.writerows(self.rows)
+        return svg.getvalue()
+
+
+def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
+    """Mean J and F of each variant with their 95 % intervals, and the published values as hollow diamonds."""
+    palette = colours([result.label for result in benchmark.results])
+    paper = paper_rows(benchmark)
+    rows: list[tuple[str | float, ...]] = []
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10, 1.1 + 0.34 * len(benchmark.results)), layout="constrained")
+        for axes, measure in zip(figure.subplots(1, 2, sharey=True), MEASURES, strict=True):
+            for height, result in enumerate(benchmark.results):
+                interval = bootstrap_interval(result.scores[measure]["mean"]).scaled(100)
+                published = paper.get(result.variant, {}).get(measure, float("nan"))
+                colour = palette[result.label]
+                axes.plot([interval.low, interval.high], [height, height], color=colour, linewidth=2, zorder=2)
+                axes.plot(interval.estimate, height, "o", color=colour, markersize=7, zorder=3)
+                axes.plot(published, height, "D", markerfacecolor="white", markeredgecolor="#444444", markersize=5.5)
+                numbers = (interval.estimate, interval.low, interval.high, published)
+                rows.append((result.label, measure, *_rounded(*numbers)))
+            axes.set_title(f"{measure} (%)")
+            axes.set_yticks(range(len(benchmark.results)), [result.label for result in benchmark.results])
+            axes.grid(axis="y", visible=False)
+        axes.set_ylim(len(benchmark.results) - 0.5, -0.5)
+    caption = "Mean over sequences, with the 95 % bootstrap interval over sequences."
+    if paper:
+        caption += " Hollow diamonds: the published Table 1."
+    return Plot(name, caption, figure, ("variant", "measure", "mean", "low", "high", "published"), tuple(rows))
+
+
+def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
+    """J and F of each sequence, a panel per variant, the sequences in one order: the hardest first."""
+    order = hardest_first(benchmark)
+    names = [benchmark.sequences[index] for index in order]
+    palette = colours([result.label for result in benchmark.results])
+    places = np.arange(len(names))
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10, 1.1 + 1.35 * len(benchmark.results)), layout="constrained")
+        panels = figure.subplots(len(benchmark.results), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, result in zip(panels, benchmark.results, strict=True):
+            for offset, measure, lightness in ((-0.2, "J", 0.0), (0.2, "F", 0.55)):
+                scores = 100 * result.scores[measure]["mean"][order]
+                axes.bar(
+                    places + offset,
+                    scores,
+                    width=0.4,
+                    color=lightened(palette[result.label], lightness),
+                    linewidth=0,
+                    label=f"{measure} {scores.mean():.1f}",
+                )
+            axes.set_title(result.label)
+            axes.set_ylim(0, 100)
+            axes.set_yticks([0, 50, 100])
+            axes.grid(axis="x", visible=False)
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0, handlelength=1)
+        axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.7, len(names) - 0.3)
+    rows = [
+        (sequence, result.label, *_rounded(*(100 * float(result.scores[m]["mean"][index]) for m in MEASURES)))
+        for sequence, index in zip(names, order, strict=True)
+        for result in benchmark.results
+    ]
+    caption = "Mean J (full colour) and F (light) of each sequence in percent, by rising J (mean over the variants)."
+    return Plot(name, caption, figure, ("sequence", "variant", *MEASURES), tuple(rows))
+
+
+def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
+    """Loss, learning rate and validation J over steps, a colour per variant, a line per run; None without metrics."""
+    labels = label_runs(runs)
+    columns = [(column, title) for column, title in CURVES if any(column in run.history for run in runs)]
+    if not columns:
+        return None
+    ordered = sorted(runs, key=lambda run: (variant_order(run.variant), labels[run], run.seed or 0))
+    palette = colours(list(dict.fromkeys(labels[run] for run in ordered)))
+    rows: list[tuple[str | float, ...]] = []
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10, 3.2), layout="constrained")
+        for axes, (column, title) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+            for run in ordered:
+                if column not in run.history:
+                    continue
+                steps, values = run.history[column]
+                colour = palette[labels[run]]
+                if column == "train/loss":
+                    # A picture within the SVG: a loss of every step, run after run, would take megabytes as a path.
+                    axes.plot(steps, values, color=colour, alpha=0.18, linewidth=0.8, rasterized=True)
+                    axes.plot(steps, smoothed(values), color=colour, linewidth=1.6)
+                elif column == "val/J":
+                    axes.plot(steps, 100 * values, "o-", color=colour, linewidth=1.4, markersize=3)
+                else:
+                    axes.plot(steps, values, color=colour, linewidth=1.4)
+                seed = "" if run.seed is None else run.seed
+                rows += [(labels[run], seed, column, step, value) for step, value in zip(steps, values, strict=True)]
+            if column != "val/J":
+                axes.set_ylim(bottom=0)
+            axes.set_title(title)
+            axes.set_xlabel("step")
+        lines = [matplotlib.lines.Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
+        figure.legend(lines, list(palette), loc="outside upper left", ncols=min(len(palette), 5))
+    caption = "Training, a colour per variant and a line per run. The loss is drawn faint, its moving mean in full."
+    return Plot(name, caption, figure, ("variant", "seed", "metric", "step", "value"), tuple(rows))
+
+
+def hardest_first(benchmark: Benchmark) -> npt.NDArray[np.intp]:
+    """Indices of the sequences by rising J, mean over the variants."""
+    return np.argsort(np.mean([result.scores["J"]["mean"] for result in benchmark.results], axis=0), kind="stable")
+
+
+def smoothed(values: Values) -> Values:
+    """Centred moving mean of `values` `[n]` over a twentieth of them; at the ends over what there is."""
+    half = len(values) // 40
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    centre = np.arange(len(values))
+    low, high = np.maximum(centre - half, 0), np.minimum(centre + half + 1, len(values))
+    means: Values = (total[high] - total[low]) / (high - low)
+    return means
+
+
+def _rounded(*values: float) -> tuple[float | str, ...]:
+    return tuple("" if np.isnan(value) else round(float(value), 4) for value in values)

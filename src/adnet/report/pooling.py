@@ -1,0 +1,121 @@
+"""Runs that may be compared: the same dataset, split, protocol and sequences, pooled over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adnet.report.runs import MEASURES, STATISTICS, Evaluation, Run
+
+Values = npt.NDArray[np.float64]
+
+# The order of the rows in the paper's Table 1; variants of other names follow by name.
+VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
+
+# Settings that name a place, a seed or a machine: runs that differ in nothing else are replicates.
+REPLICATE_KEYS = frozenset({"seed", "output", "name", "root", "folder", "dir", "num_workers", "devices", "resume"})
+REPLICATE_GROUPS = frozenset({"logger", "launcher", "callbacks", "hydra", "protocol"})
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One row of a score table. `scores[measure][statistic]` is `[n]` over sequences, each the mean over the runs."""
+
+    label: str
+    variant: str
+    scores: Mapping[str, Mapping[str, Values]]
+    runs: tuple[Run, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    def mean(self, measure: str, statistic: str = "mean") -> float:
+        """Mean over sequences in [0, 1]; sequences without the statistic (a decay of too few frames) don't count."""
+        values = self.scores[measure][statistic]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    def over_runs(self, measure: str) -> Values:
+        """Mean over sequences of each run, `[runs]`."""
+        return np.array([evaluation.scores[measure]["mean"].mean() for evaluation in self.evaluations])
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Results on the very same sequences, in the paper's order of variants."""
+
+    dataset: str
+    split: str
+    protocol: str
+    sequences: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def baseline(self) -> Result | None:
+        """The row that improvements are counted from, if there is exactly one."""
+        rows = [result for result in self.results if result.variant == "baseline"]
+        return rows[0] if len(rows) == 1 else None
+
+
+def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
+    """Group the evaluations of `runs` into tables of comparable numbers, the one with the most runs first.
+
+    Evaluations of other sequences are another benchmark, even where dataset, split and protocol agree.
+    """
+    labels = label_runs(runs)
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
+    for run in runs:
+        for evaluation in run.evaluations:
+            key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences)
+            groups.setdefault(key, []).append((run, evaluation))
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Benchmark(*key, results=_pooled(members, labels)) for key, members in ordered)
+
+
+def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
+    """Name the row that each run belongs to: its variant, and what sets it apart from other runs of that variant.
+
+    Runs that differ only in their seed, or in where and how they were launched, share a label.
+    """
+    labels: dict[Run, str] = {}
+    for variant in {run.variant for run in runs}:
+        members = [run for run in runs if run.variant == variant]
+        keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
+        differing = [key for key in keys if len({str(run.config.get(key)) for run in members}) > 1]
+        for run in members:
+            settings = [f"{key}={run.config.get(key)}" for key in differing]
+            labels[run] = f"{variant} ({', '.join(settings)})" if settings else variant
+    return labels
+
+
+def variant_order(variant: str) -> tuple[int, str]:
+    """Sort key: the paper's order, then by name."""
+    return (VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS), variant)
+
+
+def _is_replicate_key(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] in REPLICATE_GROUPS or parts[-1] in REPLICATE_KEYS
+
+
+def _pooled(members: Iterable[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
+    rows: dict[str, list[tuple[Run, Evaluation]]] = {}
+    for run, evaluation in members:
+        rows.setdefault(labels[run], []).append((run, evaluation))
+    results = [
+        Result(
+            label=label,
+            variant=row[0][0].variant,
+            scores={
+                measure: {
+                    statistic: np.mean([evaluation.scores[measure][statistic] for _, evaluation in row], axis=0)
+                    for statistic in STATISTICS
+                }
+                for measure in MEASURES
+            },
+            runs=tuple(run for run, _ in row),
+            evaluations=tuple(evaluation for _, evaluation in row),
+        )
+        for label, row in rows.items()
+    ]
+    return tuple(sorted(results, key=lambda result: (variant_order(result.variant), result.label)))

@@ -1,0 +1,77 @@
+"""Training of an ADNet as a LightningModule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from adnet.data.pairs import TrainingPair, ValidationPair
+from adnet.metrics.validation import RegionSimilarity
+from adnet.models import ADNet, upsample
+
+
+class SegmentationModule(L.LightningModule):
+    """Binary cross-entropy on logits upsampled to the mask (Section 4, Training); logs J on validation pairs.
+
+    Args:
+        model: the network.
+        optimizer: parameter groups -> optimiser, e.g. a partial of `torch.optim.SGD`.
+        schedule: optimiser -> learning-rate schedule, stepped once an iteration.
+        new_layers_lr: factor on the learning rate of all layers but the pretrained backbone (1 in the paper).
+        test_size: height and width in pixels of validation frames.
+        model_config: what the model was built from, kept in checkpoints so that they can be opened by themselves.
+    """
+
+    def __init__(
+        self,
+        model: ADNet,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler],
+        new_layers_lr: float = 1.0,
+        test_size: tuple[int, int] = (481, 857),
+        model_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({"model": model_config, "test_size": list(test_size)})
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.test_size = test_size
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._new_layers_lr = new_layers_lr
+        self._val_J = RegionSimilarity()
+
+    def configure_optimizers(self) -> Any:
+        """Two groups: the backbone at the base rate, everything else at `new_layers_lr` times it."""
+        backbone = list(self.model.encoder.backbone.parameters())
+        pretrained = {id(parameter) for parameter in backbone}
+        new = [parameter for parameter in self.model.parameters() if id(parameter) not in pretrained]
+        optimizer = self._optimizer([{"params": backbone}, {"params": new}])
+        optimizer.param_groups[1]["lr"] *= self._new_layers_lr
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+
+    def training_step(self, batch: TrainingPair, _: int) -> Tensor:
+        mask = batch["mask"].unsqueeze(1)
+        logits = upsample(self.model(as_input(batch["anchor"]), as_input(batch["frame"])), tuple(mask.shape[-2:]))
+        loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        return loss
+
+    def validation_step(self, batch: ValidationPair, _: int) -> None:
+        anchor, frame = (upsample(as_input(batch[name]), self.test_size) for name in ("anchor", "frame"))
+        mask = batch["mask"]
+        logits = upsample(self.model(anchor, frame), tuple(mask.shape[-2:]))
+        self._val_J.update(logits[:, 0] > 0, mask, batch["key"])
+        self.log("val/J", self._val_J, prog_bar=True)
+
+
+def as_input(frames: Tensor) -> Tensor:
+    """Frames uint8 `[B, 3, H, W]` -> float in [0, 1], channels last."""
+    return frames.float().div(255).contiguous(memory_format=torch.channels_last)

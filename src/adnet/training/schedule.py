@@ -1,0 +1,20 @@
+"""The "poly" learning-rate schedule (Section 4, Training)."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def poly(optimizer: Optimizer, horizon: int, power: float = 0.9, warmup: int = 0) -> LambdaLR:
+    """Multiply each learning rate by `(1 - iter / horizon) ** power`, to be stepped once an iteration.
+
+    The paper's horizon is 40,000 for 30,000 iterations; past the horizon the factor stays 0. `warmup` iterations (0 in
+    the paper) rise to it linearly.
+    """
+
+    def factor(iteration: int) -> float:
+        decay: float = max(0.0, 1 - iteration / horizon) ** power
+        return decay * min(1.0, (iteration + 1) / (warmup + 1))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,108 @@
+"""Run folders as `python -m adnet.train` and `python -m adnet.evaluate` leave them, with invented scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+SEQUENCES = ("bear", "camel", "dog", "kite")
+FRAMES = 6
+
+
+def scores_of(values: Mapping[str, float]) -> dict[str, Any]:
+    """`sequences` of a scores.json: J as given, F a tenth lower, recall 1 above one half."""
+    return {
+        name: {
+            measure: {"mean": score, "recall": float(score > 0.5), "decay": 0.02, "frames": [score] * FRAMES}
+            for measure, score in (("J", value), ("F", value - 0.1))
+        }
+        for name, value in values.items()
+    }
+
+
+@pytest.fixture
+def davis(tmp_path: Path) -> Path:
+    """A dataset in DAVIS layout: grey frames 32x48 of SEQUENCES, a square as annotation."""
+    root = tmp_path / "davis"
+    for name in SEQUENCES:
+        for frame in range(FRAMES):
+            image = root / "JPEGImages/480p" / name / f"{frame:05d}.jpg"
+            annotation = root / "Annotations/480p" / name / f"{frame:05d}.png"
+            for path, picture in ((image, np.full((32, 48, 3), 90, np.uint8)), (annotation, square(8))):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture).save(path)
+    return root
+
+
+def square(left: int) -> np.ndarray:
+    mask = np.zeros((32, 48), np.uint8)
+    mask[8:24, left : left + 16] = 255
+    return mask
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Write the run folder `runs/NAME` and return it; `scores` are J of SEQUENCES, `root` holds their frames."""
+
+    def make(
+        name: str,
+        *,
+        variant: str = "full",
+        seed: int = 0,
+        scores: tuple[float, ...] = (0.9, 0.4, 0.7, 0.6),
+        dataset: str = "davis2016",
+        split: str = "val",
+        protocol: str = "paper",
+        root: Path | None = None,
+        initial: Mapping[str, float] | None = None,
+        config: Mapping[str, Any] | None = None,
+        sequences: tuple[str, ...] = SEQUENCES,
+    ) -> Path:
+        folder = tmp_path / "runs" / name
+        evaluation = folder / "evaluation" / f"{dataset}-{split}-{protocol}"
+        evaluation.mkdir(parents=True)
+        per_sequence = scores_of(dict(zip(sequences, scores, strict=True)))
+        mean = {
+            measure: {
+                key: float(np.mean([scores[measure][key] for scores in per_sequence.values()]))
+                for key in ("mean", "recall", "decay")
+            }
+            for measure in ("J", "F")
+        }
+        document = {"dataset": dataset, "split": split, "protocol": protocol, "mean": mean, "sequences": per_sequence}
+        notes = {"checkpoint": "best.ckpt", "dataset": dataset, "root": str(root) if root else None, "split": split}
+        summary = {
+            "variant": variant,
+            "seed": seed,
+            "J": mean["J"]["mean"],
+            "F": mean["F"]["mean"],
+            "initial": initial,
+            "steps": 2000,
+            "seconds": 754.2,
+            "git_commit": "0123456789abcdef",
+            "versions": {"torch": "2.14.0", "adnet": "0.1.0"},
+            "dataset": dataset,
+            "parameters": 4_400_000,
+        }
+        (evaluation / "scores.json").write_text(json.dumps(document))
+        (evaluation / "evaluation.json").write_text(json.dumps(notes))
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, **(config or {})}))
+        (folder / "metrics.csv").write_text(
+            "epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,50,0.5,0.004,\n0,99,,,0.31\n1,100,0.4,0.003,\n"
+        )
+        if root is not None:
+            for sequence in sequences:
+                (evaluation / "masks" / sequence).mkdir(parents=True)
+                for frame in range(FRAMES):
+                    Image.fromarray(square(8 + frame)).save(evaluation / "masks" / sequence / f"{frame:05d}.png")
+        return folder
+
+    return make

@@ -1,0 +1,215 @@
+"""The report as a whole: what lies in the folder, what the page says, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from adnet.errors import UserError
+from adnet.report import page
+from adnet.report.page import build_report
+
+
+class Links(HTMLParser):
+    """Everything that a browser would fetch or follow, and whether the tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.targets += [value or "" for key, value in attrs if key in ("src", "href")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def runs(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Path:
+    make_run("0", variant="baseline", root=davis, scores=(0.8, 0.3, 0.7, 0.5), initial={"J": 0.1, "F": 0.1})
+    make_run("1", variant="full", root=davis)
+    return tmp_path / "runs"
+
+
+def test_the_folder_is_complete(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "deep" / "report"
+    assert build_report([runs], output) == output / "index.html"
+    names = {path.name for path in output.iterdir()}
+    for table in ("table1", "differences", "runs"):
+        assert {f"{table}.md", f"{table}.csv", f"{table}.tex"} <= names
+    figures = {path.name for path in (output / "figures").iterdir()}
+    for figure in ("scores", "sequences", "training"):
+        assert {f"{figure}.png", f"{figure}.csv"} <= figures
+    assert {"masks.csv", "masks-camel-full.png"} <= figures
+    assert [path.name for path in output.parent.iterdir()] == ["report"]
+
+
+def test_the_page_needs_nothing_but_itself(runs: Path, tmp_path: Path) -> None:
+    file = build_report([runs], tmp_path / "report")
+    text = file.read_text()
+    links = Links(text)
+    assert links.open == []
+    for target in links.targets:
+        assert target.startswith("data:") or (file.parent / target).is_file()
+    assert not re.findall(r"url\(|@import|<script|<link", text)
+    assert sum(target.startswith("data:image/jpeg") for target in links.targets) == 8
+    assert sum(target.startswith("data:image/svg") for target in links.targets) == 3
+
+
+def test_the_page_says_what_was_measured(runs: Path, tmp_path: Path) -> None:
+    text = build_report([runs], tmp_path / "report", title="A <b>title</b>").read_text()
+    assert "<h1>A &lt;b&gt;title&lt;/b&gt;</h1>" in text
+    assert "2 runs of 2 variants, scored on davis2016 val, protocol paper." in text
+    for fact in ("2,000", "25 min in all", "0123456789abcdef", "torch 2.14.0, adnet 0.1.0", "4,400,000"):
+        assert f"<dd>{fact}</dd>" in text
+    assert "<b>65.00</b>" in text
+    assert "published" in text
+
+
+def test_facts_in_which_runs_differ_are_all_named(runs: Path, tmp_path: Path) -> None:
+    file = runs / "0/summary.json"
+    file.write_text(file.read_text().replace("2.14.0", "2.13.1").replace("2000", "500"))
+    text = build_report([runs], tmp_path / "report").read_text()
+    assert "<dd>500, 2,000</dd>" in text or "<dd>2,000, 500</dd>" in text
+    assert "torch 2.13.1 / 2.14.0" in text
+
+
+def test_a_report_is_replaced_as_a_whole(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    build_report([runs], output)
+    (output / "stale.txt").write_text("old")
+    build_report([runs], output)
+    assert not (output / "stale.txt").exists()
+    assert (output / "index.html").is_file()
+
+
+def test_the_same_runs_make_the_same_page(runs: Path, tmp_path: Path) -> None:
+    first = build_report([runs], tmp_path / "a").read_bytes()
+    assert build_report([runs], tmp_path / "b").read_bytes() == first
+
+
+def test_an_empty_folder_may_be_filled(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    assert build_report([runs], tmp_path / "report").is_file()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "index.html"])
+def test_what_is_no_report_is_refused(runs: Path, tmp_path: Path, name: str) -> None:
+    output = tmp_path / "thesis"
+    output.mkdir()
+    (output / name).write_text("mine")
+    with pytest.raises(UserError, match="holds something that is not a report"):
+        build_report([runs], output)
+    assert (output / name).read_text() == "mine"
+
+
+def test_a_file_is_refused(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("mine")
+    with pytest.raises(UserError, match="this is a file"):
+        build_report([runs], tmp_path / "report")
+
+
+def test_runs_inside_the_report_are_not_thrown_away(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    build_report([runs], output)
+    runs.rename(output / "runs")
+    with pytest.raises(UserError, match="lies in the report that would be replaced"):
+        build_report([output / "runs"], output)
+    assert (output / "runs/0/summary.json").is_file()
+
+
+def test_a_failure_leaves_the_old_report(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "report"
+    before = build_report([runs], output).read_bytes()
+    monkeypatch.setattr(page, "run_table", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build_report([runs], output)
+    assert (output / "index.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["davis", "report", "runs"]
+
+
+def test_nothing_is_written_without_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="no finished run found"):
+        build_report([tmp_path / "runs"], tmp_path / "report")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    text = build_report([make_run("0", root=tmp_path / "no-davis")], tmp_path / "report").read_text()
+    assert "The overlay strips are left out" in text
+    assert "no-davis" in text
+    assert "data:image/jpeg" not in text
+
+
+def test_an_unknown_dataset_folder_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    text = build_report([make_run("0")], tmp_path / "report").read_text()
+    assert "evaluation.json names no dataset folder" in text
+
+
+def test_strips_beyond_the_budget_are_left_out_and_named(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "PICTURE_BUDGET", 10)
+    text = build_report([runs], tmp_path / "report").read_text()
+    assert "Left out to keep the page small: the strips of camel, kite, dog, bear." in text
+    assert "data:image/jpeg" not in text
+
+
+def test_strips_can_be_switched_off(runs: Path, tmp_path: Path) -> None:
+    text = build_report([runs], tmp_path / "report", strip_sequences=0).read_text()
+    assert "<h3>Masks</h3>" not in text
+    assert "data:image/jpeg" not in text
+
+
+@pytest.mark.parametrize("option", [{"strip_sequences": -1}, {"strip_frames": 0}, {"strip_width": "wide"}])
+def test_strip_options_are_checked(runs: Path, tmp_path: Path, option: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(option))}=.*expected a whole number"):
+        build_report([runs], tmp_path / "report", **option)  # type: ignore[arg-type]
+
+
+def test_runs_without_evaluation_still_report(runs: Path, tmp_path: Path) -> None:
+    for file in runs.rglob("scores.json"):
+        file.unlink()
+    text = build_report([runs], tmp_path / "report").read_text()
+    assert "No run has been evaluated yet" in text
+    assert "Training loss" not in text  # drawn, not text
+    assert (tmp_path / "report/figures/training.png").is_file()
+    assert not (tmp_path / "report/table1.md").exists()
+
+
+def test_runs_without_metrics_still_report(runs: Path, tmp_path: Path) -> None:
+    for file in runs.rglob("metrics.csv"):
+        file.unlink()
+    assert "there are no training curves" in build_report([runs], tmp_path / "report").read_text()
+
+
+def test_benchmarks_have_their_own_files(make_run: Callable[..., Path], runs: Path, tmp_path: Path) -> None:
+    make_run("2", dataset="fbms", split="test")
+    output = build_report([runs], tmp_path / "report").parent
+    assert (output / "table1.md").is_file()
+    assert (output / "table1-2-fbms-test-paper.md").is_file()
+    assert "fbms test, protocol paper" in (output / "index.html").read_text()
+
+
+def test_strange_names_are_escaped(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
+    folder = make_run("0", variant="<i>../x</i>", root=davis)
+    output = build_report([folder], tmp_path / "report").parent
+    assert "<i>" not in (output / "index.html").read_text()
+    assert {path.parent.name for path in output.rglob("*.png")} == {"figures"}
+
+
+def test_no_model_is_imported() -> None:
+    code = "import sys, adnet.report; print([name for name in ('torch', 'lightning', 'cv2') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
