@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
+from adnet.files import write_json
 from adnet.inference import VideoSegmenter, evaluate
-from adnet.inference.evaluation import write_json
 from adnet.training import SegmentationModule
 from adnet.training.provenance import fingerprint, git_commit, versions
 

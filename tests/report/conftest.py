@@ -77,7 +77,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             for measure in ("J", "F")
         }
         document = {"dataset": dataset, "split": split, "protocol": protocol, "mean": mean, "sequences": per_sequence}
-        notes = {"checkpoint": "best.ckpt", "dataset": dataset, "root": str(root) if root else None, "split": split}
+        notes = {"checkpoint": None, "dataset": dataset, "root": str(root) if root else None, "split": split}
         summary = {
             "variant": variant,
             "seed": seed,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adnet.report.pooling import label_runs, pool
+from adnet.report.pooling import differing_settings, label_runs, pool
 from adnet.report.runs import find_runs
 
 
 def test_seeds_are_pooled(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("0", seed=0, scores=(0.9, 0.5, 0.7, 0.6))
-    make_run("1", seed=1, scores=(0.7, 0.3, 0.7, 0.8), config={"output": "elsewhere", "logger": {"kind": "wandb"}})
+    make_run(
+        "1",
+        seed=1,
+        scores=(0.7, 0.3, 0.7, 0.8),
+        config={"run_dir": "elsewhere", "logger": {"kind": "wandb"}, "data": {"root": "d"}},
+    )
     (benchmark,) = pool(find_runs([tmp_path]))
     (result,) = benchmark.results
     assert result.label == "full"
@@ -29,8 +36,43 @@ def test_other_settings_are_another_row(make_run: Callable[..., Path], tmp_path:
     make_run("2", config={"optim": {"lr": 0.01}}, seed=1)
     (benchmark,) = pool(find_runs([tmp_path]))
     assert [(result.label, len(result.runs)) for result in benchmark.results] == [
-        ("full (optim.lr=0.005)", 1),
-        ("full (optim.lr=0.01)", 2),
+        ("full (lr=0.005)", 1),
+        ("full (lr=0.01)", 2),
+    ]
+
+
+def test_labels_name_the_fewest_settings_that_tell_rows_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    lite = {"steps": 480, "optim": {"lr": 0.1, "decay": 0}, "model": {"encoder": {"backbone": "lite0"}}}
+    paper = {"steps": 30000, "optim": {"lr": 0.2, "decay": 0}, "model": {"encoder": {"backbone": "resnet101"}}}
+    make_run("0", config=lite)
+    make_run("1", config=paper)
+    runs = find_runs([tmp_path])
+    assert list(label_runs(runs).values()) == ["full (steps=480)", "full (steps=30000)"]
+    assert differing_settings(runs) == {"full": ["model.encoder.backbone", "optim.lr", "steps"]}
+
+
+def test_labels_of_a_grid_name_all_its_axes(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for number, (first, second) in enumerate([(1, 1), (1, 2), (2, 1), (2, 2)]):
+        make_run(str(number), config={"a": {"rate": first}, "b": {"rate": second}})
+    assert sorted(label_runs(find_runs([tmp_path])).values()) == [
+        "full (a.rate=1, b.rate=1)",
+        "full (a.rate=1, b.rate=2)",
+        "full (a.rate=2, b.rate=1)",
+        "full (a.rate=2, b.rate=2)",
+    ]
+
+
+def test_checkpoints_of_a_run_have_their_own_rows(make_run: Callable[..., Path]) -> None:
+    folder = make_run("0")
+    own = folder / "evaluation/davis2016-val-paper"
+    for name, checkpoint in (("best-davis2016-val-paper", "best.ckpt"), ("last-davis2016-val-paper", "last.ckpt")):
+        shutil.copytree(own, folder / "evaluation" / name)
+        (folder / "evaluation" / name / "evaluation.json").write_text(json.dumps({"checkpoint": f"a/{checkpoint}"}))
+    (benchmark,) = pool(find_runs([folder]))
+    assert [(result.label, len(result.runs)) for result in benchmark.results] == [
+        ("full", 1),
+        ("full (best)", 1),
+        ("full [last-davis2016-val-paper]", 1),
     ]
 
 

@@ -63,8 +63,8 @@ def synthesize(
     with FileLock(root / ".lock"):
         if _matches(finished, parameters):
             return root
-        if not _matches(unfinished, parameters):
-            _write(unfinished, json.dumps(parameters).encode())
+        _matches(unfinished, parameters)
+        _write(unfinished, json.dumps(parameters).encode())
         logging.getLogger(__name__).info("making %d synthetic videos in %s", train + val, root)
         for split, (name, count) in enumerate([("train", train), ("val", val)]):
             lines: list[str] = []
@@ -77,10 +77,10 @@ def synthesize(
 
 
 def _matches(marker: Path, parameters: dict[str, object]) -> bool:
-    """Whether there is a marker; a UserError if it is one of other parameters."""
+    """Whether there is a marker. Raises UserError if it is of other parameters."""
     found = json.loads(marker.read_bytes()) if marker.is_file() else None
     if found not in (None, parameters):
-        reason = f"{marker.parent} holds synthetic videos of {found}, not of {parameters}"
+        reason = f"{marker.parent} holds synthetic videos of other parameters, {found} and not {parameters}"
         raise UserError(f"{reason}; choose another folder or delete this one")
     return found is not None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from adnet.data.sequence import VideoDataset, read_frame, write_mask
 from adnet.errors import UserError
+from adnet.files import write_json
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
 
@@ -52,7 +52,8 @@ def evaluate(
                 progress.update()
             frames += len(left)
     seconds = time.perf_counter() - started
-    scores = score_dataset(dataset, output / "masks", protocol=protocol.name)
+    # Workers would import torch again each, for longer than the scoring takes.
+    scores = score_dataset(dataset, output / "masks", workers=1, protocol=protocol.name)
     write_json(output / "scores.json", scores)
     write_json(output / "evaluation.json", described | {"frames": frames, "seconds": round(seconds, 2)})
     return scores
@@ -71,10 +72,3 @@ def _claim(output: Path, described: dict[str, Any], overwrite: bool) -> bool:
     write_json(marker, described)
     return False
 
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(draft, path)

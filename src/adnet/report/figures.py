@@ -39,6 +39,7 @@ class Plot:
         folder.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context(RC):
             self.figure.savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+            self.figure.set_layout_engine("none")  # laid out by now, and slow to do twice
             svg = io.StringIO()
             self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         with (folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as stream:

@@ -20,7 +20,7 @@ from PIL import Image
 from adnet.errors import UserError
 from adnet.report.figures import Plot, score_plot, sequence_plot, training_plot
 from adnet.report.paper import paper_tables
-from adnet.report.pooling import Benchmark, pool
+from adnet.report.pooling import Benchmark, differing_settings, pool
 from adnet.report.runs import Run, find_runs
 from adnet.report.strips import Strip, overlay_strips
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
@@ -218,10 +218,13 @@ def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, s
         ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
         ("Steps", _distinct(run.summary.get("steps") for run in runs)),
         ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),
+        ("Encoder", _distinct(run.config.get("model.encoder.backbone") for run in runs)),
         ("Parameters", _distinct(run.summary.get("parameters") for run in runs)),
         ("Commit", _distinct(run.summary.get("git_commit") for run in runs)),
         ("Versions", ", ".join(f"{package} {_distinct(values, ' / ')}" for package, values in versions.items())),
     ]
+    for variant, keys in differing_settings(runs).items():
+        facts.append((f"Runs of {variant} differ in", ", ".join(keys)))
     return [(term, text) for term, text in facts if text]
 
 

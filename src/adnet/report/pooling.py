@@ -15,9 +15,12 @@ Values = npt.NDArray[np.float64]
 # The order of the rows in the paper's Table 1; variants of other names follow by name.
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
 
-# Settings that name a place, a seed or a machine: runs that differ in nothing else are replicates.
-REPLICATE_KEYS = frozenset({"seed", "output", "name", "root", "folder", "dir", "num_workers", "devices", "resume"})
-REPLICATE_GROUPS = frozenset({"logger", "launcher", "callbacks", "hydra", "protocol"})
+# Settings that name a place, a seed or a machine, or what is measured beside the training: runs that differ in nothing
+# else are replicates.
+REPLICATE_GROUPS = frozenset(
+    {"callbacks", "hydra", "launcher", "logger", "protocol", "resume", "run_dir", "test_at_end", "test_at_start"}
+)
+REPLICATE_KEYS = frozenset({"accelerator", "devices", "log_every_n_steps", "num_nodes", "root", "seed", "workers"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +76,30 @@ def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
 
 
 def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
-    """Name the row that each run belongs to: its variant, and what sets it apart from other runs of that variant.
+    """Name the row that each run belongs to: its variant, and the fewest settings that tell it from others of its kind.
 
     Runs that differ only in their seed, or in where and how they were launched, share a label.
     """
     labels: dict[Run, str] = {}
-    for variant in {run.variant for run in runs}:
+    for variant, keys in differing_settings(runs).items():
         members = [run for run in runs if run.variant == variant]
-        keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
-        differing = [key for key in keys if len({str(run.config.get(key)) for run in members}) > 1]
+        chosen = _distinguishing(keys, members)
+        leaves = [key.rpartition(".")[2] for key in chosen]
+        names = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, chosen, strict=True)]
         for run in members:
-            settings = [f"{key}={run.config.get(key)}" for key in differing]
+            settings = [f"{name}={run.config.get(key)}" for name, key in zip(names, chosen, strict=True)]
             labels[run] = f"{variant} ({', '.join(settings)})" if settings else variant
     return labels
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The dotted config keys in which the runs of each variant differ, but for those of replicates."""
+    differing = {}
+    for variant in sorted({run.variant for run in runs}, key=variant_order):
+        members = [run for run in runs if run.variant == variant]
+        keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
+        differing[variant] = [key for key in keys if _kinds([key], members) > 1]
+    return differing
 
 
 def variant_order(variant: str) -> tuple[int, str]:
@@ -98,23 +112,40 @@ def _is_replicate_key(key: str) -> bool:
     return parts[0] in REPLICATE_GROUPS or parts[-1] in REPLICATE_KEYS
 
 
+def _kinds(keys: Sequence[str], runs: Sequence[Run]) -> int:
+    return len({tuple(str(run.config.get(key)) for key in keys) for run in runs})
+
+
+def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """A few of `keys` that tell `runs` apart as well as all of them: greedily the sharpest, of those the shortest."""
+    chosen: list[str] = []
+    while _kinds(chosen, runs) < _kinds(keys, runs):
+        chosen.append(max(keys, key=lambda key: (_kinds([*chosen, key], runs), -len(key))))
+    return chosen
+
+
 def _pooled(members: Iterable[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
-    rows: dict[str, list[tuple[Run, Evaluation]]] = {}
+    rows: dict[str, dict[Run, Evaluation]] = {}
     for run, evaluation in members:
-        rows.setdefault(labels[run], []).append((run, evaluation))
+        label = labels[run]
+        if evaluation.weights != "last":
+            label += f" ({evaluation.weights})"
+        while run in rows.get(label, {}):  # the same weights, tested in another way
+            label += f" [{evaluation.folder.name}]"
+        rows.setdefault(label, {})[run] = evaluation
     results = [
         Result(
             label=label,
-            variant=row[0][0].variant,
+            variant=next(iter(row)).variant,
             scores={
                 measure: {
-                    statistic: np.mean([evaluation.scores[measure][statistic] for _, evaluation in row], axis=0)
+                    statistic: np.mean([evaluation.scores[measure][statistic] for evaluation in row.values()], axis=0)
                     for statistic in STATISTICS
                 }
                 for measure in MEASURES
             },
-            runs=tuple(run for run, _ in row),
-            evaluations=tuple(evaluation for _, evaluation in row),
+            runs=tuple(row),
+            evaluations=tuple(row.values()),
         )
         for label, row in rows.items()
     ]

@@ -38,6 +38,11 @@ class Evaluation:
     root: Path | None
     details: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def weights(self) -> str:
+        """Name of the checkpoint that was scored, without its ending; the end of a training scores the last one."""
+        return Path(self.details.get("checkpoint") or "last").stem
+
 
 @dataclass(frozen=True, eq=False)
 class Run:

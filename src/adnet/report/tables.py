@@ -77,9 +77,9 @@ def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
             row += [interval.estimate, interval, difference.p_value, corrected]
     caption = (
         f"Paired differences over the {len(benchmark.sequences)} sequences of {benchmark.dataset} {benchmark.split} "
-        f"(protocol {benchmark.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: two-sided "
-        "sign-flip permutation test; p (Holm): adjusted for the number of comparisons. The choice of sequences is "
-        "covered, the seed of the training is not."
+        f"(protocol {benchmark.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
+        "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. The choice of "
+        "sequences is covered, the seed of the training is not."
     )
     return Table(name, caption, tuple(columns), tuple(tuple(row) for row in rows))
 

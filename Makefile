@@ -1,0 +1,29 @@
+# make demo   install, train on synthetic videos, score, report (FAST=1: a minute's training, to see that it runs)
+# make test   the tests            make lint   ruff and mypy            make install   only the .venv
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+
+.PHONY: install demo test lint clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lite,wandb,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m adnet.train +experiment=$(if $(FAST),demo_fast,demo) hydra.run.dir=$(DEMO)
+	$(BIN)/python -m adnet.report runs=$(DEMO) output=$(DEMO)/report
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist

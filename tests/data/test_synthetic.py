@@ -1,0 +1,287 @@
+"""Synthetic videos: what is on disk, when it is reused, and what the pictures promise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adnet.data.sequence import read_frame, read_mask
+from adnet.data.synthetic import synthesize
+from adnet.errors import UserError
+
+# The package has a function of the same name, which `import ... as` would find instead.
+module = import_module("adnet.data.synthetic")
+
+SMALL: dict[str, Any] = {"train": 2, "val": 1, "frames": 3, "size": (96, 160)}
+
+
+def digests(root: Path, pattern: str = "*") -> dict[str, str]:
+    files = [path for path in root.rglob(pattern) if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, sequence: str) -> None:
+    """Make generation fail when it comes to `sequence`, after one of its frames."""
+    write_sequence = module._write_sequence
+
+    def write(root: Path, name: str, frames: Iterator[Any]) -> Iterator[str]:
+        for line in write_sequence(root, name, frames):
+            yield line
+            if name == sequence:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_write_sequence", write)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("reference") / "synthetic", **SMALL)
+
+
+def test_layout_is_that_of_davis(reference: Path) -> None:
+    names = {"train": ["train-000", "train-001"], "val": ["val-000"]}
+    for split, sequences in names.items():
+        lines = (reference / "ImageSets" / "480p" / f"{split}.txt").read_text().splitlines()
+        assert lines == [
+            f"/JPEGImages/480p/{name}/{index:05d}.jpg /Annotations/480p/{name}/{index:05d}.png"
+            for name in sequences
+            for index in range(3)
+        ]
+        for line in lines:
+            image, annotation = (reference / part.removeprefix("/") for part in line.split())
+            assert read_frame(image).shape == (96, 160, 3)
+            assert read_mask(annotation).shape == (96, 160)
+            assert set(np.unique(cv2.imread(str(annotation), cv2.IMREAD_UNCHANGED))) == {0, 255}
+
+
+def test_nothing_but_the_dataset_is_left(reference: Path) -> None:
+    names = {path.name for path in reference.iterdir()}
+    assert names - {".lock"} == {"JPEGImages", "Annotations", "ImageSets", "synthetic.json"}
+    assert not list(reference.rglob("*.tmp"))
+    parameters = json.loads((reference / "synthetic.json").read_text())
+    assert parameters == {"version": module.VERSION, "seed": 0, **SMALL, "size": [96, 160]}
+
+
+def test_bytes_depend_on_the_seed_alone(reference: Path, tmp_path: Path) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1 if threads > 1 else 4)
+    try:
+        again = synthesize(tmp_path / "again", **SMALL)
+    finally:
+        cv2.setNumThreads(threads)
+    assert digests(again) == digests(reference)
+    other = digests(synthesize(tmp_path / "other", **SMALL, seed=1), "*.jpg")
+    same = digests(reference, "*.jpg")
+    assert other.keys() == same.keys()
+    assert not set(other.values()) & set(same.values())
+
+
+def test_asking_for_more_leaves_the_earlier_ones(reference: Path, tmp_path: Path) -> None:
+    more = synthesize(tmp_path / "more", **{**SMALL, "train": 3, "val": 2})
+    fewer, larger = (digests(root / "JPEGImages") | digests(root / "Annotations") for root in (reference, more))
+    assert fewer.items() < larger.items()
+    assert (more / "JPEGImages/480p/train-002/00002.jpg").is_file()
+
+
+def test_every_frame_of_every_sequence_is_another(reference: Path) -> None:
+    frames = digests(reference, "*.jpg")
+    assert len(frames) == 9
+    assert len(set(frames.values())) == 9
+
+
+def test_a_split_may_be_empty(tmp_path: Path) -> None:
+    root = synthesize(tmp_path / "synthetic", **{**SMALL, "val": 0})
+    assert (root / "ImageSets/480p/val.txt").read_text() == ""
+
+
+def test_a_finished_cache_is_reused(reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_sequence", lambda *_: pytest.fail("generated again"))
+    assert synthesize(reference, **SMALL) == reference
+
+
+@pytest.mark.parametrize("other", [{"train": 3}, {"frames": 4}, {"size": (96, 168)}, {"seed": 1}])
+def test_other_parameters_are_refused(reference: Path, other: dict[str, Any]) -> None:
+    before = digests(reference)
+    with pytest.raises(UserError, match=r"other parameters, .*; choose another folder or delete"):
+        synthesize(reference, **{**SMALL, **other})
+    assert digests(reference) == before
+
+
+def test_a_cache_of_an_older_version_is_refused(reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    with pytest.raises(UserError, match="other parameters"):
+        synthesize(reference, **SMALL)
+
+
+def test_a_half_written_cache_is_finished_and_not_trusted(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "synthetic"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "train-001")
+        with pytest.raises(KeyboardInterrupt):
+            synthesize(root, **SMALL)
+    assert (root / "JPEGImages/480p/train-001/00000.jpg").is_file()
+    assert not (root / "synthetic.json").exists()
+    (root / "JPEGImages/480p/train-000/00001.jpg").write_bytes(b"torn")
+    with pytest.raises(UserError, match="other parameters"):
+        synthesize(root, **SMALL, seed=1)
+    assert digests(synthesize(root, **SMALL)) == digests(reference)
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_what_is_not_ours_is_left_alone(tmp_path: Path, place: str) -> None:
+    root = tmp_path / "DAVIS"
+    precious = root if place == "file" else root / "JPEGImages" / "480p" / "bear" / "00000.jpg"
+    precious.parent.mkdir(parents=True, exist_ok=True)
+    precious.write_text("precious")
+    with pytest.raises(UserError, match="something else"):
+        synthesize(root, **SMALL)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 1}, {"train": -1}, {"val": -1}, {"seed": -1}, {"size": (96, 16)}])
+def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="no synthetic videos of"):
+        synthesize(tmp_path / "synthetic", **{**SMALL, **wrong})
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_several_at_once_one_generates(reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Any, ...]] = []
+    sequence = module._sequence
+
+    def counted(*args: Any) -> Iterator[Any]:
+        made.append(args)
+        return sequence(*args)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(module, "_sequence", counted)
+    with ThreadPoolExecutor(4) as pool:
+        roots = list(pool.map(lambda _: synthesize(tmp_path / "synthetic", **SMALL), range(4)))
+    assert set(roots) == {tmp_path / "synthetic"}
+    assert len(made) == SMALL["train"] + SMALL["val"]
+    assert digests(roots[0]) == digests(reference)
+
+
+def test_of_two_with_other_parameters_one_is_refused(tmp_path: Path) -> None:
+    def attempt(seed: int) -> int | UserError:
+        try:
+            synthesize(tmp_path / "synthetic", **SMALL, seed=seed)
+        except UserError as error:
+            return error
+        return seed
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(attempt, [0, 1]))
+    (winner,) = (outcome for outcome in outcomes if isinstance(outcome, int))
+    assert sum(isinstance(outcome, UserError) for outcome in outcomes) == 1
+    assert json.loads((tmp_path / "synthetic" / "synthetic.json").read_text())["seed"] == winner
+    assert digests(tmp_path / "synthetic") == digests(synthesize(tmp_path / "alone", **SMALL, seed=winner))
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_agree(reference: Path, tmp_path: Path) -> None:
+    command = f"""
+from pathlib import Path
+from adnet.data.synthetic import synthesize
+synthesize(Path({str(tmp_path / "synthetic")!r}), **{SMALL!r})
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", command]) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    assert digests(tmp_path / "synthetic") == digests(reference)
+
+
+def video(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames `[T, H, W, 3]` and masks `[T, H, W]` of a video that was not compressed."""
+    frames, masks = zip(*module._sequence(np.random.default_rng([0, 0, number]), 6, (72, 128)), strict=True)
+    return np.stack(frames), np.stack(masks)
+
+
+def test_the_object_is_in_sight_and_of_sane_size_and_starts_near_the_centre() -> None:
+    masks = np.stack([video(number)[1] for number in range(16)])
+    shares = masks.mean(axis=(2, 3))
+    assert shares[:, 0].min() > 0.07
+    assert shares[:, 0].max() < 0.2
+    assert shares.min() > 0.005
+    assert shares.max() < 0.31
+    assert np.quantile(shares, 0.1) > 0.05
+    assert np.quantile(shares, 0.9) < 0.25
+    for anchor in masks[:, 0]:
+        rows, columns = np.nonzero(anchor)
+        assert abs(rows.mean() / 72 - 0.5) < 0.2
+        assert abs(columns.mean() / 128 - 0.5) < 0.2
+        _, labels = cv2.connectedComponents(anchor.astype(np.uint8))
+        assert np.bincount(labels.ravel())[1:].max() > 0.95 * anchor.sum()
+
+
+def test_the_mask_is_the_visible_part_of_the_object_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paint the object red, the occluder green, distractors blue and the ground black: the mask is what is red."""
+    blobs: list[Any] = []
+    initialise, draw = module._Blob.__init__, module._Blob.draw
+
+    def remember(blob: Any, *args: Any, **options: Any) -> None:
+        blobs.append(blob)
+        initialise(blob, *args, **options)
+
+    def flat(blob: Any, *args: Any) -> tuple[np.ndarray, np.ndarray]:
+        colour, coverage = draw(blob, *args)
+        # The object is made first but painted after the distractors; what is painted after it occludes it.
+        paint = (255, 0, 0) if blob is blobs[0] else (0, 255, 0) if blobs[0] in drawn else (0, 0, 255)
+        drawn.add(blob)
+        return np.full_like(colour, paint), coverage
+
+    drawn: set[Any] = set()
+    monkeypatch.setattr(module._Blob, "__init__", remember)
+    monkeypatch.setattr(module._Blob, "draw", flat)
+    monkeypatch.setattr(module, "_background", lambda _, size, __: np.zeros((2 * size[0], 2 * size[1], 3)))
+    occluded = tempted = 0
+    for number in range(12):
+        blobs.clear()
+        drawn.clear()
+        frames, masks = video(number)
+        red, green, blue = np.moveaxis(frames.astype(int), -1, 0)
+        # Half of 255, give or take the illumination (20 %) and the noise.
+        assert red[masks].min() > 70
+        assert red[~masks].max() < 180
+        assert max(green[masks].max(), blue[masks].max()) < 180
+        assert (blue[0] > 128).sum() < 1.2 * masks[0].sum()
+        occluded += bool((green > 180).any())
+        tempted += bool((blue[0] > 180).any())
+    assert occluded >= 3
+    assert tempted >= 6
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(64, 480), width=st.integers(64, 854))
+def test_the_object_moves_against_the_background(seed: int, height: int, width: int) -> None:
+    path, camera, lens = module._motion(np.random.default_rng(seed), np.linspace(0, 1, 16), (height, width))
+    ground = (path[0] - camera) / lens  # where the point of the ground behind the object's start is seen
+    assert abs(ground[0] - path[0]) < 1e-9
+    assert np.abs(path - ground).max() > 0.1 * np.sqrt(height * width)
+    assert np.abs(path.real).max() < width
+    assert np.abs(path.imag).max() < height
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), time=st.floats(0, 1))
+def test_a_deforming_blob_keeps_its_area(seed: int, time: float) -> None:
+    """The Fourier coefficients are scaled by Parseval's theorem: the area stays that of the disc, pi r^2."""
+    rng = np.random.default_rng(seed)
+    blob = module._Blob(rng, 0.5, "spots", aspect=rng.uniform(0.4, 1))
+    plane = np.linspace(-4, 4, 160)
+    _, coverage = blob.draw(plane + 1j * plane[:, None], time, pixel=0.05)
+    assert (coverage > 0.5).sum() * (8 / 159) ** 2 == pytest.approx(np.pi, rel=0.04)
