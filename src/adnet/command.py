@@ -7,14 +7,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,8 +44,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             try:
                 check_keys(cfg, name)
                 main(cfg)
-            except UserError as error:
-                _leave(str(error))
+            except (UserError, HydraException, OmegaConfBaseException) as error:
+                _remove_if_empty(run_dir())
+                _leave(_explain(error, name))
 
         def entry() -> None:
             # Hydra else prints errors in its own words and leaves before we can say ours.
@@ -63,20 +66,40 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
 def check_keys(cfg: DictConfig, name: str) -> None:
     """Raise UserError for a key that nothing reads, which `+` would let through.
 
-    At the top those keys are known that `conf/NAME.yaml` composes to; below, the arguments of each `_target_`.
+    Those keys are known that are arguments of their `_target_` and, where there is none, those that `conf/NAME.yaml`
+    composes to; below the top (`logger`, `callbacks`) more of what has a `_target_` of its own may be there.
     """
-    _check_names(cfg, _composed(name), "")
-    stack: list[tuple[str, DictConfig]] = [("", cfg)]
-    while stack:
-        path, node = stack.pop()
-        if "_target_" in node:
-            parameters = inspect.signature(get_object(node["_target_"])).parameters.values()
-            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-                _check_names(node, [parameter.name for parameter in parameters], path)
-        stack += [(f"{path}{key}.", child) for key, child in node.items_ex(resolve=False) if isinstance(child, DictConfig)]
+    _check_node(_plain(cfg), _plain(_composed(name)), "")
 
 
-def _check_names(node: DictConfig, known: Iterable[str], path: str) -> None:
+def _check_node(node: dict[str, Any], composed: Any, path: str) -> None:
+    if "_target_" in node:
+        parameters = inspect.signature(_target(node["_target_"], path)).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            _check_names(node, [parameter.name for parameter in parameters], path)
+        composed = None
+    elif isinstance(composed, dict) and "_target_" not in composed:
+        added = [key for key, child in node.items() if path and isinstance(child, dict) and "_target_" in child]
+        _check_names(node, [*composed, *added], path)
+    for key, child in node.items():
+        if isinstance(child, dict):
+            _check_node(child, composed.get(key) if isinstance(composed, dict) else None, f"{path}{key}.")
+
+
+def _target(name: str, path: str) -> Callable[..., Any]:
+    try:
+        target: Callable[..., Any] = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}_target_: there is no {name} ({error})") from error
+    return target
+
+
+def _plain(cfg: DictConfig) -> Any:
+    # A node of value null is a DictConfig too, and can't be iterated.
+    return OmegaConf.to_container(cfg)
+
+
+def _check_names(node: dict[str, Any], known: Iterable[str], path: str) -> None:
     known = set(known)
     for key in node:
         if key not in known and key not in _HYDRA_KEYS:
@@ -84,9 +107,9 @@ def _check_names(node: DictConfig, known: Iterable[str], path: str) -> None:
 
 
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    known = sorted(known)
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known)}"
+    known = sorted({*known} - _HYDRA_KEYS)
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known) or 'none'}"
 
 
 def _composed(name: str) -> DictConfig:
@@ -94,39 +117,73 @@ def _composed(name: str) -> DictConfig:
     return loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False).copy()
 
 
-def _explain(error: Exception, name: str) -> str:
+def _explain(error: BaseException, name: str) -> str:
     """One line for what Hydra says in several, with the nearest name that there is."""
-    text = " ".join(str(error).split())
+    if (mistake := _mistake(error)) is not None:
+        # PyTorch puts a loader worker's traceback around the message.
+        return str(mistake).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
+    text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"no {group or 'config'} is called {option!r}" + _nearest(option, error.options or ())
-    if isinstance(error, ConfigCompositionException) and (match := re.search(r"Could not (?:override|delete) '?([\w./@]+)", text)):
-        return f"unknown key {match[1]}" + _nearest(match[1], _known_keys(name))
+    match = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and match:
+        return f"unknown key {match[1]}{_nearest_key(match[1], name)}"
     if match := re.search(r"Missing mandatory value: (\S+)|Interpolation to missing value.*?'(\S+)'", text):
         key = match[1] or match[2]
         return f"{key} has no value: give {key}=..."
     if isinstance(error, HydraException) and error.__cause__ is not None:
-        text += " " + " ".join(str(error.__cause__).split())
+        text += f" {error.__cause__}"
     return text
+
+
+def _mistake(error: BaseException | None) -> UserError | None:
+    """The UserError in a chain: Hydra wraps what is raised while it builds an object."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def _nearest_key(key: str, name: str) -> str:
+    """The key of that name elsewhere; else the nearest of those beside it."""
+    keys = _known_keys(name)
+    parent, _, leaf = key.rpartition(".")
+    if elsewhere := [known for known in keys if known.endswith(f".{leaf}")]:
+        return f"; did you mean {elsewhere[0]}?"
+    while parent and parent not in keys:
+        parent = parent.rpartition(".")[0]
+    prefix = f"{parent}." if parent else ""
+    below = [known.removeprefix(prefix) for known in keys if known.startswith(prefix)]
+    return _nearest(key.removeprefix(prefix), [known for known in below if "." not in known], prefix)
 
 
 def _known_keys(name: str) -> list[str]:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = hydra.compose(name, return_hydra_config=True)
+        cfg = _plain(hydra.compose(name, return_hydra_config=True))
         groups = [group for group in GlobalHydra.instance().config_loader().list_groups("") if group != "hydra"]
-    keys: list[str] = []
-    stack = [("", cfg)]
-    while stack:
-        path, node = stack.pop()
-        for key, child in node.items_ex(resolve=False):
-            keys.append(f"{path}{key}")
-            if isinstance(child, DictConfig):
-                stack.append((f"{path}{key}.", child))
-    return groups + keys
+    return groups + _paths(cfg, "")
+
+
+def _paths(node: dict[str, Any], prefix: str) -> list[str]:
+    return [
+        path
+        for key, child in node.items()
+        for path in (f"{prefix}{key}", *(_paths(child, f"{prefix}{key}.") if isinstance(child, dict) else ()))
+    ]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a run that never began, and those above it down from the working directory."""
+    here = Path.cwd()
+    with suppress(OSError):  # not empty: something is worth keeping
+        for path in (folder, *folder.parents):
+            if path == here or (path != folder and here not in path.parents):
+                break
+            path.rmdir()
 
 
 def _leave(message: str) -> None:
-    print(f"adnet: {message}", file=sys.stderr)
+    print("adnet:", " ".join(message.split()), file=sys.stderr)
     sys.exit(1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -16,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
+from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.files import write_json
-from adnet.inference import VideoSegmenter, evaluate
+from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.training import SegmentationModule
 from adnet.training.provenance import fingerprint, git_commit, versions
 
@@ -49,21 +51,18 @@ def main(cfg: DictConfig) -> None:
     if trainer.is_global_zero:
         OmegaConf.save(cfg, folder / "config.yaml")
 
-    protocol = instantiate(cfg.protocol)
-    if not cfg.test_at_end:
-        val = None
-    score = partial(_score, module, protocol, val, folder)
+    score = partial(_score, module, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder)
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
     trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     seconds = time.perf_counter() - started
     if not trainer.is_global_zero:
         return
-    final = score("evaluation") or {"J": None, "F": None}
+    final = score("evaluation")
     summary: dict[str, Any] = {
         "variant": model.variant,
         "seed": cfg.seed,
-        **final,
+        **(final or {"J": None, "F": None}),
         "initial": initial,
         "dataset": train.name,
         "steps": trainer.global_step,
@@ -76,12 +75,14 @@ def main(cfg: DictConfig) -> None:
     write_json(folder / "summary.json", summary)
     print(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s")
     for name, scores in (("before", initial), ("after", final)):
-        if scores and scores["J"] is not None:
+        if scores:
             print(f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({val.name} {val.split})")
     print(f"run folder: {folder}")
 
 
-def _score(module: SegmentationModule, protocol: Any, dataset: Any, folder: Any, name: str) -> dict[str, float] | None:
+def _score(
+    module: SegmentationModule, protocol: Protocol, dataset: VideoDataset | None, folder: Path, name: str
+) -> dict[str, float] | None:
     if dataset is None:
         return None
     segmenter = VideoSegmenter(module.model, protocol, module.test_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,8 @@ def scores_of(values: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def davis(tmp_path: Path) -> Path:
+def write_davis(root: Path) -> Path:
     """A dataset in DAVIS layout: grey frames 32x48 of SEQUENCES, a square as annotation."""
-    root = tmp_path / "davis"
     for name in SEQUENCES:
         for frame in range(FRAMES):
             image = root / "JPEGImages/480p" / name / f"{frame:05d}.jpg"
@@ -47,62 +46,79 @@ def square(left: int) -> np.ndarray:
     return mask
 
 
+def write_run(
+    base: Path,
+    name: str,
+    *,
+    variant: str = "full",
+    seed: int = 0,
+    scores: tuple[float, ...] = (0.9, 0.4, 0.7, 0.6),
+    dataset: str = "davis2016",
+    split: str = "val",
+    protocol: str = "paper",
+    root: Path | None = None,
+    initial: Mapping[str, float] | None = None,
+    config: Mapping[str, Any] | None = None,
+    sequences: tuple[str, ...] = SEQUENCES,
+) -> Path:
+    """Write the run folder `base/name` and return it; `scores` are J of SEQUENCES, `root` holds their frames."""
+    folder = base / name
+    evaluation = folder / "evaluation" / f"{dataset}-{split}-{protocol}"
+    evaluation.mkdir(parents=True)
+    per_sequence = scores_of(dict(zip(sequences, scores, strict=True)))
+    mean = {
+        measure: {
+            key: float(np.mean([scores[measure][key] for scores in per_sequence.values()]))
+            for key in ("mean", "recall", "decay")
+        }
+        for measure in ("J", "F")
+    }
+    document = {"dataset": dataset, "split": split, "protocol": protocol, "mean": mean, "sequences": per_sequence}
+    notes = {"checkpoint": None, "dataset": dataset, "root": str(root) if root else None, "split": split}
+    summary = {
+        "variant": variant,
+        "seed": seed,
+        "J": mean["J"]["mean"],
+        "F": mean["F"]["mean"],
+        "initial": initial,
+        "steps": 2000,
+        "seconds": 754.2,
+        "git_commit": "0123456789abcdef",
+        "versions": {"torch": "2.14.0", "adnet": "0.1.0"},
+        "dataset": dataset,
+        "parameters": 4_400_000,
+    }
+    (evaluation / "scores.json").write_text(json.dumps(document))
+    (evaluation / "evaluation.json").write_text(json.dumps(notes))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, **(config or {})}))
+    (folder / "metrics.csv").write_text(
+        "epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,50,0.5,0.004,\n0,99,,,0.31\n1,100,0.4,0.003,\n"
+    )
+    if root is not None:
+        for sequence in sequences:
+            (evaluation / "masks" / sequence).mkdir(parents=True)
+            for frame in range(FRAMES):
+                Image.fromarray(square(8 + frame)).save(evaluation / "masks" / sequence / f"{frame:05d}.png")
+    return folder
+
+
+@pytest.fixture
+def davis(tmp_path: Path) -> Path:
+    return write_davis(tmp_path / "davis")
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Write the run folder `runs/NAME` and return it; `scores` are J of SEQUENCES, `root` holds their frames."""
+    """`write_run` into `tmp_path/runs`."""
+    return partial(write_run, tmp_path / "runs")
 
-    def make(
-        name: str,
-        *,
-        variant: str = "full",
-        seed: int = 0,
-        scores: tuple[float, ...] = (0.9, 0.4, 0.7, 0.6),
-        dataset: str = "davis2016",
-        split: str = "val",
-        protocol: str = "paper",
-        root: Path | None = None,
-        initial: Mapping[str, float] | None = None,
-        config: Mapping[str, Any] | None = None,
-        sequences: tuple[str, ...] = SEQUENCES,
-    ) -> Path:
-        folder = tmp_path / "runs" / name
-        evaluation = folder / "evaluation" / f"{dataset}-{split}-{protocol}"
-        evaluation.mkdir(parents=True)
-        per_sequence = scores_of(dict(zip(sequences, scores, strict=True)))
-        mean = {
-            measure: {
-                key: float(np.mean([scores[measure][key] for scores in per_sequence.values()]))
-                for key in ("mean", "recall", "decay")
-            }
-            for measure in ("J", "F")
-        }
-        document = {"dataset": dataset, "split": split, "protocol": protocol, "mean": mean, "sequences": per_sequence}
-        notes = {"checkpoint": None, "dataset": dataset, "root": str(root) if root else None, "split": split}
-        summary = {
-            "variant": variant,
-            "seed": seed,
-            "J": mean["J"]["mean"],
-            "F": mean["F"]["mean"],
-            "initial": initial,
-            "steps": 2000,
-            "seconds": 754.2,
-            "git_commit": "0123456789abcdef",
-            "versions": {"torch": "2.14.0", "adnet": "0.1.0"},
-            "dataset": dataset,
-            "parameters": 4_400_000,
-        }
-        (evaluation / "scores.json").write_text(json.dumps(document))
-        (evaluation / "evaluation.json").write_text(json.dumps(notes))
-        (folder / "summary.json").write_text(json.dumps(summary))
-        (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, **(config or {})}))
-        (folder / "metrics.csv").write_text(
-            "epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,50,0.5,0.004,\n0,99,,,0.31\n1,100,0.4,0.003,\n"
-        )
-        if root is not None:
-            for sequence in sequences:
-                (evaluation / "masks" / sequence).mkdir(parents=True)
-                for frame in range(FRAMES):
-                    Image.fromarray(square(8 + frame)).save(evaluation / "masks" / sequence / f"{frame:05d}.png")
-        return folder
 
-    return make
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a baseline and a full run whose frames are on disk; to be read only."""
+    base = tmp_path_factory.mktemp("two_runs")
+    root = write_davis(base / "davis")
+    write_run(base / "runs", "0", variant="baseline", root=root, scores=(0.8, 0.3, 0.7, 0.5))
+    write_run(base / "runs", "1", root=root)
+    return base / "runs"

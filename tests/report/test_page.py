@@ -13,6 +13,7 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.report import page
+from adnet.report.figures import Plot
 from adnet.report.page import build_report
 
 
@@ -34,11 +35,18 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.fixture(scope="module")
+def report(two_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished report, to be read only."""
+    output = tmp_path_factory.mktemp("page") / "deep" / "report"
+    assert build_report([two_runs], output, title="A <b>title</b>") == output / "index.html"
+    return output
+
+
 @pytest.fixture
-def runs(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Path:
-    make_run("0", variant="baseline", root=davis, scores=(0.8, 0.3, 0.7, 0.5), initial={"J": 0.1, "F": 0.1})
-    make_run("1", variant="full", root=davis)
-    return tmp_path / "runs"
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take most of the time and are tested elsewhere."""
+    monkeypatch.setattr(Plot, "save", lambda *_: "<svg/>")
 
 
 @pytest.fixture
@@ -50,39 +58,41 @@ def bare(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_the_folder_is_complete(runs: Path, tmp_path: Path) -> None:
-    output = tmp_path / "deep" / "report"
-    assert build_report([runs], output) == output / "index.html"
-    names = {path.name for path in output.iterdir()}
+def test_the_folder_is_complete(report: Path) -> None:
+    names = {path.name for path in report.iterdir()}
     for table in ("table1", "differences", "runs"):
         assert {f"{table}.md", f"{table}.csv", f"{table}.tex"} <= names
-    figures = {path.name for path in (output / "figures").iterdir()}
+    figures = {path.name for path in (report / "figures").iterdir()}
     for figure in ("scores", "sequences", "training"):
         assert {f"{figure}.png", f"{figure}.csv"} <= figures
     assert {"masks.csv", "masks-camel-full.png"} <= figures
-    assert [path.name for path in output.parent.iterdir()] == ["report"]
+    assert [path.name for path in report.parent.iterdir()] == ["report"]
 
 
-def test_the_page_needs_nothing_but_itself(runs: Path, tmp_path: Path) -> None:
-    file = build_report([runs], tmp_path / "report")
-    text = file.read_text()
+def test_the_page_needs_nothing_but_itself(report: Path) -> None:
+    text = (report / "index.html").read_text()
     links = Links(text)
     assert links.open == []
     for target in links.targets:
-        assert target.startswith("data:") or (file.parent / target).is_file()
+        assert target.startswith("data:") or (report / target).is_file()
     assert not re.findall(r"url\(|@import|<script|<link", text)
     assert sum(target.startswith("data:image/jpeg") for target in links.targets) == 8
     assert sum(target.startswith("data:image/svg") for target in links.targets) == 3
 
 
-def test_the_page_says_what_was_measured(runs: Path, tmp_path: Path) -> None:
-    text = build_report([runs], tmp_path / "report", title="A <b>title</b>").read_text()
+def test_the_page_says_what_was_measured(report: Path) -> None:
+    text = (report / "index.html").read_text()
     assert "<h1>A &lt;b&gt;title&lt;/b&gt;</h1>" in text
     assert "2 runs of 2 variants, scored on davis2016 val, protocol paper." in text
     for fact in ("2,000", "25 min in all", "0123456789abcdef", "torch 2.14.0, adnet 0.1.0", "4,400,000"):
         assert f"<dd>{fact}</dd>" in text
     assert "<b>65.00</b>" in text
     assert "published" in text
+
+
+def test_the_same_runs_make_the_same_page(report: Path, two_runs: Path, tmp_path: Path) -> None:
+    again = build_report([two_runs], tmp_path / "report", title="A <b>title</b>")
+    assert again.read_bytes() == (report / "index.html").read_bytes()
 
 
 def test_facts_in_which_runs_differ_are_all_named(bare: Path, make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -102,11 +112,6 @@ def test_a_report_is_replaced_as_a_whole(bare: Path, tmp_path: Path) -> None:
     build_report([bare], output)
     assert not (output / "stale.txt").exists()
     assert (output / "index.html").is_file()
-
-
-def test_the_same_runs_make_the_same_page(runs: Path, tmp_path: Path) -> None:
-    first = build_report([runs], tmp_path / "a").read_bytes()
-    assert build_report([runs], tmp_path / "b").read_bytes() == first
 
 
 def test_an_empty_folder_may_be_filled(bare: Path, tmp_path: Path) -> None:
@@ -156,6 +161,7 @@ def test_nothing_is_written_without_runs(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
     text = build_report([make_run("0", root=tmp_path / "no-davis")], tmp_path / "report").read_text()
     assert "The overlay strips are left out" in text
@@ -163,22 +169,25 @@ def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) 
     assert "data:image/jpeg" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unknown_dataset_folder_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
     text = build_report([make_run("0")], tmp_path / "report").read_text()
     assert "evaluation.json names no dataset folder" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_strips_beyond_the_budget_are_left_out_and_named(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "PICTURE_BUDGET", 10)
-    text = build_report([runs], tmp_path / "report").read_text()
+    text = build_report([two_runs], tmp_path / "report").read_text()
     assert "Left out to keep the page small: the strips of camel, kite, dog, bear." in text
     assert "data:image/jpeg" not in text
 
 
-def test_strips_can_be_switched_off(runs: Path, tmp_path: Path) -> None:
-    text = build_report([runs], tmp_path / "report", strip_sequences=0).read_text()
+@pytest.mark.usefixtures("undrawn")
+def test_strips_can_be_switched_off(two_runs: Path, tmp_path: Path) -> None:
+    text = build_report([two_runs], tmp_path / "report", strip_sequences=0).read_text()
     assert "<h3>Masks</h3>" not in text
     assert "data:image/jpeg" not in text
 
@@ -189,30 +198,34 @@ def test_strip_options_are_checked(bare: Path, tmp_path: Path, option: dict[str,
         build_report([bare], tmp_path / "report", **option)  # type: ignore[arg-type]
 
 
-def test_runs_without_evaluation_still_report(runs: Path, tmp_path: Path) -> None:
-    for file in runs.rglob("scores.json"):
+def test_runs_without_evaluation_still_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for file in make_run("0").rglob("scores.json"):
         file.unlink()
-    text = build_report([runs], tmp_path / "report").read_text()
+    text = build_report([tmp_path / "runs"], tmp_path / "report").read_text()
     assert "No run has been evaluated yet" in text
     assert "Training loss" not in text  # drawn, not text
     assert (tmp_path / "report/figures/training.png").is_file()
     assert not (tmp_path / "report/table1.md").exists()
 
 
-def test_runs_without_metrics_still_report(runs: Path, tmp_path: Path) -> None:
-    for file in runs.rglob("metrics.csv"):
+@pytest.mark.usefixtures("undrawn")
+def test_runs_without_metrics_still_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for file in make_run("0").rglob("metrics.csv"):
         file.unlink()
-    assert "there are no training curves" in build_report([runs], tmp_path / "report").read_text()
+    assert "there are no training curves" in build_report([tmp_path / "runs"], tmp_path / "report").read_text()
 
 
-def test_benchmarks_have_their_own_files(make_run: Callable[..., Path], runs: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_benchmarks_have_their_own_files(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    make_run("0")
     make_run("2", dataset="fbms", split="test")
-    output = build_report([runs], tmp_path / "report").parent
+    output = build_report([tmp_path / "runs"], tmp_path / "report").parent
     assert (output / "table1.md").is_file()
     assert (output / "table1-2-fbms-test-paper.md").is_file()
     assert "fbms test, protocol paper" in (output / "index.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_strange_names_are_escaped(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
     folder = make_run("0", variant="<i>../x</i>", root=davis)
     output = build_report([folder], tmp_path / "report").parent
@@ -221,6 +234,7 @@ def test_strange_names_are_escaped(make_run: Callable[..., Path], davis: Path, t
 
 
 def test_no_model_is_imported() -> None:
-    code = "import sys, adnet.report; print([name for name in ('torch', 'lightning', 'cv2') if name in sys.modules])"
+    heavy = ("torch", "lightning", "timm", "albumentations")
+    code = f"import sys, adnet.report; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -55,6 +55,7 @@ def test_what_prints_like_the_best_is_bold_too() -> None:
 def test_header_spans() -> None:
     assert TABLE.header() == [("", 1), ("J", 3), ("", 2)]
     assert [TABLE.column_class(index) for index in range(4)] == ["", "number edge", "number interval", "number"]
+    assert TABLE.column_class(4) == "number edge"
 
 
 def test_markdown_lines_up() -> None:

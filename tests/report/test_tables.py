@@ -75,6 +75,19 @@ def test_every_pair_is_compared(make_run: Callable[..., Path], tmp_path: Path) -
     assert column(table, "J p (Holm)") == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("baseline", "reference"), [(True, "baseline"), (False, "full (rate=5)")])
+def test_many_rows_are_compared_with_one(
+    make_run: Callable[..., Path], tmp_path: Path, baseline: bool, reference: str
+) -> None:
+    if baseline:
+        make_run("baseline", variant="baseline")
+    for rate in range(7):
+        make_run(str(rate), config={"rate": rate}, scores=(0.9, 0.4, 0.7, 0.9 if rate == 5 else 0.6))
+    table = difference_table(pool(find_runs([tmp_path]))[0])
+    assert len(table.rows) == (7 if baseline else 6)
+    assert all(str(row[0]).endswith(f" \N{MINUS SIGN} {reference}") for row in table.rows)
+
+
 def test_run_table(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("b", variant="full", seed=1, initial={"J": 0.12, "F": 0.05})
     make_run("a", variant="full", seed=0)

@@ -63,12 +63,12 @@ def read_mask(path: Path) -> Mask:
     lies in the luminance. Raises UserError if the image can't be read.
     """
     image = _open(path)
-    labels = np.asarray(image)
+    labels: npt.NDArray[np.generic] = np.asarray(image)
     if image.mode in ("LA", "La", "PA"):
         labels = labels[..., 0]
     elif labels.ndim == 3:
-        labels = labels[..., :3].any(axis=-1)
-    return labels != 0
+        return np.asarray(labels[..., :3].any(axis=-1))
+    return np.asarray(labels != 0)
 
 
 def write_mask(path: Path, mask: Mask) -> None:
@@ -77,7 +77,7 @@ def write_mask(path: Path, mask: Mask) -> None:
     with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
     # A temporary file is private to its owner; a mask is as readable as any other new file.
-    os.chmod(file.name, 0o644)
+    Path(file.name).chmod(0o644)
     os.replace(file.name, path)
 
 
@@ -92,9 +92,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def _open(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        image: Image.Image = Image.open(path)
+        with image:
             image.load()
-            return image
+        return image
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise _unreadable(path, error) from error
 

@@ -35,7 +35,7 @@ class VideoSegmenter:
     """
 
     def __init__(self, model: ADNet, protocol: Protocol, size: tuple[int, int]) -> None:
-        self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.eval().to(memory_format=torch.channels_last)
         self.protocol = protocol
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
         self._anchors: list[Tensor] = []

