@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +23,7 @@ from adnet.errors import UserError
 from adnet.files import write_json
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.training import SegmentationModule
+from adnet.training.loggers import finish_wandb
 from adnet.training.provenance import fingerprint, git_commit, versions
 
 
@@ -51,10 +53,13 @@ def main(cfg: DictConfig) -> None:
     if trainer.is_global_zero:
         OmegaConf.save(cfg, folder / "config.yaml")
 
-    score = partial(_score, module, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder)
+    score = partial(_score, module, trainer.strategy.root_device, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder)
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
-    trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    finally:
+        finish_wandb()
     seconds = time.perf_counter() - started
     if not trainer.is_global_zero:
         return
@@ -81,11 +86,17 @@ def main(cfg: DictConfig) -> None:
 
 
 def _score(
-    module: SegmentationModule, protocol: Protocol, dataset: VideoDataset | None, folder: Path, name: str
+    module: SegmentationModule,
+    device: torch.device,
+    protocol: Protocol,
+    dataset: VideoDataset | None,
+    folder: Path,
+    name: str,
 ) -> dict[str, float] | None:
     if dataset is None:
         return None
-    segmenter = VideoSegmenter(module.model, protocol, module.test_size)
+    # Lightning brings the module back to the CPU after a fit.
+    segmenter = VideoSegmenter(module.model.to(device), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     mean = evaluate(segmenter, dataset, output, overwrite=True)["mean"]
     module.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +23,9 @@ def wandb_logger(save_dir: str, **options: Any) -> Logger:
         options.setdefault("offline", not logged_in)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     return WandbLogger(save_dir=save_dir, **options)
+
+
+def finish_wandb() -> None:
+    """End this process's W&B run, if there is one: the next job's logger would go on with it."""
+    if (wandb := sys.modules.get("wandb")) is not None:
+        wandb.finish()
