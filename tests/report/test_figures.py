@@ -52,7 +52,7 @@ def test_training_plot_has_a_panel_per_metric_and_a_line_per_run(folder: Path) -
         "Validation J (%)",
     ]
     rate = plot.figure.axes[1]
-    assert [line.get_color() for line in rate.lines] == list(colours(["baseline", "full"]).values())
+    assert [line.get_color() for line in rate.lines] == list(colours({"baseline": "baseline", "full": "full"}).values())
     assert rate.lines[0].get_ydata().tolist() == [0.005, 0.004, 0.003]
     assert plot.figure.axes[2].lines[0].get_ydata().tolist() == pytest.approx([31])
     assert ("full", 0, "train/loss", 50.0, 0.5) in plot.rows
@@ -85,8 +85,13 @@ def test_smoothing_keeps_constants_and_means() -> None:
     np.testing.assert_allclose(smoothed(np.array([1.0, 5.0])), [1, 5])
 
 
-def test_colours_are_fixed_for_the_paper_and_distinct() -> None:
-    assert colours(["full", "x"])["full"] == colours(["baseline", "full"])["full"]
-    labels = ["baseline", "intra", "anchor", "anchor_diffusion", "full", "x", "y", "z"]
-    assert len(set(colours(labels).values())) == 8
-    assert len(colours([f"v{index}" for index in range(20)])) == 20
+def test_a_variant_keeps_its_colour() -> None:
+    alone = colours({"full": "full"})["full"]
+    assert colours({"x": "mine", "baseline": "baseline", "full (lr=1)": "full"})["full (lr=1)"] == alone
+
+
+def test_colours_are_distinct_while_they_last() -> None:
+    rows = {name: name for name in ("baseline", "intra", "anchor", "anchor_diffusion", "full")}
+    rows |= {"full (lr=1)": "full", "x": "mine", "y": "mine"}
+    assert len(set(colours(rows).values())) == 8
+    assert len(colours({f"v{index}": "mine" for index in range(20)})) == 20

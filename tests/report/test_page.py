@@ -84,7 +84,7 @@ def test_the_page_says_what_was_measured(report: Path) -> None:
     text = (report / "index.html").read_text()
     assert "<h1>A &lt;b&gt;title&lt;/b&gt;</h1>" in text
     assert "2 runs of 2 variants, scored on davis2016 val, protocol paper." in text
-    for fact in ("2,000", "25 min in all", "0123456789abcdef", "torch 2.14.0, adnet 0.1.0", "4,400,000"):
+    for fact in ("last", "2,000", "25 min in all", "0123456789abcdef", "torch 2.14.0, adnet 0.1.0", "4,400,000"):
         assert f"<dd>{fact}</dd>" in text
     assert "<b>65.00</b>" in text
     assert "published" in text

@@ -71,8 +71,8 @@ def test_checkpoints_of_a_run_have_their_own_rows(make_run: Callable[..., Path])
     (benchmark,) = pool(find_runs([folder]))
     assert [(result.label, len(result.runs)) for result in benchmark.results] == [
         ("full", 1),
-        ("full (best)", 1),
         ("full [last-davis2016-val-paper]", 1),
+        ("full, best", 1),
     ]
 
 

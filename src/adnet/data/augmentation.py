@@ -13,7 +13,7 @@ import albumentations as A
 
 from adnet.data.sequence import Frame, Mask
 
-ROTATIONS = {0: 0.51, **{angle: 0.07 for angle in range(45, 360, 45)}}
+ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
 """Probability of each rotation in degrees (Section 4, Training)."""
 
 
@@ -43,11 +43,21 @@ class Augmentation:
         transforms: list[A.BasicTransform | A.BaseCompose] = [A.Resize(*crop_size)]
         if rotate:
             # `A.Rotate` draws angles uniformly; the weights of a OneOf are the paper's probabilities.
-            transforms.append(A.OneOf([A.Affine(rotate=(a, a), p=p) if a else A.NoOp(p=p) for a, p in ROTATIONS.items()], p=1))
+            transforms.append(
+                A.OneOf([A.Affine(rotate=(a, a), p=p) if a else A.NoOp(p=p) for a, p in ROTATIONS.items()], p=1)
+            )
         if flip:
             transforms.append(A.HorizontalFlip(p=flip))
         if jitter:
-            transforms.append(A.ColorJitter((1 - jitter, 1 + jitter), (1 - jitter, 1 + jitter), (1 - jitter, 1 + jitter), (-jitter / 4, jitter / 4), p=0.8))
+            transforms.append(
+                A.ColorJitter(
+                    (1 - jitter, 1 + jitter),
+                    (1 - jitter, 1 + jitter),
+                    (1 - jitter, 1 + jitter),
+                    (-jitter / 4, jitter / 4),
+                    p=0.8,
+                )
+            )
         self._pipeline = A.Compose(transforms)
 
     def __call__(self, frame: Frame, mask: Mask, rng: np.random.Generator) -> tuple[Frame, Mask]:
@@ -59,9 +69,7 @@ class Augmentation:
         return out["image"], out["mask"].astype(bool)
 
 
-def random_region(
-    mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator
-) -> tuple[int, int, int, int]:
+def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """A random region that encloses the foreground: (top, left, height, width) in pixels (Section 4, Training).
 
     Its size is uniform between the smallest that holds the foreground (at least `min_crop` of the frame) and the whole
@@ -88,5 +96,3 @@ def random_region(
 
 def _position(low: int, high: int, length: int, limit: int, rng: np.random.Generator) -> int:
     return int(rng.integers(max(0, high - length), min(low, limit - length) + 1))
-
-

@@ -33,8 +33,8 @@ class TrainingPairs(Dataset[TrainingPair]):
     """`length` random pairs from the `start`-th on: a video, its anchor, and a random other frame of it.
 
     Pair i of the endless stream is a function of (`seed`, i) alone, so neither workers nor ranks change what is drawn, and a
-    run that is resumed goes on with the pairs that it would have seen. `anchor="first"` takes the first frame, `"random"` any (the paper tried
-    both and found the first slightly better).
+    run that is resumed goes on with the pairs that it would have seen. `anchor="first"` takes the first frame, `"random"`
+    any (the paper tried both and found the first slightly better).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ValidationPairs(Dataset[ValidationPair]):
         self.pairs = [
             (s, int(t))
             for s, sequence in enumerate(dataset.sequences)
-            for t in np.unique(np.linspace(0, len(sequence.frames) - 1, frames + 2).round()[1:-1])
+            for t in np.unique(np.linspace(0, len(sequence.frames) - 1, frames + 2).round()[1:-1].clip(1))
         ]
 
     def __len__(self) -> int:
@@ -98,5 +98,3 @@ class ValidationPairs(Dataset[ValidationPair]):
 def to_tensor(frame: Frame) -> Tensor:
     """Image uint8 `[H, W, 3]` -> uint8 `[3, H, W]`."""
     return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
-
-

@@ -21,15 +21,35 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder")
+        raise UserError(
+            f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder"
+        )
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         config, test_size = checkpoint["hyper_parameters"]["model"], checkpoint["hyper_parameters"]["test_size"]
-        weights = {key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")}
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        weights = {
+            key.removeprefix("model."): value
+            for key, value in checkpoint["state_dict"].items()
+            if key.startswith("model.")
+        }
+        config["encoder"]["pretrained"] = False
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is no readable adnet checkpoint ({reason}); was it cut off? take another one") from error
-    config["encoder"]["pretrained"] = False
+        raise UserError(
+            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? take another one"
+        ) from error
+    # A config may call anything: a checkpoint from elsewhere must not.
+    if (config.get("_target_"), config["encoder"].get("_target_")) != ("adnet.models.ADNet", "adnet.models.DeepLabV3"):
+        raise UserError(f"{path} names another model than adnet's: {config.get('_target_')}")
     model: ADNet = instantiate(config)
     try:
         model.load_state_dict(weights)

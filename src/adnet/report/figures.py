@@ -51,7 +51,7 @@ class Plot:
 
 def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
     """Mean J and F of each variant with their 95 % intervals, and the published values as hollow diamonds."""
-    palette = colours([result.label for result in benchmark.results])
+    palette = colours({result.label: result.variant for result in benchmark.results})
     paper = paper_rows(benchmark)
     rows: list[tuple[str | float, ...]] = []
     with matplotlib.rc_context(RC):
@@ -80,7 +80,7 @@ def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
     """J and F of each sequence, a panel per variant, the sequences in one order: the hardest first."""
     order = hardest_first(benchmark)
     names = [benchmark.sequences[index] for index in order]
-    palette = colours([result.label for result in benchmark.results])
+    palette = colours({result.label: result.variant for result in benchmark.results})
     places = np.arange(len(names))
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10, 1.1 + 1.35 * len(benchmark.results)), layout="constrained")
@@ -119,7 +119,7 @@ def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
     if not columns:
         return None
     ordered = sorted(runs, key=lambda run: (variant_order(run.variant), labels[run], run.seed or 0))
-    palette = colours(list(dict.fromkeys(labels[run] for run in ordered)))
+    palette = colours({labels[run]: run.variant for run in ordered})
     rows: list[tuple[str | float, ...]] = []
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10, 3.2), layout="constrained")
@@ -143,8 +143,9 @@ def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
                 axes.set_ylim(bottom=0)
             axes.set_title(title)
             axes.set_xlabel("step")
-        lines = [matplotlib.lines.Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
-        figure.legend(lines, list(palette), loc="outside upper left", ncols=min(len(palette), 5))
+        drawn = list(dict.fromkeys(labels[run] for run in ordered))
+        lines = [matplotlib.lines.Line2D([], [], color=palette[label], linewidth=2) for label in drawn]
+        figure.legend(lines, drawn, loc="outside upper left", ncols=min(len(drawn), 5))
     caption = "Training, a colour per variant and a line per run. The loss is drawn faint, its moving mean in full."
     return Plot(name, caption, figure, ("variant", "seed", "metric", "step", "value"), tuple(rows))
 

@@ -216,6 +216,7 @@ def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, s
     facts = [
         ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
         ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
+        ("Checkpoint", _distinct(sorted({e.weights for run in runs for e in run.evaluations}))),
         ("Steps", _distinct(run.summary.get("steps") for run in runs)),
         ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),
         ("Encoder", _distinct(run.config.get("model.encoder.backbone") for run in runs)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,12 +124,13 @@ def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
     return chosen
 
 
-def _pooled(members: Iterable[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
+def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
     rows: dict[str, dict[Run, Evaluation]] = {}
+    mixed = len({evaluation.weights for _, evaluation in members}) > 1
     for run, evaluation in members:
         label = labels[run]
-        if evaluation.weights != "last":
-            label += f" ({evaluation.weights})"
+        if mixed and evaluation.weights != "last":
+            label += f", {evaluation.weights}"
         while run in rows.get(label, {}):  # the same weights, tested in another way
             label += f" [{evaluation.folder.name}]"
         rows.setdefault(label, {})[run] = evaluation

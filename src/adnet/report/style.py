@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.colors import to_rgb
@@ -46,8 +46,15 @@ def lightened(colour: str, amount: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def colours(labels: Sequence[str]) -> dict[str, str]:
-    """One colour per label: the paper's variants always have their own, others take what is left, in turn."""
-    spare = [*_SPARE, *(colour for variant, colour in _OF_VARIANT.items() if variant not in labels)]
-    others = [label for label in labels if label not in _OF_VARIANT]
-    return {label: _OF_VARIANT.get(label) or spare[others.index(label) % len(spare)] for label in labels}
+def colours(variants: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each label of `variants` (label to variant).
+
+    The first label of one of the paper's variants has that variant's own colour; the others take what is left, in turn.
+    """
+    palette: dict[str, str] = {}
+    for label, variant in variants.items():
+        if variant in _OF_VARIANT and _OF_VARIANT[variant] not in palette.values():
+            palette[label] = _OF_VARIANT[variant]
+    spare = [*_SPARE, *(colour for colour in _OF_VARIANT.values() if colour not in palette.values())]
+    others = [label for label in variants if label not in palette]
+    return palette | {label: spare[index % len(spare)] for index, label in enumerate(others)}

@@ -56,9 +56,23 @@ class SegmentationModule(L.LightningModule):
         optimizer.param_groups[1]["lr"] *= self._new_layers_lr
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning leaves them out; dropout would not go on as it would have.
+        checkpoint["rng"] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state(self.device)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if states := checkpoint.get("rng"):
+            torch.set_rng_state(states["cpu"].cpu())
+            if self.device.type == "cuda" and "cuda" in states:
+                torch.cuda.set_rng_state(states["cuda"].cpu(), self.device)
+
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
-        logits = upsample(self.model(as_input(batch["anchor"]), as_input(batch["frame"])), (mask.shape[-2], mask.shape[-1]))
+        logits = upsample(
+            self.model(as_input(batch["anchor"]), as_input(batch["frame"])), (mask.shape[-2], mask.shape[-1])
+        )
         loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]

@@ -1,0 +1,111 @@
+"""Datasets and networks small enough for tests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from adnet.data.synthetic import synthesize
+
+# A busy machine is not a failure.
+settings.register_profile("adnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("adnet")
+
+SIZE = (64, 112)
+"""Height and width in pixels of the frames of `tiny_davis`."""
+
+
+@pytest.fixture(scope="session")
+def davis_root() -> Path:
+    """The real DAVIS-2016."""
+    data = os.environ.get("ADNET_DATA")
+    if not data or not (root := Path(data) / "DAVIS").is_dir():
+        pytest.skip("needs DAVIS in $ADNET_DATA/DAVIS")
+    return root
+
+
+@pytest.fixture(scope="session")
+def _tiny_davis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("tiny") / "davis", train=2, val=2, frames=4, size=SIZE)
+
+
+@pytest.fixture
+def tiny_davis(tmp_path: Path, _tiny_davis: Path) -> Path:
+    """A dataset in DAVIS layout, one for each test to damage: 2 training and 2 validation sequences of 4 frames."""
+    return Path(shutil.copytree(_tiny_davis, tmp_path / "tiny_davis"))
+
+
+@pytest.fixture
+def tiny_model_config() -> dict[str, Any]:
+    """What `tiny_model` is built from, as it lies in a checkpoint."""
+    return {
+        "_target_": "adnet.models.ADNet",
+        "_convert_": "all",
+        "variant": "full",
+        "encoder": {
+            "_target_": "adnet.models.DeepLabV3",
+            "backbone": "resnet10t",
+            "pretrained": False,
+            "aspp_rates": [1, 2, 3],
+            "aspp_channels": 8,
+            "embedding_channels": 8,
+        },
+        "head_channels": 8,
+    }
+
+
+@pytest.fixture
+def tiny_model(tiny_model_config: dict[str, Any]) -> Any:
+    """An ADNet of the `full` variant with random weights."""
+    import torch
+    from hydra.utils import instantiate
+
+    torch.manual_seed(0)
+    return instantiate(tiny_model_config)
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """Run an entry point in this process, which spares its imports; the working directory is `tmp_path / "cwd"`, empty."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    for name in ("HYDRA_FULL_ERROR", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "1")  # so that what the command sets is undone
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def call(main: Callable[[], None], *arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["adnet", *arguments])
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as leave:
+            code = leave.code
+        return Ended(code, *capfd.readouterr())
+
+    yield call
+    GlobalHydra.instance().clear()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from adnet.data import davis2016
+from adnet.data.augmentation import Augmentation
+from adnet.data.datamodule import PairDataModule
+from adnet.data.pairs import TrainingPairs
+from adnet.errors import UserError
+
+AUGMENTATION = Augmentation((33, 57))
+
+
+def module(root: Path, **options: Any) -> PairDataModule:
+    given = {"epoch_steps": 2, "batch_size": 4, "val_frames": 2, "workers": 0, "seed": 5} | options
+    return PairDataModule(davis2016(root, "train"), davis2016(root, "val"), AUGMENTATION, **given)
+
+
+def names(data: PairDataModule) -> tuple[list[str], list[str]]:
+    train, val = ([sequence.name for sequence in dataset.sequences] for dataset in (data.train, data.val))
+    return train, val
+
+
+def test_datasets_are_used_as_given(tiny_davis: Path) -> None:
+    assert names(module(tiny_davis)) == (["train-000", "train-001"], ["val-000", "val-001"])
+
+
+def test_holdout_takes_training_sequences_to_validate_on(tiny_davis: Path) -> None:
+    data = module(tiny_davis, holdout=["train-000"])
+    assert names(data) == (["train-001"], ["train-000"])
+    assert len(data.val_dataloader()) == 2
+
+
+def test_unknown_holdout_offers_the_nearest(tiny_davis: Path) -> None:
+    with pytest.raises(UserError, match=r"pairs\.holdout: no training sequence 'train-01'; did you mean 'train-0"):
+        module(tiny_davis, holdout=["train-01"])
+
+
+def test_holdout_of_everything_leaves_nothing_to_train_on(tiny_davis: Path) -> None:
+    with pytest.raises(UserError, match="no training sequence is left"):
+        module(tiny_davis, holdout=["train-000", "train-001"])
+
+
+@pytest.mark.parametrize(("epoch", "world"), [(0, 1), (3, 1), (3, 2)])
+def test_an_epoch_goes_on_where_the_one_before_ended(tiny_davis: Path, epoch: int, world: int) -> None:
+    data = module(tiny_davis)
+    data.trainer = SimpleNamespace(current_epoch=epoch, world_size=world)  # type: ignore[assignment]
+    stream = TrainingPairs(data.train, 100, AUGMENTATION, seed=5)
+    loader = data.train_dataloader()
+    assert loader.batch_size == 4 // world
+    assert len(loader) == 2 * world  # all ranks together
+    frames = torch.cat([batch["frame"] for batch in loader])
+    assert torch.equal(frames, torch.stack([stream[8 * epoch + index]["frame"] for index in range(8)]))
+
+
+def test_batch_that_devices_cannot_share(tiny_davis: Path) -> None:
+    data = module(tiny_davis)
+    data.trainer = SimpleNamespace(current_epoch=0, world_size=3)  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"pairs\.batch_size=4 can't be shared by 3 devices: take a multiple of 3"):
+        data.train_dataloader()
+
+
+def test_validation_is_one_pair_a_batch_in_order(tiny_davis: Path) -> None:
+    batches = list(module(tiny_davis, workers=1).val_dataloader())
+    assert [batch["key"].tolist() for batch in batches] == [[[s, t]] for s in range(2) for t in (1, 2)]
+    assert all(batch["frame"].shape == (1, 3, 64, 112) for batch in batches)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, DistributedSampler
+
+from adnet.data import davis2016
+from adnet.data.augmentation import Augmentation
+from adnet.data.pairs import TrainingPair, TrainingPairs, ValidationPairs, to_tensor
+from adnet.data.sequence import Sequence, VideoDataset, read_frame, write_mask
+
+FRAMES = 5
+
+
+class Identity(Augmentation):
+    def __init__(self) -> None:
+        super().__init__((8, 8))
+        self.masks: list[np.ndarray] = []
+
+    def __call__(self, frame: np.ndarray, mask: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        self.masks.append(mask)
+        return frame, mask
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> VideoDataset:
+    """Three sequences whose frame t of sequence s has the colour 10 s + t, and a mask that begins at column t."""
+    sequences = []
+    for s in range(3):
+        frames, annotations = [], {}
+        for t in range(FRAMES):
+            path = tmp_path / str(s) / f"{t:05d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), (10 * s + t,) * 3).save(path)
+            mask = np.zeros((8, 8), dtype=bool)
+            mask[:, t : t + 2] = True
+            write_mask(tmp_path / f"masks-{s}" / path.name, mask)
+            frames.append(path)
+            annotations[path.stem] = tmp_path / f"masks-{s}" / path.name
+        sequences.append(Sequence(str(s), tuple(frames), annotations))
+    return VideoDataset("numbered", "train", tmp_path, tuple(sequences))
+
+
+def drawn(pair: TrainingPair) -> tuple[int, int, int]:
+    """Sequence, anchor and frame of a pair of `numbered`."""
+    anchor, frame = (int(pair[name][0, 0, 0]) for name in ("anchor", "frame"))  # type: ignore[literal-required]
+    assert anchor // 10 == frame // 10
+    return anchor // 10, anchor % 10, frame % 10
+
+
+def equal(a: TrainingPair, b: TrainingPair) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in ("anchor", "frame", "mask"))  # type: ignore[literal-required]
+
+
+@pytest.fixture
+def pairs(tiny_davis: Path) -> TrainingPairs:
+    return TrainingPairs(davis2016(tiny_davis, "train"), 8, Augmentation((33, 57), flip=0.5, jitter=0.2), seed=3)
+
+
+def test_a_pair_is_a_function_of_seed_and_index(pairs: TrainingPairs) -> None:
+    stream = [pairs[index] for index in range(8)]
+    for index in (7, 0, 3):  # any order
+        assert equal(pairs[index], stream[index])
+    later = TrainingPairs(pairs.dataset, 4, Augmentation((33, 57), flip=0.5, jitter=0.2), seed=3, start=4)
+    assert all(equal(later[index], stream[4 + index]) for index in range(4))
+    other = TrainingPairs(pairs.dataset, 8, pairs.augmentation, seed=4)
+    assert not any(equal(other[index], stream[index]) for index in range(8))
+    assert len({pair["frame"].numpy().tobytes() for pair in stream}) == 8
+
+
+def test_shapes_and_dtypes(pairs: TrainingPairs) -> None:
+    pair = pairs[0]
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in pair.items()} == {
+        "anchor": (torch.uint8, (3, 33, 57)),
+        "frame": (torch.uint8, (3, 33, 57)),
+        "mask": (torch.bool, (33, 57)),
+    }
+    assert len(pairs) == 8
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_do_not_change_the_stream(pairs: TrainingPairs, workers: int) -> None:
+    loaded = list(DataLoader(pairs, batch_size=2, num_workers=workers))
+    for step, batch in enumerate(loaded):
+        for row in range(2):
+            assert equal({name: tensor[row] for name, tensor in batch.items()}, pairs[2 * step + row])
+
+
+def test_ranks_share_each_batch_of_the_stream(numbered: VideoDataset) -> None:
+    pairs = TrainingPairs(numbered, 24, Identity(), seed=0)
+    whole = [[drawn(pairs[index]) for index in range(start, start + 6)] for start in range(0, 24, 6)]
+    ranks = []
+    for rank in range(2):
+        sampler = DistributedSampler(pairs, num_replicas=2, rank=rank, shuffle=False)
+        loader = DataLoader(pairs, batch_size=3, sampler=sampler)
+        ranks.append([[drawn({k: v[i] for k, v in batch.items()}) for i in range(3)] for batch in loader])
+    for step, batch in enumerate(whole):
+        assert Counter(batch) == Counter(ranks[0][step] + ranks[1][step])
+
+
+def test_first_frame_is_the_anchor_and_every_other_one_the_frame(numbered: VideoDataset) -> None:
+    pairs = TrainingPairs(numbered, 1200, Identity(), seed=0)
+    counts = Counter(drawn(pairs[index]) for index in range(1200))
+    assert set(counts) == {(s, 0, t) for s in range(3) for t in range(1, FRAMES)}
+    # All twelve are equally likely: 100 times each, give or take five standard deviations.
+    assert all(50 < count < 150 for count in counts.values())
+
+
+def test_random_anchor_is_any_frame_but_the_frame(numbered: VideoDataset) -> None:
+    pairs = TrainingPairs(numbered, 3000, Identity(), seed=0, anchor="random")
+    counts = Counter(drawn(pairs[index]) for index in range(3000))
+    assert set(counts) == {(s, a, t) for s in range(3) for a in range(FRAMES) for t in range(FRAMES) if a != t}
+    assert all(15 < count < 90 for count in counts.values())  # 50 each
+
+
+def test_each_frame_is_augmented_with_its_own_mask(numbered: VideoDataset) -> None:
+    augmentation = Identity()
+    pairs = TrainingPairs(numbered, 10, augmentation, seed=0, anchor="random")
+    for index in range(10):
+        _, anchor, frame = drawn(pair := pairs[index])
+        columns = [int(np.flatnonzero(mask.any(axis=0))[0]) for mask in augmentation.masks[-2:]]
+        assert columns == [anchor, frame]
+        assert int(pair["mask"].any(dim=0).nonzero()[0]) == frame
+
+
+def test_crops_of_anchor_and_frame_lie_around_their_own_foregrounds(tmp_path: Path) -> None:
+    """The foreground jumps from the left edge to the right one: both crops hold it, and few hold both places."""
+    names = []
+    for t, left in enumerate((0, 90)):
+        mask = np.zeros((60, 100), dtype=bool)
+        mask[25:35, left : left + 10] = True
+        pixels = np.zeros((60, 100, 3), dtype=np.uint8)
+        pixels[25:35, :10, 0] = pixels[25:35, 90:, 1] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{t}.png")
+        write_mask(tmp_path / "masks" / f"{t}.png", mask)
+        names.append(tmp_path / f"{t}.png")
+    sequence = Sequence("a", tuple(names), {path.stem: tmp_path / "masks" / path.name for path in names})
+    augmentation = Augmentation((60, 100), min_crop=0.2, rotate=False)
+    pairs = TrainingPairs(VideoDataset("a", "train", tmp_path, (sequence,)), 40, augmentation, seed=0)
+    # Red marks the anchor's foreground and green that of the frame.
+    shown = np.array(
+        [
+            [[bool((pair[n][c] > 127).any()) for c in (0, 1)] for n in ("anchor", "frame")]
+            for pair in map(pairs.__getitem__, range(40))
+        ]
+    )
+    assert shown[:, 0, 0].all()
+    assert shown[:, 1, 1].all()
+    assert shown[:, 0, 1].mean() < 0.5
+    assert shown[:, 1, 0].mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("length", "frames", "expected"),
+    [(5, 1, [2]), (5, 3, [1, 2, 3]), (9, 3, [2, 4, 6]), (2, 1, [1]), (2, 4, [1]), (5, 9, [1, 2, 3, 4])],
+)
+def test_validation_frames_are_others_than_the_anchor(
+    numbered: VideoDataset, length: int, frames: int, expected: list[int]
+) -> None:
+    sequence = Sequence("a", tuple(numbered.sequences[0].frames[i % FRAMES] for i in range(length)), {})
+    pairs = ValidationPairs(VideoDataset("a", "val", numbered.root, (sequence,)), frames)
+    assert pairs.pairs == [(0, t) for t in expected]
+
+
+def test_validation_pairs_are_whole_frames_with_their_key(tiny_davis: Path) -> None:
+    dataset = davis2016(tiny_davis)
+    pairs = ValidationPairs(dataset, 1)
+    assert len(pairs) == 2
+    for s, sequence in enumerate(dataset.sequences):
+        pair = pairs[s]
+        t = int(pair["key"][1])
+        assert pair["key"].tolist() == [s, t]
+        np.testing.assert_array_equal(pair["anchor"], to_tensor(read_frame(sequence.frames[0])))
+        np.testing.assert_array_equal(pair["frame"].permute(1, 2, 0), read_frame(sequence.frames[t]))
+        np.testing.assert_array_equal(pair["mask"], sequence.annotation(sequence.frames[t]))

@@ -1,0 +1,158 @@
+"""The commands of a researcher's day, at the scale that ends in seconds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SMOKE = ("scale=smoke", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=1")
+
+
+def process(cwd: Path, *arguments: str) -> str:
+    ended = subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stdout
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def check_run(folder: Path, root: Path) -> dict[str, Any]:
+    """The run folder is complete on its own; its summary."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["data"]["root"] == str(root)
+    assert "${" not in (folder / "config.yaml").read_text()
+    for name in ("last.ckpt", "best.ckpt"):
+        assert (
+            torch.load(folder / "checkpoints" / name, weights_only=True)["hyper_parameters"]["model"]["variant"]
+            == "full"
+        )
+    summary: dict[str, Any] = load(folder / "summary.json")
+    assert {"J", "F", "initial", "seconds", "git_commit", "parameters", "data"} <= set(summary)
+    assert (summary["variant"], summary["seed"], summary["steps"], summary["dataset"]) == ("full", 0, 4, "davis2016")
+    assert {"adnet", "torch", "lightning", "timm"} <= set(summary["versions"])
+    assert summary["data"]["val"]["sequences"] == ["val-000", "val-001"]
+    evaluation = folder / "evaluation" / "davis2016-val-single_scale"
+    assert len(list((evaluation / "masks").rglob("*.png"))) == 8
+    mean = load(evaluation / "scores.json")["mean"]
+    assert (summary["J"], summary["F"]) == (mean["J"]["mean"], mean["F"]["mean"])
+    assert 0 <= summary["J"] <= 1
+    table = rows(folder)
+    assert {"epoch", "step", "train/loss", "train/lr", "val/J"} <= set(table[0])
+    assert sum(bool(row["train/loss"]) for row in table) == 4
+    assert sum(bool(row["val/J"]) for row in table) == 2
+    return summary
+
+
+def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    folder = tmp_path / "run"
+    out = process(
+        tmp_path, "adnet.train", *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true"
+    )
+    summary = check_run(folder, tiny_davis)
+    assert set(summary["initial"]) == {"J", "F"}
+    assert str(folder) in out
+
+    from adnet import evaluate, train
+
+    arguments = (
+        f"checkpoint={folder}/checkpoints/last.ckpt",
+        f"data.root={tiny_davis}",
+        "protocol=single_scale",
+        "device=cpu",
+    )
+    ended = run(evaluate.main, *arguments)
+    assert ended.code == 0, ended.err
+    again = folder / "evaluation" / "last-davis2016-val-single_scale"
+    assert (
+        load(again / "scores.json")["mean"]
+        == load(folder / "evaluation" / "davis2016-val-single_scale" / "scores.json")["mean"]
+    )
+    assert load(again / "evaluation.json")["checkpoint"] == f"{folder}/checkpoints/last.ckpt"
+
+    # A finished run is not trained over, and a checkpoint that was cut off is named.
+    before = (folder / "summary.json").read_bytes()
+    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}")
+    assert (ended.code, ended.err) == (1, f"adnet: {folder} holds a finished run; give another hydra.run.dir\n")
+    assert (folder / "summary.json").read_bytes() == before
+    torn = folder / "checkpoints" / "torn.ckpt"
+    torn.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:1000])
+    ended = run(evaluate.main, f"checkpoint={torn}", f"data.root={tiny_davis}")
+    assert ended.code == 1
+    assert ended.err.startswith(f"adnet: {torn} is no readable adnet checkpoint")
+    assert ended.err.count("\n") == 1
+
+
+def test_resumed_run_is_bitwise_the_uninterrupted_one(
+    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    from adnet import train
+
+    def fit(name: str, *arguments: str) -> dict[str, torch.Tensor]:
+        given = (
+            *SMOKE,
+            f"data.root={tiny_davis}",
+            "optim.schedule.horizon=4",
+            f"hydra.run.dir={tmp_path / name}",
+            "test_at_end=false",
+            *arguments,
+        )
+        ended = run(train.main, *given)
+        assert ended.code == 0, ended.err
+        weights: dict[str, torch.Tensor] = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)[
+            "state_dict"
+        ]
+        return weights
+
+    whole = fit("whole")
+    half = fit("cut", "steps=2")
+    (tmp_path / "cut" / "summary.json").unlink()  # as if it had been killed
+
+    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'cut'}")
+    assert ended.code == 1
+    assert "holds a run that was cut off; resume=true goes on with it" in ended.err
+
+    resumed = fit("cut", "resume=true")
+    assert load(tmp_path / "cut" / "summary.json")["steps"] == 4
+    assert any(not torch.equal(half[name], whole[name]) for name in whole)
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    columns = ("epoch", "step", "train/loss", "train/lr", "val/J")
+    tables = [[[row[column] for column in columns] for row in rows(tmp_path / name)] for name in ("whole", "cut")]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+def test_two_processes(tiny_davis: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    out = process(
+        tmp_path,
+        "adnet.train",
+        *SMOKE,
+        f"data.root={tiny_davis}",
+        f"hydra.run.dir={folder}",
+        "trainer.devices=2",
+        "trainer.strategy=ddp",
+    )
+    check_run(folder, tiny_davis)
+    assert out.count("4 steps in") == 1  # one of them sums up
+    assert not (tmp_path / "runs").exists()
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adnet.data import davis2016, read_frame, read_mask
+from adnet.errors import UserError
+from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.metrics import score_dataset
+from adnet.models import ADNet
+
+
+@pytest.fixture
+def segmenter(tiny_model: ADNet) -> VideoSegmenter:
+    return VideoSegmenter(tiny_model, Protocol("test"), (33, 57))
+
+
+def masks(output: Path) -> list[str]:
+    return sorted(str(path.relative_to(output / "masks")) for path in (output / "masks").rglob("*") if path.is_file())
+
+
+ALL = [f"val-{s:03d}/{t:05d}.png" for s in range(2) for t in range(4)]
+
+
+def test_files_and_scores(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    segmenter.start(read_frame(dataset.sequences[0].frames[0]))
+    threshold = float(np.median(segmenter.step(read_frame(dataset.sequences[0].frames[1]))))
+    segmenter = VideoSegmenter(segmenter.model, Protocol("test", threshold=threshold), (33, 57))
+    scores = evaluate(segmenter, dataset, output)
+    assert sorted(path.name for path in output.iterdir()) == ["evaluation.json", "masks", "scores.json"]
+    assert masks(output) == ALL
+    with Image.open(output / "masks" / ALL[1]) as image:
+        assert (image.mode, image.size) == ("L", (112, 64))
+        assert set(np.unique(np.asarray(image))) == {0, 255}
+
+    sequence = dataset.sequences[1]
+    segmenter.start(read_frame(sequence.frames[0]))
+    expected = segmenter.step(read_frame(sequence.frames[2])) > threshold
+    np.testing.assert_array_equal(read_mask(output / "masks" / "val-001" / "00002.png"), expected)
+
+    assert scores == score_dataset(dataset, output / "masks", workers=1, protocol="test")
+    assert json.loads((output / "scores.json").read_text()) == scores
+    assert {"dataset", "split", "protocol", "mean", "sequences"} <= set(scores)
+    described = json.loads((output / "evaluation.json").read_text())
+    assert (described["dataset"], described["split"], described["root"]) == ("davis2016", "val", str(tiny_davis))
+    assert (described["protocol"]["name"], described["frames"], described["checkpoint"]) == ("test", 8, None)
+
+
+def test_half_an_evaluation_is_finished(
+    tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    scores = evaluate(segmenter, dataset, output)
+    deleted = [output / "masks" / ALL[index] for index in (1, 2)]
+    kept = {path: path.stat().st_mtime_ns for path in (output / "masks").rglob("*.png") if path not in deleted}
+    contents = [path.read_bytes() for path in deleted]
+    for path in deleted:
+        path.unlink()
+    calls: list[str] = []
+    for name in ("start", "step"):
+        method = getattr(segmenter, name)
+        monkeypatch.setattr(
+            segmenter, name, lambda frame, name=name, method=method: calls.append(name) or method(frame)
+        )
+    assert evaluate(segmenter, dataset, output) == scores
+    assert calls == ["start", "step", "step"]  # the other sequence is whole
+    assert [path.read_bytes() for path in deleted] == contents
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert json.loads((output / "evaluation.json").read_text())["frames"] == 2
+
+
+def test_cut_off_evaluation_goes_on(
+    tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    step, number = segmenter.step, 0
+
+    def limited(frame: np.ndarray) -> np.ndarray:
+        nonlocal number
+        number += 1
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(frame)
+
+    monkeypatch.setattr(segmenter, "step", limited)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(segmenter, dataset, output)
+    assert masks(output) == ALL[:3]
+    assert not (output / "scores.json").exists()
+    monkeypatch.undo()
+    evaluate(segmenter, dataset, output)
+    assert masks(output) == ALL
+    assert (output / "scores.json").is_file()
+
+
+@pytest.mark.parametrize("change", ["protocol", "size", "split", "checkpoint"])
+def test_another_evaluation_s_folder_is_refused(
+    tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, change: str
+) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    evaluate(segmenter, dataset, output)
+    before = (output / "evaluation.json").read_bytes()
+    options: dict[str, Any] = {}
+    if change == "protocol":
+        segmenter = VideoSegmenter(segmenter.model, Protocol("test", mirror=True), (33, 57))
+    elif change == "size":
+        segmenter = VideoSegmenter(segmenter.model, Protocol("test"), (33, 65))
+    elif change == "split":
+        dataset = davis2016(tiny_davis, "train")
+    else:
+        options["checkpoint"] = tmp_path / "last.ckpt"
+        options["checkpoint"].write_bytes(b"weights")
+    with pytest.raises(UserError, match="holds another evaluation; give another output, or overwrite=true"):
+        evaluate(segmenter, dataset, output, **options)
+    assert (output / "evaluation.json").read_bytes() == before
+    evaluate(segmenter, dataset, output, overwrite=True, **options)
+    assert (output / "evaluation.json").read_bytes() != before
+
+
+def test_folder_of_something_else_is_refused(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(UserError, match="is not empty and holds no evaluation"):
+        evaluate(segmenter, davis2016(tiny_davis), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.nn.functional import interpolate
+
+from adnet.data import davis2016
+from adnet.data.augmentation import Augmentation
+from adnet.data.datamodule import PairDataModule
+from adnet.inference import load_checkpoint
+from adnet.metrics import region_similarity
+from adnet.models import ADNet
+from adnet.training import SegmentationModule, poly
+
+SIZE = (33, 57)
+
+
+def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01) -> SegmentationModule:
+    torch.manual_seed(seed)
+    optimizer = partial(torch.optim.SGD, lr=lr, momentum=0.9)
+    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config)
+
+
+def pairs(root: Path, epoch_steps: int = 2, workers: int = 1) -> PairDataModule:
+    train, val = davis2016(root, "train"), davis2016(root, "val")
+    return PairDataModule(train, val, Augmentation(SIZE), epoch_steps, batch_size=2, val_frames=1, workers=workers)
+
+
+def trainer(folder: Path, **options: Any) -> L.Trainer:
+    given: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "num_sanity_val_steps": 0,
+        "reload_dataloaders_every_n_epochs": 1,
+        "default_root_dir": folder,
+    }
+    return L.Trainer(**given | options)
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = {
+        n: torch.randint(0, 256, (2, 3, *SIZE), generator=generator, dtype=torch.uint8) for n in ("anchor", "frame")
+    }
+    return images | {"mask": torch.rand(2, *SIZE, generator=generator) > 0.7}
+
+
+class Losses(Callback):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.losses.append(float(trainer.callback_metrics["train/loss"]))
+
+
+def test_loss_is_the_mean_cross_entropy(
+    tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build(tiny_model_config).eval()
+    logged: dict[str, Any] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: value}))
+    optimizer = module.configure_optimizers()
+    monkeypatch.setattr(module, "lr_schedulers", lambda: optimizer["lr_scheduler"]["scheduler"])
+    loss = float(module.training_step(batch, 0))  # type: ignore[arg-type]
+
+    with torch.no_grad():
+        coarse = module.model(batch["anchor"] / 255, batch["frame"] / 255)
+        assert coarse.shape == (2, 1, 5, 8)
+        logits = interpolate(coarse, SIZE, mode="bilinear", align_corners=True)[:, 0].double().numpy()
+    p, y = 1 / (1 + np.exp(-logits)), batch["mask"].numpy()
+    assert loss == pytest.approx(-np.where(y, np.log(p), np.log(1 - p)).mean(), rel=1e-5)
+    assert float(logged["train/loss"]) == loss
+    assert logged["train/lr"] == 0.01
+
+
+def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> None:
+    module = build(tiny_model_config)
+    optimizer = module.configure_optimizers()["optimizer"]
+    backbone, new = optimizer.param_groups
+    assert (backbone["lr"], new["lr"]) == pytest.approx((0.01, 0.1))
+    ids = [{id(parameter) for parameter in group["params"]} for group in (backbone, new)]
+    assert ids[0] == {id(parameter) for parameter in module.model.encoder.backbone.parameters()}
+    assert ids[0] & ids[1] == set()
+    assert ids[0] | ids[1] == {id(parameter) for parameter in module.parameters()}
+
+
+@pytest.mark.slow
+def test_training_overfits_a_few_pairs(tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path) -> None:
+    losses = Losses()
+    data = pairs(tiny_davis, workers=0)
+    # The same two pairs again and again.
+    data.train_dataloader = partial(PairDataModule.train_dataloader, pairs(tiny_davis, 1, workers=0))  # type: ignore[method-assign]
+    trainer(tmp_path, max_steps=40, max_epochs=-1, callbacks=[losses], limit_val_batches=0).fit(
+        build(tiny_model_config), data
+    )
+    assert len(losses.losses) == 40
+    assert np.isfinite(losses.losses).all()
+    assert np.mean(losses.losses[-5:]) < 0.5 * np.mean(losses.losses[:5])
+
+
+def test_validation_logs_region_similarity(tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path) -> None:
+    module, data = build(tiny_model_config), pairs(tiny_davis, workers=0)
+    with torch.no_grad():
+        module.model.head[-1].bias += 0.3  # type: ignore[index, operator]
+    (logged,) = trainer(tmp_path).validate(module, data, verbose=False)
+    expected = []
+    for batch in data.val_dataloader():
+        anchor, frame = (
+            interpolate(batch[n] / 255, SIZE, mode="bilinear", align_corners=True) for n in ("anchor", "frame")
+        )
+        with torch.no_grad():
+            logits = interpolate(module.model.eval()(anchor, frame), (64, 112), mode="bilinear", align_corners=True)
+        expected.append(region_similarity((logits[0, 0] > 0).numpy(), batch["mask"][0].numpy()))
+    assert len(expected) == 2
+    assert logged["val/J"] == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_checkpoint_opens_to_the_same_network(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    module = build(tiny_model_config)
+    fit = trainer(tmp_path, max_steps=1, limit_val_batches=0, enable_checkpointing=True)
+    fit.fit(module, pairs(tiny_davis, workers=0))
+    fit.save_checkpoint(tmp_path / "last.ckpt")
+    model, size = load_checkpoint(tmp_path / "last.ckpt")
+    assert isinstance(model, ADNet)
+    assert not model.training
+    assert size == SIZE
+    with torch.no_grad():
+        outputs = [
+            network.eval()(batch["anchor"] / 255, batch["frame"] / 255)
+            for network in (module.model, model.to(memory_format=torch.channels_last))
+        ]
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.slow
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path
+) -> None:
+    def run(name: str, epochs: int, checkpoint: Path | None = None) -> tuple[SegmentationModule, list[float]]:
+        losses, module = Losses(), build(tiny_model_config, seed=0 if checkpoint is None else 1)
+        save = ModelCheckpoint(
+            tmp_path / name, filename="best", monitor="val/J", mode="max", save_last=True, save_on_train_epoch_end=True
+        )
+        fit = trainer(tmp_path, max_epochs=epochs, callbacks=[losses, save], enable_checkpointing=True)
+        fit.fit(module, pairs(tiny_davis), ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+        assert fit.global_step == 2 * epochs
+        return module, losses.losses
+
+    whole, losses = run("whole", 2)
+    _, before = run("cut", 1)
+    resumed, after = run("resumed", 2, tmp_path / "cut" / "last.ckpt")
+    assert before + after == losses
+    assert len(set(losses)) == 4
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
