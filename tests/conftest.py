@@ -19,6 +19,8 @@ from adnet.data.synthetic import synthesize
 settings.register_profile("adnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("adnet")
 
+sys.path.append(str(Path(__file__).parent))  # for published_weights.py, which tests in two folders share
+
 SIZE = (64, 112)
 """Height and width in pixels of the frames of `tiny_davis`."""
 

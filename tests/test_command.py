@@ -61,7 +61,7 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
     ],
 )
 def test_mistakes_in_arguments_are_one_line(run: Callable[..., Any], argument: str, line: str) -> None:
-    assert mistake(run, command("train")(lambda cfg: resolved(cfg) and None), argument).startswith(line)
+    assert mistake(run, command("train")(lambda cfg: cfg.trainer.max_steps and None), argument).startswith(line)
 
 
 def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> None:

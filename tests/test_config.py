@@ -91,7 +91,7 @@ def test_paper_scale_is_the_default_and_the_paper_s() -> None:
     )
     assert (schedule["horizon"], schedule["power"], cfg["optim"]["new_layers_lr"]) == (40000, 0.9, 1)
     encoder = cfg["model"]["encoder"]
-    assert (encoder["backbone"], encoder["output_stride"], encoder["embedding_channels"]) == ("resnet101", 8, 128)
+    assert (encoder["backbone"], encoder["output_stride"], encoder["embedding_channels"]) == ("resnet101s", 8, 128)
     assert cfg["pairs"]["augmentation"]["rotate"] is True
     assert (cfg["pairs"]["augmentation"]["flip"], cfg["pairs"]["augmentation"]["jitter"]) == (0, 0)
 

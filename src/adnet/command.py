@@ -114,7 +114,8 @@ def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 def _composed(name: str) -> DictConfig:
     loader = GlobalHydra.instance().config_loader()
-    return loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False).copy()
+    cfg: DictConfig = loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False)
+    return cfg.copy()
 
 
 def _explain(error: BaseException, name: str) -> str:

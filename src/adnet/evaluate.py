@@ -25,7 +25,9 @@ def main(cfg: DictConfig) -> None:
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
     output = Path(cfg.output or checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{name}")
     mean = evaluate(segmenter, dataset, output, checkpoint, cfg.overwrite)["mean"]
-    print(f"{dataset.name} {dataset.split}: J {100 * mean['J']['mean']:.1f}   F {100 * mean['F']['mean']:.1f}   {output / 'scores.json'}")
+    print(
+        f"{dataset.name} {dataset.split}: J {100 * mean['J']['mean']:.1f}   F {100 * mean['F']['mean']:.1f}   {output / 'scores.json'}"
+    )
 
 
 if __name__ == "__main__":

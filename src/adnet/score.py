@@ -27,7 +27,9 @@ def main(cfg: DictConfig) -> None:
     print(f"{'':<{width}}  J mean recall decay   F mean recall decay")
     for name, row in [*scores["sequences"].items(), ("mean", scores["mean"])]:
         values = [100 * row[measure][statistic] for measure in "JF" for statistic in ("mean", "recall", "decay")]
-        print(f"{name:<{width}}  {values[0]:6.1f} {values[1]:6.1f} {values[2]:5.1f}   {values[3]:6.1f} {values[4]:6.1f} {values[5]:5.1f}")
+        print(
+            f"{name:<{width}}  {values[0]:6.1f} {values[1]:6.1f} {values[2]:5.1f}   {values[3]:6.1f} {values[4]:6.1f} {values[5]:5.1f}"
+        )
     print(output)
 
 

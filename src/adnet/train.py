@@ -22,6 +22,7 @@ from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.files import write_json
 from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
 from adnet.training.loggers import finish_wandb
 from adnet.training.provenance import fingerprint, git_commit, versions
@@ -52,8 +53,16 @@ def main(cfg: DictConfig) -> None:
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     if trainer.is_global_zero:
         OmegaConf.save(cfg, folder / "config.yaml")
+        print(f"{model.variant}: {model_cost(model, module.test_size)}")
 
-    score = partial(_score, module, trainer.strategy.root_device, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder)
+    score = partial(
+        _score,
+        module,
+        trainer.strategy.root_device,
+        instantiate(cfg.protocol),
+        val if cfg.test_at_end else None,
+        folder,
+    )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
     try:
@@ -81,7 +90,9 @@ def main(cfg: DictConfig) -> None:
     print(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s")
     for name, scores in (("before", initial), ("after", final)):
         if scores:
-            print(f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({val.name} {val.split})")
+            print(
+                f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({val.name} {val.split})"
+            )
     print(f"run folder: {folder}")
 
 

@@ -118,7 +118,7 @@ def test_real_davis_has_the_published_counts(davis_root: Path, split: str, seque
     lines = (davis_root / "ImageSets" / "480p" / f"{split}.txt").read_text().split()
     order = [str(path.relative_to(davis_root)) for sequence in dataset.sequences for path in sequence.frames]
     assert order == [line.lstrip("/") for line in lines[::2]]
-    assert all(sequence.attributes for sequence in dataset.sequences) == (davis_root / "db_info.yml").is_file()
+    assert any(sequence.attributes for sequence in dataset.sequences) == (davis_root / "db_info.yml").is_file()
 
 
 @pytest.mark.slow

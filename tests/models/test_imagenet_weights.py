@@ -13,7 +13,6 @@ from adnet.errors import UserError
 from adnet.models.backbone import create_backbone, packaged_weights
 
 
-
 def classes(weights: dict[str, torch.Tensor], photo: str) -> list[int]:
     """The five likeliest ImageNet classes of scikit-learn's sample photo, with mean and std 0.5."""
     network = timm.create_model("tf_efficientnet_lite0")

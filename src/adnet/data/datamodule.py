@@ -50,7 +50,9 @@ class PairDataModule(L.LightningDataModule):
         for name in holdout:
             if name not in names:
                 near = get_close_matches(name, names, n=1)
-                raise UserError(f"pairs.holdout: no training sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise UserError(
+                    f"pairs.holdout: no training sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                )
         if holdout:
             val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
             train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in holdout))
@@ -71,7 +73,9 @@ class PairDataModule(L.LightningDataModule):
         """
         world, epoch = (self.trainer.world_size, self.trainer.current_epoch) if self.trainer else (1, 0)
         if self.batch_size % world:
-            raise UserError(f"pairs.batch_size={self.batch_size} can't be shared by {world} devices: take a multiple of {world}")
+            raise UserError(
+                f"pairs.batch_size={self.batch_size} can't be shared by {world} devices: take a multiple of {world}"
+            )
         pairs = self._training_pairs(start=epoch * self._epoch_pairs, length=self._epoch_pairs)
         return DataLoader(pairs, self.batch_size // world, num_workers=self.workers, worker_init_fn=_quiet_worker)
 

@@ -30,9 +30,13 @@ def davis2016(
     if not split_file.is_file():
         known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
         raise UserError(f"no split file {split_file}: the splits here are {known}; set data.split")
-    names = dict.fromkeys(Path(line.split()[0]).parent.name for line in split_file.read_text().splitlines() if line.strip())
+    names = dict.fromkeys(
+        Path(line.split()[0]).parent.name for line in split_file.read_text().splitlines() if line.strip()
+    )
     attributes = _davis_attributes(root)
-    found = tuple(_davis_sequence(root, sequence, attributes.get(sequence, ())) for sequence in _select(names, sequences))
+    found = tuple(
+        _davis_sequence(root, sequence, attributes.get(sequence, ())) for sequence in _select(names, sequences)
+    )
     return VideoDataset(name, split, root, found, scored="inner")
 
 
@@ -56,7 +60,8 @@ def _select(known: dict[str, None], wanted: SequenceABC[str] | None) -> list[str
         if sequence not in known:
             near = get_close_matches(sequence, known, n=1)
             raise UserError(
-                f"no sequence {sequence!r} in this split" + (f"; did you mean {near[0]!r}?" if near else f" of {len(known)}")
+                f"no sequence {sequence!r} in this split"
+                + (f"; did you mean {near[0]!r}?" if near else f" of {len(known)}")
             )
     return [sequence for sequence in known if not wanted or sequence in wanted]
 
@@ -73,13 +78,21 @@ def _davis_sequence(root: Path, name: str, attributes: tuple[str, ...]) -> Seque
     masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / name).glob("*.png"))}
     where = f"in sequence {name!r} of {root}"
     if alone := sorted(frames.keys() - masks.keys()):
-        raise UserError(f"frame {alone[0]} {where} has no mask ({len(alone)} such): add Annotations/480p/{name}/{alone[0]}.png")
+        raise UserError(
+            f"frame {alone[0]} {where} has no mask ({len(alone)} such): add Annotations/480p/{name}/{alone[0]}.png"
+        )
     if alone := sorted(masks.keys() - frames.keys()):
-        raise UserError(f"mask {alone[0]} {where} has no frame ({len(alone)} such): add JPEGImages/480p/{name}/{alone[0]}.jpg")
+        raise UserError(
+            f"mask {alone[0]} {where} has no frame ({len(alone)} such): add JPEGImages/480p/{name}/{alone[0]}.jpg"
+        )
     if len(frames) < 2:
-        raise UserError(f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; remove it from the split file")
+        raise UserError(
+            f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; remove it from the split file"
+        )
     for stem, frame in frames.items():
         size, mask_size = image_size(frame), image_size(masks[stem])
         if size != mask_size:
-            raise UserError(f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one")
+            raise UserError(
+                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
+            )
     return Sequence(name, tuple(frames.values()), masks, attributes)

@@ -174,7 +174,7 @@ def _crossing(
 ) -> tuple[Points, Points]:
     """Path and spread of an occluder that meets the object in mid-video: a post on the canvas if that is far enough
     from where the object starts, or else something that comes into the frame from above or below."""
-    meeting = int(rng.integers(len(time) // 3, 2 * len(time) // 3 + 1))
+    meeting = int(rng.integers(max(1, len(time) // 3), 2 * len(time) // 3 + 1))
     spread = 1j * radius * rng.uniform(0.45, 0.65) * np.exp(1j * rng.uniform(-0.3, 0.3))
     foot = camera[meeting] + lens[meeting] * path[meeting]
     if abs(foot.real - path[0].real) > 2.4 * radius:

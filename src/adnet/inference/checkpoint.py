@@ -1,8 +1,9 @@
-"""Checkpoints of training, opened without the config that made them."""
+"""Checkpoints of training and of `adnet.convert`, opened without the config that made them."""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from adnet.models import ADNet
 
 
 def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
-    """The network in a training checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
+    """The network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
 
-    Nothing but tensors and plain values is read (`weights_only=True`). Raises UserError for a file that isn't there, can't
-    be read or is no checkpoint of ours.
+    Nothing but tensors and plain values is read (`weights_only=True`), and nothing but our networks is built. Raises
+    UserError for a file that isn't there, can't be read or is no checkpoint of ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,14 +46,26 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
     ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? take another one"
+            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "
+            "through python -m adnet.convert first"
         ) from error
     # A config may call anything: a checkpoint from elsewhere must not.
-    if (config.get("_target_"), config["encoder"].get("_target_")) != ("adnet.models.ADNet", "adnet.models.DeepLabV3"):
-        raise UserError(f"{path} names another model than adnet's: {config.get('_target_')}")
+    if (targets := list(_targets(config))) != ["adnet.models.ADNet", "adnet.models.DeepLabV3"]:
+        raise UserError(f"{path} names another model than adnet's: {', '.join(targets) or 'none at all'}")
     model: ADNet = instantiate(config)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
     return model.eval(), (test_size[0], test_size[1])
+
+
+def _targets(config: Any) -> Iterator[str]:
+    """All that Hydra would call for `config`, at any depth, the outermost first."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield str(config["_target_"])
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _targets(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ from adnet.metrics import score_dataset
 
 
 def evaluate(
-    segmenter: VideoSegmenter, dataset: VideoDataset, output: Path, checkpoint: Path | None = None, overwrite: bool = False
+    segmenter: VideoSegmenter,
+    dataset: VideoDataset,
+    output: Path,
+    checkpoint: Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Segment every frame of `dataset` and score the masks; the scores, as in `scores.json`.
 
@@ -34,7 +39,8 @@ def evaluate(
         "root": str(dataset.root),
         "split": dataset.split,
         "sequences": [sequence.name for sequence in dataset.sequences],
-        "protocol": {"name": protocol.name, "scales": list(protocol.scales), "mirror": protocol.mirror, "threshold": protocol.threshold},
+        # As it reads in JSON, to compare with what an earlier call left.
+        "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(segmenter.sizes[0]),
     }
     done = _claim(output, described, overwrite)
@@ -44,6 +50,8 @@ def evaluate(
         for sequence in dataset.sequences:
             targets = [output / "masks" / sequence.name / f"{frame.stem}.png" for frame in sequence.frames]
             left = [(f, t) for f, t in zip(sequence.frames, targets, strict=True) if not (done and t.is_file())]
+            if left and protocol.stateful:
+                left = list(zip(sequence.frames, targets, strict=True))
             progress.update(len(targets) - len(left))
             if left:
                 segmenter.start(read_frame(sequence.frames[0]))
@@ -71,4 +79,3 @@ def _claim(output: Path, described: dict[str, Any], overwrite: bool) -> bool:
         raise UserError(f"{output} is not empty and holds no evaluation; give another output, or overwrite=true")
     write_json(marker, described)
     return False
-

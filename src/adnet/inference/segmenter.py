@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,17 +13,53 @@ from torch import Tensor
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
+from adnet.inference.gate import gate
 from adnet.models import ADNet, upsample
+
+_CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a frame is tested: at which scales of the test size, mirrored or not, and where the mean probability is cut."""
+    """How a frame is tested.
+
+    Args:
+        name: names the evaluation's folder.
+        scales: of the test size.
+        mirror: test mirrored, too.
+        threshold: where the resulting probability is cut.
+        average: over scales and mirror, of the `probability` (the paper) or of the `logits` (the published code).
+        gate: see `adnet.inference.gate`; for averaged logits only.
+        resize: of frames to the test size: `aligned` (bilinear with aligned corners, as inside the network) or `opencv`
+            (bilinear on 8-bit values with half-pixel centres, the published code).
+        anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
+
+    Raises UserError for an unknown choice, and for a gate on probabilities.
+    """
 
     name: str
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
     threshold: float = 0.5
+    average: str = "probability"
+    gate: bool = False
+    resize: str = "aligned"
+    anchors: tuple[str, ...] = ("first",)
+
+    def __post_init__(self) -> None:
+        given = {"average": [self.average], "resize": [self.resize], "anchors": list(self.anchors)}
+        for field, values in given.items():
+            if not values or not set(values) <= set(_CHOICES[field]):
+                raise UserError(
+                    f"protocol.{field} is {getattr(self, field)!r}; choose from {', '.join(_CHOICES[field])}"
+                )
+        if self.gate and self.average != "logits":
+            raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a result depends on the frames before, so that a video must be gone through from its start."""
+        return self.gate or "previous" in self.anchors
 
 
 class VideoSegmenter:
@@ -32,40 +69,66 @@ class VideoSegmenter:
         model: on its device; set to eval mode here.
         protocol: see there.
         size: height and width in pixels that frames are resized to at scale 1.
+
+    Raises UserError for several anchors with a variant that takes one.
     """
 
     def __init__(self, model: ADNet, protocol: Protocol, size: tuple[int, int]) -> None:
+        if len(protocol.anchors) > 1 and not model.takes_several_anchors:
+            raise UserError(
+                f"the variant {model.variant!r} takes one anchor, not {len(protocol.anchors)}: set protocol.anchors=[first]"
+            )
         self.model = model.eval().to(memory_format=torch.channels_last)
         self.protocol = protocol
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
-        self._anchors: list[Tensor] = []
+        self._first: list[Tensor] = []
+        self._previous: list[Tensor] = []
+        self._previous_mask: npt.NDArray[np.bool_] | None = None
 
     @torch.inference_mode()
     def start(self, anchor: Frame) -> None:
         """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror."""
-        self._anchors = [self.model.embed(view) for view in self._views(anchor)] if self.model.needs_anchor else []
+        self._first = [self.model.embed(view) for view in self._views(anchor)] if self.model.needs_anchor else []
+        self._previous, self._previous_mask = self._first, None
 
     @torch.inference_mode()
     def step(self, frame: Frame) -> npt.NDArray[np.float32]:
         """RGB uint8 `[H, W, 3]` -> probability of the foreground, float32 `[H, W]`: the mean over scales and mirror."""
-        if self.model.needs_anchor and not self._anchors:
+        if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        height, width = frame.shape[:2]
-        total = torch.zeros(height, width)
-        views = list(self._views(frame))
-        for index, view in enumerate(views):
-            embedding = self.model.embed(view)
-            anchor = self._anchors[index] if self._anchors else embedding
-            probability = upsample(self.model.segment(anchor, embedding), (height, width)).sigmoid()[0, 0]
-            total += (probability.flip(-1) if self.protocol.mirror and index % 2 else probability).cpu()
-        return (total / len(views)).numpy()
+        size = (frame.shape[0], frame.shape[1])
+        embeddings = [self.model.embed(view) for view in self._views(frame)]
+        maps = [upsample(self.model.segment(self._anchor(i, X), X), size)[0, 0] for i, X in enumerate(embeddings)]
+        if self.protocol.mirror:
+            maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
+        self._previous = embeddings
+        if self.protocol.average == "probability":
+            return torch.stack(maps).sigmoid().mean(0).cpu().numpy()
+        logits = torch.stack(maps).mean(0)
+        mask = (logits.sigmoid() > self.protocol.threshold).cpu().numpy()
+        if self.protocol.gate:
+            logits = torch.from_numpy(gate(logits.cpu().numpy(), self._previous_mask))
+        self._previous_mask = mask
+        return logits.sigmoid().cpu().numpy()
+
+    def _anchor(self, index: int, embedding: Tensor) -> Tensor:
+        """X_0 of one view; several anchors lie one below the other, since attention doesn't ask for a grid."""
+        if not self.model.needs_anchor:
+            return embedding
+        known = {"first": self._first, "previous": self._previous}
+        return torch.cat([known[anchor][index] for anchor in self.protocol.anchors], dim=2)
 
     def _views(self, frame: Frame) -> list[Tensor]:
         device = next(self.model.parameters()).device
-        whole = to_tensor(frame).to(device)[None].float() / 255
-        resized = [upsample(whole, size) for size in self.sizes]
+        resized = [self._resized(frame, size, device) for size in self.sizes]
         views = [view for image in resized for view in ((image, image.flip(-1)) if self.protocol.mirror else (image,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+    def _resized(self, frame: Frame, size: tuple[int, int], device: torch.device) -> Tensor:
+        if self.protocol.resize == "opencv":
+            frame = np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+        whole = to_tensor(frame).to(device)[None].float() / 255
+        return upsample(whole, size)
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -1,8 +1,22 @@
 """Encoder, branches, fusion head, and the networks made of them."""
 
 from adnet.models.adnet import ADNet, upsample
-from adnet.models.attention import pixel_attention
+from adnet.models.attention import pixel_attention, similarity
 from adnet.models.branches import BRANCHES, VARIANTS
+from adnet.models.cost import Cost, model_cost
 from adnet.models.encoder import DeepLabV3
+from adnet.models.published import load_published, published_config
 
-__all__ = ["BRANCHES", "VARIANTS", "ADNet", "DeepLabV3", "pixel_attention", "upsample"]
+__all__ = [
+    "BRANCHES",
+    "VARIANTS",
+    "ADNet",
+    "Cost",
+    "DeepLabV3",
+    "load_published",
+    "model_cost",
+    "pixel_attention",
+    "published_config",
+    "similarity",
+    "upsample",
+]

@@ -18,16 +18,22 @@ class ADNet(nn.Module):
 
     Args:
         encoder: frames -> embeddings `[B, C, h, w]` at stride 8.
-        variant: a row of Table 1: `baseline`, `intra`, `anchor`, `anchor_diffusion` or `full`. The baseline has no head: its
-            encoder's one output channel is the logit.
+        variant: a row of Table 1 (`baseline`, `intra`, `anchor`, `anchor_diffusion`, `full`) or an extension (`cross`). The
+            baseline has no head: its encoder's one output channel is the logit.
         head_channels: width of the fusion head (128 in the paper).
-        dropout: rate in the fusion head (0.1 in the paper).
+        dropout: rate in the fusion head and the auxiliary one (0.1 in the paper).
+        aux_weight: weight in the loss of an auxiliary head on the backbone's last stage but one; 0 (the paper) has none.
 
     Raises UserError for an unknown variant, and for a baseline whose encoder has more than one output channel.
     """
 
     def __init__(
-        self, encoder: DeepLabV3, variant: str = "full", head_channels: int = 128, dropout: float = 0.1
+        self,
+        encoder: DeepLabV3,
+        variant: str = "full",
+        head_channels: int = 128,
+        dropout: float = 0.1,
+        aux_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
@@ -49,12 +55,21 @@ class ADNet(nn.Module):
         elif channels == 1:
             self.head = nn.Identity()
         else:
-            raise UserError(f"the baseline's encoder ends in its one logit: set embedding_channels to 1, not {channels}")
+            raise UserError(
+                f"the baseline's encoder ends in its one logit: set embedding_channels to 1, not {channels}"
+            )
+        self.aux_weight = aux_weight
+        self.aux = _aux_head(encoder.stage_channels[-2], dropout) if aux_weight else None
 
     @property
     def needs_anchor(self) -> bool:
         """Whether the logits depend on the anchor at all."""
-        return any(branch in ("anchor", "anchor_diffusion") for branch in self.branches)
+        return bool({"anchor", "anchor_diffusion", "cross"} & set(self.branches))
+
+    @property
+    def takes_several_anchors(self) -> bool:
+        """Whether X_0 may be of any size, such as the embeddings of several anchors one below the other."""
+        return self.needs_anchor and not {"anchor", "anchor_diffusion"} & set(self.branches)
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
@@ -65,7 +80,7 @@ class ADNet(nn.Module):
         """X_0 and X_t `[B, C, h, w]` -> logits `[B, 1, h, w]`; X_0 may have a batch of 1 for all frames."""
         if not self.branches:
             return embedding
-        anchor_embedding = anchor_embedding.expand_as(embedding)
+        anchor_embedding = anchor_embedding.expand(len(embedding), -1, -1, -1)
         outputs = [BRANCHES[branch](anchor_embedding, embedding) for branch in self.branches]
         logits: Tensor = self.head(torch.cat(outputs, dim=1))
         return logits
@@ -75,6 +90,26 @@ class ADNet(nn.Module):
         if not self.needs_anchor:
             return self.segment(embedding := self.embed(frame), embedding)
         return self.segment(*self.embed(torch.cat([anchor, frame])).chunk(2))
+
+    def forward_with_aux(self, anchor: Tensor, frame: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`forward`, and the auxiliary head's logits for the frame, `[B, 1, h, w]`; None where there is no such head."""
+        if self.aux is None:
+            return self(anchor, frame), None
+        middle, last = self.encoder.features(torch.cat([anchor, frame]) if self.needs_anchor else frame)
+        embeddings = self.encoder.embed(last)
+        logits = self.segment(embeddings[: len(frame)], embeddings[-len(frame) :])
+        return logits, self.aux(middle[-len(frame) :])
+
+
+def _aux_head(channels: int, dropout: float) -> nn.Sequential:
+    """Of the published code's shape: 3x3 to 512 channels, then 1x1."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 512, 3, padding=1, bias=False),
+        nn.BatchNorm2d(512),
+        nn.LeakyReLU(0.01),
+        nn.Dropout2d(dropout),
+        nn.Conv2d(512, 1, 1),
+    )
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:

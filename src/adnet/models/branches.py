@@ -13,8 +13,10 @@ BRANCHES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "intra_frame": lambda anchor, current: pixel_attention(current, current),
     "anchor": lambda anchor, current: anchor,
     "anchor_diffusion": lambda anchor, current: pixel_attention(anchor, current),
+    "cross": lambda anchor, current: pixel_attention(current, anchor),
 }
-"""(X_0, X_t) -> a branch's output, all `[B, C, h, w]`. In anchor diffusion the query is the anchor (Eq. 1 and 2)."""
+"""(X_0, X_t) -> a branch's output, all `[B, C, h, w]`. In anchor diffusion the query is the anchor (Eq. 1 and 2); in
+`cross`, which is not in the paper, it is the current frame, and X_0 may be of any size."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "baseline": (),
@@ -22,5 +24,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "anchor": ("anchor", "skip"),
     "anchor_diffusion": ("anchor_diffusion", "skip"),
     "full": ("anchor_diffusion", "intra_frame", "skip"),
+    "cross": ("cross", "skip"),
 }
-"""The rows of Table 1: a variant's branches in the order of their concatenation (that of the published weights)."""
+"""A variant's branches in the order of their concatenation (that of the published weights): the rows of Table 1, then
+extensions."""

@@ -24,7 +24,8 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
                 and conv.groups == conv.in_channels == conv.out_channels
                 and conv.dilation[0] == conv.dilation[1] > 1
                 and conv.stride == (1, 1)
-                and conv.padding == tuple(d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+                and conv.padding
+                == tuple(d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
             ):
                 conv.__class__ = cls
 

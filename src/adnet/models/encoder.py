@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -37,7 +38,7 @@ class ASPP(nn.Module):
 
 
 class DeepLabV3(nn.Module):
-    """Frames `[B, 3, H, W]`, RGB in [0, 1] -> embeddings `[B, C, h, w]` with h = ceil(H / 8).
+    """Frames `[B, 3, H, W]`, RGB in [0, 1] -> embeddings `[B, C, h, w]`; h = (H - 1) / 8 + 1 where H is 8k + 1.
 
     Args:
         backbone: a timm model with `features_only` and dilation.
@@ -49,6 +50,11 @@ class DeepLabV3(nn.Module):
         dropout: rate of Dropout2d after the ASPP.
         freeze_batch_norm: fold the backbone's batch norms, with their ImageNet statistics, into its convolutions, whose
             weights stay trainable. For small batches, whose statistics drift.
+        multi_grid: DeepLabv3's dilation on a ResNet, a factor for each block of its last stage ((1, 2, 4) in the published
+            code); None, and any other backbone: timm's dilation.
+        mean, std: of the RGB frames that the backbone expects; None: those of its ImageNet weights in timm.
+        checkpoint_activations: recompute activations of the backbone in the backward pass, to save memory. Running
+            statistics of batch norms then move twice a step.
 
     Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be had.
     """
@@ -63,23 +69,44 @@ class DeepLabV3(nn.Module):
         embedding_channels: int = 128,
         dropout: float = 0.1,
         freeze_batch_norm: bool = False,
+        multi_grid: Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = create_backbone(backbone, pretrained, output_stride, freeze_batch_norm)
-        normalisation = timm.get_pretrained_cfg(backbone)
-        if normalisation is None:
-            raise UserError(f"timm has no normalisation for the backbone {backbone!r}; take one with ImageNet weights")
-        self.register_buffer("mean", torch.tensor(normalisation.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1), persistent=False)
+        self.backbone_name = backbone
+        stages: Any = create_backbone(backbone, pretrained, output_stride, freeze_batch_norm, multi_grid)
+        if checkpoint_activations:
+            stages.set_grad_checkpointing(True)
+        self.backbone: nn.Module = stages
+        if mean is None or std is None:
+            normalisation = timm.get_pretrained_cfg(backbone)
+            if normalisation is None:
+                raise UserError(
+                    f"timm has no normalisation for the backbone {backbone!r}; give model.encoder.mean and std"
+                )
+            mean, std = mean or normalisation.mean, std or normalisation.std
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.embedding_channels = embedding_channels
-        self.aspp = ASPP(self.backbone.feature_info.channels()[-1], aspp_channels, aspp_rates, dropout)
+        self.stage_channels: tuple[int, int] = tuple(stages.feature_info.channels())
+        self.aspp = ASPP(self.stage_channels[-1], aspp_channels, aspp_rates, dropout)
         self.project = nn.Conv2d(aspp_channels, embedding_channels, 1)
 
     mean: Tensor
     std: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        features = self.backbone((frames - self.mean) / self.std)[-1]
+        return self.embed(self.features(frames)[-1])
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Outputs of the backbone's last two stages, `[B, stage_channels[i], h, w]`."""
+        stages: list[Tensor] = self.backbone((frames - self.mean) / self.std)
+        return stages
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The last stage's output -> embeddings `[B, C, h, w]`."""
         embedding: Tensor = self.project(self.aspp(features))
         return embedding
 

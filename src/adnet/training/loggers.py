@@ -33,7 +33,7 @@ class MetricsFile(CSVLogger):
             self._write(self._earlier)
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         if self._earlier and step is not None:
             # Steps after the last checkpoint are made once more.
             self._write([row for row in self._earlier if int(row["step"]) < step])

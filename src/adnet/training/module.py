@@ -70,13 +70,19 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
-        logits = upsample(
-            self.model(as_input(batch["anchor"]), as_input(batch["frame"])), (mask.shape[-2], mask.shape[-1])
-        )
-        loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
+        logits, aux = self.model.forward_with_aux(as_input(batch["anchor"]), as_input(batch["frame"]))
+        loss = self._cross_entropy(logits, mask)
+        if aux is not None:
+            loss = loss + self.model.aux_weight * self._cross_entropy(aux, mask)
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
         return loss
+
+    @staticmethod
+    def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(
+            upsample(logits, (mask.shape[-2], mask.shape[-1])), mask.to(logits.dtype)
+        )
 
     def validation_step(self, batch: ValidationPair, _: int) -> None:
         anchor, frame = (upsample(as_input(batch[name]), self.test_size) for name in ("anchor", "frame"))

@@ -16,9 +16,15 @@ def git_commit() -> str | None:
     """The commit of the checkout that this package is in, with `-dirty` if it has changes; None outside of one."""
     here = Path(__file__).parent
     try:
-        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, check=False)
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, check=False
+        )
         described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=here, capture_output=True, text=True, check=False
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         return None
@@ -27,7 +33,16 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
-    packages = ("adnet", "torch", "torchvision", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
+    packages = (
+        "adnet",
+        "torch",
+        "torchvision",
+        "lightning",
+        "timm",
+        "albumentations",
+        "opencv-python-headless",
+        "numpy",
+    )
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 

@@ -1,0 +1,38 @@
+"""Turn a published checkpoint into one of ours: `python -m adnet.convert checkpoint=ad.pth variant=full output=full.ckpt`.
+
+The result goes wherever a training checkpoint goes: `python -m adnet.evaluate checkpoint=full.ckpt protocol=published`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from adnet.command import command
+from adnet.errors import UserError
+from adnet.models import load_published, published_config
+
+
+@command("convert")
+def main(cfg: DictConfig) -> None:
+    output = Path(cfg.output)
+    if output.exists() and not cfg.overwrite:
+        raise UserError(f"{output} exists; give another output, or overwrite=true")
+    model = load_published(cfg.checkpoint, cfg.variant)
+    config = published_config(model.variant, model.encoder.backbone_name)
+    checkpoint = {
+        "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
+        "hyper_parameters": {"model": config, "test_size": [481, 857]},
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    torch.save(checkpoint, draft)
+    os.replace(draft, output)
+    print(f"{cfg.checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""How large a network is and what a frame costs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adnet.models.adnet import ADNet
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`parameters`, and `gflops` for one frame with its anchor embedded already (a multiply-add counts as two)."""
+
+    parameters: int
+    gflops: float
+    size: tuple[int, int]
+
+    def __str__(self) -> str:
+        height, width = self.size
+        return f"{self.parameters / 1e6:.1f} M parameters, {self.gflops:,.0f} GFLOPs for a frame of {height} x {width}"
+
+
+def model_cost(model: ADNet, size: tuple[int, int]) -> Cost:
+    """Count without computing: on the meta device, for a frame of `size` (height, width) pixels."""
+    ghost = copy.deepcopy(model).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        embedding = ghost.embed(torch.empty(1, 3, *size, device="meta"))
+        ghost.segment(embedding, embedding)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / 1e9, size)

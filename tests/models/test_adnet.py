@@ -1,0 +1,141 @@
+import hashlib
+
+import pytest
+import torch
+from torch import nn
+
+from adnet.errors import UserError
+from adnet.models import VARIANTS, ADNet, DeepLabV3, model_cost, upsample
+
+ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
+
+
+def tiny(variant="full", seed=0, **options):
+    torch.manual_seed(seed)
+    channels = 8 if VARIANTS[variant] else 1
+    encoder = DeepLabV3("resnet10t", pretrained=False, aspp_rates=(1, 2), aspp_channels=8, embedding_channels=channels)
+    return ADNet(encoder, variant, head_channels=8, **options)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_at_stride_8_and_the_same_with_a_cached_anchor(variant):
+    model = tiny(variant).eval()
+    with torch.no_grad():
+        logits = model(ANCHOR, FRAME)
+        cached = model.segment(model.embed(ANCHOR), model.embed(FRAME))
+    assert logits.shape == (2, 1, 5, 7)
+    torch.testing.assert_close(logits, cached)
+    assert upsample(logits, (33, 49)).shape == (2, 1, 33, 49)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_anchor_counts_only_where_the_variant_says_so(variant):
+    model = tiny(variant).eval()
+    X_0, other, X_t = torch.randn(
+        3, 1, model.encoder.embedding_channels, 3, 4, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        same = torch.equal(model.segment(X_0, X_t), model.segment(other, X_t))
+    assert same is not model.needs_anchor
+    assert model.needs_anchor is (variant not in ("baseline", "intra"))
+
+
+def test_one_anchor_serves_a_batch_of_frames():
+    model = tiny().eval()
+    with torch.no_grad():
+        anchor, frames = model.embed(ANCHOR[:1]), model.embed(FRAME)
+        torch.testing.assert_close(model.segment(anchor, frames), model.segment(anchor.repeat(2, 1, 1, 1), frames))
+
+
+def test_concatenation_is_diffused_intra_current():
+    model = tiny("full").eval()
+    seen = []
+    model.head[0].register_forward_hook(lambda _module, args, _out: seen.append(args[0]))
+    X = torch.randn(1, 8, 3, 4)
+    with torch.no_grad():
+        model.segment(torch.zeros_like(X), X)
+    diffused, _intra, current = seen[0].chunk(3, dim=1)
+    # A zero anchor is equally like every pixel.
+    torch.testing.assert_close(diffused, X.mean((2, 3), keepdim=True).expand_as(X))
+    assert torch.equal(current, X)
+
+
+def test_every_parameter_is_trained():
+    model = tiny(aux_weight=0.4)
+    logits, aux = model.forward_with_aux(ANCHOR, FRAME)
+    (logits.square().mean() + aux.square().mean()).backward()
+    assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
+
+
+def test_auxiliary_head_sees_the_frame_alone_and_changes_nothing_else():
+    model, plain = tiny(aux_weight=0.4).eval(), tiny().eval()
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("aux.")})
+    with torch.no_grad():
+        logits, aux = model.forward_with_aux(ANCHOR, FRAME)
+        torch.testing.assert_close(logits, plain(ANCHOR, FRAME))
+        torch.testing.assert_close(aux, model.forward_with_aux(FRAME, FRAME)[1])
+        assert plain.forward_with_aux(ANCHOR, FRAME)[1] is None
+        torch.testing.assert_close(plain.forward_with_aux(ANCHOR, FRAME)[0], logits)
+    assert aux.shape == logits.shape
+    assert not [key for key in plain.state_dict() if key.startswith("aux")]
+
+
+def test_auxiliary_head_of_the_baseline():
+    logits, aux = tiny("baseline", aux_weight=1.0).forward_with_aux(ANCHOR, FRAME)
+    assert logits.shape == aux.shape == (2, 1, 5, 7)
+
+
+@pytest.mark.parametrize("variant", ["intra", "full", "cross"])
+def test_only_cross_takes_several_anchors(variant):
+    assert tiny(variant).takes_several_anchors is (variant == "cross")
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [("ful", "did you mean full"), ("anchor_difusion", "did you mean anchor_diffusion"), ("?", "full")],
+)
+def test_an_unknown_variant_gets_the_nearest_name(variant, message):
+    with pytest.raises(UserError, match=message):
+        ADNet(tiny().encoder, variant)
+
+
+def test_a_baseline_with_embeddings_is_refused():
+    with pytest.raises(UserError, match="embedding_channels to 1, not 8"):
+        ADNet(tiny().encoder, "baseline")
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels", "digest"),
+    [
+        ("full", 128, "f01949696321b33a10991d659a0b07228d612b4cdedeee408259139f520eacf4"),
+        ("baseline", 1, "e3d62363a74471f7532a82095c7cc69822df72448b08dfebf28c4dcd93ec5521"),
+    ],
+)
+def test_names_and_shapes_of_lite_checkpoints_stay(variant, channels, digest):
+    encoder = DeepLabV3("tf_efficientnet_lite0", False, 8, [6, 12, 18], 128, channels, 0.1, True, multi_grid=[1, 2, 4])
+    state = ADNet(encoder, variant).state_dict()
+    listed = "\n".join(f"{key} {list(value.shape)}" for key, value in state.items())
+    assert hashlib.sha256(listed.encode()).hexdigest() == digest
+
+
+def test_cost_counts_parameters_and_twice_the_multiply_adds():
+    model = tiny("intra")
+    small, large = model_cost(model, (33, 49)), model_cost(model, (65, 97))
+    assert small.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert 3 < large.gflops / small.gflops < 6
+    assert "0.0 GFLOPs" not in str(large)
+    assert next(model.parameters()).device.type == "cpu"
+
+
+def test_cost_of_one_convolution_by_hand():
+    class Conv(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+
+        def segment(self, _anchor, embedding):
+            return embedding
+
+    cost = model_cost(Conv(), (10, 20))
+    assert cost.parameters == 3 * 16 * 9
+    assert cost.gflops == pytest.approx(2 * 3 * 16 * 9 * 200 / 1e9)
