@@ -48,6 +48,7 @@ def main(cfg: DictConfig) -> None:
         cfg.optim.new_layers_lr,
         tuple(cfg.test_size),
         OmegaConf.to_container(cfg.model),  # type: ignore[arg-type]
+        cfg.seed,
     )
     callbacks, loggers = (list(instantiate(cfg[group]).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -27,6 +28,7 @@ class SegmentationModule(L.LightningModule):
         new_layers_lr: factor on the learning rate of all layers but the pretrained backbone (1 in the paper).
         test_size: height and width in pixels of validation frames.
         model_config: what the model was built from, kept in checkpoints so that they can be opened by themselves.
+        seed: of dropout; the pairs have their own.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class SegmentationModule(L.LightningModule):
         new_layers_lr: float = 1.0,
         test_size: tuple[int, int] = (481, 857),
         model_config: dict[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"model": model_config, "test_size": list(test_size)})
@@ -45,6 +48,7 @@ class SegmentationModule(L.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._new_layers_lr = new_layers_lr
+        self._seed = seed
         self._val_J = RegionSimilarity()
 
     def configure_optimizers(self) -> Any:
@@ -56,17 +60,11 @@ class SegmentationModule(L.LightningModule):
         optimizer.param_groups[1]["lr"] *= self._new_layers_lr
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Lightning leaves them out; dropout would not go on as it would have.
-        checkpoint["rng"] = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state(self.device)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if states := checkpoint.get("rng"):
-            torch.set_rng_state(states["cpu"].cpu())
-            if self.device.type == "cuda" and "cuda" in states:
-                torch.cuda.set_rng_state(states["cuda"].cpu(), self.device)
+    def on_train_batch_start(self, *_: Any) -> None:
+        # Dropout too is a function of (seed, step), as the pairs are: a resumed run goes on as it would have.
+        torch.manual_seed(
+            int(np.random.SeedSequence([self._seed, self.global_step, self.global_rank]).generate_state(1)[0])
+        )
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
