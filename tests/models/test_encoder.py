@@ -51,6 +51,25 @@ def test_multi_grid_must_fit_the_last_stage():
         create_backbone("resnet18", False, 8, multi_grid=(1, 2, 4))
 
 
+def test_first_stages_alone_give_what_they_give_in_the_whole():
+    torch.manual_seed(0)
+    whole = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=8).eval()
+    first = create_backbone("tf_efficientnet_lite0", False, 8, stages=4).eval()
+    assert len(first.blocks) == 5
+    first.load_state_dict({key: value for key, value in whole.state_dict().items() if key in first.state_dict()})
+    frames = torch.rand(1, 3, 65, 65)
+    with torch.no_grad():
+        for ours, theirs in zip(first(frames), whole(frames)[2:4], strict=True):
+            # Ours convolves dilated layers in another order, on a CPU.
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize(("stages", "message"), [(9, "stages=9: .* has fewer"), (2, "can't be dilated")])
+def test_stages_must_be_there_and_reach_the_output_stride(stages, message):
+    with pytest.raises(UserError, match=message):
+        create_backbone("resnet18", False, 8, stages=stages)
+
+
 def test_normalisation_is_timms_unless_given():
     frames, options = torch.rand(1, 3, 33, 33), {"aspp_channels": 8, "embedding_channels": 4}
     default = DeepLabV3("resnet10t", False, **options).eval()

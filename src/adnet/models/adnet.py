@@ -71,6 +71,11 @@ class ADNet(nn.Module):
         """Whether X_0 may be of any size, such as the embeddings of several anchors one below the other."""
         return self.needs_anchor and not {"anchor", "anchor_diffusion"} & set(self.branches)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
         embedding: Tensor = self.encoder(frames)

@@ -13,11 +13,11 @@ import timm
 import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adnet.errors import UserError
 from adnet.models.depthwise import DilatedDepthwiseConv2d
 from adnet.models.dilation import dilate_resnet
+from adnet.models.folding import fold_batch_norms
 from adnet.models.weights import read_weights
 
 _PACKAGED = "tf_efficientnet_lite0"
@@ -30,22 +30,26 @@ def create_backbone(
     output_stride: int,
     freeze_batch_norm: bool = False,
     multi_grid: Sequence[int] | None = None,
+    stages: int | None = None,
 ) -> nn.Module:
     """A `features_only` timm model that gives the features of its last two stages, the last at `output_stride`.
 
-    `pretrained`, `freeze_batch_norm` and `multi_grid` are those of `DeepLabV3`. Raises UserError for an unknown backbone,
-    one that can't be dilated, and weights that can't be had.
+    `pretrained`, `freeze_batch_norm`, `multi_grid` and `stages` are those of `DeepLabV3`. Raises UserError for an unknown
+    backbone, one that can't be dilated or has fewer stages, and weights that can't be had.
     """
     if name not in timm.list_models():
         near = timm.list_models(f"*{name}*")[:3] or timm.list_models("resnet*")[:3]
         raise UserError(f"timm knows no backbone {name!r}; near it: {', '.join(near)}")
+    out_indices = (-2, -1) if stages is None else (stages - 2, stages - 1)
     packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
     from_hub = pretrained is True and not packaged
     try:
         with _hub_without_retries() if from_hub else nullcontext():
             backbone: nn.Module = timm.create_model(
-                name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=(-2, -1)
+                name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=out_indices
             )
+    except IndexError as error:
+        raise UserError(f"model.encoder.stages={stages}: {name!r} has fewer; leave it null for all of them") from error
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise _undilatable(name, output_stride) from error
@@ -62,6 +66,9 @@ def create_backbone(
         raise _undilatable(name, output_stride) from error
     if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
         raise _undilatable(name, output_stride)
+    if stages is not None and hasattr(backbone, "blocks"):
+        # timm leaves what follows the last feature out of some backbones, but not out of those made of `blocks`.
+        del backbone.blocks[int(backbone.feature_info.module_name()[-1].rpartition(".")[2]) + 1 :]  # type: ignore[operator, union-attr]
     if multi_grid is not None:
         dilate_resnet(backbone, output_stride, multi_grid)
     if packaged:
@@ -133,25 +140,8 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
 
 
 def _fold_batch_norm(backbone: nn.Module) -> None:
-    """Fold each batch norm into the convolution registered before it, and check that the features stay the same."""
-    training, probe = backbone.training, torch.rand(1, 3, 65, 65)
-    backbone.eval()
-    with torch.no_grad():
-        before = backbone(probe)[-1]
-        last: tuple[nn.Module, str, nn.Conv2d] | None = None
-        for path, child in list(backbone.named_modules()):
-            parent, name = backbone.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
-            if isinstance(child, nn.Conv2d):
-                last = parent, name, child
-            elif isinstance(child, nn.BatchNorm2d) and last is not None and last[2].out_channels == child.num_features:
-                setattr(last[0], last[1], fuse_conv_bn_eval(last[2], child))
-                # timm's batch norm carries its activation along.
-                setattr(parent, name, getattr(child, "act", nn.Identity()))
-                last = None
-        after = backbone(probe)[-1]
-    left = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
-    if left or not torch.allclose(before, after, rtol=1e-2, atol=1e-2 * float(before.abs().max())):
+    probe = torch.rand(1, 3, 65, 65)
+    if not fold_batch_norms(backbone, lambda: backbone(probe)[-1]):
         raise UserError(
             "this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false"
         )
-    backbone.train(training)

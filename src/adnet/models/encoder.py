@@ -55,6 +55,8 @@ class DeepLabV3(nn.Module):
         mean, std: of the RGB frames that the backbone expects; None: those of its ImageNet weights in timm.
         checkpoint_activations: recompute activations of the backbone in the backward pass, to save memory. Running
             statistics of batch norms then move twice a step.
+        stages: keep the backbone's first so many and leave the rest out; None: all. The last one kept must reach the output
+            stride.
 
     Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be had.
     """
@@ -73,13 +75,16 @@ class DeepLabV3(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         checkpoint_activations: bool = False,
+        stages: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
-        stages: Any = create_backbone(backbone, pretrained, output_stride, freeze_batch_norm, multi_grid)
+        backbone_stages: Any = create_backbone(
+            backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages
+        )
         if checkpoint_activations:
-            stages.set_grad_checkpointing(True)
-        self.backbone: nn.Module = stages
+            backbone_stages.set_grad_checkpointing(True)
+        self.backbone: nn.Module = backbone_stages
         if mean is None or std is None:
             normalisation = timm.get_pretrained_cfg(backbone)
             if normalisation is None:
@@ -90,7 +95,7 @@ class DeepLabV3(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.embedding_channels = embedding_channels
-        self.stage_channels: tuple[int, int] = tuple(stages.feature_info.channels())
+        self.stage_channels: tuple[int, int] = tuple(backbone_stages.feature_info.channels())
         self.aspp = ASPP(self.stage_channels[-1], aspp_channels, aspp_rates, dropout)
         self.project = nn.Conv2d(aspp_channels, embedding_channels, 1)
 
