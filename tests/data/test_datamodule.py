@@ -21,6 +21,10 @@ def module(root: Path, **options: Any) -> PairDataModule:
     return PairDataModule(davis2016(root, "train"), davis2016(root, "val"), AUGMENTATION, **given)
 
 
+def as_trainer(step: int, devices: int, accumulated: int) -> Any:
+    return SimpleNamespace(global_step=step, world_size=devices, accumulate_grad_batches=accumulated)
+
+
 def names(data: PairDataModule) -> tuple[list[str], list[str]]:
     train, val = ([sequence.name for sequence in dataset.sequences] for dataset in (data.train, data.val))
     return train, val
@@ -46,22 +50,27 @@ def test_holdout_of_everything_leaves_nothing_to_train_on(tiny_davis: Path) -> N
         module(tiny_davis, holdout=["train-000", "train-001"])
 
 
-@pytest.mark.parametrize(("epoch", "world"), [(0, 1), (3, 1), (3, 2)])
-def test_an_epoch_goes_on_where_the_one_before_ended(tiny_davis: Path, epoch: int, world: int) -> None:
+@pytest.mark.parametrize(("step", "world", "accumulated"), [(0, 1, 1), (6, 1, 1), (6, 2, 1), (6, 1, 2), (5, 2, 2)])
+def test_an_epoch_goes_on_where_the_step_before_ended(
+    tiny_davis: Path, step: int, world: int, accumulated: int
+) -> None:
     data = module(tiny_davis)
-    data.trainer = SimpleNamespace(current_epoch=epoch, world_size=world)  # type: ignore[assignment]
+    data.trainer = as_trainer(step, world, accumulated)
     stream = TrainingPairs(data.train, 100, AUGMENTATION, seed=5)
     loader = data.train_dataloader()
-    assert loader.batch_size == 4 // world
-    assert len(loader) == 2 * world  # all ranks together
+    assert loader.batch_size == 4 // world // accumulated
+    assert len(loader) == 2 * world * accumulated  # all ranks together
     frames = torch.cat([batch["frame"] for batch in loader])
-    assert torch.equal(frames, torch.stack([stream[8 * epoch + index]["frame"] for index in range(8)]))
+    assert torch.equal(frames, torch.stack([stream[4 * step + index]["frame"] for index in range(8)]))
 
 
 def test_batch_that_devices_cannot_share(tiny_davis: Path) -> None:
     data = module(tiny_davis)
-    data.trainer = SimpleNamespace(current_epoch=0, world_size=3)  # type: ignore[assignment]
+    data.trainer = as_trainer(0, 3, 1)
     with pytest.raises(UserError, match=r"pairs\.batch_size=4 can't be shared by 3 devices: take a multiple of 3"):
+        data.train_dataloader()
+    data.trainer = as_trainer(0, 2, 4)
+    with pytest.raises(UserError, match=r"by 2 devices x 4 accumulated batches: take a multiple of 8"):
         data.train_dataloader()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation
 from adnet.data.pairs import TrainingPair, TrainingPairs, ValidationPairs, to_tensor
 from adnet.data.sequence import Sequence, VideoDataset, read_frame, write_mask
+from adnet.errors import UserError
 
 FRAMES = 5
 
@@ -22,9 +24,11 @@ class Identity(Augmentation):
         super().__init__((8, 8))
         self.masks: list[np.ndarray] = []
 
-    def __call__(self, frame: np.ndarray, mask: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, read: Callable[[int], np.ndarray], mask: np.ndarray, _: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         self.masks.append(mask)
-        return frame, mask
+        return read(1), mask
 
 
 @pytest.fixture
@@ -79,6 +83,7 @@ def test_shapes_and_dtypes(pairs: TrainingPairs) -> None:
         "anchor": (torch.uint8, (3, 33, 57)),
         "frame": (torch.uint8, (3, 33, 57)),
         "mask": (torch.bool, (33, 57)),
+        "key": (torch.int64, (3,)),
     }
     assert len(pairs) == 8
 
@@ -162,7 +167,8 @@ def test_crops_of_anchor_and_frame_lie_around_their_own_foregrounds(tmp_path: Pa
 def test_validation_frames_are_others_than_the_anchor(
     numbered: VideoDataset, length: int, frames: int, expected: list[int]
 ) -> None:
-    sequence = Sequence("a", tuple(numbered.sequences[0].frames[i % FRAMES] for i in range(length)), {})
+    paths = tuple(numbered.sequences[0].frames[i % FRAMES] for i in range(length))
+    sequence = Sequence("a", paths, {path.stem: path for path in paths})
     pairs = ValidationPairs(VideoDataset("a", "val", numbered.root, (sequence,)), frames)
     assert pairs.pairs == [(0, t) for t in expected]
 
@@ -178,3 +184,27 @@ def test_validation_pairs_are_whole_frames_with_their_key(tiny_davis: Path) -> N
         np.testing.assert_array_equal(pair["anchor"], to_tensor(read_frame(sequence.frames[0])))
         np.testing.assert_array_equal(pair["frame"].permute(1, 2, 0), read_frame(sequence.frames[t]))
         np.testing.assert_array_equal(pair["mask"], sequence.annotation(sequence.frames[t]))
+
+
+def test_annotation_of_another_size_is_named(tiny_davis: Path) -> None:
+    dataset = davis2016(tiny_davis, "train")
+    for sequence in dataset.sequences:
+        for file in sequence.annotations.values():
+            write_mask(file, np.ones((32, 56), dtype=bool))
+    with pytest.raises(
+        UserError, match=r"00000\.jpg has \(64, 112\) pixels and its annotation .*00000\.png \(32, 56\)"
+    ):
+        TrainingPairs(dataset, 1, Augmentation((33, 57)), seed=0)[0]
+
+
+def test_reduced_frames_are_the_same_draw(tiny_davis: Path) -> None:
+    """Crops a quarter of the frame's width: decoded at a reduced size or not, the masks and keys are equal."""
+    reduced, full = (
+        [TrainingPairs(davis2016(tiny_davis, "train"), 8, augmentation, seed=3)[index] for index in range(8)]
+        for augmentation in (Augmentation((17, 25)), Augmentation((17, 25), reduced_decoding=False))
+    )
+    for a, b in zip(reduced, full, strict=True):
+        assert torch.equal(a["mask"], b["mask"])
+        assert torch.equal(a["key"], b["key"])
+        assert (a["frame"].int() - b["frame"].int()).abs().float().mean() < 16
+    assert any(not torch.equal(a["frame"], b["frame"]) for a, b in zip(reduced, full, strict=True))

@@ -57,6 +57,22 @@ def test_mask_of_any_png_mode(tmp_path: Path, mode: str, mask: np.ndarray) -> No
     np.testing.assert_array_equal(read, mask)
 
 
+def test_regions_name_the_background(tmp_path: Path) -> None:
+    labels = np.array([[200, 7], [3, 9]], dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "mask.pgm")
+    read = read_mask(tmp_path / "mask.pgm", (200, 7, 3))
+    np.testing.assert_array_equal(read, [[False, True], [True, False]])  # 9 is none of them
+    with pytest.raises(UserError, match=r"mask\.pgm has none of the labels that its dataset lists for it \(0, 255\)"):
+        read_mask(tmp_path / "mask.pgm", (0, 255))
+
+
+def test_regions_of_24_bits_are_colours(tmp_path: Path) -> None:
+    labels = np.array([[[255, 255, 255], [0, 0, 255]], [[1, 0, 0], [0, 0, 0]]], dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "mask.ppm")
+    read = read_mask(tmp_path / "mask.ppm", (0xFFFFFF, 0x0000FF, 0x010000, 0))
+    np.testing.assert_array_equal(read, [[False, True], [True, True]])
+
+
 def test_frame_is_rgb(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "colour.png")
@@ -64,6 +80,17 @@ def test_frame_is_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_frame(tmp_path / "colour.png"), pixels)
     np.testing.assert_array_equal(read_frame(tmp_path / "grey.png"), pixels[..., [0, 0, 0]])
     assert image_size(tmp_path / "colour.png") == (5, 7)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_reduced_jpeg_is_a_mean_over_its_pixels(tmp_path: Path, reduction: int) -> None:
+    rows, columns = np.mgrid[:64, :96]
+    pixels = np.stack([120 + 100 * np.sin(rows / 9 + columns / k) for k in (7, 11, 13)], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "frame.jpg", quality=95, subsampling=0)
+    Image.fromarray(pixels).save(tmp_path / "frame.png")
+    means = pixels.reshape(64 // reduction, reduction, 96 // reduction, reduction, 3).mean(axis=(1, 3))
+    assert np.abs(read_frame(tmp_path / "frame.jpg", reduction) - means).mean() < 2
+    np.testing.assert_array_equal(read_frame(tmp_path / "frame.png", reduction), pixels)
 
 
 @pytest.mark.parametrize("read", [read_frame, read_mask, image_size])

@@ -3,7 +3,18 @@
 What needs torch is imported from its own module, so that scoring masks starts without it.
 """
 
-from adnet.data.datasets import davis2016, synthetic
+from adnet.data.datasets import davis2016, fbms, folder, synthetic, visal
 from adnet.data.sequence import Sequence, VideoDataset, read_frame, read_mask, write_mask
 
-__all__ = ["Sequence", "VideoDataset", "davis2016", "read_frame", "read_mask", "synthetic", "write_mask"]
+__all__ = [
+    "Sequence",
+    "VideoDataset",
+    "davis2016",
+    "fbms",
+    "folder",
+    "read_frame",
+    "read_mask",
+    "synthetic",
+    "visal",
+    "write_mask",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +11,8 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
+import cv2
+import numpy.typing as npt
 
 from adnet.data.sequence import Frame, Mask
 
@@ -28,6 +31,9 @@ class Augmentation:
         rotate: whether to rotate, with the probabilities of `ROTATIONS`.
         flip: probability of a horizontal flip (0 in the paper).
         jitter: strength of brightness, contrast, saturation and hue changes, 0 to 1 (0 in the paper).
+        reduced_decoding: decode a frame at 1/2, 1/4 or 1/8 of its size where the region has at least as many times the
+            crop's pixels a side; for a JPEG that is faster, and averages where the resize would leave pixels out. What is
+            drawn doesn't depend on it.
     """
 
     def __init__(
@@ -37,10 +43,12 @@ class Augmentation:
         rotate: bool = True,
         flip: float = 0.0,
         jitter: float = 0.0,
+        reduced_decoding: bool = True,
     ) -> None:
         self.crop_size = crop_size
         self.min_crop = min_crop
-        transforms: list[A.BasicTransform | A.BaseCompose] = [A.Resize(*crop_size)]
+        self.reduced_decoding = reduced_decoding
+        transforms: list[A.BasicTransform | A.BaseCompose] = []
         if rotate:
             # `A.Rotate` draws angles uniformly; the weights of a OneOf are the paper's probabilities.
             transforms.append(
@@ -60,13 +68,37 @@ class Augmentation:
             )
         self._pipeline = A.Compose(transforms)
 
-    def __call__(self, frame: Frame, mask: Mask, rng: np.random.Generator) -> tuple[Frame, Mask]:
-        """Augment `frame` `[H, W, 3]` and `mask` `[H, W]` alike; all randomness comes from `rng`."""
-        top, left, height, width = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng)
-        region = np.s_[top : top + height, left : left + width]
+    def __call__(self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator) -> tuple[Frame, Mask]:
+        """Augment the frame that `read` gives and its `mask` `[H, W]` alike; all randomness comes from `rng`.
+
+        `read(reduction)` is called once and gives the frame `[H, W, 3]`, or, where it can, one whose sides are those divided
+        by `reduction` and rounded up.
+        """
+        region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng)
+        frame = read(self._reduction(region[2], region[3]))
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
-        out = self._pipeline(image=frame[region], mask=mask[region].astype(np.uint8))
+        reduced = round(mask.shape[0] / frame.shape[0])
+        out = self._pipeline(
+            image=self._crop(frame, region, reduced, cv2.INTER_LINEAR),
+            mask=self._crop(mask.astype(np.uint8), region, 1, cv2.INTER_NEAREST),
+        )
         return out["image"], out["mask"].astype(bool)
+
+    def _reduction(self, height: int, width: int) -> int:
+        ratio = min(height / self.crop_size[0], width / self.crop_size[1])
+        return max(n for n in (1, 2, 4, 8) if n <= max(1, ratio)) if self.reduced_decoding else 1
+
+    def _crop(
+        self, image: npt.NDArray[np.uint8], region: tuple[int, int, int, int], reduced: int, interpolation: int
+    ) -> npt.NDArray[np.uint8]:
+        """`region` of the unreduced image, resized to the crop; in a reduced one it may begin inside a pixel."""
+        top, left, height, width = region
+        y, x = height / self.crop_size[0], width / self.crop_size[1]
+        # From the middle of a pixel of the crop to the middle of one of the image.
+        back = np.array([[x, 0, left + (x - reduced) / 2], [0, y, top + (y - reduced) / 2]]) / reduced
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        cropped = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(cropped, np.uint8)
 
 
 def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator) -> tuple[int, int, int, int]:

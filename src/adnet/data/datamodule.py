@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -24,7 +25,7 @@ class PairDataModule(L.LightningDataModule):
         train, val: where pairs are drawn from; with `holdout`, `val` is not used.
         augmentation: see there.
         epoch_steps: optimiser steps between two validations; each such epoch goes on where the one before it ended.
-        batch_size: pairs per step, over all devices together.
+        batch_size: pairs per optimiser step, over all devices and accumulated batches together.
         anchor: `"first"` or `"random"`.
         holdout: training sequences set aside to validate on, for choosing settings without looking at `val`.
         val_frames: frames per sequence to validate on.
@@ -62,28 +63,40 @@ class PairDataModule(L.LightningDataModule):
         self.val = val
         self.batch_size = batch_size
         self.workers = workers
-        self._epoch_pairs = epoch_steps * batch_size
-        self._training_pairs = partial(TrainingPairs, train, augmentation=augmentation, seed=seed, anchor=anchor)
-        self._validation_pairs = ValidationPairs(val, val_frames)
+        self.epoch_steps = epoch_steps
+        self.training_pairs = partial(TrainingPairs, train, augmentation=augmentation, seed=seed, anchor=anchor)
+        self.validation_pairs = ValidationPairs(val, val_frames)
+
+    def device_batch_size(self, devices: int, accumulated: int) -> int:
+        """Pairs per device and forward pass. Raises UserError where the batch can't be shared evenly."""
+        if self.batch_size % (devices * accumulated):
+            by = f"{devices} devices" + (f" x {accumulated} accumulated batches" if accumulated > 1 else "")
+            raise UserError(
+                f"pairs.batch_size={self.batch_size} can't be shared by {by}: take a multiple of {devices * accumulated}"
+            )
+        return self.batch_size // (devices * accumulated)
 
     def train_dataloader(self) -> DataLoader[TrainingPair]:
-        """The pairs of the current epoch, in their order: they are random, and a distributed sampler deals them out in turn.
+        """An epoch of pairs from the current step on, in their order: a distributed sampler deals them out in turn.
 
-        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`).
+        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`). Where a run goes on in the middle of an
+        epoch, Lightning stops before the last of them.
         """
-        world, epoch = (self.trainer.world_size, self.trainer.current_epoch) if self.trainer else (1, 0)
-        if self.batch_size % world:
-            raise UserError(
-                f"pairs.batch_size={self.batch_size} can't be shared by {world} devices: take a multiple of {world}"
-            )
-        pairs = self._training_pairs(start=epoch * self._epoch_pairs, length=self._epoch_pairs)
-        return DataLoader(pairs, self.batch_size // world, num_workers=self.workers, worker_init_fn=_quiet_worker)
+        step, size = 0, self.batch_size
+        if trainer := self.trainer:
+            step = trainer.global_step
+            size = self.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
+        pairs = self.training_pairs(start=step * self.batch_size, length=self.epoch_steps * self.batch_size)
+        return DataLoader(pairs, size, num_workers=self.workers, worker_init_fn=_quiet_worker)
 
     def val_dataloader(self) -> DataLoader[ValidationPair]:
         """One pair a batch: the frames of a dataset may differ in size."""
-        return DataLoader(self._validation_pairs, 1, num_workers=self.workers, worker_init_fn=_quiet_worker)
+        return DataLoader(self.validation_pairs, 1, num_workers=self.workers, worker_init_fn=_quiet_worker)
 
 
 def _quiet_worker(_: int) -> None:
     # OpenCV's own threads would fight with the other workers for the same cores.
     cv2.setNumThreads(0)
+    # Slurm sends them to each process of a job; the main one still needs batches, and ends its workers itself.
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)

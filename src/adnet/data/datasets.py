@@ -1,7 +1,14 @@
-"""The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it."""
+"""The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
+
+Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones), and raises
+UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence
+of fewer than two frames.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceABC
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,9 +16,15 @@ from typing import Literal
 
 import yaml
 
+from adnet.data.fbms_definition import read_definition
 from adnet.data.sequence import Sequence, VideoDataset, image_size
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
+
+IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+FBMS = {"train": ("Trainingset", 29), "test": ("Testset", 30)}  # folder and number of sequences of each split
+VISAL_SEQUENCES = 17
 
 
 def davis2016(
@@ -19,13 +32,10 @@ def davis2016(
 ) -> VideoDataset:
     """DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
-    `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`; `sequences` keeps
-    only the named ones. Raises UserError for a missing root or split, an unknown sequence, a frame without a mask, a mask
-    without a frame, a mask of another size than its frame, and a sequence of fewer than two frames.
+    `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
+    `db_info.yml` with the sequences' attributes. Raises UserError, besides, for a frame without a mask.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
+    root = _root(root)
     split_file = root / "ImageSets" / "480p" / f"{split}.txt"
     if not split_file.is_file():
         known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
@@ -34,10 +44,17 @@ def davis2016(
         Path(line.split()[0]).parent.name for line in split_file.read_text().splitlines() if line.strip()
     )
     attributes = _davis_attributes(root)
-    found = tuple(
-        _davis_sequence(root, sequence, attributes.get(sequence, ())) for sequence in _select(names, sequences)
-    )
-    return VideoDataset(name, split, root, found, scored="inner")
+    found = []
+    for sequence in _select(names, sequences):
+        frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
+        masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))}
+        if alone := sorted(frames.keys() - masks.keys()):
+            raise UserError(
+                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add "
+                f"Annotations/480p/{sequence}/{alone[0]}.png"
+            )
+        found.append(_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
+    return VideoDataset(name, split, root, tuple(found), scored="inner")
 
 
 def synthetic(
@@ -55,7 +72,107 @@ def synthetic(
     return davis2016(root, split, sequences, name="synthetic")
 
 
-def _select(known: dict[str, None], wanted: SequenceABC[str] | None) -> list[str]:
+def fbms(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+    """FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, a few frames of each annotated.
+
+    `root` holds `Trainingset` and `Testset` as the archives have them: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
+    `*Def.dat` that lists the annotated frames and the regions' labels, and an annotation for each: `*_gt.ppm` in colour, or
+    the file that is listed, `*.pgm` in grey. All regions but the first are one foreground. `val` is another name of `test`.
+
+    Raises UserError, besides, for a missing definition or annotation, and, unless `sequences` are named, for another number
+    of sequences.
+    """
+    root, split = _root(root), "test" if split == "val" else split
+    if split not in FBMS:
+        raise UserError(f"FBMS has no split {split!r}: the splits are {', '.join(FBMS)}; set data.split")
+    part, number = FBMS[split]
+    names = _folders(root / part)
+    if not sequences:
+        _check_number("FBMS", root / part, names, number)
+    found = tuple(_fbms_sequence(root / part, name) for name in _select(names, sequences))
+    return VideoDataset("fbms", split, root, found, scored="all")
+
+
+def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+    """ViSal (Wang et al., TIP 2015): 17 sequences, 193 frames annotated; nothing to train on.
+
+    `root` holds `ViSal/<sequence>/` with frames of any image format and one flat `GroundTruth/`, whose files are named as
+    the frame is, or by the sequence and the frame's number. (`<sequence>/` right in `root` is taken, too.)
+
+    Raises UserError, besides, for a sequence without annotation, and, unless `sequences` are named, for another number of
+    sequences.
+    """
+    root = _root(root)
+    if split not in ("test", "val"):
+        raise UserError(f"ViSal has no split {split!r}: it is there to test on; set data.split=test")
+    videos = root / "ViSal" if (root / "ViSal").is_dir() else root
+    names = [name for name in _folders(videos) if name != "GroundTruth"]
+    if not sequences:
+        _check_number("ViSal", videos, names, VISAL_SEQUENCES)
+    frames = {name: _images(videos / name) for name in names}
+    masks: dict[str, dict[str, Path]] = {name: {} for name in names}
+    for path in _images(root / "GroundTruth").values():
+        owner, stem = _visal_frame(path, frames)
+        masks[owner][stem] = path
+    found = tuple(_sequence(root, name, frames[name], masks[name]) for name in _select(names, sequences))
+    return VideoDataset("visal", "test", root, found, scored="all")
+
+
+def folder(root: str | Path, split: str = "all", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+    """Anyone's videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
+
+    A mask has the name of its frame; frames without one don't count. The split `all` is every sequence; any other is a text
+    file `root/<split>.txt` with the name of a sequence on each line. Raises UserError, besides, for a sequence without masks
+    and for a folder in `masks` without frames.
+    """
+    root = _root(root)
+    names = _folders(root / "frames")
+    if alone := sorted({*_folders(root / "masks")} - {*names}):
+        raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
+    if split != "all":
+        file = root / f"{split}.txt"
+        if not file.is_file():
+            raise UserError(f"no {file}: write the name of a sequence on each line, or set data.split=all")
+        listed = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        _select(names, listed)
+        names = listed
+    found = (
+        _sequence(root, name, _images(root / "frames" / name), _images(root / "masks" / name))
+        for name in _select(names, sequences)
+    )
+    return VideoDataset("folder", split, root, tuple(found), scored="all")
+
+
+def _root(root: str | Path) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
+    return root
+
+
+def _folders(path: Path) -> list[str]:
+    if not path.is_dir():
+        raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}")
+    return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _images(path: Path) -> dict[str, Path]:
+    """The images in a folder by their stems, in the order of the numbers in their names."""
+    found: dict[str, Path] = {}
+    files = [file for file in path.glob("*") if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
+    for file in sorted(files, key=_numbers):
+        if file.stem in found:
+            raise UserError(f"{file} and {found[file.stem].name} are the same frame: keep one of them")
+        found[file.stem] = file
+    return found
+
+
+def _numbers(path: Path) -> list[tuple[int, str]]:
+    """Compares `frame9` before `frame10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
+
+
+def _select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
     for sequence in wanted or ():
         if sequence not in known:
             near = get_close_matches(sequence, known, n=1)
@@ -66,6 +183,40 @@ def _select(known: dict[str, None], wanted: SequenceABC[str] | None) -> list[str
     return [sequence for sequence in known if not wanted or sequence in wanted]
 
 
+def _check_number(dataset: str, path: Path, names: SequenceABC[str], number: int) -> None:
+    if len(names) != number:
+        raise UserError(
+            f"{path} has {len(names)} sequences and {dataset} {number}: complete it, or name those to use in data.sequences"
+        )
+
+
+def _sequence(
+    root: Path,
+    name: str,
+    frames: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    attributes: tuple[str, ...] = (),
+    regions: tuple[int, ...] = (),
+) -> Sequence:
+    where = f"in sequence {name!r} of {root}"
+    if alone := sorted(masks.keys() - frames.keys()):
+        raise UserError(
+            f"mask {alone[0]} {where} has no frame ({len(alone)} such): add it, or remove "
+            f"{masks[alone[0]].relative_to(root)}"
+        )
+    if len(frames) < 2:
+        raise UserError(f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; leave the sequence out")
+    if not masks:
+        raise UserError(f"no frame {where} has a mask: leave the sequence out")
+    for stem, mask in masks.items():
+        size, mask_size = image_size(frames[stem]), image_size(mask)
+        if size != mask_size:
+            raise UserError(
+                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
+            )
+    return Sequence(name, tuple(frames.values()), masks, attributes, regions)
+
+
 def _davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
     file = root / "db_info.yml"
     if not file.is_file():
@@ -73,26 +224,39 @@ def _davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
     return {entry["name"]: tuple(entry["attributes"]) for entry in yaml.safe_load(file.read_text())["sequences"]}
 
 
-def _davis_sequence(root: Path, name: str, attributes: tuple[str, ...]) -> Sequence:
-    frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / name).glob("*.jpg"))}
-    masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / name).glob("*.png"))}
-    where = f"in sequence {name!r} of {root}"
-    if alone := sorted(frames.keys() - masks.keys()):
-        raise UserError(
-            f"frame {alone[0]} {where} has no mask ({len(alone)} such): add Annotations/480p/{name}/{alone[0]}.png"
-        )
-    if alone := sorted(masks.keys() - frames.keys()):
-        raise UserError(
-            f"mask {alone[0]} {where} has no frame ({len(alone)} such): add JPEGImages/480p/{name}/{alone[0]}.jpg"
-        )
-    if len(frames) < 2:
-        raise UserError(
-            f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; remove it from the split file"
-        )
-    for stem, frame in frames.items():
-        size, mask_size = image_size(frame), image_size(masks[stem])
-        if size != mask_size:
-            raise UserError(
-                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
-            )
-    return Sequence(name, tuple(frames.values()), masks, attributes)
+def _fbms_sequence(root: Path, name: str) -> Sequence:
+    frames = {stem: path for stem, path in _images(root / name).items() if path.suffix.lower() == ".jpg"}
+    truth = root / name / "GroundTruth"
+    definition = read_definition(truth)
+    masks = {}
+    for file, frame in definition.frames:
+        stem = Path(file).stem.removesuffix("_gt")
+        # Probabilities of an annotation (*PROB*) lie beside it, and none is ever listed.
+        candidates = [
+            path for path in (truth / f"{stem}_gt.ppm", truth / file, truth / f"{stem}.pgm") if path.is_file()
+        ]
+        if not candidates:
+            raise UserError(f"no annotation {truth / file}, which {definition.file.name} lists: complete the dataset")
+        number = re.search(r"\d+$", stem)
+        named = next((name for name in (Path(frame).stem, stem) if name in frames), None)
+        masks[named or (number and _frame_of(number[0], frames)) or stem] = candidates[0]
+    return _sequence(root, name, frames, masks, regions=definition.regions)
+
+
+def _frame_of(number: str, frames: Mapping[str, Path]) -> str | None:
+    """The frame whose name ends in that number."""
+    return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
+
+
+def _visal_frame(mask: Path, frames: Mapping[str, Mapping[str, Path]]) -> tuple[str, str]:
+    """Sequence and frame of an annotation: `boat2_003` is of `boat2`, though its name starts with `boat`, too."""
+    owners = sorted((name for name in frames if mask.stem.startswith(name)), key=len, reverse=True)
+    for owner in owners:
+        if mask.stem in frames[owner]:
+            return owner, mask.stem
+    for owner in owners:
+        # Digits right after a name are the frame's number, unless the name ends in digits of its own.
+        named = re.fullmatch(rf"{re.escape(owner)}(?:[\W_]+|(?<!\d))(\d+)", mask.stem)
+        if named and (stem := _frame_of(named[1], frames[owner])):
+            return owner, stem
+    raise UserError(f"mask {mask} has no frame in a sequence whose name it starts with: add it, or remove the mask")

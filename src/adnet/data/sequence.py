@@ -24,17 +24,24 @@ class Sequence:
     """One video.
 
     `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be
-    sparse. `attributes` are the dataset's own labels for the video (DAVIS: `OCC`, `FM`, ...).
+    sparse. `attributes` are the dataset's own labels for the video (DAVIS: `OCC`, `FM`, ...). `regions` are the labels
+    that the annotations use, as `read_mask` takes them; without any, every label but 0 is foreground.
     """
 
     name: str
     frames: tuple[Path, ...]
     annotations: Mapping[str, Path]
     attributes: tuple[str, ...] = ()
+    regions: tuple[int, ...] = ()
+
+    @property
+    def annotated(self) -> list[int]:
+        """Indices of the frames that have an annotation."""
+        return [index for index, frame in enumerate(self.frames) if frame.stem in self.annotations]
 
     def annotation(self, frame: Path) -> Mask:
         """Read the annotation of `frame`: bool `[H, W]`. A KeyError if the frame has none."""
-        return read_mask(self.annotations[frame.stem])
+        return read_mask(self.annotations[frame.stem], self.regions)
 
 
 @dataclass(frozen=True)
@@ -51,24 +58,37 @@ class VideoDataset:
     scored: Literal["inner", "all"] = "inner"
 
 
-def read_frame(path: Path) -> Frame:
-    """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read."""
-    return np.asarray(_open(path).convert("RGB"))
+def read_frame(path: Path, reduction: int = 1) -> Frame:
+    """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read.
+
+    A JPEG is decoded at 1 / `reduction` of its size (1, 2, 4 or 8), rounded up, in a fraction of the time; each pixel is then
+    a mean over as many. Other formats come as they are.
+    """
+    return np.asarray(open_image(path, reduction).convert("RGB"))
 
 
-def read_mask(path: Path) -> Mask:
-    """Read an annotation of any PNG mode as bool `[H, W]`: every label but 0 is foreground.
+def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
+    """Read an annotation as bool `[H, W]`: every label but 0 is foreground.
 
     Palette images are read by index, not by colour, and an alpha channel is ignored: where both are present the label
-    lies in the luminance. Raises UserError if the image can't be read.
+    lies in the luminance. A colour is the label `65536 red + 256 green + blue`.
+
+    `regions` are the labels there are, that of the background first, for datasets whose background isn't 0 (FBMS). A label
+    that is none of them is background, as in the published evaluation of FBMS.
+
+    Raises UserError if the image can't be read, or if no pixel of it has a label of `regions`.
     """
-    image = _open(path)
+    image = open_image(path)
     labels: npt.NDArray[np.generic] = np.asarray(image)
     if image.mode in ("LA", "La", "PA"):
         labels = labels[..., 0]
     elif labels.ndim == 3:
-        return np.asarray(labels[..., :3].any(axis=-1))
-    return np.asarray(labels != 0)
+        labels = labels[..., :3] @ np.array([65536, 256, 1])
+    if not regions:
+        return np.asarray(labels != 0)
+    if not np.isin(labels, regions).any():
+        raise UserError(f"{path} has none of the labels that its dataset lists for it ({', '.join(map(str, regions))})")
+    return np.isin(labels, regions[1:])
 
 
 def write_mask(path: Path, mask: Mask) -> None:
@@ -90,10 +110,13 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path, reduction: int = 1) -> Image.Image:
+    """Read an image file whole; `reduction` as in `read_frame`. Raises UserError if it can't be read."""
     try:
         image: Image.Image = Image.open(path)
         with image:
+            if reduction > 1:
+                image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
             image.load()
         return image
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:

@@ -1,0 +1,35 @@
+"""Have a benchmark on disk: `python -m adnet.download data=davis2016|fbms [data.root=DIR] [url=...] [verify=false]`.
+
+A download that was cut off goes on where it was; a dataset that is there already is checked. `data=visal` says where to ask.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from adnet.command import command
+from adnet.data.download import download
+from adnet.data.fingerprint import fingerprint
+
+
+@command("download")
+def main(cfg: DictConfig) -> None:
+    name = HydraConfig.get().runtime.choices["data"]
+    root = Path(cfg.data.get("root", name))
+    splits = download(
+        name, root, lambda where, split: instantiate(cfg.data, root=str(where), split=split), cfg.url, cfg.verify
+    )
+    for split, dataset in splits.items():
+        content = fingerprint(dataset)
+        print(
+            f"{name} {split}: {len(content['sequences'])} sequences, {content['frames']} frames, annotations {content['sha256']}"
+        )
+    print(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""FBMS, ViSal and anyone's folder, on look-alikes with every quirk of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adnet.data import Sequence, fbms, folder, visal
+from adnet.data.augmentation import Augmentation
+from adnet.data.datasets import FBMS, VISAL_SEQUENCES
+from adnet.data.pairs import TrainingPairs, ValidationPairs
+from adnet.errors import UserError
+
+SIZE = (6, 9)
+MASK = np.zeros(SIZE, bool)
+MASK[2:4, 3:7] = True
+
+WHITE, BLUE, GREEN = 0xFFFFFF, 0x0000FF, 0x00FF00
+
+
+def save(path: Path, labels: np.ndarray | None = None) -> Path:
+    """An image of `labels`, in a `.ppm` as 24-bit colours; or any picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = np.zeros(SIZE, np.uint8) if labels is None else labels
+    if path.suffix == ".ppm":
+        labels = np.stack([labels >> 16 & 255, labels >> 8 & 255, labels & 255], axis=-1)
+    Image.fromarray(labels.astype(np.uint8)).save(path)
+    return path
+
+
+def masks(sequence: Sequence) -> dict[str, np.ndarray]:
+    return {frame.stem: sequence.annotation(frame) for frame in sequence.frames if frame.stem in sequence.annotations}
+
+
+def stems(sequence: Sequence) -> list[str]:
+    return [frame.stem for frame in sequence.frames]
+
+
+def define(truth: Path, scales: list[int], frames: list[tuple[str, str]]) -> None:
+    lines = ["Ground truth definition file; do not change!", "", "Total number of regions:", str(len(scales))]
+    for region, scale in enumerate(scales):
+        lines += [f"Scale of region {region}:", str(scale)]
+    lines += ["", "Confusion penality matrix:", "0.0 1.0", "", "Total number of labeled frames for this shot:"]
+    lines += [str(len(frames))]
+    for file, frame in frames:
+        lines += ["Frame number:", "0", "File name:", file, "Input file name:", frame]
+    truth.mkdir(parents=True, exist_ok=True)
+    (truth / f"{truth.parent.name}Def.dat").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def fbms_root(tmp_path: Path) -> Path:
+    """Two sequences as they lie in the archives, and as many plain ones as it takes to be complete."""
+    part = tmp_path / "FBMS" / "Testset"
+
+    # In colour: the background is white, two objects, of which one is black, and probabilities that are no annotation.
+    cats, truth = part / "cats01", part / "cats01" / "GroundTruth"
+    for i in range(1, 12):
+        save(cats / f"cats01_{i:04d}.jpg")
+    (cats / "cats01.bmf").write_text("11 1\n")
+    (cats / ".hidden.jpg").write_bytes(b"")
+    labels = np.full(SIZE, WHITE)
+    labels[2:4, 3:5], labels[2:4, 5:7] = BLUE, 0
+    labels[0, 0] = 0x010203  # of no region: background
+    for i in (1, 10):
+        save(truth / f"cats01_{i:04d}_gt.ppm", labels)
+        save(truth / f"cats01_{i:04d}_PROB_gt.ppm", np.full(SIZE, GREEN))
+        save(truth / f"cats01_{i:04d}_PROB.pgm", np.full(SIZE, 99))
+    save(truth / "cats01_0010.pgm", np.full(SIZE, 255))  # the colour is preferred
+    save(truth / "cats01_0005_gt.ppm", labels)  # not listed: not annotated
+    define(truth, [WHITE, BLUE, 0], [(f"cats01_{i:04d}_gt.ppm", f"cats01_{i:04d}.ppm") for i in (1, 10)])
+
+    # In grey, with other widths of the numbers, and a background that is not 0.
+    marple, truth = part / "marple2", part / "marple2" / "GroundTruth"
+    for i in range(1, 12):
+        save(marple / f"marple2_{i:03d}.jpg")
+    save(truth / "marple2_02.pgm", np.where(MASK, 0, 170))
+    save(truth / "marple2_011.pgm", np.full(SIZE, 170))
+    define(truth, [170, 0, 85], [("marple2_02.pgm", "old/marple_2.ppm"), ("marple2_011.pgm", "marple2_011.ppm")])
+
+    for number in range(FBMS["test"][1] - 2):
+        plain = part / f"plain{number:02d}"
+        for i in (1, 2):
+            save(plain / f"{plain.name}_{i:04d}.jpg")
+        save(plain / "GroundTruth" / f"{plain.name}_0001.pgm", MASK * 255)
+        define(plain / "GroundTruth", [0, 255], [(f"{plain.name}_0001.pgm", f"{plain.name}_0001.ppm")])
+    return part.parent
+
+
+def test_fbms(fbms_root: Path) -> None:
+    dataset = fbms(fbms_root)
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("fbms", "test", fbms_root, "all")
+    assert len(dataset.sequences) == 30
+    cats, marple = dataset.sequences[:2]
+    assert stems(cats) == [f"cats01_{i:04d}" for i in range(1, 12)]
+    assert list(cats.annotations) == ["cats01_0001", "cats01_0010"]
+    assert stems(marple) == [f"marple2_{i:03d}" for i in range(1, 12)]
+    for mask in masks(cats).values():
+        np.testing.assert_array_equal(mask, MASK)  # both objects are one foreground
+    np.testing.assert_array_equal(masks(marple)["marple2_002"], MASK)
+    assert not masks(marple)["marple2_011"].any()
+    assert list(masks(dataset.sequences[2])) == ["plain00_0001"]
+
+
+def test_fbms_filters_and_has_two_splits(fbms_root: Path) -> None:
+    assert [s.name for s in fbms(fbms_root, sequences=["marple2", "cats01"]).sequences] == ["cats01", "marple2"]
+    assert fbms(fbms_root, "val") == fbms(fbms_root)  # what a training validates on
+    with pytest.raises(UserError, match=r"no sequence 'marple'.*; did you mean 'marple2'"):
+        fbms(fbms_root, sequences=["marple"])
+    with pytest.raises(UserError, match=r"no folder .*Trainingset"):
+        fbms(fbms_root, "train")
+    with pytest.raises(UserError, match="FBMS has no split 'all': the splits are train, test"):
+        fbms(fbms_root, "all")
+    with pytest.raises(UserError, match=r"no dataset at .*nowhere: set data\.root"):
+        fbms(fbms_root / "nowhere")
+
+
+def test_fbms_that_is_incomplete(fbms_root: Path) -> None:
+    part = fbms_root / "Testset"
+    (part / "plain05").rename(part.parent / "elsewhere")
+    with pytest.raises(UserError, match=r"Testset has 29 sequences and FBMS 30: complete it, or name those"):
+        fbms(fbms_root)
+    assert fbms(fbms_root, sequences=["cats01"]).sequences
+    truth = part / "cats01" / "GroundTruth"
+    (truth / "cats01_0001_gt.ppm").unlink()
+    with pytest.raises(UserError, match=r"no annotation .*cats01_0001_gt\.ppm, which cats01Def\.dat lists"):
+        fbms(fbms_root, sequences=["cats01"])
+    (truth / "cats01Def.dat").unlink()
+    with pytest.raises(UserError, match=r"no \*Def\.dat in .*cats01/GroundTruth"):
+        fbms(fbms_root, sequences=["cats01"])
+
+
+def test_fbms_annotation_without_frame_or_of_another_size(fbms_root: Path) -> None:
+    frame = fbms_root / "Testset" / "cats01" / "cats01_0010.jpg"
+    Image.new("RGB", (20, 10)).save(frame)
+    with pytest.raises(UserError, match=r"frame cats01_0010 in sequence 'cats01' of .* is 20x10 and its mask 9x6"):
+        fbms(fbms_root)
+    frame.unlink()
+    with pytest.raises(UserError, match=r"mask cats01_0010 in sequence 'cats01' of .* has no frame"):
+        fbms(fbms_root)
+
+
+def test_a_definition_of_another_annotation_is_noticed(fbms_root: Path) -> None:
+    truth = fbms_root / "Testset" / "marple2" / "GroundTruth"
+    define(truth, [WHITE, BLUE], [("marple2_02.pgm", "marple2_002.ppm")])  # colours, and the annotation is grey
+    marple = fbms(fbms_root, sequences=["marple2"]).sequences[0]
+    with pytest.raises(UserError, match=r"marple2_02\.pgm has none of the labels .* \(16777215, 255\)"):
+        masks(marple)
+
+
+# ViSal
+
+
+@pytest.fixture
+def visal_root(tmp_path: Path) -> Path:
+    root = tmp_path / "ViSal"
+    for i in (1, 2, 3, 10):
+        save(root / "ViSal" / "boat" / f"boat_{i}.jpg")
+        save(root / "ViSal" / "boat2" / f"boat2_{i:03d}.bmp")
+        save(root / "ViSal" / "gokart" / f"{i:04d}.png")  # a number alone
+    for name, i, label in (("boat", 2, 255), ("boat", 10, 255), ("boat2", 3, 1), ("boat2", 10, 1)):
+        stem = f"{name}_{i}" if name == "boat" else f"{name}_{i:03d}"
+        save(root / "GroundTruth" / f"{stem}.{'bmp' if name == 'boat' else 'png'}", MASK * label)
+    save(root / "GroundTruth" / "gokart0002.png", ~MASK * 255)
+    (root / "GroundTruth" / "Thumbs.db").write_bytes(b"")
+    for number in range(VISAL_SEQUENCES - 3):
+        for i in (1, 2):
+            save(root / "ViSal" / f"plain{number}x" / f"plain{number}x_{i}.jpg")
+        save(root / "GroundTruth" / f"plain{number}x_1.png", MASK * 255)
+    return root
+
+
+def test_visal(visal_root: Path) -> None:
+    dataset = visal(visal_root)
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("visal", "test", visal_root, "all")
+    assert len(dataset.sequences) == 17
+    boat, boat2, gokart = dataset.sequences[:3]
+    assert stems(boat) == ["boat_1", "boat_2", "boat_3", "boat_10"]  # by the number, not by the letters
+    assert list(masks(boat)) == ["boat_2", "boat_10"]
+    assert list(masks(boat2)) == ["boat2_003", "boat2_010"]
+    assert list(masks(gokart)) == ["0002"]
+    for sequence in (boat, boat2):
+        for mask in masks(sequence).values():
+            np.testing.assert_array_equal(mask, MASK)
+    np.testing.assert_array_equal(masks(gokart)["0002"], ~MASK)
+
+
+def test_visal_numbers_that_follow_a_name_that_ends_in_one(visal_root: Path) -> None:
+    """`boat20.png` is frame 20 of `boat`, and not frame 0 of `boat2`, where no frame has the name."""
+    for i in (0, 20):
+        for name in ("boat", "boat2"):
+            save(visal_root / "ViSal" / name / f"f{i}.jpg")
+    save(visal_root / "GroundTruth" / "boat20.png", MASK * 255)
+    boat, boat2 = visal(visal_root).sequences[:2]
+    assert set(boat.annotations) == {"boat_2", "boat_10", "f20"}
+    assert list(boat2.annotations) == ["boat2_003", "boat2_010"]
+
+
+def test_visal_with_its_sequences_right_in_the_root(visal_root: Path) -> None:
+    for path in (visal_root / "ViSal").iterdir():
+        path.rename(visal_root / path.name)
+    (visal_root / "ViSal").rmdir()
+    assert len(visal(visal_root).sequences) == 17
+
+
+def test_visal_that_does_not_fit(visal_root: Path) -> None:
+    with pytest.raises(UserError, match="ViSal has no split 'train'"):
+        visal(visal_root, "train")
+    save(visal_root / "GroundTruth" / "boat2_007.png", MASK * 255)
+    with pytest.raises(UserError, match=r"mask .*boat2_007\.png has no frame"):
+        visal(visal_root)
+    (visal_root / "GroundTruth" / "boat2_007.png").unlink()
+    for i in (1, 2, 3, 10):
+        (visal_root / "ViSal" / "gokart" / f"{i:04d}.png").unlink()
+    (visal_root / "ViSal" / "gokart").rmdir()
+    (visal_root / "GroundTruth" / "gokart0002.png").unlink()
+    with pytest.raises(UserError, match="ViSal has 16 sequences and ViSal 17: complete it, or name those"):
+        visal(visal_root)
+    assert [s.name for s in visal(visal_root, sequences=["boat"]).sequences] == ["boat"]
+    for path in (visal_root / "GroundTruth").glob("boat_*"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"no frame in sequence 'boat' of .* has a mask"):
+        visal(visal_root, sequences=["boat"])
+
+
+# Anyone's
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    for name, suffix in (("b", "png"), ("a", "JPG"), ("c", "webp")):
+        for i in (8, 9, 10):
+            path = save(tmp_path / "videos" / "frames" / name / f"frame{i}.png")
+            if suffix != "png":
+                Image.open(path).save(path.with_suffix(f".{suffix}"))
+                path.unlink()
+        for i in (8, 10):
+            save(tmp_path / "videos" / "masks" / name / f"frame{i}.png", MASK * 255)
+    (tmp_path / "videos" / "frames" / "a" / "notes.txt").write_text("not a frame")
+    return tmp_path / "videos"
+
+
+def test_folder(videos: Path) -> None:
+    dataset = folder(videos)
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("folder", "all", videos, "all")
+    assert [sequence.name for sequence in dataset.sequences] == ["a", "b", "c"]
+    for sequence in dataset.sequences:
+        assert stems(sequence) == ["frame8", "frame9", "frame10"]
+        assert list(masks(sequence)) == ["frame8", "frame10"]
+        np.testing.assert_array_equal(masks(sequence)["frame10"], MASK)
+
+
+def test_folder_splits_are_lists(videos: Path) -> None:
+    (videos / "train.txt").write_text("c\n\na\n")
+    assert [s.name for s in folder(videos, "train").sequences] == ["c", "a"]
+    assert [s.name for s in folder(videos, "train", ["a"]).sequences] == ["a"]
+    with pytest.raises(
+        UserError, match=r"no .*val\.txt: write the name of a sequence on each line, or set data\.split=all"
+    ):
+        folder(videos, "val")
+    (videos / "val.txt").write_text("aa\n")
+    with pytest.raises(UserError, match=r"no sequence 'aa'.*; did you mean 'a'"):
+        folder(videos, "val")
+
+
+def test_folder_that_does_not_fit(videos: Path) -> None:
+    extra = save(videos / "masks" / "a" / "frame11.png", MASK)
+    with pytest.raises(
+        UserError, match=r"mask frame11 in sequence 'a' .* has no frame \(1 such\): add it, or remove masks/a/fr"
+    ):
+        folder(videos)
+    extra.unlink()
+    extra = save(videos / "frames" / "a" / "frame9.png")
+    with pytest.raises(UserError, match=r"frame9\.\w+ and frame9\.\w+ are the same frame: keep one"):
+        folder(videos)
+    extra.unlink()
+    extra = save(videos / "masks" / "d" / "frame1.png", MASK)
+    with pytest.raises(UserError, match=r"masks/d has no frames \(1 such\): add frames/d"):
+        folder(videos)
+    extra.unlink()
+    extra.parent.rmdir()
+    (videos / "masks").rename(videos / "annotations")
+    with pytest.raises(UserError, match=r"no folder .*masks: set data\.root"):
+        folder(videos)
+
+
+def test_pairs_of_a_sparsely_annotated_dataset(videos: Path) -> None:
+    dataset = folder(videos)
+    pairs = TrainingPairs(dataset, 8, Augmentation((4, 4), rotate=False), seed=0, anchor="random")
+    assert {tuple(sorted(pairs[i]["key"][1:].tolist())) for i in range(8)} == {(0, 2)}  # frame9 has no mask
+    assert [ValidationPairs(dataset, 3)[i]["key"].tolist() for i in range(3)] == [[0, 2], [1, 2], [2, 2]]
+    (videos / "masks" / "b" / "frame8.png").unlink()
+    assert ValidationPairs(folder(videos), 3)[1]["key"].tolist() == [1, 2]
+    with pytest.raises(UserError, match="sequence b of folder all has fewer than two annotated frames"):
+        TrainingPairs(folder(videos), 8, Augmentation((4, 4)), seed=0)

@@ -1,0 +1,53 @@
+"""The command, against a server on this machine."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adnet.data import davis2016
+from adnet.data.download import SOURCES, Content, Source
+from adnet.data.fingerprint import fingerprint
+from adnet.download import main
+
+
+@pytest.fixture
+def url(tmp_path: Path, tiny_davis: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "served").mkdir()
+    shutil.make_archive(str(tmp_path / "served" / "tiny"), "zip", tiny_davis.parent, tiny_davis.name)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/tiny.zip"
+    content = fingerprint(davis2016(tiny_davis, "val"))
+    splits = {"val": Content(2, content["frames"], content["sha256"])}
+    monkeypatch.setitem(SOURCES, "davis2016", Source(address, "ImageSets", splits, "its page"))
+    yield address
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_davis_is_downloaded_and_then_only_checked(run: Callable[..., Any], url: str, tmp_path: Path) -> None:
+    root = tmp_path / "data" / "DAVIS"
+    for _ in range(2):
+        ended = run(main, f"data.root={root}")
+        assert (ended.code, "davis2016 val: 2 sequences, 8 frames, annotations " in ended.out) == (0, True), ended.err
+    assert sorted(path.name for path in root.parent.iterdir()) == ["DAVIS"]
+    assert url.endswith("tiny.zip")
+
+
+def test_a_mistake_is_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
+    ended = run(main, f"data.root={tmp_path / 'nothing'}", "data=visal")
+    assert ended.code == 1
+    assert ended.err.startswith("adnet: visal has no public address: ask its authors")
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "nothing").exists()
