@@ -1,36 +1,73 @@
-"""Score any method's masks: `python -m adnet.score predictions=DIR data=davis2016 [data.sequences=[a,b]] output=scores.json`.
+"""Score any method's predictions: `python -m adnet.score predictions=DIR data=davis2016 [data.sequences=[a,b]] output=scores.json`.
 
-`predictions` holds `<sequence>/<frame>.png`; every label but 0 is foreground.
+`predictions` holds `<sequence>/<frame>.png` or `.npy`: masks (0/255, 0/1, palette), in which every label but 0 is foreground, or
+probability maps (8 or 16 bits, floats in [0, 1]), which are cut at 0.5 for J and F and scored as saliency besides. Which they are
+is told from a sample and printed; `kind=masks` or `kind=probabilities` says so.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adnet.command import command
+from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.files import write_json
-from adnet.metrics import score_dataset
+from adnet.files import write_json, write_text
+from adnet.metrics import score_dataset, scored_frames
 
 
 @command("score")
 def main(cfg: DictConfig) -> None:
     output = Path(cfg.output)
-    if output.exists() and not cfg.overwrite:
-        raise UserError(f"{output} is there already; give another output, or overwrite=true")
-    scores = score_dataset(instantiate(cfg.data), Path(cfg.predictions), cfg.workers)
+    table = output.with_name(f"{output.stem}_per_frame.csv") if cfg.per_frame else None
+    for file in (output, table):
+        if file and file.exists() and not cfg.overwrite:
+            raise UserError(f"{file} is there already; give another output, or overwrite=true")
+    if cfg.kind not in ("auto", "masks", "probabilities"):
+        raise UserError(f"kind={cfg.kind}: choose from auto, masks, probabilities")
+    dataset: VideoDataset = instantiate(cfg.data)
+    scores = score_dataset(dataset, Path(cfg.predictions), cfg.workers, kind=cfg.kind)
     write_json(output, scores)
-    width = max(map(len, scores["sequences"]))
-    print(f"{'':<{width}}  J mean recall decay   F mean recall decay")
-    for name, row in [*scores["sequences"].items(), ("mean", scores["mean"])]:
-        values = [100 * row[measure][statistic] for measure in "JF" for statistic in ("mean", "recall", "decay")]
-        print(
-            f"{name:<{width}}  {values[0]:6.1f} {values[1]:6.1f} {values[2]:5.1f}   {values[3]:6.1f} {values[4]:6.1f} {values[5]:5.1f}"
-        )
-    print(output)
+    if table:
+        write_text(table, _per_frame(dataset, scores))
+    print(_report(scores))
+    print(output, *([table] if table else []), sep="\n")
+
+
+def _per_frame(dataset: VideoDataset, scores: dict[str, Any]) -> str:
+    rows = ["sequence,frame,J,F"]
+    for sequence in dataset.sequences:
+        values = (scores["sequences"][sequence.name][measure]["frames"] for measure in "JF")
+        stems = scored_frames(sequence, dataset.scored)
+        rows += [f"{sequence.name},{stem},{J},{F}" for stem, J, F in zip(stems, *values, strict=True)]
+    return "\n".join(rows) + "\n"
+
+
+def _report(scores: dict[str, Any]) -> str:
+    sequences, attributes = scores["sequences"], scores.get("attributes", {})
+    width = max(map(len, [*sequences, "sequence"]))
+    lines = [
+        f"{scores['kind']} ({scores['kind_reason']})",
+        "",
+        f"{'sequence':<{width}}  J mean recall decay   F mean recall decay",
+    ]
+    for name, row in [*sequences.items(), ("mean", scores["mean"])]:
+        J, F = ([100 * row[measure][statistic] for statistic in ("mean", "recall", "decay")] for measure in "JF")
+        lines.append(f"{name:<{width}}  {J[0]:6.1f} {J[1]:6.1f} {J[2]:5.1f}   {F[0]:6.1f} {F[1]:6.1f} {F[2]:5.1f}")
+    if attributes:
+        lines += ["", f"{'attribute':<{width}}  J mean   F mean   sequences"]
+        for name, row in attributes.items():
+            lines.append(f"{name:<{width}}  {100 * row['J']:6.1f} {100 * row['F']:8.1f} {len(row['sequences']):11d}")
+    pixel = [100 * scores["pixel"][name] for name in ("precision", "recall", "F_measure")]
+    lines += ["", "pixels of all masks: precision {:.1f}, recall {:.1f}, F-measure {:.1f}".format(*pixel)]
+    for convention, row in scores.get("saliency", {}).items():
+        adaptive = f", F_adaptive {100 * row['F_adaptive']:.1f}" if "F_adaptive" in row else ""
+        lines.append(f"saliency, {convention}: MAE {row['MAE']:.4f}, F_max {100 * row['F_max']:.1f}{adaptive}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

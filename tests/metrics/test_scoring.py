@@ -1,59 +1,15 @@
 import json
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
+from sklearn.metrics import precision_recall_fscore_support
 
 from adnet.data.sequence import Sequence, VideoDataset, write_mask
 from adnet.errors import UserError
-from adnet.metrics import (
-    contour_accuracy,
-    region_similarity,
-    score_dataset,
-    score_sequence,
-    scored_frames,
-    sequence_statistics,
-)
-
-TOOLKIT = json.loads((Path(__file__).parents[1] / "fixtures" / "davis_toolkit_results.json").read_text())
-LENGTHS = {"bear": 6, "boat": 4}
-
-
-def blob(seed):
-    mask = np.zeros((24, 40), bool)
-    mask[seed % 7 : 15, 3 + seed : 30] = True
-    return mask
-
-
-def dataset_in(root, scored="inner", sparse=False):
-    sequences = []
-    for offset, (name, length) in enumerate(LENGTHS.items()):
-        frames = tuple(root / "frames" / name / f"{i:05d}.jpg" for i in range(length))
-        annotated = frames[::2] if sparse else frames
-        paths = {frame.stem: root / "annotations" / name / f"{frame.stem}.png" for frame in annotated}
-        for i, path in enumerate(paths.values()):
-            write_mask(path, blob(i + offset))
-        sequences.append(Sequence(name, frames, paths))
-    return VideoDataset("toy", "val", root, tuple(sequences), scored)
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return dataset_in(tmp_path)
-
-
-@pytest.fixture
-def predictions(dataset, tmp_path):
-    folder = tmp_path / "masks"
-    for sequence in dataset.sequences:
-        for i, frame in enumerate(sequence.frames):
-            write_mask(folder / sequence.name / f"{frame.stem}.png", np.roll(blob(i), i, axis=1))
-    return folder
+from adnet.metrics import contour_accuracy, region_similarity, score_dataset, score_sequence, scored_frames
 
 
 def error_of(dataset, predictions, workers=1):
@@ -64,73 +20,11 @@ def error_of(dataset, predictions, workers=1):
     return message
 
 
-# Statistics
-
-
-@pytest.mark.parametrize("method", TOOLKIT)
-@pytest.mark.parametrize("measure", ["J", "F"])
-def test_statistics_equal_the_published_toolkit(method, measure):
-    for expected in TOOLKIT[method][measure].values():
-        statistics = sequence_statistics(expected["raw"])
-        # The toolkit's scores were printed with ten digits.
-        assert statistics.mean == pytest.approx(expected["mean"], abs=1e-9)
-        assert statistics.recall == pytest.approx(expected["recall"], abs=1e-9)
-        assert statistics.decay == pytest.approx(expected["decay"], abs=1e-9)
-
-
-@pytest.mark.parametrize(("method", "j", "f"), [("fst", 55.8, 51.1), ("vpn", 70.2, 65.5)])
-def test_mean_over_sequences_gives_rows_of_table_2(method, j, f):
-    means = {
-        measure: 100 * np.mean([sequence_statistics(s["raw"]).mean for s in TOOLKIT[method][measure].values()])
-        for measure in "JF"
-    }
-    assert {measure: round(mean, 1) for measure, mean in means.items()} == {"J": j, "F": f}
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    # Edges, counted from 1: 1 1 1 1 1; 1 1 2 2 2; 1 2 2 3 3; 1 2 3 3 4; 1 2 3 4 5. Bins hold both of theirs.
-    ("values", "decay"),
-    [
-        ([0.3], 0),
-        ([0.9, 0.1], 0.9 - 0.1),
-        ([0.9, 0.6, 0.1], (0.9 + 0.6) / 2 - 0.1),
-        ([1, 0.8, 0.5, 0.2], (1 + 0.8) / 2 - (0.5 + 0.2) / 2),
-        ([1, 0.8, 0.7, 0.6, 0.1], (1 + 0.8) / 2 - (0.6 + 0.1) / 2),
-    ],
-)
-def test_decay_of_short_sequences(values, decay):
-    assert sequence_statistics(values).decay == pytest.approx(decay)
-
-
-def test_recall_is_strict():
-    assert sequence_statistics([0.5, 0.5, np.nextafter(0.5, 1), 0.4]).recall == 0.25
-
-
-def test_decay_of_a_long_sequence_does_not_wrap():
-    values = np.linspace(1, 0, 1001)
-    assert sequence_statistics(values).decay == pytest.approx(0.75, abs=1e-9)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=600))
-def test_statistics_stay_in_range(values):
-    statistics = sequence_statistics(values)
-    assert 0 <= statistics.mean <= 1 + 1e-12
-    assert 0 <= statistics.recall <= 1
-    assert -1 - 1e-12 <= statistics.decay <= 1 + 1e-12
-
-
-@pytest.mark.parametrize("values", [[], [[0.1, 0.2]]])
-def test_statistics_need_a_vector(values):
-    with pytest.raises(ValueError, match="at least one score"):
-        sequence_statistics(values)
-
-
 # Which frames count
 
 
-def test_inner_leaves_out_the_first_and_last_frame_and_all_none(tmp_path):
-    sparse = dataset_in(tmp_path, sparse=True).sequences[0]
+def test_inner_leaves_out_the_first_and_last_frame_and_all_none(tmp_path, toy):
+    sparse = toy.dataset_in(tmp_path, sparse=True).sequences[0]
     assert scored_frames(sparse, "inner") == ["00002", "00004"]
     assert scored_frames(sparse, "all") == ["00000", "00002", "00004"]
 
@@ -138,14 +32,14 @@ def test_inner_leaves_out_the_first_and_last_frame_and_all_none(tmp_path):
 # A dataset
 
 
-def test_scores_of_a_dataset(dataset, predictions):
+def test_scores_of_a_dataset(dataset, predictions, toy):
     scores = score_dataset(dataset, predictions, workers=1, protocol="paper")
     assert json.loads(json.dumps(scores)) == scores
     assert (scores["dataset"], scores["split"], scores["protocol"]) == ("toy", "val", "paper")
-    assert list(scores["sequences"]) == list(LENGTHS)
-    for offset, name in enumerate(LENGTHS):
-        inner = range(1, LENGTHS[name] - 1)
-        pairs = [(np.roll(blob(i), i, axis=1), blob(i + offset)) for i in inner]
+    assert list(scores["sequences"]) == list(toy.LENGTHS)
+    for offset, name in enumerate(toy.LENGTHS):
+        inner = range(1, toy.LENGTHS[name] - 1)
+        pairs = [(np.roll(toy.blob(i), i, axis=1), toy.blob(i + offset)) for i in inner]
         for measure, function in (("J", region_similarity), ("F", contour_accuracy)):
             frames = [function(*pair) for pair in pairs]
             assert scores["sequences"][name][measure]["frames"] == frames
@@ -165,16 +59,16 @@ def test_processes_give_what_one_gives(dataset, predictions):
     assert score_dataset(dataset, predictions, workers=2) == score_dataset(dataset, predictions, workers=1)
 
 
-def test_frames_that_do_not_count_may_be_absent(dataset, predictions):
+def test_frames_that_do_not_count_may_be_absent(dataset, predictions, toy):
     before = score_dataset(dataset, predictions, workers=1)
-    for name, length in LENGTHS.items():
+    for name, length in toy.LENGTHS.items():
         (predictions / name / "00000.png").unlink()
         (predictions / name / f"{length - 1:05d}.png").unlink()
     assert score_dataset(dataset, predictions, workers=1) == before
 
 
-def test_sparse_annotations_are_all_scored_and_other_frames_may_be_present(tmp_path, predictions):
-    scores = score_dataset(dataset_in(tmp_path, "all", sparse=True), predictions, workers=1)
+def test_sparse_annotations_are_all_scored_and_other_frames_may_be_present(tmp_path, predictions, toy):
+    scores = score_dataset(toy.dataset_in(tmp_path, "all", sparse=True), predictions, workers=1)
     assert [len(s["J"]["frames"]) for s in scores["sequences"].values()] == [3, 2]
 
 
@@ -189,7 +83,8 @@ def test_masks_of_other_methods(dataset, predictions, kind):
             image.putdata((labels * 3).ravel().tolist())
             image.putpalette([0, 0, 0] * 4)
         image.save(path)
-    assert score_dataset(dataset, predictions, workers=1) == expected
+    scores = score_dataset(dataset, predictions, workers=1)
+    assert scores | {"kind_reason": expected["kind_reason"]} == expected
 
 
 def test_everything_that_does_not_fit_is_named_in_one_error(dataset, predictions):
@@ -244,10 +139,43 @@ def test_no_sequences_and_no_workers(dataset, predictions, tmp_path):
     assert "workers is 0" in error_of(dataset, predictions, workers=0)
 
 
-def test_scoring_starts_without_torch():
-    """Each worker imports this module afresh: seconds of imports would cost more than the scores."""
-    code = "import sys, adnet.metrics.scoring; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+# All pixels, attributes, labels
+
+
+def test_pixel_pools_the_masks_of_all_frames(dataset, predictions):
+    pairs = [
+        (np.asarray(Image.open(predictions / s.name / f"{stem}.png")) > 0, s.annotation(Path(f"{stem}.jpg")))
+        for s in dataset.sequences
+        for stem in scored_frames(s, "inner")
+    ]
+    mask, annotation = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    precision, recall, f, _ = precision_recall_fscore_support(annotation, mask, average="binary")
+    pixel = score_dataset(dataset, predictions, workers=1)["pixel"]
+    assert pixel == pytest.approx({"precision": precision, "recall": recall, "F_measure": f})
+
+
+def test_attributes_are_means_over_the_sequences_that_have_them(dataset, predictions):
+    assert "attributes" not in score_dataset(dataset, predictions, workers=1)
+    both = (("OCC",), ("FM", "OCC"))
+    sequences = tuple(replace(s, attributes=a) for s, a in zip(dataset.sequences, both, strict=True))
+    scores = score_dataset(replace(dataset, sequences=sequences), predictions, workers=1)
+    boat = scores["sequences"]["boat"]
+    assert list(scores["attributes"]) == ["FM", "OCC"]
+    assert scores["attributes"]["FM"] == {"J": boat["J"]["mean"], "F": boat["F"]["mean"], "sequences": ["boat"]}
+    means = [sequence["J"]["mean"] for sequence in scores["sequences"].values()]
+    assert scores["attributes"]["OCC"]["J"] == pytest.approx(sum(means) / 2)
+    assert scores["attributes"]["OCC"]["sequences"] == ["bear", "boat"]
+
+
+def test_annotations_are_read_by_their_regions(dataset, predictions):
+    before = score_dataset(dataset, predictions, workers=1)
+    sequences = []
+    for sequence in dataset.sequences:
+        for path in sequence.annotations.values():
+            labels = np.where(np.asarray(Image.open(path)) > 0, 7, 200).astype(np.uint8)  # the background is 200
+            Image.fromarray(labels).save(path)
+        sequences.append(replace(sequence, regions=(200, 7)))
+    assert score_dataset(replace(dataset, sequences=tuple(sequences)), predictions, workers=1) == before
 
 
 # The published evaluation

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 LEVELS = 65536  # of the pooled histogram: exact for 8-bit and 16-bit maps, 1e-5 in probability for floats
 THRESHOLDS = 256  # of the per-frame curves, as in the SOD toolboxes
@@ -35,30 +36,38 @@ class Saliency:
         self._adaptive_sum = 0.0
 
     def update(self, probability: npt.NDArray[Any], annotation: npt.NDArray[np.bool_]) -> None:
-        """Add one frame: `probability` `[H, W]`, uint8 in 0-255 or float in [0, 1], and its bool annotation `[H, W]`.
+        """Add one frame: `probability` `[H, W]`, uint8, uint16 or float in [0, 1], and its bool annotation `[H, W]`.
 
         Raises ValueError if the shapes differ or a probability lies outside its range.
         """
         if probability.shape != annotation.shape:
             raise ValueError(f"expected a map of the annotation's shape {annotation.shape}, got {probability.shape}")
-        values = probability / 255 if probability.dtype == np.uint8 else probability.astype(np.float64)
+        values, pixels = _weighted_values(probability, annotation.astype(np.bool_))
         low, high = values.min(), values.max()
         if not (low >= 0 and high <= 1):
-            raise ValueError(f"expected probabilities in [0, 1] or uint8, got {probability.dtype} in [{low}, {high}]")
-        annotation = annotation.astype(np.bool_)
+            raise ValueError(f"expected probabilities in [0, 1], got {probability.dtype} in [{low}, {high}]")
 
-        levels = np.rint(values * (LEVELS - 1)).astype(np.int64)
-        self._histogram += _histogram(levels, annotation, LEVELS)
-        self._absolute_error += float(np.abs(values - annotation).sum())
+        self._histogram += _histogram(np.rint(values * (LEVELS - 1)), pixels, LEVELS)
+        self._absolute_error += _absolute_error(values, pixels)
 
         if self.stretch and high > low:
             values = (values - low) / (high - low)
         # Truncation, not rounding, and float64 in this order: the toolbox's levels, to the last bit.
-        levels = (values * (THRESHOLDS - 1)).astype(np.int64)
-        self._curve_sums += _curves(_histogram(levels, annotation, THRESHOLDS), BETA_SQUARED)
-        self._mae_sum += float(np.abs(values - annotation).mean())
-        self._adaptive_sum += _adaptive_f(values, annotation)
+        self._curve_sums += _curves(_histogram(values * (THRESHOLDS - 1), pixels, THRESHOLDS), BETA_SQUARED)
+        self._mae_sum += _absolute_error(values, pixels) / annotation.size
+        self._adaptive_sum += _adaptive_f(values, pixels)
         self._frames += 1
+
+    def merge(self, other: Saliency) -> None:
+        """Add the frames that another one has seen. Raises ValueError if it treats maps in another way."""
+        if self.stretch != other.stretch:
+            raise ValueError("one of the two stretches its maps, the other doesn't")
+        self._histogram += other._histogram
+        self._absolute_error += other._absolute_error
+        self._frames += other._frames
+        self._curve_sums += other._curve_sums
+        self._mae_sum += other._mae_sum
+        self._adaptive_sum += other._adaptive_sum
 
     def compute(self) -> dict[str, dict[str, Any]]:
         """`{"pooled": {"MAE", "F_max"}, "per_frame": {"MAE", "F_max", "F_adaptive"}}`, all in [0, 1].
@@ -87,12 +96,33 @@ class Saliency:
         return {"pooled": pooled, "per_frame": per_frame}
 
 
-def _histogram(levels: npt.NDArray[np.int64], annotation: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.int64]:
-    """Pixels per level, `[2, n]`: of the background and of the foreground."""
-    return np.bincount((levels + n * annotation).ravel(), minlength=2 * n).reshape(2, n)
+def _weighted_values(probability: npt.NDArray[Any], annotation: npt.NDArray[np.bool_]) -> tuple[Array, Counts]:
+    """Probabilities `[n]` in a frame, and how many pixels `[2, n]` of background and foreground have each.
+
+    A frame of integers has few different ones, so that everything else takes next to no time.
+    """
+    if probability.dtype not in (np.uint8, np.uint16):
+        return probability.astype(np.float64).ravel(), np.stack([~annotation, annotation]).reshape(2, -1).astype(
+            np.int64
+        )
+    top = int(np.iinfo(probability.dtype).max)
+    both = np.bincount((probability + np.int64(top + 1) * annotation).ravel(), minlength=2 * (top + 1))
+    pixels = both.reshape(2, -1)
+    present = np.flatnonzero(pixels.any(axis=0))
+    return present / top, pixels[:, present]
 
 
-def _curves(histogram: npt.NDArray[np.int64], beta_squared: float) -> Array:
+def _histogram(levels: Array, pixels: Counts, n: int) -> Counts:
+    """Pixels `[2, n]` per level, of the background and of the foreground; levels are truncated."""
+    index = levels.astype(np.int64)
+    return np.stack([np.bincount(index, weights=row, minlength=n) for row in pixels]).astype(np.int64)
+
+
+def _absolute_error(values: Array, pixels: Counts) -> float:
+    return float(values @ pixels[0] + (1 - values) @ pixels[1])
+
+
+def _curves(histogram: Counts, beta_squared: float) -> Array:
     """Precision, recall and F `[3, n]` of the pixels at or above each level, the highest level first.
 
     All three are 0 where nothing lies above the threshold, or where there is no foreground.
@@ -105,10 +135,11 @@ def _curves(histogram: npt.NDArray[np.int64], beta_squared: float) -> Array:
     return np.stack([precision, recall, f])
 
 
-def _adaptive_f(values: Array, annotation: npt.NDArray[np.bool_]) -> float:
-    mask = values >= min(2 * values.mean(), 1)
-    intersection = np.count_nonzero(mask & annotation)
+def _adaptive_f(values: Array, pixels: Counts) -> float:
+    background, foreground = pixels
+    above = values >= min(2 * (values @ pixels.sum(axis=0)) / pixels.sum(), 1)
+    intersection = foreground[above].sum()
     if not intersection:
         return 0.0
-    precision, recall = intersection / np.count_nonzero(mask), intersection / np.count_nonzero(annotation)
-    return (1 + BETA_SQUARED) * precision * recall / (BETA_SQUARED * precision + recall)
+    precision, recall = intersection / (intersection + background[above].sum()), intersection / foreground.sum()
+    return float((1 + BETA_SQUARED) * precision * recall / (BETA_SQUARED * precision + recall))

@@ -1,61 +1,36 @@
-"""Scores of a folder of predicted masks against a dataset, by the rules of its benchmark.
+"""Scores of a folder of predictions against a dataset, by the rules of its benchmark.
 
     scores = score_dataset(dataset, Path("masks"))     # masks/<sequence>/<frame>.png
     scores["mean"]["J"]["mean"]
 
 DAVIS-2016 leaves out each sequence's first and last frame; FBMS and ViSal take every annotated frame. Which rule holds
 is the dataset's own `scored`.
+
+Temporal stability T, the third measure of DAVIS-2016, is left out on purpose: the paper reports J and F alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from adnet.data.sequence import Sequence, VideoDataset, read_mask
+from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
-from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.region import region_similarity
+from adnet.metrics.frames import FrameFiles, FrameScore, score_frames
+from adnet.metrics.predictions import Kind, find_predictions, kind_of
+from adnet.metrics.saliency import Saliency
+from adnet.metrics.statistics import sequence_statistics
+from adnet.metrics.workers import map_in_workers
 
 Scores = dict[str, Any]
 
 CHUNK = 16  # frames that a worker takes at a time: about 0.1 s
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a sequence's scores come to; `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative: they rise)."""
-
-    mean: float
-    recall: float
-    decay: float
-
-
-def sequence_statistics(values: npt.ArrayLike) -> Statistics:
-    """Mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
-
-    Recall is the share above 0.5 (strictly), decay the mean of the first quarter minus that of the last; quarters share
-    the frame between them. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, bin edges as in
-    the published evaluation (but for its 8-bit edges, which wrap past 256 frames).
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"expected at least one score in a vector [N], got shape {values.shape}")
-    # Halves round up, as published; numpy alone rounds them to even.
-    edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
-    first, last = values[: edges[1] + 1], values[edges[3] :]
-    return Statistics(
-        mean=float(values.mean()), recall=float((values > 0.5).mean()), decay=float(first.mean() - last.mean())
-    )
+SAMPLE = 3  # frames of each sequence by which kind="auto" tells masks from probability maps
 
 
 def scored_frames(sequence: Sequence, scored: Literal["inner", "all"]) -> list[str]:
@@ -65,110 +40,165 @@ def scored_frames(sequence: Sequence, scored: Literal["inner", "all"]) -> list[s
 
 
 def score_sequence(sequence: Sequence, predictions: Path, scored: Literal["inner", "all"] = "inner") -> Scores:
-    """Score `predictions/<sequence>/<frame>.png` in this process.
+    """Score the masks `predictions/<sequence>/<frame>.png` in this process.
 
     Returns `{"J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`, per-frame values in time order. Raises
-    UserError if no frame counts, a mask can't be read, or its size differs from its annotation's.
+    UserError if no frame counts, a mask is missing or can't be read, or its size differs from its annotation's.
     """
-    pairs = _pairs(sequence, predictions, scored)
-    if not pairs:
+    frames = _frames(sequence, scored, predictions, None)
+    if not frames:
         raise UserError(f"sequence {sequence.name} has no annotated frame that counts; leave it out of the split")
-    return _summary(map(_score_frame, pairs))
+    return _summary(score_frames(frames, "masks", sampled=False)[0])
 
 
 def score_dataset(
-    dataset: VideoDataset, predictions: Path, workers: int | None = None, protocol: str = "davis"
+    dataset: VideoDataset,
+    predictions: Path,
+    workers: int | None = None,
+    protocol: str = "davis",
+    kind: Literal["auto", "masks", "probabilities"] = "auto",
+    probabilities: Path | None = None,
 ) -> Scores:
-    """Score `predictions/<sequence>/<frame>.png` against a dataset.
+    """Score `predictions/<sequence>/<frame>.png` (or `.npy`) against a dataset.
 
-    Any label but 0 is foreground. Only frames that count are needed; masks of other frames of the video may be there.
-    `workers` processes share the work (all cores by default; 1 stays in this process). They are spawned, so a script
-    that calls this needs `if __name__ == "__main__":`. `protocol` is a label for the result, which names how the masks
-    were made: "davis" for another method's, "paper" or "published" for ours.
+    Args:
+        dataset: its `scored` says which frames count. Only these are needed; other frames of the video may be there.
+        predictions: masks, in which any label but 0 is foreground, or probability maps (8 or 16 bits, or floats in [0, 1]),
+            which are cut at 0.5 for J and F.
+        workers: processes that share the work: all cores by default; 1 stays in this process.
+        protocol: a label for the result, which names how the predictions were made: "davis" for another method's, "paper" or
+            "published" for ours.
+        kind: what `predictions` are. `"auto"` finds out by the rule of `adnet.metrics.predictions.kind_of`.
+        probabilities: a second folder with the probability maps that the masks in `predictions` were cut from.
 
-    Returns `{"dataset", "split", "protocol", "mean": {"J": {"mean", "recall", "decay"}, "F": ...}, "sequences": {name:
-    score_sequence(...)}}`, sequences in the dataset's order, "mean" the plain mean over sequences.
+    Returns:
+        `{"dataset", "split", "protocol", "kind", "kind_reason", "mean": {"J": {"mean", "recall", "decay"}, "F": ...}, "pixel":
+        {"precision", "recall", "F_measure"}, "sequences": {name: score_sequence(...)}}`, sequences in the dataset's order.
+        "mean" is the plain mean over sequences; "pixel" takes the masks' pixels of all frames together, F_measure = 2PR / (P + R).
+        The F-measure on FBMS in the paper's Table 2 is that of its Table 3, by the published code the largest F on the
+        precision-recall curve of the pixels: "saliency" "pooled" "F_max". "pixel" is the point on it where masks are cut.
 
-    Raises UserError, before any mask is read, with the names of all missing sequences and missing or extra frames; and
-    as `score_sequence` does.
+        With probability maps, "saliency" besides (see `Saliency`); if the dataset has attributes, "attributes": `{name: {"J",
+        "F", "sequences": [...]}}`, the means over the sequences that have one.
+
+    Raises UserError, before anything is computed, with the names of all missing sequences and missing or extra frames, and
+    where "auto" can't tell; and as `score_sequence` does.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give 1 or more, or leave it out to use all cores")
-    _check(dataset, predictions)
-    pairs = {sequence.name: _pairs(sequence, predictions, dataset.scored) for sequence in dataset.sequences}
-    flat = [pair for group in pairs.values() for pair in group]
-    if workers == 1:
-        scores = list(map(_score_frame, flat))
-    else:
-        # Spawned, not forked: a fork after torch or CUDA have started threads can hang.
-        with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (0,)) as pool:
-            scores = list(pool.map(_score_frame, flat, chunksize=CHUNK))
+    _check(dataset, [predictions, *([probabilities] if probabilities else [])])
+    frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
+    found, reason = (kind, "given") if kind != "auto" else _sampled_kind(frames.values())
+    flat = [frame for group in frames.values() for frame in group]
+    chunks = [flat[start : start + CHUNK] for start in range(0, len(flat), CHUNK)]
+    scores: list[FrameScore] = []
+    saliency = Saliency()
+    for part, seen in map_in_workers(partial(score_frames, kind=found, sampled=kind == "auto"), chunks, workers):
+        scores += part
+        if seen:
+            saliency.merge(seen)
     remaining = iter(scores)
-    sequences = {name: _summary(islice(remaining, len(group))) for name, group in pairs.items()}
-    mean = {
+    sequences = {name: _summary(islice(remaining, len(group))) for name, group in frames.items()}
+    result: Scores = {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "protocol": protocol,
+        "kind": found,
+        "kind_reason": reason,
+        "mean": _mean(sequences.values()),
+        "pixel": _pixel(scores),
+    }
+    if found == "probabilities" or probabilities:
+        result["saliency"] = saliency.compute()
+    if attributes := sorted({attribute for sequence in dataset.sequences for attribute in sequence.attributes}):
+        result["attributes"] = {
+            attribute: _attribute(sequences, [s.name for s in dataset.sequences if attribute in s.attributes])
+            for attribute in attributes
+        }
+    return result | {"sequences": sequences}
+
+
+def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
+    """What the predictions are, and why, judged by `SAMPLE` frames of each sequence, evenly spaced."""
+    sample = [
+        frames[place]
+        for frames in sequences
+        for place in sorted({round(place) for place in np.linspace(0, len(frames) - 1, SAMPLE).tolist()})
+    ]
+    return kind_of(frame.prediction for frame in sample)
+
+
+def _frames(
+    sequence: Sequence, scored: Literal["inner", "all"], predictions: Path, probabilities: Path | None
+) -> list[FrameFiles]:
+    found = find_predictions(predictions / sequence.name)
+    maps = find_predictions(probabilities / sequence.name) if probabilities else {}
+    return [
+        FrameFiles(
+            found.get(stem, predictions / sequence.name / f"{stem}.png"),
+            maps.get(stem),
+            sequence.annotations[stem],
+            sequence.regions,
+        )
+        for stem in scored_frames(sequence, scored)
+    ]
+
+
+def _summary(scores: Iterable[FrameScore]) -> Scores:
+    J, F = zip(*((score.J, score.F) for score in scores), strict=True)
+    return {
+        measure: {**sequence_statistics(values), "frames": list(values)} for measure, values in (("J", J), ("F", F))
+    }
+
+
+def _mean(sequences: Iterable[Scores]) -> Scores:
+    sequences = list(sequences)
+    return {
         measure: {
-            statistic: float(np.mean([sequence[measure][statistic] for sequence in sequences.values()]))
+            statistic: float(np.mean([sequence[measure][statistic] for sequence in sequences]))
             for statistic in ("mean", "recall", "decay")
         }
         for measure in ("J", "F")
     }
+
+
+def _pixel(scores: list[FrameScore]) -> dict[str, float]:
+    shared, predicted, annotated = (sum(column) for column in list(zip(*scores, strict=True))[2:])
     return {
-        "dataset": dataset.name,
-        "split": dataset.split,
-        "protocol": protocol,
-        "mean": mean,
-        "sequences": sequences,
+        "precision": shared / predicted if predicted else float(not annotated),
+        "recall": shared / annotated if annotated else float(not predicted),
+        "F_measure": 2 * shared / (predicted + annotated) if predicted + annotated else 1.0,
     }
 
 
-def _pairs(sequence: Sequence, predictions: Path, scored: Literal["inner", "all"]) -> list[tuple[Path, Path]]:
-    folder = predictions / sequence.name
-    return [(folder / f"{stem}.png", sequence.annotations[stem]) for stem in scored_frames(sequence, scored)]
+def _attribute(sequences: dict[str, Scores], names: list[str]) -> Scores:
+    mean = _mean(sequences[name] for name in names)
+    return {"J": mean["J"]["mean"], "F": mean["F"]["mean"], "sequences": names}
 
 
-def _score_frame(pair: tuple[Path, Path]) -> tuple[float, float]:
-    prediction, annotation = pair
-    mask, truth = read_mask(prediction), read_mask(annotation)
-    if mask.shape != truth.shape:
-        raise UserError(
-            f"{prediction} is {_size(mask)} but its annotation {annotation} is {_size(truth)} (height x width); "
-            "write masks at the annotation's size"
-        )
-    return region_similarity(mask, truth), contour_accuracy(mask, truth)
-
-
-def _size(mask: npt.NDArray[np.bool_]) -> str:
-    return "x".join(map(str, mask.shape))
-
-
-def _summary(scores: Iterable[tuple[float, float]]) -> Scores:
-    return {
-        measure: {**asdict(sequence_statistics(values)), "frames": list(values)}
-        for measure, values in zip("JF", zip(*scores, strict=True), strict=True)
-    }
-
-
-def _check(dataset: VideoDataset, predictions: Path) -> None:
-    if not predictions.is_dir():
-        raise UserError(f"{predictions} is not a folder; give one that holds <sequence>/<frame>.png")
+def _check(dataset: VideoDataset, folders: Iterable[Path]) -> None:
     if not dataset.sequences:
         raise UserError(f"{dataset.name} {dataset.split} has no sequences; check the dataset in {dataset.root}")
-    problems = []
-    for sequence in dataset.sequences:
-        wanted = scored_frames(sequence, dataset.scored)
-        found = {path.stem for path in (predictions / sequence.name).glob("*.png")}
-        missing = [stem for stem in wanted if stem not in found]
-        extra = sorted(found - {frame.stem for frame in sequence.frames})
-        if not wanted:
-            problems.append(f"{sequence.name} has no annotated frame that counts")
-        elif not found:
-            problems.append(f"sequence {sequence.name} is missing")
-        elif missing:
-            problems.append(f"{sequence.name} lacks {', '.join(missing)}")
-        if extra:
-            problems.append(f"{sequence.name} has no frame {', '.join(extra)}")
-    if problems:
-        raise UserError(
-            f"{predictions} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}. "
-            "Give one <sequence>/<frame>.png for each frame of the dataset"
-        )
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
+        problems = [problem for sequence in dataset.sequences for problem in _problems(dataset, sequence, folder)]
+        if problems:
+            raise UserError(
+                f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}. "
+                "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
+            )
+
+
+def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterator[str]:
+    wanted = scored_frames(sequence, dataset.scored)
+    found = find_predictions(folder / sequence.name)
+    missing = [stem for stem in wanted if stem not in found]
+    if not wanted:
+        yield f"{sequence.name} has no annotated frame that counts"
+    elif not found:
+        yield f"sequence {sequence.name} is missing"
+    elif missing:
+        yield f"{sequence.name} lacks {', '.join(missing)}"
+    if extra := sorted(found.keys() - {frame.stem for frame in sequence.frames}):
+        yield f"{sequence.name} has no frame {', '.join(extra)}"
