@@ -1,30 +1,53 @@
 """Segment and score a dataset: `python -m adnet.evaluate checkpoint=RUN/checkpoints/last.ckpt data=davis2016 [protocol=paper]`.
 
-Writes `masks/<sequence>/<frame>.png` and `scores.json` into `output`; where that was cut off, it goes on.
+Writes `masks/<sequence>/<frame>.png` and `scores.json` into `output`, with `probabilities=true` also probabilities; where that
+was cut off, it goes on.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command
 from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
+from adnet.inference.backends import load_backend
+from adnet.inference.embeddings import write_embeddings
+from adnet.inference.shards import Shard
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
     checkpoint = Path(cfg.checkpoint)
-    model, size = load_checkpoint(checkpoint)
+    model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
-    device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    segmenter = VideoSegmenter(model.to(device), protocol, tuple(cfg.size or size))
+    segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size)
+    postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
+    settings = {
+        "backend": cfg.backend,
+        "postprocess": OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None,
+    }
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
     output = Path(cfg.output or checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{name}")
-    mean = evaluate(segmenter, dataset, output, checkpoint, cfg.overwrite)["mean"]
+    shard = Shard(cfg.shard, cfg.shards)
+    scores = evaluate(
+        segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard
+    )
+    if not scores:
+        print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, another is not: {output}")
+        return
+    mean = scores["mean"]
+    if cfg.embeddings:
+        write_embeddings(
+            load_checkpoint(checkpoint)[0].to(model.device),
+            dataset,
+            tuple(cfg.size or size),
+            cfg.embeddings,
+            output,
+            cfg.overwrite,
+        )
     print(
         f"{dataset.name} {dataset.split}: J {100 * mean['J']['mean']:.1f}   F {100 * mean['F']['mean']:.1f}   {output / 'scores.json'}"
     )

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from videos import InstantModel
 
 from adnet.data import davis2016, read_frame, read_mask
 from adnet.errors import UserError
@@ -16,8 +19,8 @@ from adnet.models import ADNet
 
 
 @pytest.fixture
-def segmenter(tiny_model: ADNet) -> VideoSegmenter:
-    return VideoSegmenter(tiny_model, Protocol("test"), (33, 57))
+def segmenter() -> VideoSegmenter:
+    return VideoSegmenter(InstantModel(), Protocol("test"), (33, 57))
 
 
 def masks(output: Path) -> list[str]:
@@ -27,7 +30,8 @@ def masks(output: Path) -> list[str]:
 ALL = [f"val-{s:03d}/{t:05d}.png" for s in range(2) for t in range(4)]
 
 
-def test_files_and_scores(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+def test_files_and_scores(tiny_davis: Path, tiny_model: ADNet, tmp_path: Path) -> None:
+    segmenter = VideoSegmenter(tiny_model, Protocol("test"), (33, 57))
     dataset, output = davis2016(tiny_davis), tmp_path / "out"
     segmenter.start(read_frame(dataset.sequences[0].frames[0]))
     threshold = float(np.median(segmenter.step(read_frame(dataset.sequences[0].frames[1]))))
@@ -62,14 +66,17 @@ def test_half_an_evaluation_is_finished(
     contents = [path.read_bytes() for path in deleted]
     for path in deleted:
         path.unlink()
-    calls: list[str] = []
-    for name in ("start", "step"):
-        method = getattr(segmenter, name)
-        monkeypatch.setattr(
-            segmenter, name, lambda frame, name=name, method=method: calls.append(name) or method(frame)
-        )
+    embedded = 0
+    embed = segmenter.model.embed
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        nonlocal embedded
+        embedded += 1
+        return embed(images)
+
+    monkeypatch.setattr(segmenter.model, "embed", counted)
     assert evaluate(segmenter, dataset, output) == scores
-    assert calls == ["start", "step", "step"]  # the other sequence is whole
+    assert embedded == 3  # the anchor and two frames; the other sequence is whole
     assert [path.read_bytes() for path in deleted] == contents
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert json.loads((output / "evaluation.json").read_text())["frames"] == 2
@@ -79,16 +86,16 @@ def test_cut_off_evaluation_goes_on(
     tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, output = davis2016(tiny_davis), tmp_path / "out"
-    step, number = segmenter.step, 0
+    segment, number = segmenter.model.segment, 0
 
-    def limited(frame: np.ndarray) -> np.ndarray:
+    def limited(*embeddings: torch.Tensor) -> torch.Tensor:
         nonlocal number
         number += 1
         if number == 4:
             raise KeyboardInterrupt
-        return step(frame)
+        return segment(*embeddings)
 
-    monkeypatch.setattr(segmenter, "step", limited)
+    monkeypatch.setattr(segmenter.model, "segment", limited)
     with pytest.raises(KeyboardInterrupt):
         evaluate(segmenter, dataset, output)
     assert masks(output) == ALL[:3]
@@ -99,7 +106,7 @@ def test_cut_off_evaluation_goes_on(
     assert (output / "scores.json").is_file()
 
 
-@pytest.mark.parametrize("change", ["protocol", "size", "split", "checkpoint"])
+@pytest.mark.parametrize("change", ["protocol", "size", "split", "checkpoint", "backend", "postprocess"])
 def test_another_evaluation_s_folder_is_refused(
     tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, change: str
 ) -> None:
@@ -113,6 +120,8 @@ def test_another_evaluation_s_folder_is_refused(
         segmenter = VideoSegmenter(segmenter.model, Protocol("test"), (33, 65))
     elif change == "split":
         dataset = davis2016(tiny_davis, "train")
+    elif change in ("backend", "postprocess"):
+        options["settings"] = {change: "another"}
     else:
         options["checkpoint"] = tmp_path / "last.ckpt"
         options["checkpoint"].write_bytes(b"weights")
@@ -129,3 +138,78 @@ def test_folder_of_something_else_is_refused(tiny_davis: Path, segmenter: VideoS
     with pytest.raises(UserError, match="is not empty and holds no evaluation"):
         evaluate(segmenter, davis2016(tiny_davis), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_from_before_there_were_backends(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    scores = evaluate(segmenter, dataset, output)
+    marker = json.loads((output / "evaluation.json").read_text())
+    del marker["backend"], marker["postprocess"]
+    (output / "evaluation.json").write_text(json.dumps(marker))
+    assert evaluate(segmenter, dataset, output) == scores
+
+
+def test_overwritten_and_cut_off_keeps_nothing_of_the_other(
+    tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    evaluate(VideoSegmenter(segmenter.model, Protocol("test", threshold=0.9), (33, 57)), dataset, output)
+    other = (output / "masks" / ALL[5]).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenter.model, "segment", None)
+        with pytest.raises(TypeError):
+            evaluate(segmenter, dataset, output, overwrite=True)
+    evaluate(segmenter, dataset, output)
+    assert json.loads((output / "evaluation.json").read_text())["frames"] == 8
+    assert (output / "masks" / ALL[5]).read_bytes() != other
+
+
+def test_probabilities_are_written_and_scored(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+    dataset, output = davis2016(tiny_davis), tmp_path / "out"
+    assert "saliency" not in evaluate(segmenter, dataset, output)
+    scores = evaluate(segmenter, dataset, output, probabilities=True)  # the same evaluation, gone on with
+    sequence = dataset.sequences[0]
+    expected = list(segmenter.segment(map(read_frame, sequence.frames)))[2]
+    written = np.asarray(Image.open(output / "probabilities" / sequence.name / "00002.png"))
+    assert written.dtype == np.uint8
+    np.testing.assert_allclose(written, 255 * expected, atol=0.5 + 1e-3)
+    pixels, truth = [], []
+    for name in ALL:
+        if Path(name).stem in ("00001", "00002"):
+            pixels.append(np.asarray(Image.open(output / "probabilities" / name)) / 255)
+            truth.append(read_mask(tiny_davis / "Annotations" / "480p" / name))
+    error = np.abs(np.array(pixels) - np.array(truth)).mean()
+    assert scores["saliency"]["pooled"]["MAE"] == pytest.approx(error)
+
+
+class Halving:
+    """A postprocess that shows what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def start(self, video: str, frames: Iterable[np.ndarray]) -> None:
+        self.calls.append(f"{video} of {len(list(frames))}")
+
+    def step(self, frame: str, probability: np.ndarray) -> np.ndarray:
+        self.calls.append(frame)
+        return probability / 2
+
+
+def test_postprocess_sees_whole_videos(tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path) -> None:
+    dataset, output, postprocess = davis2016(tiny_davis), tmp_path / "out", Halving()
+    options: dict[str, Any] = {
+        "postprocess": postprocess,
+        "settings": {"postprocess": "halving"},
+        "probabilities": True,
+    }
+    evaluate(segmenter, dataset, output, **options)
+    names = ["00000", "00001", "00002", "00003"]
+    assert postprocess.calls == ["val-000 of 4", *names, "val-001 of 4", *names]
+    assert json.loads((output / "evaluation.json").read_text())["postprocess"] == "halving"
+    assert np.asarray(Image.open(output / "probabilities" / ALL[0])).max() <= 128
+    assert not read_mask(output / "masks" / ALL[0]).any()
+    (output / "masks" / ALL[6]).unlink()
+    postprocess.calls.clear()
+    evaluate(segmenter, dataset, output, **options)
+    assert postprocess.calls == ["val-001 of 4", *names]

@@ -158,7 +158,7 @@ def test_which_protocols_must_start_at_the_first_frame(options, stateful):
 
 
 @pytest.mark.parametrize(
-    "name", ["ablation_cross", "ablation_cross_two_anchors", "ablation_random_anchor", "ablation_aux"]
+    "name", ["extension_cross", "extension_cross_two_anchors", "extension_random_anchor", "extension_aux"]
 )
 def test_every_extension_composes(name):
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -167,4 +167,4 @@ def test_every_extension_composes(name):
         )
     model, protocol = instantiate(cfg.model), instantiate(cfg.protocol)
     assert len(protocol.anchors) == 1 or model.takes_several_anchors
-    assert (model.aux is None) == (name != "ablation_aux")
+    assert (model.aux is None) == (name != "extension_aux")

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import interpolate
+from videos import InstantModel
 
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.segmenter import scaled_size
+from adnet.inference.segmenter import fitted_size, scaled_size
 from adnet.models import ADNet
 
 SIZE = (33, 57)
@@ -111,3 +116,127 @@ def test_output_is_a_probability_at_the_frame_s_own_size(tiny_model: ADNet, size
 @pytest.mark.parametrize(("scale", "size"), [(0.75, (353, 641)), (1.0, (481, 857)), (1.5, (721, 1281))])
 def test_scaled_sizes_are_the_published_ones(scale: float, size: tuple[int, int]) -> None:
     assert scaled_size((481, 857), scale) == size
+
+
+def test_segment_is_start_and_step(tiny_model: ADNet) -> None:
+    video = frames(3)
+    segmenter = VideoSegmenter(tiny_model, Protocol("test"), SIZE)
+    segmenter.start(video[0])
+    expected = [segmenter.step(frame) for frame in video]
+    segmenter.start(video[2])
+    np.testing.assert_array_equal(list(segmenter.segment(iter(video))), expected)
+    assert list(segmenter.segment([])) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scales": (0.75, 1.0), "mirror": True},
+        {"average": "logits", "gate": True},
+        {"anchors": ("previous",)},
+        {"anchors": ("first", "previous")},
+    ],
+    ids=str,
+)
+def test_batches_change_nothing(tiny_model_config: dict[str, Any], options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = instantiate(tiny_model_config | {"variant": "cross"})
+    # Frames of several sizes in one batch, and a last batch that isn't full.
+    video = [frame for size in ((40, 70), (64, 33), (40, 70)) for frame in frames(2, size)] + frames(1)
+    one, three = (
+        list(VideoSegmenter(model, Protocol("test", **options), SIZE, batch_size=size).segment(video))
+        for size in (1, 3)
+    )
+    assert [p.shape for p in three] == [frame.shape[:2] for frame in video]
+    for alone, together in zip(one, three, strict=True):
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_frames_are_read_a_batch_at_a_time() -> None:
+    model, read = InstantModel(), 0
+
+    def video() -> Iterator[np.ndarray]:
+        nonlocal read
+        for frame in frames(7):
+            read += 1
+            yield frame
+
+    probabilities = VideoSegmenter(model, Protocol("test"), SIZE, batch_size=3).segment(video())
+    next(probabilities)
+    assert read == 3
+    assert len(list(probabilities)) == 6
+    assert model.batches == [1, 3, 3, 1]
+
+
+class SmallDevice(InstantModel):
+    """Has memory for so many frames."""
+
+    def __init__(self, room: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
+        super().__init__()
+        self.room, self.error = room, error
+
+    def embed(self, frames: torch.Tensor) -> torch.Tensor:
+        if len(frames) > self.room:
+            raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+        return super().embed(frames)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+def test_a_device_out_of_memory_gets_smaller_batches(error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    video = frames(19)
+    expected = list(VideoSegmenter(InstantModel(), Protocol("test"), SIZE).segment(video))
+    model = SmallDevice(3, error)
+    with caplog.at_level(logging.WARNING, "adnet"):
+        result = list(VideoSegmenter(model, Protocol("test"), SIZE, batch_size=8).segment(video))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert model.batches == [1] + [2] * 9 + [1]
+    assert caplog.messages == ["out of memory with 8 frames at a time: going on with 2"]
+
+
+def test_no_memory_for_one_frame() -> None:
+    with pytest.raises(UserError, match=r"no memory for one frame at 33x57.*protocol=single_scale") as caught:
+        VideoSegmenter(SmallDevice(0), Protocol("test"), SIZE).start(frames(1)[0])
+    assert "\n" not in str(caught.value)
+    model = SmallDevice(1)
+    segmenter = VideoSegmenter(model, Protocol("test"), SIZE)
+    segmenter.start(frames(1)[0])
+    model.room = 0
+    with pytest.raises(UserError, match="no memory for one frame"):
+        segmenter.step(frames(1)[0])
+
+
+def test_other_errors_of_the_device_are_its_own() -> None:
+    class Broken(InstantModel):
+        def embed(self, frames: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            raise RuntimeError("device-side assert triggered")
+
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        VideoSegmenter(Broken(), Protocol("test"), SIZE).start(frames(1)[0])
+
+
+def test_batch_size_below_one(tiny_model: ADNet) -> None:
+    with pytest.raises(UserError, match="batch_size is 0"):
+        VideoSegmenter(tiny_model, Protocol("test"), SIZE, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [
+        ((480, 854), (193, 337)),  # DAVIS keeps what it was tested with
+        ((1080, 1920), (193, 337)),
+        ((1920, 1080), (337, 193)),
+        ((500, 500), (257, 257)),
+    ],
+)
+def test_fitted_sizes(frame: tuple[int, int], size: tuple[int, int]) -> None:
+    assert fitted_size((193, 337), frame) == size
+
+
+@given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.sampled_from([(193, 337), (481, 857), (145, 257)]))
+def test_fitted_size_keeps_area_and_aspect(frame: tuple[int, int], size: tuple[int, int]) -> None:
+    fitted = fitted_size(size, frame)
+    assert all(side % 8 == 1 and side >= 9 for side in fitted)
+    assert fitted_size(size, frame[::-1])[::-1] == fitted_size(size[::-1], frame)
+    if 1 / 3 < frame[0] / frame[1] < 3:
+        assert fitted[0] * fitted[1] == pytest.approx(size[0] * size[1], rel=0.15)
+        assert fitted[0] / fitted[1] == pytest.approx(frame[0] / frame[1], rel=0.15)

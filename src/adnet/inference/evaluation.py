@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from adnet.data.sequence import VideoDataset, read_frame, write_mask
-from adnet.errors import UserError
+from adnet.data.sequence import Mask, Sequence, VideoDataset, read_frame, write_mask
 from adnet.files import write_json
+from adnet.inference.claim import checkpoint_sha256, claim
+from adnet.inference.pipeline import prefetch, write_behind
+from adnet.inference.postprocess import Postprocess, Probability
 from adnet.inference.segmenter import VideoSegmenter
+from adnet.inference.shards import Shard
+from adnet.inference.write_png import to_levels, write_png
 from adnet.metrics import score_dataset
 
 
@@ -24,17 +29,27 @@ def evaluate(
     output: Path,
     checkpoint: Path | None = None,
     overwrite: bool = False,
+    probabilities: bool = False,
+    postprocess: Postprocess | None = None,
+    settings: Mapping[str, Any] | None = None,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
     """Segment every frame of `dataset` and score the masks; the scores, as in `scores.json`.
 
     Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json` (what was evaluated how, and
-    how long it took). A folder that was left half-way by the same evaluation is finished. Raises UserError if `output` is
-    another's. `checkpoint` is where the network came from, if it was from a file.
+    how long it took). With `probabilities` also `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), whose saliency
+    scores are then in `scores.json`. A folder that was left half-way by the same evaluation is finished. Raises UserError if
+    `output` is another's.
+
+    `checkpoint` is where the network came from, if it was from a file. `settings` says in plain values what else tells
+    evaluations apart: the `backend` ("torch" by default) and the parameters of `postprocess`.
+
+    A `shard` segments its share of the sequences; the one that finds all done scores them, the others return {}.
     """
-    protocol = segmenter.protocol
+    protocol, shard = segmenter.protocol, shard or Shard()
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
-        "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest() if checkpoint else None,
+        "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
         "dataset": dataset.name,
         "root": str(dataset.root),
         "split": dataset.split,
@@ -42,40 +57,62 @@ def evaluate(
         # As it reads in JSON, to compare with what an earlier call left.
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(segmenter.sizes[0]),
+        "backend": "torch",
+        "postprocess": None,
+        **(settings or {}),
     }
-    done = _claim(output, described, overwrite)
-    started, frames = time.perf_counter(), 0
-    total = sum(len(sequence.frames) for sequence in dataset.sequences)
-    with tqdm(total=total, desc=f"{dataset.name} {dataset.split}", unit="frame", leave=False) as progress:
-        for sequence in dataset.sequences:
-            targets = [output / "masks" / sequence.name / f"{frame.stem}.png" for frame in sequence.frames]
-            left = [(f, t) for f, t in zip(sequence.frames, targets, strict=True) if not (done and t.is_file())]
-            if left and protocol.stateful:
-                left = list(zip(sequence.frames, targets, strict=True))
-            progress.update(len(targets) - len(left))
-            if left:
-                segmenter.start(read_frame(sequence.frames[0]))
-            for frame, target in left:
-                write_mask(target, segmenter.step(read_frame(frame)) > protocol.threshold)
-                progress.update()
-            frames += len(left)
+    folders = [output / "masks"] + [output / "probabilities"] * probabilities
+    replaced = (output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json"))
+    shard.refuse_overwrite(output, overwrite)
+    with shard.alone(output):
+        done = bool(claim(output / "evaluation.json", "evaluation", described, overwrite, replaced))
+    whole = protocol.stateful or postprocess is not None
+
+    def missing(sequence: Sequence) -> list[Path]:
+        return [
+            frame
+            for frame in sequence.frames
+            if not all((folder / sequence.name / f"{frame.stem}.png").is_file() for folder in folders)
+        ]
+
+    def write(names: tuple[str, str], probability: Probability) -> None:
+        if probabilities:
+            write_png(output / "probabilities" / names[0] / f"{names[1]}.png", to_levels(probability))
+        mask: Mask = probability > protocol.threshold
+        write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
+
+    started, count = time.perf_counter(), 0
+    sequences = shard.mine(dataset.sequences)
+    total = sum(len(sequence.frames) for sequence in sequences)
+    description = f"{dataset.name} {dataset.split}"
+    with tqdm(total=total, desc=description, unit="frame", leave=False) as progress, write_behind(write) as put:
+        for sequence in sequences:
+            left = missing(sequence) if done else list(sequence.frames)
+            if left and whole:
+                left = list(sequence.frames)
+            progress.update(len(sequence.frames) - len(left))
+            if not left:
+                continue
+            if postprocess:
+                postprocess.start(sequence.name, map(read_frame, sequence.frames))
+            segmenter.start(read_frame(sequence.frames[0]))
+            with closing(prefetch(map(read_frame, left))) as frames:
+                for frame, probability in zip(left, segmenter.steps(frames), strict=True):
+                    if postprocess:
+                        probability = postprocess.step(frame.stem, probability)
+                    put((sequence.name, frame.stem), probability)
+                    progress.update()
+            count += len(left)
     seconds = time.perf_counter() - started
-    # Workers would import torch again each, for longer than the scoring takes.
-    scores = score_dataset(dataset, output / "masks", workers=1, protocol=protocol.name)
+    if shard.count > 1 and any(map(missing, dataset.sequences)):
+        return {}
+    scores = score_dataset(
+        dataset,
+        output / "masks",
+        workers=None if total > 300 else 1,  # a process takes longer to start than to score so few frames
+        protocol=protocol.name,
+        probabilities=output / "probabilities" if probabilities else None,
+    )
     write_json(output / "scores.json", scores)
-    write_json(output / "evaluation.json", described | {"frames": frames, "seconds": round(seconds, 2)})
+    write_json(output / "evaluation.json", described | {"frames": count, "seconds": round(seconds, 2)})
     return scores
-
-
-def _claim(output: Path, described: dict[str, Any], overwrite: bool) -> bool:
-    """Make `output` ours; whether masks that are there already are this evaluation's."""
-    marker = output / "evaluation.json"
-    if marker.is_file() and not overwrite:
-        earlier = json.loads(marker.read_text())
-        if {key: earlier.get(key) for key in described} == described:
-            return True
-        raise UserError(f"{output} holds another evaluation; give another output, or overwrite=true")
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise UserError(f"{output} is not empty and holds no evaluation; give another output, or overwrite=true")
-    write_json(marker, described)
-    return False

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import typing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.gate import gate
-from adnet.models import ADNet, upsample
+from adnet.inference.postprocess import Probability
+from adnet.models import upsample
 
 _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
@@ -62,73 +67,186 @@ class Protocol:
         return self.gate or "previous" in self.anchors
 
 
+class SegmentationModel(typing.Protocol):
+    """What `VideoSegmenter` asks of a network: an `ADNet`, or another backend of one (see `adnet.models.ADNet`)."""
+
+    @property
+    def variant(self) -> str: ...
+
+    @property
+    def needs_anchor(self) -> bool: ...
+
+    @property
+    def takes_several_anchors(self) -> bool: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def embed(self, frames: Tensor) -> Tensor: ...
+
+    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor: ...
+
+
 class VideoSegmenter:
-    """`start(anchor_frame)` once a video, then `step(frame)` for each frame of it.
+    """`start(anchor)` once a video, then `step(frame)` for each frame of it; or `segment(frames)`, which does both.
+
+    Frames may be of any size, also of several in one video: each is resized to the test size, and its probability back to
+    its own. Memory doesn't grow with the video.
 
     Args:
         model: on its device; set to eval mode here.
         protocol: see there.
-        size: height and width in pixels that frames are resized to at scale 1.
+        size: height and width in pixels that frames are resized to at scale 1. It gives the anchor's grid and every frame's,
+            so it is one for a whole video; see `fitted_size` for videos of another aspect.
+        batch_size: frames that `steps` and `segment` take at a time; None: 1 on a CPU (where more gains little), else 4. It is
+            halved where the device runs out of memory.
 
-    Raises UserError for several anchors with a variant that takes one.
+    Raises UserError for several anchors with a variant that takes one, and for a batch size below 1.
     """
 
-    def __init__(self, model: ADNet, protocol: Protocol, size: tuple[int, int]) -> None:
+    def __init__(
+        self, model: SegmentationModel, protocol: Protocol, size: tuple[int, int], batch_size: int | None = None
+    ) -> None:
         if len(protocol.anchors) > 1 and not model.takes_several_anchors:
             raise UserError(
                 f"the variant {model.variant!r} takes one anchor, not {len(protocol.anchors)}: set protocol.anchors=[first]"
             )
-        self.model = model.eval().to(memory_format=torch.channels_last)
+        if isinstance(model, nn.Module):
+            model.eval().to(memory_format=torch.channels_last)
+        self.model = model
         self.protocol = protocol
+        self.size = size
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
+        self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
+        if self.batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; give 1 or more")
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
         self._previous_mask: npt.NDArray[np.bool_] | None = None
 
     @torch.inference_mode()
     def start(self, anchor: Frame) -> None:
-        """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror."""
-        self._first = [self.model.embed(view) for view in self._views(anchor)] if self.model.needs_anchor else []
+        """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror.
+
+        Raises UserError where the device runs out of memory.
+        """
+        self._first = []
+        if self.model.needs_anchor:
+            try:
+                self._first = [self.model.embed(view) for view in self._views([anchor])]
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                raise self._too_large(error) from error
         self._previous, self._previous_mask = self._first, None
 
-    @torch.inference_mode()
-    def step(self, frame: Frame) -> npt.NDArray[np.float32]:
-        """RGB uint8 `[H, W, 3]` -> probability of the foreground, float32 `[H, W]`: the mean over scales and mirror."""
+    def step(self, frame: Frame) -> Probability:
+        """RGB uint8 `[H, W, 3]` -> probability of the foreground, float32 `[H, W]`: the mean over scales and mirror.
+
+        Raises UserError before `start`, and where the device runs out of memory.
+        """
+        return next(self.steps([frame]))
+
+    def steps(self, frames: Iterable[Frame]) -> Iterator[Probability]:
+        """`step` for each of `frames`, `batch_size` at a time."""
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        size = (frame.shape[0], frame.shape[1])
-        embeddings = [self.model.embed(view) for view in self._views(frame)]
-        maps = [upsample(self.model.segment(self._anchor(i, X), X), size)[0, 0] for i, X in enumerate(embeddings)]
+        frames = iter(frames)
+        while batch := list(islice(frames, self.batch_size)):
+            yield from self._within_memory(batch)
+
+    def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
+        """The probability of each of a video's frames, as they are asked for; the first frame is the anchor."""
+        frames = iter(frames)
+        for anchor in islice(frames, 1):
+            self.start(anchor)
+            yield from self.steps(chain([anchor], frames))
+
+    def _within_memory(self, frames: Sequence[Frame]) -> Iterator[Probability]:
+        """Probabilities of `frames`, in batches that the device has memory for."""
+        given, done = len(frames), 0
+        while done < len(frames):
+            part = frames[done : done + self.batch_size]
+            try:
+                probabilities = self._step(part)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise self._too_large(error) from error
+                self.batch_size = len(part) // 2
+                continue  # outside of the handler, which holds the tensors of the failed pass
+            if self.batch_size < given:
+                logging.getLogger(__name__).warning(
+                    "out of memory with %d frames at a time: going on with %d", given, self.batch_size
+                )
+                given = self.batch_size
+            done += len(part)
+            yield from probabilities
+
+    def _too_large(self, error: Exception) -> UserError:
+        height, width = max(self.sizes)
+        return UserError(
+            f"the {self.model.device.type} has no memory for one frame at {height}x{width} (height x width): give a smaller size, "
+            f"protocol=single_scale or device=cpu ({str(error).splitlines()[0]})"
+        )
+
+    @torch.inference_mode()
+    def _step(self, frames: Sequence[Frame]) -> list[Probability]:
+        embeddings = [self.model.embed(view) for view in self._views(frames)]
+        logits = [self.model.segment(self._anchor(i, X), X) for i, X in enumerate(embeddings)]
+        probabilities = [
+            self._probability([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
+            for i, frame in enumerate(frames)
+        ]
+        if "previous" in self.protocol.anchors:
+            self._previous = [X[-1:].clone() for X in embeddings]
+        return probabilities
+
+    def _probability(self, logits: list[Tensor], size: tuple[int, int]) -> Probability:
+        """Of one frame, from its views `[1, 1, h, w]`."""
+        maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
-        self._previous = embeddings
         if self.protocol.average == "probability":
             return torch.stack(maps).sigmoid().mean(0).cpu().numpy()
-        logits = torch.stack(maps).mean(0)
-        mask = (logits.sigmoid() > self.protocol.threshold).cpu().numpy()
+        mean = torch.stack(maps).mean(0)
+        mask = (mean.sigmoid() > self.protocol.threshold).cpu().numpy()
         if self.protocol.gate:
-            logits = torch.from_numpy(gate(logits.cpu().numpy(), self._previous_mask))
+            same = self._previous_mask is not None and self._previous_mask.shape == mask.shape
+            mean = torch.from_numpy(gate(mean.cpu().numpy(), self._previous_mask if same else None))
         self._previous_mask = mask
-        return logits.sigmoid().cpu().numpy()
+        return mean.sigmoid().cpu().numpy()
 
     def _anchor(self, index: int, embedding: Tensor) -> Tensor:
         """X_0 of one view; several anchors lie one below the other, since attention doesn't ask for a grid."""
         if not self.model.needs_anchor:
             return embedding
-        known = {"first": self._first, "previous": self._previous}
-        return torch.cat([known[anchor][index] for anchor in self.protocol.anchors], dim=2)
+        if self.protocol.anchors == ("first",):
+            return self._first[index]
+        known = {
+            "first": self._first[index].expand_as(embedding),
+            "previous": torch.cat([self._previous[index], embedding[:-1]]),
+        }
+        return torch.cat([known[anchor] for anchor in self.protocol.anchors], dim=2)
 
-    def _views(self, frame: Frame) -> list[Tensor]:
-        device = next(self.model.parameters()).device
-        resized = [self._resized(frame, size, device) for size in self.sizes]
+    def _views(self, frames: Sequence[Frame]) -> list[Tensor]:
+        """`[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""
+        resized = [torch.cat([self._resized(frame, size) for frame in frames]) for size in self.sizes]
         views = [view for image in resized for view in ((image, image.flip(-1)) if self.protocol.mirror else (image,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
-    def _resized(self, frame: Frame, size: tuple[int, int], device: torch.device) -> Tensor:
+    def _resized(self, frame: Frame, size: tuple[int, int]) -> Tensor:
         if self.protocol.resize == "opencv":
             frame = np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        whole = to_tensor(frame).to(device)[None].float() / 255
+        whole = to_tensor(frame).to(self.model.device)[None].float() / 255
         return upsample(whole, size)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # Of CUDA; then of Apple's and the CPU's allocator, which have no class of their own.
+    kinds = ("out of memory", "can't allocate memory")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(kind in str(error) for kind in kinds)
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -137,4 +255,15 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     The published evaluation does so: 857x481 becomes 641x353 at 0.75 and 1281x721 at 1.5.
     """
     height, width = ((int(side * scale) - 1) // 8 * 8 + 1 for side in size)
+    return height, width
+
+
+def fitted_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
+    """A test size for frames of another aspect: about the area of `size`, the aspect of `frame_size`, sides 8k + 1.
+
+    All (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337: an object keeps the shape
+    and about the size that the network was trained on.
+    """
+    stretch = (frame_size[0] * size[1] / (frame_size[1] * size[0])) ** 0.5
+    height, width = (8 * max(round((side - 1) / 8), 1) + 1 for side in (size[0] * stretch, size[1] / stretch))
     return height, width

@@ -1,0 +1,70 @@
+"""One switch between PyTorch and the libraries that run an exported network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adnet.errors import UserError
+from adnet.inference.checkpoint import load_checkpoint
+from adnet.inference.exported import METADATA, ExportedModel, read_metadata
+from adnet.inference.exporting import export_model
+from adnet.inference.optimised import optimised
+from adnet.inference.segmenter import SegmentationModel
+
+BACKENDS = ("torch", "compile", "openvino", "onnx")
+
+
+def load_backend(
+    checkpoint: str | Path, backend: str = "torch", device: str | torch.device | None = None
+) -> tuple[SegmentationModel, tuple[int, int]]:
+    """The network in a checkpoint, ready for `VideoSegmenter`, and its test size (height, width) in pixels.
+
+    Args:
+        checkpoint: of training or of `adnet.convert`; or a folder that `adnet.export` wrote (or the `export.json` in it),
+            for its own backend.
+        backend: `torch` (see `adnet.inference.optimised`), `compile` (the same through torch.compile, which compiles
+            for each size of frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into
+            a folder beside it whose name ends in the checkpoint's hash.
+        device: of `torch` and `compile`; None: cuda where there is one.
+
+    Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
+    and whatever `load_checkpoint`, `ExportedModel` and `export_model` raise.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
+    path = Path(checkpoint)
+    folder = path.parent if path.name == METADATA else path
+    if backend in ("openvino", "onnx") and device is not None and torch.device(device).type != "cpu":
+        raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
+    if folder.is_dir():
+        found = read_metadata(folder)["format"]
+        if found != backend:
+            raise UserError(f"{folder} is an export for backend={found}, not {backend}")
+        exported = ExportedModel(folder)
+        return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
+    model, size = load_checkpoint(path)
+    if backend in ("openvino", "onnx"):
+        described = describe(path)
+        cached = path.with_name(f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}")
+        if cached.is_dir():
+            return ExportedModel(cached), size
+        return export_model(model, size, cached, backend, described=described), size
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
+
+
+def describe(checkpoint: Path) -> dict[str, str]:
+    """Which checkpoint it was, for an export's metadata."""
+    return {"checkpoint": checkpoint.name, "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+
+
+def _compiled(model: Any) -> Any:
+    model = optimised(model)
+    # Weights become constants, laid out as oneDNN wants them.
+    options: Any = {"freezing": True} if model.device.type == "cpu" else None
+    model.encoder = torch.compile(model.encoder, options=options, dynamic=False)
+    return model

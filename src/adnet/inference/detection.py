@@ -1,0 +1,83 @@
+"""One object that a detector saw in one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from adnet.data.sequence import Mask
+
+
+class Box(NamedTuple):
+    """Pixels `left <= x < right`, `top <= y < bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        """In pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object's mask in a frame, kept as small as its box, since a video has thousands.
+
+    `crop` is bool `[box.bottom - box.top, box.right - box.left]`; `size` is the frame's height and width in pixels; `score`
+    is the detector's own, in [0, 1].
+    """
+
+    box: Box
+    crop: Mask
+    size: tuple[int, int]
+    score: float = 1.0
+
+    @classmethod
+    def of(cls, mask: Mask, score: float = 1.0) -> Detection | None:
+        """From a mask of the whole frame, bool `[H, W]`; None if it is empty. The box is the tightest."""
+        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+        if not width:
+            return None
+        box = Box(left, top, left + width, top + height)
+        return cls(box, mask[box.top : box.bottom, box.left : box.right].copy(), mask.shape, score)
+
+    @property
+    def area(self) -> int:
+        """Of the mask, in pixels."""
+        return int(np.count_nonzero(self.crop))
+
+    def paint(self, canvas: npt.NDArray[np.bool_]) -> None:
+        """Set the mask's pixels in bool `[H, W]`, in place."""
+        canvas[self.box.top : self.box.bottom, self.box.left : self.box.right] |= self.crop
+
+
+def intersection(a: Detection, b: Detection) -> int:
+    """Pixels that are in both masks."""
+    left, top = max(a.box.left, b.box.left), max(a.box.top, b.box.top)
+    right, bottom = min(a.box.right, b.box.right), min(a.box.bottom, b.box.bottom)
+    if left >= right or top >= bottom:
+        return 0
+    crops = (
+        detection.crop[
+            top - detection.box.top : bottom - detection.box.top, left - detection.box.left : right - detection.box.left
+        ]
+        for detection in (a, b)
+    )
+    return int(np.count_nonzero(np.logical_and(*crops)))
+
+
+def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Intersection over union of each of boxes `[N, 4]` with each of `[M, 4]`: `[N, M]`, in [0, 1]."""
+    a, b = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = sides.clip(0).prod(-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (a, b)]
+    iou: npt.NDArray[np.float64] = intersection / (areas[0] + areas[1] - intersection)
+    return iou

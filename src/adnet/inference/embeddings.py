@@ -1,0 +1,152 @@
+"""Embeddings on disk, for Figures 1 and 3: so that a report can show what the network sees without the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm import tqdm
+
+from adnet.data.pairs import to_tensor
+from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
+from adnet.errors import UserError
+from adnet.files import write_json
+from adnet.models import ADNet, upsample
+
+THUMBNAIL_WIDTH = 480  # pixels
+
+
+def write_embeddings(
+    model: ADNet, dataset: VideoDataset, size: tuple[int, int], frames: int, output: Path, overwrite: bool = False
+) -> dict[str, Any]:
+    """Embed every frame of `dataset` at `size` (height, width), one scale; the content of `output/embeddings.json`.
+
+    Writes for each sequence `output/embeddings/<sequence>.npz`, with the anchor and up to `frames` later frames, evenly
+    spaced to the last one, first axis K of all:
+
+    - `names` `[K]`: stems of the frames;
+    - `values` int8 `[K, h, w, C]` and `scales` float32 `[K, h, w]`: the embeddings are `values * scales[..., None]`;
+    - `foreground` bool `[K, h, w]`: the annotation at the pixel that an embedding lies on (False without one);
+    - `thumbnails` uint8 `[K, ., 480, 3]`: the frames, RGB;
+
+    and `embeddings.json`: `{"variant", "size", "sequences": {name: {"frames": [...], "distance": [...]}}}`, the curves of
+    Figure 3, from float embeddings: `distance` is the cosine distance, in [0, 2], between the foreground embeddings of a
+    frame and those of the first, mean over all pairs of pixels; null where either has no foreground on the grid. Only
+    annotated frames are in it. Files that are there already are kept unless `overwrite`.
+
+    The embeddings are those that the branches are given. The baseline has no branches and its encoder ends in the logit:
+    there they are what the encoder's last 1x1 convolution is given. Raises UserError for less than one frame.
+    """
+    if frames < 1:
+        raise UserError(f"embeddings={frames}: give the number of frames per sequence that are kept, 1 or more")
+    model.eval()
+    curves: dict[str, Any] = {}
+    with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False) as progress:
+        for sequence in progress:
+            target = output / "embeddings" / f"{sequence.name}.npz"
+            kept = {round(place) for place in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}
+            curve = None if overwrite else _read_curve(target, len(kept))
+            curves[sequence.name] = curve or _write_sequence(model, sequence, size, kept, target)
+    document = {"variant": model.variant, "size": list(size), "sequences": curves}
+    write_json(output / "embeddings.json", document)
+    return document
+
+
+@torch.inference_mode()
+def pixel_embeddings(model: ADNet, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """RGB uint8 `[H, W, 3]` -> `[1, C, h, w]`, as `write_embeddings` keeps them; the model is in eval mode."""
+    device = next(model.parameters()).device
+    image = upsample(to_tensor(frame).to(device)[None].float() / 255, size)
+    if model.branches:
+        return model.embed(image)
+    features: Tensor = model.encoder.aspp(model.encoder.features(image)[-1])
+    return features
+
+
+def quantized(embedding: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """`[1, C, h, w]` -> int8 `[h, w, C]` and the scale of each pixel, float32 `[h, w]`."""
+    values = embedding[0].float().permute(1, 2, 0).cpu().numpy()
+    # A scale for each pixel: half the error of one scale for all, in the attention that is computed from the result.
+    scales = np.maximum(np.abs(values).max(axis=-1), 1e-12) / 127
+    return np.rint(values / scales[..., None]).astype(np.int8), scales.astype(np.float32)
+
+
+def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
+    """1 - cosine, mean over all pairs of a row of `directions` `[N, C]` and one of `others` `[M, C]`; None without any."""
+    if not len(directions) or not len(others):
+        return None
+    # The mean over pairs is the product of the means.
+    means = [normalize(rows.double(), dim=1).mean(dim=0) for rows in (directions, others)]
+    return float(1 - means[0] @ means[1])
+
+
+def _write_sequence(
+    model: ADNet, sequence: Sequence, size: tuple[int, int], kept: set[int], target: Path
+) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in ("names", "values", "scales", "foreground", "thumbnails")}
+    stems: list[str] = []
+    distances: list[float | None] = []
+    first: Tensor | None = None
+    for index, path in enumerate(sequence.frames):
+        annotated = path.stem in sequence.annotations
+        if index not in kept and not annotated:
+            continue
+        frame = read_frame(path)
+        embedding = pixel_embeddings(model, frame, size)
+        grid = (embedding.shape[2], embedding.shape[3])
+        foreground = _on_grid(sequence.annotation(path), grid) if annotated else np.zeros(grid, np.bool_)
+        if annotated:
+            chosen = embedding[0, :, torch.from_numpy(foreground)].T
+            first = chosen if first is None else first
+            stems.append(path.stem)
+            distances.append(mean_cosine_distance(chosen, first))
+        if index in kept:
+            height = round(THUMBNAIL_WIDTH * frame.shape[0] / frame.shape[1])
+            row = (path.stem, *quantized(embedding), foreground, _thumbnail(frame, height))
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    # NaN, since an array holds no None.
+    distance = np.array(distances, dtype=np.float64)
+    _write_arrays(target, {**columns, "frames": np.array(stems, dtype=np.str_), "distance": distance})
+    return {"frames": stems, "distance": distances}
+
+
+def _on_grid(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """With aligned corners, as embeddings lie."""
+    sampled = upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0].numpy()
+    return np.asarray(sampled > 0.5)
+
+
+def _thumbnail(frame: Frame, height: int) -> Frame:
+    return np.asarray(cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _write_arrays(target: Path, arrays: Mapping[str, Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    with draft.open("wb") as stream:
+        plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+        np.savez_compressed(stream, **plain)
+    os.replace(draft, target)
+
+
+def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
+    """The curve in a finished file of `kept` frames; None if there is no such file."""
+    try:
+        with np.load(target) as arrays:
+            total = len(arrays["names"])
+            stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
+    if total != kept:
+        return None
+    return {"frames": stems, "distance": [None if np.isnan(value) else value for value in distances]}

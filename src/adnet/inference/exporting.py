@@ -1,0 +1,198 @@
+"""From a network to files that other libraries run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adnet.errors import UserError
+from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library
+from adnet.inference.optimised import plain
+from adnet.models import ADNet, upsample
+
+_TOLERANCE = 1e-3
+"""Of the largest logit: what float32 rounding may change."""
+
+
+def export_model(
+    model: ADNet,
+    size: tuple[int, int],
+    output: Path,
+    format: str = "onnx",  # noqa: A002 (the word that users know)
+    calibration: Sequence[Tensor] = (),
+    described: Mapping[str, Any] | None = None,
+) -> ExportedModel:
+    """Write the encoder (`embed`) and the fusion (`segment`) of `model` apart, so that an anchor is embedded once.
+
+    Both take frames of any size with sides of 8k + 1, one at a time. Before the folder appears, its logits are compared
+    with those of `model` at two sizes.
+
+    Args:
+        size: height and width in pixels of the frames that it is made for.
+        output: a folder that isn't there yet.
+        format: `onnx`, `openvino`, or `torch` (torch.export's `.pt2`).
+        calibration: frames `[1, 3, H, W]` in [0, 1]. With any the encoder's weights and activations become 8-bit integers,
+            in ranges seen on these frames; the fusion stays in float32. For `openvino` only.
+        described: what else to write into `export.json`, in plain values.
+
+    Raises UserError for an unknown format, a folder that is there, a missing library and an export that doesn't agree with
+    the network; the folder is then not made.
+    """
+    if format not in FILES:
+        raise UserError(f"format={format}: choose from {', '.join(FILES)}")
+    if calibration and format != "openvino":
+        raise UserError(f"int8 is for format=openvino, not {format}")
+    if output.exists():
+        raise UserError(f"{output} is there already; give another output")
+    model = plain(model)
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        with torch.no_grad():
+            _WRITERS[format](model, draft, calibration)
+        metadata = {
+            "format": format,
+            "variant": model.variant,
+            "needs_anchor": model.needs_anchor,
+            "takes_several_anchors": model.takes_several_anchors,
+            "size": list(size),
+            "int8": bool(calibration),
+            **(described or {}),
+            "versions": _versions("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
+        }
+        _write(draft, metadata)
+        sizes = [(65, 97), (min(size[0], 129), min(size[1], 225))]
+        _write(draft, metadata | {"largest_difference": _check(model, ExportedModel(draft), sizes, bool(calibration))})
+        os.replace(draft, output)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return ExportedModel(output)
+
+
+class _Embed(nn.Module):
+    def __init__(self, model: ADNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.model.embed(frames)
+
+
+class _Segment(nn.Module):
+    def __init__(self, model: ADNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, anchor: Tensor, embedding: Tensor) -> Tensor:
+        return self.model.segment(anchor, embedding)
+
+
+def _parts(model: ADNet) -> list[tuple[nn.Module, tuple[Tensor, ...], list[str]]]:
+    """Encoder and fusion, each with an example of its input and the names of its arguments; a baseline has no fusion."""
+    frames = torch.rand(1, 3, 65, 113)
+    # Tensors that are one object would be exported as one input.
+    anchor, embedding = torch.rand(2, 1, model.encoder.embedding_channels, 9, 15).unbind()
+    parts: list[tuple[nn.Module, tuple[Tensor, ...], list[str]]] = [(_Embed(model).eval(), (frames,), ["frames"])]
+    if model.branches:
+        parts.append((_Segment(model).eval(), (anchor, embedding), ["anchor", "embedding"]))
+    return parts
+
+
+def _programs(model: ADNet) -> list[tuple[torch.export.ExportedProgram, list[str]]]:
+    dim = torch.export.Dim
+    sides = {2: 8 * dim("h", min=2) + 1, 3: 8 * dim("w", min=2) + 1}
+    grid = {2: dim.AUTO, 3: dim.AUTO}
+    return [
+        (torch.export.export(part, example, dynamic_shapes=(sides,) if len(names) == 1 else (grid, grid)), names)
+        for part, example, names in _parts(model)
+    ]
+
+
+def _to_torch(model: ADNet, folder: Path, _: Sequence[Tensor]) -> None:
+    for (program, _names), name in zip(_programs(model), FILES["torch"], strict=False):
+        torch.export.save(program, folder / name)
+
+
+def _to_onnx(model: ADNet, folder: Path, _: Sequence[Tensor]) -> None:
+    library("onnxscript", "onnx")
+    for (program, names), name in zip(_programs(model), FILES["onnx"], strict=False):
+        onnx: Any = torch.onnx.export(program, input_names=names, output_names=["output"], dynamo=True, verbose=False)
+        onnx.save(folder / name)
+
+
+def _to_openvino(model: ADNet, folder: Path, calibration: Sequence[Tensor]) -> None:
+    openvino = library("openvino", "openvino")
+    for (part, example, names), name in zip(_parts(model), FILES["openvino"], strict=False):
+        network = openvino.convert_model(part, example_input=dict(zip(names, example, strict=True)))
+        for given, argument in zip(network.inputs, names, strict=True):
+            given.get_tensor().set_names({argument})
+        network.reshape(
+            {argument: [1, tensor.shape[1], -1, -1] for argument, tensor in zip(names, example, strict=True)}
+        )
+        if calibration and names == ["frames"]:
+            network = _quantised(network, calibration)
+        # Half the size on disk is what its default, 16-bit weights, is for.
+        openvino.save_model(network, folder / name, compress_to_fp16=False)
+
+
+def _quantised(network: Any, calibration: Sequence[Tensor]) -> Any:
+    nncf = library("nncf", "openvino")
+    advanced = nncf.AdvancedQuantizationParameters(
+        # 8-bit products are added up in 16 bits by processors without VNNI: 7-bit weights can't overflow there.
+        overflow_fix=nncf.OverflowFix.ENABLE,
+    )
+    frames = nncf.Dataset([frame.contiguous().numpy() for frame in calibration])
+    return in_own_thread(
+        lambda: nncf.quantize(
+            network,
+            frames,
+            preset=nncf.QuantizationPreset.MIXED,  # activations below 0 exist: of LeakyReLU and linear bottlenecks
+            subset_size=len(calibration),
+            advanced_parameters=advanced,
+        )
+    )
+
+
+_WRITERS = {"torch": _to_torch, "onnx": _to_onnx, "openvino": _to_openvino}
+
+
+def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int]], int8: bool) -> float:
+    """The largest difference of logits over `sizes`, as a share of the largest logit."""
+    largest = 0.0
+    for size in sizes:
+        # As smooth as photos are: noise drives some networks to where a softmax over large numbers decides by rounding.
+        coarse = torch.rand(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
+        anchor, frame = upsample(coarse, size)[:, None]
+        with torch.inference_mode():
+            expected = model.segment(model.embed(anchor), model.embed(frame))
+            got = exported.segment(exported.embed(anchor), exported.embed(frame))
+        if got.shape != expected.shape:
+            raise UserError(f"the export gives logits of shape {list(got.shape)}, the network {list(expected.shape)}")
+        largest = max(largest, float((got - expected).abs().max() / expected.abs().max()))
+    if not (int8 or largest < _TOLERANCE):
+        raise UserError(
+            f"the export's logits differ by {largest:.1e} of the largest from the network's; nothing was written"
+        )
+    return largest
+
+
+def _write(folder: Path, metadata: Mapping[str, Any]) -> None:
+    (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

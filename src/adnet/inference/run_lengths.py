@@ -1,0 +1,58 @@
+"""Masks as COCO's run lengths, read from files that may come from anyone.
+
+pycocotools leaves what a too short code doesn't cover uninitialised; here it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adnet.data.sequence import Mask
+
+
+def encode(mask: Mask) -> dict[str, Any]:
+    """Bool `[H, W]` as `{"size": [H, W], "counts": [...]}`, uncompressed: lengths of runs, down the columns, a run of 0 first."""
+    flat = mask.ravel(order="F")
+    starts = np.flatnonzero(np.diff(flat, prepend=False))
+    return {"size": list(mask.shape), "counts": np.diff(starts, prepend=0, append=flat.size).tolist()}
+
+
+def decode(segmentation: Mapping[str, Any]) -> Mask:
+    """Bool `[H, W]` of `{"size": [H, W], "counts": ...}`, the counts a list or COCO's compressed string.
+
+    Raises ValueError for anything else, and for runs that don't fill the mask exactly.
+    """
+    try:
+        (height, width), counts = segmentation["size"], segmentation["counts"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("expected {'size': [H, W], 'counts': ...}") from error
+    runs = _uncompressed(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, Sequence) or not all(type(n) is int and n >= 0 for n in (height, width, *runs)):
+        raise ValueError("a size or a run is no whole number from 0")
+    if sum(runs) != height * width:
+        raise ValueError(f"the runs come to {sum(runs)} pixels, the size {height}x{width} to {height * width}")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((height, width), order="F")
+
+
+def _uncompressed(code: str) -> list[int]:
+    """Counts in 5 bits a character from "0" on, the lowest first; the third 32 says that more follow, 16 in the last the sign.
+    From the third count on, each is the difference to the one two before.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in code:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{character!r} is no character of compressed run lengths")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the run lengths are cut off")
+    return counts

@@ -1,0 +1,141 @@
+"""Embeddings on disk give back the network's own similarities and distances."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cosine_similarity
+
+from adnet import evaluate
+from adnet.data.datasets import davis2016
+from adnet.data.sequence import read_frame
+from adnet.errors import UserError
+from adnet.inference.embeddings import mean_cosine_distance, pixel_embeddings, quantized, write_embeddings
+from adnet.models.attention import similarity
+
+SIZE = (33, 57)
+GRID = (5, 8)
+
+
+def test_files_hold_what_the_network_says(tiny_model: Any, tiny_davis: Path, tmp_path: Path) -> None:
+    dataset = davis2016(tiny_davis)
+    document = write_embeddings(tiny_model, dataset, SIZE, 2, tmp_path / "out")
+    assert json.loads((tmp_path / "out/embeddings.json").read_text()) == document
+    assert (document["variant"], document["size"]) == ("full", [*SIZE])
+    assert list(document["sequences"]) == [sequence.name for sequence in dataset.sequences]
+    for sequence in dataset.sequences:
+        with np.load(tmp_path / "out/embeddings" / f"{sequence.name}.npz") as arrays:
+            assert arrays["names"].tolist() == [sequence.frames[index].stem for index in (0, 2, 3)]
+            assert arrays["values"].dtype == np.int8
+            assert arrays["values"].shape == (3, *GRID, 8)
+            assert arrays["foreground"].shape == arrays["scales"].shape == (3, *GRID)
+            assert arrays["thumbnails"].shape[2:] == (480, 3)
+            restored = torch.from_numpy(arrays["values"] * arrays["scales"][..., None]).permute(0, 3, 1, 2)
+        anchor, last = (pixel_embeddings(tiny_model, read_frame(sequence.frames[i]), SIZE) for i in (0, -1))
+        points = torch.tensor([[0, 0], [2, 4], [4, 7]])
+        expected = similarity(last, anchor, points)
+        torch.testing.assert_close(similarity(restored[2:], restored[:1], points), expected, atol=2e-4, rtol=0)
+
+
+def test_the_curve_is_the_mean_over_all_pairs(tiny_model: Any, tiny_davis: Path, tmp_path: Path) -> None:
+    dataset = davis2016(tiny_davis)
+    document = write_embeddings(tiny_model, dataset, SIZE, 9, tmp_path)
+    for sequence in dataset.sequences:
+        curve = document["sequences"][sequence.name]
+        assert curve["frames"] == [frame.stem for frame in sequence.frames]
+        with np.load(tmp_path / "embeddings" / f"{sequence.name}.npz") as arrays:
+            assert len(arrays["names"]) == len(sequence.frames)
+            chosen = [
+                torch.from_numpy((values * scales[..., None])[mask])
+                for values, scales, mask in zip(arrays["values"], arrays["scales"], arrays["foreground"], strict=True)
+            ]
+        for rows, distance in zip(chosen, curve["distance"], strict=True):
+            pairs = cosine_similarity(rows[:, None], chosen[0][None], dim=2)
+            assert distance == pytest.approx(float(1 - pairs.mean()), abs=2e-3)
+
+
+def test_the_baseline_has_no_embedding_but_features(tiny_model_config: dict[str, Any]) -> None:
+    tiny_model_config |= {"variant": "baseline", "encoder": tiny_model_config["encoder"] | {"embedding_channels": 1}}
+    model = instantiate(tiny_model_config).eval()
+    frame = np.zeros((40, 60, 3), np.uint8)
+    features = pixel_embeddings(model, frame, SIZE)
+    assert features.shape == (1, 8, *GRID)
+    image = torch.zeros(1, 3, *SIZE)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.encoder.project(features), model.embed(image))
+
+
+def test_finished_sequences_are_kept_and_broken_ones_redone(
+    tiny_model: Any, tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = davis2016(tiny_davis)
+    before = write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path)
+    first, second = (tmp_path / "embeddings" / f"{sequence.name}.npz" for sequence in dataset.sequences)
+    first.write_bytes(first.read_bytes()[:100])
+    kept = second.stat().st_mtime_ns
+    assert write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path) == before
+    assert second.stat().st_mtime_ns == kept
+    with np.load(first) as arrays:
+        assert len(arrays["names"]) == 2
+    monkeypatch.setattr(type(tiny_model), "embed", lambda *_: 1 / 0)
+    assert write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path) == before
+    for other in ({"frames": 2}, {"frames": 1, "overwrite": True}):
+        with pytest.raises(ZeroDivisionError):
+            write_embeddings(tiny_model, dataset, SIZE, output=tmp_path, **other)  # type: ignore[arg-type]
+
+
+def test_no_foreground_on_the_grid_is_no_distance() -> None:
+    rows = torch.ones(2, 3)
+    assert mean_cosine_distance(rows[:0], rows) is None
+    assert mean_cosine_distance(rows, rows[:0]) is None
+    assert mean_cosine_distance(rows, 5 * rows) == pytest.approx(0)
+    assert mean_cosine_distance(rows, -rows) == pytest.approx(2)
+
+
+@given(st.integers(0, 1000), st.floats(1e-3, 1e3))
+def test_quantisation_is_off_by_half_a_step_at_most(seed: int, scale: float) -> None:
+    embedding = scale * torch.randn(1, 6, 3, 4, generator=torch.Generator().manual_seed(seed))
+    values, scales = quantized(embedding)
+    error = np.abs(values * scales[..., None] - embedding[0].permute(1, 2, 0).numpy())
+    assert (error <= 0.501 * scales[..., None]).all()
+
+
+def test_zero_embeddings_stay_zero() -> None:
+    values, scales = quantized(torch.zeros(1, 4, 2, 2))
+    assert not values.any()
+    assert np.isfinite(scales).all()
+
+
+def test_less_than_a_frame_is_refused(tiny_model: Any, tiny_davis: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="embeddings=-1: give"):
+        write_embeddings(tiny_model, davis2016(tiny_davis), SIZE, -1, tmp_path)
+    assert list(tmp_path.iterdir()) == [tiny_davis]
+
+
+def test_evaluate_writes_them(
+    tiny_model: Any, tiny_model_config: dict[str, Any], tiny_davis: Path, tmp_path: Path, run: Any
+) -> None:
+    state = {f"model.{key}": value for key, value in tiny_model.state_dict().items()}
+    hyper_parameters = {"model": tiny_model_config, "test_size": SIZE}
+    checkpoint = tmp_path / "run/checkpoints/last.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({"state_dict": state, "hyper_parameters": hyper_parameters}, checkpoint)
+    ended = run(
+        evaluate.main,
+        f"checkpoint={checkpoint}",
+        f"data.root={tiny_davis}",
+        "protocol=single_scale",
+        "embeddings=1",
+        f"output={tmp_path / 'out'}",
+    )
+    assert ended.code == 0, ended.err
+    document = json.loads((tmp_path / "out/embeddings.json").read_text())
+    assert set(document["sequences"]) == {path.stem for path in (tmp_path / "out/embeddings").iterdir()}

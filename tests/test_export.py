@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adnet import export
+from adnet.data import davis2016
+from adnet.export import calibration_frames
+from adnet.inference.exported import ExportedModel
+from adnet.models import ADNet
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet) -> Path:
+    path = tmp_path / "last.ckpt"
+    torch.save(
+        {
+            "state_dict": {f"model.{key}": value for key, value in tiny_model.state_dict().items()},
+            "hyper_parameters": {"model": tiny_model_config, "test_size": [65, 97]},
+        },
+        path,
+    )
+    return path
+
+
+@pytest.mark.parametrize(("kind", "int8"), [("torch", False), ("openvino", True)])
+def test_export_writes_what_runs(
+    run: Callable[..., Any],
+    checkpoint: Path,
+    tiny_model: ADNet,
+    tiny_davis: Path,
+    kind: str,
+    int8: bool,
+) -> None:
+    if kind == "openvino":
+        pytest.importorskip("nncf")
+    output = checkpoint.parent / "out"
+    arguments = [f"checkpoint={checkpoint}", f"format={kind}", f"output={output}", f"data.root={tiny_davis}"]
+    ended = run(export.main, *arguments, f"int8={int8}", "calibration_frames=3")
+    assert ended.code == 0, ended.err
+    assert "largest difference of logits" in ended.out
+    metadata = json.loads((output / "export.json").read_text())
+    assert (metadata["format"], metadata["int8"], metadata["size"]) == (kind, int8, [65, 97])
+    assert len(metadata["checkpoint_sha256"]) == 64
+    model, exported = tiny_model.eval(), ExportedModel(output)
+    anchor, frame = torch.rand(2, 1, 3, 41, 121)
+    with torch.inference_mode():
+        expected = model(anchor, frame)
+        got = exported.segment(exported.embed(anchor), exported.embed(frame))
+    assert (got - expected).abs().max() < (0.2 if int8 else 1e-3) * expected.abs().max()
+
+    # A second time, nothing is overwritten.
+    ended = run(export.main, *arguments)
+    assert ended.code == 1
+    assert "is there already" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["format=tflite"], "choose from onnx, openvino, torch"),
+        (["size=[64,96]"], "8k+1"),
+        (["checkpoint=none.ckpt"], "no checkpoint none.ckpt"),
+    ],
+)
+def test_mistakes_are_one_line(run: Callable[..., Any], checkpoint: Path, arguments: list[str], message: str) -> None:
+    output = checkpoint.parent / "out"
+    ended = run(export.main, f"checkpoint={checkpoint}", f"output={output}", *arguments)
+    assert ended.code == 1
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_calibration_frames_come_from_every_sequence(tiny_davis: Path) -> None:
+    dataset = davis2016(tiny_davis, "train")
+    frames = calibration_frames(dataset, 3, (17, 25))
+    assert [tuple(frame.shape) for frame in frames] == [(1, 3, 17, 25)] * 3
+    assert all(0 <= frame.min() <= frame.max() <= 1 for frame in frames)
+    assert not torch.equal(frames[0], frames[1])
+    assert not torch.equal(frames[0], frames[2])

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from videos import pictures, write_video
+
+from adnet import predict
+from adnet.models import ADNet
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> Path:
+    content = {
+        "hyper_parameters": {"model": tiny_model_config, "test_size": [33, 57]},
+        "state_dict": {f"model.{name}": value for name, value in tiny_model.state_dict().items()},
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+    return tmp_path / "last.ckpt"
+
+
+@pytest.fixture
+def call(run: Callable[..., Any], checkpoint: Path, tmp_path: Path) -> Callable[..., Any]:
+    def predicted(*arguments: str) -> Any:
+        return run(predict.main, f"checkpoint={checkpoint}", f"output={tmp_path / 'out'}", "device=cpu", *arguments)
+
+    return predicted
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", pictures(3))
+    out = tmp_path / "out"
+    masks = ["masks/00000.png", "masks/00001.png", "masks/00002.png"]
+    ended = call(f"input={clip}")
+    assert ended.code == 0, ended.err
+    assert names(out) == [*masks, "predict.json"]
+    with Image.open(out / masks[0]) as mask:
+        assert (mask.mode, mask.size) == ("L", (80, 48))
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    assert "clip: 3 frames, 3 now, in " in ended.out
+    marker = json.loads((out / "predict.json").read_text())
+    assert (marker["backend"], marker["postprocess"], marker["protocol"]["name"]) == ("torch", None, "single_scale")
+    assert marker["videos"]["clip"]["frames"] == 3
+
+    # The same again: nothing to do; then what is wanted more; then what was lost.
+    assert "clip: 3 frames, all there already" in call(f"input={clip}").out
+    ended = call(f"input={clip}", "overlay=true", "rle=true", "cutout=true")
+    assert "clip: 3 frames, 0 now" in ended.out, ended.err
+    assert {"overlay.mp4", "rle.json", "cutouts/00002.png"} < set(names(out))
+    (out / masks[1]).unlink()
+    assert "clip: 3 frames, 1 now" in call(f"input={clip}").out
+
+    # Another run's folder is left alone, until that is what one wants.
+    before = (out / "predict.json").read_bytes()
+    for change in ("protocol.threshold=0.4", "size=[65,113]", "anchor=1"):
+        ended = call(f"input={clip}", change)
+        assert (ended.code, ended.err) == (
+            1,
+            f"adnet: {out} holds another prediction; give another output, or overwrite=true\n",
+        )
+    write_video(clip, pictures(2))  # another video of the same name
+    assert call(f"input={clip}").code == 1
+    assert (out / "predict.json").read_bytes() == before
+    ended = call(f"input={clip}", "overwrite=true")
+    assert ended.code == 0, ended.err
+    assert names(out) == [*masks[:2], "predict.json"]  # nothing of the longer one is left
+
+
+def test_several_videos_of_which_one_is_damaged(call: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        write_video(tmp_path / "in" / f"{name}.mp4", pictures(2))
+    (tmp_path / "in" / "aa.mp4").write_bytes(b"damaged")
+    ended = call(f"input={tmp_path}/in/*.mp4")
+    assert ended.code == 1
+    errors = [line for line in ended.err.splitlines() if line.startswith("adnet:")]
+    assert len(errors) == 1
+    assert "cannot read the video" in errors[0]
+    assert "aa.mp4: Invalid data found" in errors[0]
+    assert "Traceback" not in ended.err
+    out = tmp_path / "out"
+    assert names(out) == [f"{video}/masks/0000{frame}.png" for video in "ab" for frame in range(2)] + ["predict.json"]
+
+    # A list does the same; what is wrong is said again.
+    ended = call(f"input={tmp_path}/in/*.mp4")
+    assert ended.code == 1
+    assert "aa.mp4" in ended.err
+    assert "a: 2 frames, all there already" in ended.out
+
+
+def test_a_mistaken_input_leaves_no_folder(call: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no video")
+    ended = call(f"input={tmp_path / 'notes.txt'}")
+    assert ended.code == 1
+    assert "cannot read the video" in ended.err
+    assert names(tmp_path / "out") == []
+    ended = call("input=nothing.mp4")
+    assert ended.err.startswith("adnet: there is no nothing.mp4; input is a video")
+    assert call().err == "adnet: input has no value: give input=...\n"
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "thesis.tex").touch()
+    clip = write_video(tmp_path / "clip.mp4", pictures(2))
+    assert "is not empty and holds no prediction" in call(f"input={clip}").err
+
+
+class Camera:
+    def __init__(self, index: int) -> None:
+        self.left = 2 + index
+
+    def read(self) -> tuple[bool, Any]:
+        self.left -= 1
+        return self.left >= 0, pictures(1)[0]
+
+    def release(self) -> None: ...
+
+
+def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", Camera)
+    ended = call("input=0", "overlay=true")
+    assert "webcam0: 2 frames, 2 now" in ended.out, ended.err
+    assert "the webcam 0 stopped after 2 frames" in ended.err
+    assert (tmp_path / "out" / "overlay.mp4").is_file()
+    assert "holds what a webcam saw" in call("input=0", "overlay=true").err
+
+
+def test_every_postprocess_composes() -> None:
+    import hydra
+
+    from adnet.command import check_keys, conf_dir
+
+    for command in ("predict", "evaluate"):
+        for path in sorted((conf_dir() / "postprocess").glob("*.yaml")):
+            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                check_keys(hydra.compose(command, [f"postprocess={path.stem}"]), command)
