@@ -7,6 +7,7 @@ The run folder (`hydra.run.dir=...` moves it) is complete on its own: `config.ya
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,32 +15,41 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
+from adnet.data.fingerprint import fingerprint
 from adnet.data.sequence import VideoDataset
-from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.files import write_json, write_text
 from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.inference.embeddings import write_embeddings
 from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
-from adnet.training.loggers import finish_wandb
-from adnet.training.provenance import fingerprint, git_commit, versions
+from adnet.training.effective_batch import effective_batch
+from adnet.training.failures import explained
+from adnet.training.loggers import finishing_wandb, log_scores
+from adnet.training.provenance import git_commit, versions
+from adnet.training.resume import check_data, checkpoint_to_resume
 
 
 @command("train")
+@finishing_wandb()
 def main(cfg: DictConfig) -> None:
     cfg, folder = resolved(cfg), run_dir()
-    last = folder / "checkpoints" / "last.ckpt"
-    if (folder / "summary.json").is_file():
-        raise UserError(f"{folder} holds a finished run; give another hydra.run.dir")
-    if last.is_file() and not cfg.resume:
-        raise UserError(f"{folder} holds a run that was cut off; resume=true goes on with it")
+    checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
     # Hydra would take a dataset handed to it for a config.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val)
+    provenance: dict[str, Any] = {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "data": {"train": fingerprint(data.train), "val": fingerprint(data.val)},
+    }
+    if checkpoint:
+        check_data(folder, provenance["data"], cfg.allow_changed_data)
     model = instantiate(cfg.model)
     module = SegmentationModule(
         model,
@@ -50,11 +60,15 @@ def main(cfg: DictConfig) -> None:
         OmegaConf.to_container(cfg.model),  # type: ignore[arg-type]
         cfg.seed,
     )
-    callbacks, loggers = (list(instantiate(cfg[group]).values()) for group in ("callbacks", "logger"))
+    callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     if trainer.is_global_zero:
-        OmegaConf.save(cfg, folder / "config.yaml")
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+        write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
+        print(effective_batch(data, trainer))
+        for logger in loggers:
+            logger.log_hyperparams(OmegaConf.to_container(cfg) | provenance)  # type: ignore[operator]
 
     score = partial(
         _score,
@@ -66,14 +80,12 @@ def main(cfg: DictConfig) -> None:
     )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
-    try:
-        trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    finally:
-        finish_wandb()
-    seconds = time.perf_counter() - started
+    with explained():
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
     if not trainer.is_global_zero:
         return
-    final = score("evaluation")
+    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step)
     summary: dict[str, Any] = {
         "variant": model.variant,
         "seed": cfg.seed,
@@ -83,9 +95,7 @@ def main(cfg: DictConfig) -> None:
         "steps": trainer.global_step,
         "seconds": round(seconds, 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "data": {"train": fingerprint(data.train), "val": fingerprint(data.val)},
-        "git_commit": git_commit(),
-        "versions": versions(),
+        **provenance,
     }
     write_json(folder / "summary.json", summary)
     print(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s")
@@ -104,15 +114,21 @@ def _score(
     dataset: VideoDataset | None,
     folder: Path,
     name: str,
+    embeddings: int = 0,
+    loggers: Sequence[Logger] = (),
+    step: int = 0,
 ) -> dict[str, float] | None:
     if dataset is None:
         return None
     # Lightning brings the module back to the CPU after a fit.
     segmenter = VideoSegmenter(module.model.to(device), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
-    mean = evaluate(segmenter, dataset, output, overwrite=True)["mean"]
+    scores = evaluate(segmenter, dataset, output, overwrite=True)
+    if embeddings:
+        write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()
-    return {"J": mean["J"]["mean"], "F": mean["F"]["mean"]}
+    log_scores(loggers, scores, step)
+    return {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
 
 
 if __name__ == "__main__":

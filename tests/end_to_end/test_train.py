@@ -126,16 +126,34 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
     half = fit("cut", "steps=2")
     (tmp_path / "cut" / "summary.json").unlink()  # as if it had been killed
 
-    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'cut'}")
+    given = (*SMOKE, f"data.root={tiny_davis}", "optim.schedule.horizon=4", f"hydra.run.dir={tmp_path / 'cut'}")
+    ended = run(train.main, *given, "resume=false")
     assert ended.code == 1
     assert "holds a run that was cut off; resume=true goes on with it" in ended.err
+    ended = run(train.main, *given, "seed=1", "optim.optimizer.lr=0.1")
+    assert ended.code == 1
+    assert ended.err.startswith(f"adnet: {tmp_path / 'cut'} holds a run of another config: ")
+    assert ended.err.endswith("; give another hydra.run.dir, or these values\n")
+    for different in ("seed was 0 and is 1", "optim.optimizer.lr was 0.0001 and is 0.1", "pairs.seed was 0 and is 1"):
+        assert different in ended.err
 
-    resumed = fit("cut", "resume=true")
+    frame = next((tiny_davis / "JPEGImages" / "480p" / "train-001").iterdir())
+    image = frame.read_bytes()
+    frame.write_bytes(image + b"1")
+    ended = run(train.main, *given)
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        f"adnet: the train data is not what the run in {tmp_path / 'cut'} began with (the content of a file): put it back, or "
+        "allow_changed_data=true goes on all the same"
+    )
+    frame.write_bytes(image)
+
+    resumed = fit("cut")
     assert load(tmp_path / "cut" / "summary.json")["steps"] == 4
     assert any(not torch.equal(half[name], whole[name]) for name in whole)
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
-    columns = ("epoch", "train/loss", "train/lr", "val/J")  # Lightning's "step" is one too high after a resume
+    columns = ("epoch", "step", "train/loss", "train/lr", "val/J")
     tables = [[[row[column] for column in columns] for row in rows(tmp_path / name)] for name in ("whole", "cut")]
     assert tables[0] == tables[1]
 
@@ -155,4 +173,5 @@ def test_two_processes(tiny_davis: Path, tmp_path: Path) -> None:
     check_run(folder, tiny_davis)
     assert out.count("4 steps in") == 1  # one of them sums up
     assert not (tmp_path / "runs").exists()
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    checkpoints = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert checkpoints == ["best.ckpt", "last.ckpt", "previous.ckpt"]

@@ -3,64 +3,147 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import secrets
 import sys
-import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from adnet.errors import UserError
+from adnet.files import write_text
 
 
-class MetricsFile(CSVLogger):
-    """`save_dir/metrics.csv`; goes on with that of a run that is resumed, where Lightning's would begin anew."""
+class MetricsFile(Logger):
+    """`save_dir/metrics.csv`, a row for each call; a run that goes on replaces the rows from its first step on.
 
-    def __init__(self, save_dir: str, **options: Any) -> None:
-        super().__init__(save_dir, name="", version="", **options)
-        self._earlier: list[dict[str, Any]] = []
-        self._take_over(Path(save_dir) / "metrics.csv")
+    The file is written anew each time, atomically: whatever ends the run, its rows are whole.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self._file = Path(save_dir) / "metrics.csv"
+        self._rows: list[dict[str, Any]] = []
+        self._begun = False
+        if self._file.is_file():
+            with self._file.open(newline="") as lines:
+                self._rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._file.parent)
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: config.yaml says it all."""
 
     @rank_zero_only
-    def _take_over(self, file: Path) -> None:
-        if file.is_file():
-            with file.open(newline="") as lines:
-                self._earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lightning says that it deletes the file
-            self._write(self._earlier)
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if step is None:
+            step = int(self._rows[-1]["step"]) if self._rows else 0
+        elif not self._begun:
+            # Steps after the checkpoint are made once more.
+            self._rows = [row for row in self._rows if int(row["step"]) < step]
+            self._begun = True
+        self._rows.append({**metrics, "step": step})
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        if self._earlier and step is not None:
-            # Steps after the last checkpoint are made once more.
-            self._write([row for row in self._earlier if int(row["step"]) < step])
-            self._earlier = []
-        super().log_metrics(metrics, step)
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        writer = self.experiment
-        Path(writer.metrics_file_path).unlink(missing_ok=True)
-        writer.metrics = rows
-        writer.save()
+    def save(self) -> None:
+        """Write the rows, if there are any; columns in alphabetical order."""
+        if not self._rows:
+            return
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self._file, text.getvalue())
 
 
-def wandb_logger(save_dir: str, **options: Any) -> Logger:
-    """A `WandbLogger`, offline where no login is found, so that a run never waits for one; `wandb sync` sends it later."""
+def tensorboard_logger(save_dir: str) -> Logger:
+    """A `TensorBoardLogger` that writes into `save_dir/tensorboard`."""
+    if find_spec("tensorboard") is None:
+        raise UserError("logger=tensorboard needs the extra: pip install 'adnet[tensorboard]'")
+    return TensorBoardLogger(save_dir, name="", version="tensorboard")
+
+
+def wandb_login() -> bool:
+    """Whether there is a W&B login that may be used. Raises UserError without wandb."""
     try:
         import wandb
     except ImportError as error:
-        raise UserError("logger=wandb needs the extra: pip install 'adnet[wandb]'") from error
-    logged_in = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
-    if "WANDB_MODE" not in os.environ:
-        options.setdefault("offline", not logged_in)
+        raise UserError("W&B needs the extra: pip install 'adnet[wandb]'") from error
+    mode = os.environ.get("WANDB_MODE", "online")
+    return mode == "online" and wandb.login(prompt=False, verify=False)
+
+
+def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> Logger:
+    """A `WandbLogger`, offline where no login is found, so that a run never waits for one; `wandb sync` sends it later.
+
+    The run is named after the folder, and its id lies in `save_dir/wandb/id`, so that what is resumed goes on with its own run.
+    A job of a sweep is in the group that the sweep names in `WANDB_RUN_GROUP`. `options` are those of `WandbLogger` and of `wandb.init`;
+    `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` each that is written.
+    """
+    if not wandb_login() and "WANDB_MODE" not in os.environ:
+        # WandbLogger's own `offline` outlives the run, in the environment, and forbids artifacts.
+        options.setdefault("mode", "offline")
+    options.setdefault("name", Path(save_dir).resolve().name)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(save_dir=save_dir, **options)
+    options.setdefault("id", _run_id(Path(save_dir) / "wandb" / "id"))
+    return WandbLogger(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
 
 
-def finish_wandb() -> None:
-    """End this process's W&B run, if there is one: the next job's logger would go on with it."""
+@rank_zero_only
+def _run_id(file: Path) -> str:
+    if not file.is_file():
+        write_text(file, secrets.token_hex(4))
+    return file.read_text().strip()
+
+
+@contextmanager
+def finishing_wandb() -> Iterator[None]:
+    """End this process's W&B run on the way out, however that is: the next job's logger would go on with it."""
+    try:
+        yield
+    except BaseException:
+        _finish_wandb(1)
+        raise
+    _finish_wandb(0)
+
+
+def _finish_wandb(exit_code: int) -> None:
     if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish()
+        wandb.finish(exit_code)
+
+
+def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None) -> None:
+    """Log `evaluation/J` and `evaluation/F` of an evaluation's `scores.json`.
+
+    To W&B also the scores of each sequence, and the precision-recall curve where there were probabilities.
+    """
+    measures, statistics = ("J", "F"), ("mean", "recall", "decay")
+    columns = [f"{measure} {statistic}" for measure in measures for statistic in statistics]
+    rows = [
+        [name, *(sequence[measure][statistic] for measure in measures for statistic in statistics)]
+        for name, sequence in scores["sequences"].items()
+    ]
+    for logger in loggers:
+        logger.log_metrics({f"evaluation/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
+        if isinstance(logger, WandbLogger):
+            logger.log_table("evaluation/sequences", ["sequence", *columns], rows, step=step)
+            if curve := scores.get("saliency", {}).get("pooled"):
+                points = [list(point) for point in zip(curve["recall"], curve["precision"], strict=True)]
+                logger.log_table("evaluation/precision_recall", ["recall", "precision"], points, step=step)
+        logger.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning as L
 import numpy as np
@@ -14,12 +14,23 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adnet.data.pairs import TrainingPair, ValidationPair
-from adnet.metrics.validation import RegionSimilarity
+from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
 from adnet.models import ADNet, upsample
 
 
+class Segmented(TypedDict):
+    """What validation gives for a batch: `logits` `[B, H, W]` of the frames, and `[B, C, h, w]` of anchors and frames.
+
+    The embeddings are those that the branches are given or, for the baseline, the features that its last layer is given.
+    """
+
+    logits: Tensor
+    anchor_embedding: Tensor
+    embedding: Tensor
+
+
 class SegmentationModule(L.LightningModule):
-    """Binary cross-entropy on logits upsampled to the mask (Section 4, Training); logs J on validation pairs.
+    """Binary cross-entropy on logits upsampled to the mask (Section 4, Training); logs J and F on validation pairs.
 
     Args:
         model: the network.
@@ -49,7 +60,8 @@ class SegmentationModule(L.LightningModule):
         self._schedule = schedule
         self._new_layers_lr = new_layers_lr
         self._seed = seed
-        self._val_J = RegionSimilarity()
+        self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
+        self._anchors: tuple[list[int], Tensor, Tensor] | None = None
 
     def configure_optimizers(self) -> Any:
         """Two groups: the backbone at the base rate, everything else at `new_layers_lr` times it."""
@@ -60,11 +72,11 @@ class SegmentationModule(L.LightningModule):
         optimizer.param_groups[1]["lr"] *= self._new_layers_lr
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_start(self, _: TrainingPair, batch_idx: int) -> None:
         # Dropout too is a function of (seed, step), as the pairs are: a resumed run goes on as it would have.
-        torch.manual_seed(
-            int(np.random.SeedSequence([self._seed, self.global_step, self.global_rank]).generate_state(1)[0])
-        )
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        entropy = np.random.SeedSequence([self._seed, self.global_step, self.global_rank, part])
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
@@ -82,12 +94,27 @@ class SegmentationModule(L.LightningModule):
             upsample(logits, (mask.shape[-2], mask.shape[-1])), mask.to(logits.dtype)
         )
 
-    def validation_step(self, batch: ValidationPair, _: int) -> None:
-        anchor, frame = (upsample(as_input(batch[name]), self.test_size) for name in ("anchor", "frame"))
-        mask = batch["mask"]
-        logits = upsample(self.model(anchor, frame), (mask.shape[-2], mask.shape[-1]))
-        self._val_J.update(logits[:, 0] > 0, mask, batch["key"])
+    def on_validation_epoch_start(self) -> None:
+        self._anchors = None  # its weights are of the validation before
+
+    def validation_step(self, batch: ValidationPair, _: int) -> Segmented:
+        mask, sequences = batch["mask"], batch["key"][:, 0].tolist()
+        if self._anchors is None or self._anchors[0] != sequences:
+            self._anchors = sequences, *self._embed(batch["anchor"])  # the first frames, for all frames of a sequence
+        embedding, features = self._embed(batch["frame"])
+        logits = upsample(self.model.segment(self._anchors[1], embedding), (mask.shape[-2], mask.shape[-1]))[:, 0]
+        self._val_J.update(logits > 0, mask, batch["key"])
+        self._val_F.update(logits > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
+        self.log("val/F", self._val_F)
+        return {"logits": logits, "anchor_embedding": self._anchors[2], "embedding": features}
+
+    def _embed(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames uint8 `[B, 3, H, W]` -> X, and the features that `Segmented` has of them."""
+        encoder = self.model.encoder
+        features = encoder.aspp(encoder.features(upsample(as_input(frames), self.test_size))[-1])
+        embedding = encoder.project(features)
+        return embedding, embedding if self.model.branches else features
 
 
 def as_input(frames: Tensor) -> Tensor:

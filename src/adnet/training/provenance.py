@@ -1,15 +1,11 @@
-"""What a run was made from: code, libraries, data."""
+"""What a run was made from: code and libraries. For its data see `adnet.data.fingerprint`."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from adnet.data.sequence import VideoDataset
 
 
 def git_commit() -> str | None:
@@ -44,18 +40,3 @@ def versions() -> dict[str, str]:
         "numpy",
     )
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
-
-
-def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
-    """Names, sizes and a SHA-256 over the annotations: equal for equal data, wherever it lies."""
-    digest = hashlib.sha256()
-    for sequence in dataset.sequences:
-        for frame in sequence.frames:
-            digest.update(f"{sequence.name}/{frame.stem}\n".encode())
-            if frame.stem in sequence.annotations:
-                digest.update(hashlib.sha256(sequence.annotations[frame.stem].read_bytes()).digest())
-    return {
-        "sequences": [sequence.name for sequence in dataset.sequences],
-        "frames": sum(len(sequence.frames) for sequence in dataset.sequences),
-        "sha256": digest.hexdigest(),
-    }

@@ -1,0 +1,73 @@
+"""Jobs on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from adnet.errors import UserError
+
+
+def launch_on_ray(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    jobs: Sequence[Sequence[str]],
+    first: int,
+    init: dict[str, Any],
+    remote: dict[str, Any],
+) -> list[JobReturn]:
+    """Run each job as a Ray task, side by side as far as the cluster has room; returns when the last has ended.
+
+    Args:
+        init: arguments of `ray.init`; `address` is that of a cluster, or none for one of this machine.
+        remote: what each task takes, as of `ray.remote`: `num_cpus`, `num_gpus`, `resources`, ...
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("launcher=ray needs the extra: pip install 'adnet[ray]'") from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(**init)
+    try:
+        task = ray.remote(**remote)(_run)
+        state, here = Singleton.get_state(), os.getcwd()  # noqa: PTH109
+        running = [
+            task.remote(context, task_function, config, list(job), first + n, state, here) for n, job in enumerate(jobs)
+        ]
+        returned: list[JobReturn] = ray.get(running)
+        return returned
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _run(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    job: list[str],
+    number: int,
+    state: Any,
+    here: str,
+) -> JobReturn:
+    os.chdir(here)  # relative paths mean the same there
+    setup_globals()
+    Singleton.set_state(state)
+    cfg = context.config_loader.load_sweep_config(config, job)
+    with open_dict(cfg):
+        cfg.hydra.job.id = cfg.hydra.job.num = number
+    return run_job(
+        hydra_context=context,
+        task_function=task_function,
+        config=cfg,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )

@@ -1,0 +1,141 @@
+"""Settings chosen by Optuna."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from adnet.errors import UserError
+from adnet.sweep.job import quoted
+from adnet.sweep.sweep import Sweep
+from adnet.sweep.table import Row
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+JOURNAL = "optuna.journal"
+"""The study's file, in the folder of the sweep."""
+
+
+def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
+    """Run trials until `n_trials` have finished or were pruned; exits with code 1 if one failed.
+
+    What is searched are `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
+    `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`; an argument without a sweep takes its key out of the
+    search. A trial's value is the best `val/J` that `adnet.training.pruning.Pruning` reports of it. One that was cut off
+    goes on in its folder, with its values. Raises UserError where Optuna is missing or there is nothing to search.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError("hparams=optuna needs the extra: pip install 'adnet[optuna]'") from error
+    from adnet.training.pruning import open_study
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    settings = config.hydra.sweeper
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    params = [f"{key}={value}" for key, value in settings.params.items()]
+    overrides = {override.get_key_element(): override for override in parser.parse_overrides([*params, *arguments])}
+    space = {key: _distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
+    fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
+    if not space:
+        raise UserError(
+            "nothing to search: give hydra.sweeper.params, or e.g. 'optim.optimizer.lr=interval(0.001,0.01)'"
+        )
+
+    sweep = Sweep(config, context)
+    journal = sweep.folder / JOURNAL
+    pruning = {"startup_trials": settings.startup_trials, "warmup_steps": settings.warmup_steps}
+
+    def job(params: dict[str, Any], number: int) -> list[str]:
+        told = {
+            "_target_": "adnet.training.pruning.Pruning",
+            "journal": quoted(str(journal)),
+            "trial": number,
+            **pruning,
+        }
+        callback = ",".join(f"{key}:{value}" for key, value in told.items())
+        return [*fixed, *(f"{key}={value}" for key, value in params.items()), f"+callbacks.pruning={{{callback}}}"]
+
+    # Trials differ in values only, so that one stands for all.
+    sweep.check(_name(0), job(optuna.create_study().ask(space).params, 0))
+    sweep.begin()
+    earlier = open_study(journal).trials
+    # The same seed again would try the same values again.
+    study = open_study(journal, **pruning, seed=config.seed + len(earlier))
+    rows = {trial.number: _earlier_row(sweep, trial) for trial in earlier if trial.state.name in ("COMPLETE", "PRUNED")}
+    cut_off = [trial.number for trial in earlier if trial.state.name == "RUNNING"]
+    budget = settings.n_trials - len(rows)
+    while budget > 0:
+        numbers = [cut_off.pop(0) if cut_off else _ask(study, space) for _ in range(min(budget, settings.n_jobs))]
+        budget -= len(numbers)
+        jobs = {_name(number): job(study.trials[number].params, number) for number in numbers}
+        for number, row in zip(numbers, sweep.run(jobs, first=numbers[0]), strict=True):
+            rows[number] = _tell(study, number, row)
+    well = sweep.finish([rows[number] for number in sorted(rows)])
+    if any(trial.state.name == "COMPLETE" for trial in study.trials):
+        best = study.best_trial
+        print(
+            f"best: val/J {100 * study.best_value:.1f}, {_name(best.number)}: {' '.join(f'{k}={v}' for k, v in best.params.items())}"
+        )
+    if not well:
+        sys.exit(1)
+
+
+def _distribution(override: Override) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        return FloatDistribution(float(value.start), float(value.end), log="log" in value.tags)
+    if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
+        last = value.start + (value.stop - 1 - value.start) // value.step * value.step
+        return IntDistribution(value.start, last, step=value.step, log="log" in value.tags)
+    # As words of the command line: a choice may be a list, which Optuna doesn't store.
+    return CategoricalDistribution(list(override.sweep_string_iterator()))
+
+
+def _ask(study: optuna.Study, space: dict[str, BaseDistribution]) -> int:
+    try:
+        return study.ask(space).number
+    except ValueError as error:
+        raise UserError(
+            f"the sweep's folder holds a search over other values ({error}); give another hydra.sweep.dir"
+        ) from error
+
+
+def _name(number: int) -> str:
+    return f"trial-{number:03}"
+
+
+def _earlier_row(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> Row:
+    status = "pruned" if trial.state.name == "PRUNED" else "skipped"
+    return Row(sweep.folder / _name(trial.number), status, {"J": _best(trial)})
+
+
+def _best(trial: optuna.trial.FrozenTrial) -> float | None:
+    return max(trial.intermediate_values.values(), default=None)
+
+
+def _tell(study: optuna.Study, number: int, row: Row) -> Row:
+    """Tell the study how a trial ended, as far as it doesn't know; the row, with the trial's value and state."""
+    trial = study.trials[number]
+    value = _best(trial)
+    if trial.state.name == "PRUNED":
+        return replace(row, status="pruned", scores={"J": value})
+    if row.status in ("finished", "skipped") and value is not None:
+        study.tell(number, value)
+    elif row.status in ("finished", "skipped", "failed"):
+        import optuna
+
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+        row = replace(row, status="failed", reason=row.reason or "it validated nothing")
+    return replace(row, scores={"J": value})

@@ -1,0 +1,161 @@
+"""What a run that was cut off goes on from."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from adnet.training.checkpoint_io import LAST, AtomicCheckpointIO
+
+SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+
+
+class Checkpoints(ModelCheckpoint):
+    """Saves `last.ckpt` every `every_steps` steps and `best.ckpt` at the end of an epoch that was the best so far.
+
+    `last.ckpt` is written before a step, when all of the steps before it is done and logged: what goes on from it ends
+    bitwise where it would have ended. The one before it stays as `previous.ckpt`.
+
+    SIGTERM, and SIGUSR1 (which `sbatch --signal=USR1@90` asks for before the time is up), save before the next step and
+    leave with code 128 + signal; after SIGUSR1 the Slurm job is put into its queue again. Where somebody else handles the
+    signal (submitit), they have it after the checkpoint.
+
+    Args:
+        dirpath: folder of the checkpoints.
+        every_steps: optimiser steps between two.
+        monitor: what the best epoch is the best in.
+        mode: `"max"` or `"min"`.
+    """
+
+    def __init__(self, dirpath: str, every_steps: int, monitor: str = "val/J", mode: str = "max") -> None:
+        super().__init__(
+            dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self._every_steps = every_steps
+        self.seconds_before = 0.0
+        """Seconds of training before this process, up to the checkpoint that it goes on from."""
+        self._started = 0.0
+        self._saved_step = 0
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        # Before Lightning puts its own in their place.
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        for what in ("Checkpoint directory .* is not empty", ".*your dataloader is not resumable"):
+            warnings.filterwarnings("ignore", what)  # the pairs are a function of the step
+
+    def on_load_checkpoint(self, trainer: L.Trainer, _: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the loops where `global_step` says: Lightning goes on from the middle of an epoch only by halves."""
+        self._saved_step = checkpoint["global_step"]
+        epoch, step = divmod(self._saved_step, trainer.datamodule.epoch_steps)  # type: ignore[attr-defined]
+        loops = checkpoint["loops"]["fit_loop"]
+        loops["epoch_progress"] = _progress(epoch, epoch)
+        batches = (number * trainer.accumulate_grad_batches for number in (self._saved_step, step))
+        loops["epoch_loop.batch_progress"] = _progress(*batches) | {"is_last_batch": False}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"seconds": self.seconds_before + time.monotonic() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds_before = state_dict.get("seconds", 0.0)
+        # The folder may have been moved since.
+        moved: dict[str, Any] = {"dirpath": self.dirpath}
+        if state_dict["best_k_models"]:
+            best = self._path("best.ckpt")
+            moved |= {"best_model_path": best, "kth_best_model_path": best}
+            moved["best_k_models"] = {best: state_dict["best_model_score"]}
+        super().load_state_dict(state_dict | moved)
+        self.current_score = state_dict["current_score"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._started = time.monotonic()
+        if trainer.received_sigterm:  # by Lightning's handler, which leaves without a checkpoint and with code 0
+            self._signal, trainer._signal_connector.received_sigterm = signal.SIGTERM, False
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                if number != signal.SIGUSR2 or callable(handler):
+                    signal.signal(number, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        self._signal = number
+
+    def on_train_batch_start(self, trainer: L.Trainer, _: L.LightningModule, __: Any, batch_idx: int) -> None:
+        # What loggers get as the step; one too high where a run goes on.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        # A signal may reach one process of many, and all must leave.
+        stop = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+        if stop or trainer.global_step % self._every_steps == 0:
+            self._save_last(trainer)
+        if stop:
+            self._stop(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        self._save_last(trainer)
+
+    def _save_last(self, trainer: L.Trainer) -> None:
+        # Weights that a step has spoilt are not worth keeping: the next loss will say so.
+        finite = all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters())
+        if trainer.global_step > self._saved_step and trainer.strategy.reduce_boolean_decision(finite):
+            self.last_model_path = self._path(LAST)
+            self._save_checkpoint(trainer, self.last_model_path)
+            self._saved_step = trainer.global_step
+
+    def _path(self, name: str) -> str:
+        return str(Path(str(self.dirpath)) / name)
+
+    def _stop(self, trainer: L.Trainer) -> None:
+        either = trainer.strategy.reduce_boolean_decision
+        number = next(number for number in self._handlers if either(self._signal == number, all=False))
+        self._signal = None
+        if callable(handler := self._handlers[number]):
+            handler(number, None)
+            return
+        if trainer.is_global_zero:
+            then = "the same command goes on from there"
+            if number == signal.SIGUSR1 and (job := _slurm_job()):
+                then = _requeued(job)
+            what = f"{signal.Signals(number).name} after step {trainer.global_step}, which is saved"
+            print(f"\nadnet: stopped by {what}; {then}", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+
+def _progress(total: int, current: int) -> dict[str, Any]:
+    """Lightning's counts of what is done, where nothing is half done."""
+    stages = ("ready", "started", "processed", "completed")
+    return {"total": dict.fromkeys(stages, total), "current": dict.fromkeys(stages, current)}
+
+
+def _requeued(job: str) -> str:
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"the same command goes on from there, for Slurm job {job} could not be queued again ({error})"
+    return f"Slurm job {job} is in the queue again"
+
+
+def _slurm_job() -> str | None:
+    """This job as `scontrol` names it, which in an array is not its own number."""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")

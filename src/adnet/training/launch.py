@@ -1,0 +1,31 @@
+"""A Trainer that starts its ranks."""
+
+from __future__ import annotations
+
+import os
+from functools import wraps
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from adnet.errors import UserError
+
+
+@wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is not
+def ddp_trainer(**options: Any) -> L.Trainer:
+    """A `lightning.Trainer` for `strategy=ddp`, whose `devices=auto` is every GPU (NCCL), or two processes on the CPU (gloo).
+
+    Under torchrun it is as many as torchrun started. Raises UserError where several jobs share this process: Lightning would
+    start each rank with the command line of the whole sweep.
+    """
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError("trainer=ddp needs a process for each job: leave hydra/sweeper as it is")
+    accelerator = options.get("accelerator", "auto")
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        options["accelerator"] = "cpu"  # not Apple's, which has no collectives
+        if options.get("devices", "auto") == "auto":
+            options["devices"] = int(os.environ.get("LOCAL_WORLD_SIZE", 2))
+    return L.Trainer(**options)

@@ -1,0 +1,135 @@
+"""What a validation shows beside its two scores: pictures, curves and a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+
+from adnet.data.datamodule import PairDataModule
+from adnet.data.pairs import ValidationPair
+from adnet.inference.embeddings import mean_cosine_distance
+from adnet.training.validation_frame import (
+    ValidationFrame,
+    consistency,
+    foreground_embeddings,
+    overlay,
+    per_sequence,
+    precision_recall,
+    scores,
+)
+
+CLASSES = {1: "foreground"}
+
+
+class ValidationMonitor(Callback):
+    """Logs `val/cosine_distance`, the mean distance of foreground embeddings to the first frame's, to every logger.
+
+    To W&B it also logs, each validation: `val/overlays` (the same frames each time, masks that can be switched on and off),
+    `val/precision_recall`, `val/consistency` (Figure 3 on the validation frames) and `val/sequences` (J and F of each).
+
+    Args:
+        overlays: number of frames to show, evenly spaced over the validation frames.
+        width: of the overlays, in pixels.
+    """
+
+    def __init__(self, overlays: int = 6, width: int = 427) -> None:
+        self.overlays = overlays
+        self.width = width
+        self._frames: list[ValidationFrame] = []
+        self._shown: set[tuple[int, int]] = set()
+        self._first: dict[int, torch.Tensor] = {}
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        pairs = _data(trainer).validation_pairs.pairs
+        chosen = np.linspace(0, len(pairs) - 1, min(self.overlays, len(pairs))).round().astype(int)
+        self._shown = {pairs[index] for index in chosen} if _wandb(trainer) else set()
+        self._frames, self._first = [], {}
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: ValidationPair, *__: Any
+    ) -> None:
+        """`outputs` is what `SegmentationModule.validation_step` gives."""
+        dataset = _data(trainer).val
+        for row, (s, t) in enumerate(batch["key"].tolist()):
+            sequence = dataset.sequences[s]
+            if s not in self._first:
+                first = sequence.frames[0]
+                known = sequence.annotation(first) if first.stem in sequence.annotations else np.zeros((1, 1), np.bool_)
+                self._first[s] = foreground_embeddings(outputs["anchor_embedding"][row], known)
+            annotation, logits = batch["mask"][row].cpu().numpy(), outputs["logits"][row].float().cpu().numpy()
+            distance = mean_cosine_distance(
+                foreground_embeddings(outputs["embedding"][row], annotation), self._first[s]
+            )
+            J, F, histogram = scores(logits, annotation)
+            picture = None
+            if (s, t) in self._shown:
+                image = batch["frame"][row].permute(1, 2, 0).cpu().numpy()
+                picture = overlay(image, logits > 0, annotation, self.width)
+            self._frames.append(
+                ValidationFrame(sequence.name, t, len(sequence.frames), J, F, histogram, distance, picture)
+            )
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        frames = _gathered(self._frames)
+        self._frames = []
+        if known := [frame.cosine_distance for frame in frames if frame.cosine_distance is not None]:
+            pl_module.log("val/cosine_distance", float(np.mean(known)), sync_dist=True)
+        if (logger := _wandb(trainer)) is not None and trainer.is_global_zero:
+            logger.log_metrics(_media(frames), max(trainer.global_step - 1, 0))  # as the scores: the last step's number
+
+
+def _media(frames: list[ValidationFrame]) -> dict[str, Any]:
+    """The frames as W&B shows them."""
+    import wandb
+
+    precision, recall = precision_recall(frames)
+    curve = wandb.Table(columns=["recall", "precision"], data=np.stack([recall, precision], axis=1).tolist())
+    over_time = wandb.Table(columns=["time", "cosine distance"], data=[list(point) for point in consistency(frames)])
+    rows = [
+        [name, len(group), float(np.mean([frame.J for frame in group])), float(np.mean([frame.F for frame in group]))]
+        for name, group in per_sequence(frames).items()
+    ]
+    pictures = [
+        wandb.Image(
+            frame.overlay.frame,
+            file_type="jpg",
+            caption=f"{frame.sequence} {frame.index}: J {100 * frame.J:.1f}",
+            masks={
+                "prediction": {"mask_data": frame.overlay.mask.astype(np.uint8), "class_labels": CLASSES},
+                "annotation": {"mask_data": frame.overlay.annotation.astype(np.uint8), "class_labels": CLASSES},
+            },
+        )
+        for frame in frames
+        if frame.overlay is not None
+    ]
+    return {
+        "val/overlays": pictures,
+        "val/precision_recall": wandb.plot.line(curve, "recall", "precision", title="Precision and recall"),
+        "val/consistency": wandb.plot.line(over_time, "time", "cosine distance", title="Temporal consistency"),
+        "val/sequences": wandb.Table(columns=["sequence", "frames", "J", "F"], data=rows),
+    }
+
+
+def _gathered(frames: list[ValidationFrame]) -> list[ValidationFrame]:
+    """Those of all processes in order, each once: the last batch of a distributed validation is padded."""
+    parts: list[Any] = [frames]
+    if dist.is_available() and dist.is_initialized():
+        parts = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, frames)
+    known = {(frame.sequence, frame.index): frame for part in parts for frame in part}
+    return [known[key] for key in sorted(known)]
+
+
+def _wandb(trainer: L.Trainer) -> WandbLogger | None:
+    return next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
+
+
+def _data(trainer: L.Trainer) -> PairDataModule:
+    data: PairDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return data

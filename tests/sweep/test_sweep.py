@@ -1,0 +1,128 @@
+"""Sweeps of a command that starts in a second, under every launcher of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adnet import score
+
+
+@pytest.fixture
+def arguments(tiny_davis: Path, tmp_path: Path) -> list[str]:
+    """Two jobs: masks that are there, and masks that aren't."""
+    annotations = shutil.copytree(tiny_davis / "Annotations" / "480p", tmp_path / "masks")
+    return [
+        "-m",
+        f"data.root={tiny_davis}",
+        f"predictions={annotations},{tmp_path}/nothing",
+        f"output={tmp_path}/scores.json",
+        "overwrite=true",
+        "workers=1",
+        f"hydra.sweep.dir={tmp_path}/sweep",
+    ]
+
+
+def check_table(ended: Any, folder: Path) -> None:
+    """One finished, one failed, and the reason."""
+    assert ended.code == 1
+    table = ended.out[ended.out.rindex("\nsweep ") :]
+    assert f"sweep {folder}: 1 finished, 1 failed\n" in table
+    rows = json.loads((folder / "sweep.json").read_text())
+    assert [row["status"] for row in rows] == ["finished", "failed"]
+    assert rows[0]["log"] is not None
+    failed = rows[1]
+    assert "nothing" in failed["reason"]
+    assert f"            {failed['reason']}\n            {failed['log']}\n" in table
+    assert Path(failed["log"]).read_text().splitlines()[-1] == f"adnet: {failed['reason']}"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".") == [
+        Path(row["folder"]).name for row in sorted(rows, key=lambda row: row["folder"])
+    ]
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["local"],
+        pytest.param(["joblib"], marks=pytest.mark.slow),
+        pytest.param(["submitit_local"], marks=pytest.mark.slow),
+        pytest.param(["ray", "hydra.launcher.init.num_cpus=2"], marks=pytest.mark.slow),
+    ],
+    ids=lambda launcher: launcher[0],
+)
+def test_a_job_that_fails_stops_no_other(
+    run: Callable[..., Any], arguments: list[str], tmp_path: Path, launcher: list[str]
+) -> None:
+    if launcher[0] == "ray":
+        pytest.importorskip("ray")
+    ended = run(score.main, *arguments, f"launcher={launcher[0]}", *launcher[1:])
+    check_table(ended, tmp_path / "sweep")
+    assert (tmp_path / "scores.json").is_file()
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_what_has_finished_is_skipped(run: Callable[..., Any], arguments: list[str], tmp_path: Path) -> None:
+    run(score.main, *arguments)
+    finished, failed = (Path(row["folder"]) for row in json.loads((tmp_path / "sweep" / "sweep.json").read_text()))
+    (finished / "summary.json").write_text('{"J": 0.5, "F": 0.25}')  # as a training leaves
+    before = (finished / "job.json").stat().st_mtime_ns
+
+    ended = run(score.main, *arguments)
+    assert ended.code == 1
+    assert "1 skipped (finished before), 1 failed\n" in ended.out
+    assert re.search(rf"skipped   {re.escape(finished.name)} +J  50.0  F  25.0\n", ended.out)
+    assert (finished / "job.json").stat().st_mtime_ns == before
+    assert (failed / "log.txt").read_text().count("$ -m adnet.score") == 2
+
+    (failed / "summary.json").write_text("{}")
+    ended = run(score.main, *arguments)
+    assert (ended.code, "2 skipped (finished before)\n" in ended.out) == (0, True)
+
+    # Other settings are another sweep.
+    ended = run(score.main, *arguments, "workers=2")
+    assert ended.code == 1
+    assert ended.err == (
+        f"adnet: {finished} holds a finished run of workers=1, not workers=2; give another hydra.sweep.dir\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("worker=1,2", "unknown key worker; did you mean workers?"),
+        ("+worker=1,2", "unknown key worker; did you mean workers?"),
+        ("launcher=jobli", "no launcher is called 'jobli'; did you mean joblib?"),
+        ("workers=interval(1,2)", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(
+    run: Callable[..., Any], arguments: list[str], tmp_path: Path, argument: str, line: str
+) -> None:
+    ended = run(score.main, *arguments, argument)
+    assert (ended.code, ended.err) == (1, f"adnet: {line}\n")
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_launcher_that_is_not_installed_names_its_extra(
+    run: Callable[..., Any], arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra.core.config_store import ConfigStore
+
+    launchers = dict(ConfigStore.instance().repo["hydra"]["launcher"])
+    del launchers["joblib.yaml"]
+    monkeypatch.setitem(ConfigStore.instance().repo["hydra"], "launcher", launchers)
+    ended = run(score.main, *arguments, "launcher=joblib")
+    assert (ended.code, ended.err) == (1, "adnet: launcher=joblib needs the extra: pip install 'adnet[joblib]'\n")
+
+
+def test_by_default_the_folder_is_the_command_s(run: Callable[..., Any]) -> None:
+    run(score.main, "-m", "data.root=x", "predictions=nowhere")
+    (sweep,) = Path("runs/sweeps").iterdir()
+    assert sweep.name == "score-root-x+predictions-nowhere"
+    assert {path.name for path in sweep.iterdir()} == {"multirun.yaml", "sweep.json", "one"}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adnet.errors import UserError
+from adnet.training.failures import explained
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_one_line(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adnet import train
+    from adnet.data.pairs import TrainingPairs
+
+    get = TrainingPairs.__getitem__
+
+    def killed(self: TrainingPairs, index: int) -> Any:
+        if self.start + index == 5:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory runs out
+        return get(self, index)
+
+    monkeypatch.setattr(TrainingPairs, "__getitem__", killed)
+    arguments = (
+        "scale=smoke",
+        "model.encoder.pretrained=false",
+        "model.encoder.backbone=test_efficientnet",
+        "trainer.accelerator=cpu",
+        "pairs.workers=1",
+        "pairs.batch_size=2",
+        "~callbacks.progress",
+    )
+    ended = run(train.main, *arguments, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 1
+    assert "Traceback" not in ended.out + ended.err
+    *_, line = ended.err.strip().splitlines()
+    assert "DataLoader worker" in line
+    assert line.endswith(
+        ": if memory ran out, take fewer pairs.workers; the same command goes on from the last checkpoint"
+    )
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="ours"), explained():
+        raise RuntimeError("ours")
+    with pytest.raises(UserError, match=r"^a DataLoader worker died: if memory ran out"), explained():
+        raise ConnectionResetError(104, "Connection reset by peer")
+    with pytest.raises(UserError, match=r"DataLoader worker \(pid\(s\) 1, 2\) exited unexpectedly: if"), explained():
+        raise RuntimeError("DataLoader worker (pid(s) 1, 2) exited unexpectedly")

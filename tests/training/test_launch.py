@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from adnet.errors import UserError
+from adnet.training import launch
+from adnet.training.launch import ddp_trainer
+
+OPTIONS: dict[str, Any] = {
+    "strategy": "ddp",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: False)
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+def test_two_processes_on_the_cpu(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: False)
+    trainer = ddp_trainer(accelerator=accelerator, **OPTIONS)
+    assert isinstance(trainer, L.Trainer)
+    assert (trainer.num_devices, trainer.world_size) == (2, 2)
+    assert trainer.strategy.root_device.type == "cpu"
+    assert ddp_trainer(accelerator=accelerator, devices=3, **OPTIONS).num_devices == 3
+
+
+def test_as_many_as_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 4, "GROUP_RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert ddp_trainer(accelerator="cpu", **OPTIONS).num_devices == 4
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, "auto"), (False, 2)])
+def test_every_gpu_where_there_is_one(there: bool, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(launch.L, "Trainer", lambda **options: given.update(options))
+    ddp_trainer(accelerator="auto", devices="auto", **OPTIONS)
+    assert given["devices"] == expected
+    ddp_trainer(accelerator="gpu", devices="auto", **OPTIONS)
+    assert given["devices"] == "auto"
+
+
+def test_jobs_that_share_a_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": RunMode.MULTIRUN}))
+    with pytest.raises(UserError, match="trainer=ddp needs a process for each job: leave hydra/sweeper as it is"):
+        ddp_trainer(**OPTIONS)

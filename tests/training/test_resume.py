@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from adnet.errors import UserError
+from adnet.training.resume import check_data, checkpoint_to_resume
+
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "resume": True,
+    "steps": 4,
+    "data": {"root": "here", "split": "val"},
+    "pairs": {"batch_size": 8, "workers": 2, "holdout": []},
+    "trainer": {"devices": 1, "precision": "32-true"},
+}
+
+
+def config(*overrides: str) -> DictConfig:
+    return OmegaConf.merge(CONFIG, OmegaConf.from_dotlist([*overrides]))  # type: ignore[return-value]
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Path:
+    (tmp_path / "checkpoints").mkdir()
+    OmegaConf.save(config(), tmp_path / "config.yaml")
+    for name in ("previous.ckpt", "last.ckpt"):
+        torch.save({"name": name}, tmp_path / "checkpoints" / name)
+    return tmp_path
+
+
+def test_nothing_to_go_on_from(tmp_path: Path) -> None:
+    assert checkpoint_to_resume(tmp_path, config()) is None
+    assert checkpoint_to_resume(tmp_path / "not there", config("resume=false")) is None
+    (tmp_path / "config.yaml").write_text("seed: 1\n")  # of a run that was cut off before its first checkpoint
+    assert checkpoint_to_resume(tmp_path, config()) is None
+
+
+def test_a_finished_run_is_left_alone(cut_off: Path) -> None:
+    (cut_off / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match="holds a finished run; give another hydra"):
+        checkpoint_to_resume(cut_off, config())
+
+
+@pytest.mark.parametrize("overrides", [[], ["steps=9", "trainer.devices=2"], ["data.root=there", "pairs.workers=0"]])
+def test_a_run_of_the_same_config_is_gone_on_with(cut_off: Path, overrides: list[str]) -> None:
+    assert checkpoint_to_resume(cut_off, config(*overrides)) == cut_off / "checkpoints" / "last.ckpt"
+
+
+def test_the_keys_that_differ_are_named(cut_off: Path) -> None:
+    with pytest.raises(UserError) as error:
+        checkpoint_to_resume(cut_off, config("seed=1", "trainer.precision=16-mixed", "pairs.anchor=random", "steps=8"))
+    assert str(error.value) == (
+        f"{cut_off} holds a run of another config: seed was 0 and is 1, pairs.anchor was not set and is random, trainer.precision "
+        "was 32-true and is 16-mixed; give another hydra.run.dir, or these values"
+    )
+    with pytest.raises(UserError, match=r"pairs\.holdout was \[\] and is \['bear'\]"):
+        checkpoint_to_resume(cut_off, OmegaConf.merge(config(), {"pairs": {"holdout": ["bear"]}}))  # type: ignore[arg-type]
+
+
+def test_resume_false_refuses(cut_off: Path) -> None:
+    with pytest.raises(UserError, match="holds a run that was cut off; resume=true goes on with it"):
+        checkpoint_to_resume(cut_off, config("resume=false"))
+
+
+def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
+    cut_off: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = cut_off / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:100])
+    assert checkpoint_to_resume(cut_off, config()) == last.with_name("previous.ckpt")
+    assert capsys.readouterr().err == f"{last} is cut off or gone: going on from previous.ckpt, the one before\n"
+    assert not last.exists()  # it would take the other's place
+
+
+def data(**changes: Any) -> dict[str, Any]:
+    return {
+        "train": {"sequences": ["a", "b"], "frames": 8, "sha256": "1"} | changes,
+        "val": {"sequences": ["c"], "frames": 4, "sha256": "2"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"sequences": ["a", "d"]}, "sequences b, d"),
+        ({"frames": 7}, "8 frames then, 7 now"),
+        ({"sha256": "3"}, "the content of a file"),
+    ],
+)
+def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    (tmp_path / "provenance.json").write_text(json.dumps({"data": data()}))
+    check_data(tmp_path, data(), allow_changed=False)
+    check_data(tmp_path, data(**changes), allow_changed=True)
+    with pytest.raises(UserError) as error:
+        check_data(tmp_path, data(**changes), allow_changed=False)
+    assert str(error.value).startswith(
+        f"the train data is not what the run in {tmp_path} began with ({what}): put it back"
+    )
