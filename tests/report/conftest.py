@@ -13,6 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from adnet.report.page import build_report
+
 SEQUENCES = ("bear", "camel", "dog", "kite")
 FRAMES = 6
 
@@ -103,6 +105,40 @@ def write_run(
     return folder
 
 
+def enrich(folder: Path, sequences: tuple[str, ...] = ("bear", "camel"), seed: int = 0) -> Path:
+    """Add saliency, attributes and embeddings to the evaluation of a run, as far as an evaluation may have them."""
+    (evaluation,) = folder.glob("evaluation/*")
+    file = evaluation / "scores.json"
+    scores = json.loads(file.read_text())
+    recall = np.linspace(0, 1, 256)
+    curves = {"precision": (1 - recall / 2).tolist(), "recall": recall.tolist()}
+    scores["saliency"] = {
+        "pooled": {"MAE": 0.05, "F_max": 0.75, **curves},
+        "per_frame": {"MAE": 0.06, "F_max": 0.7, "F_adaptive": 0.65, **curves},
+    }
+    scores["attributes"] = {"FM": {"sequences": ["bear", "dog"]}, "OCC": {"sequences": ["kite", "elsewhere"]}}
+    file.write_text(json.dumps(scores))
+    drift = {
+        name: {"frames": [f"{frame:05d}" for frame in range(FRAMES)], "distance": [0.1, 0.2, None, 0.3, 0.4, 0.5]}
+        for name in sequences
+    }
+    (evaluation / "embeddings.json").write_text(json.dumps({"sequences": drift}))
+    (evaluation / "embeddings").mkdir()
+    random = np.random.default_rng(seed)
+    for name in sequences:
+        foreground = np.zeros((3, 5, 7), np.bool_)
+        foreground[:, 1:4, 2:5] = True
+        np.savez_compressed(
+            evaluation / "embeddings" / f"{name}.npz",
+            names=np.array(["00000", "00002", "00005"]),
+            values=random.integers(-127, 128, (3, 5, 7, 16)).astype(np.int8),
+            scales=random.uniform(0.01, 0.02, (3, 5, 7)).astype(np.float32),
+            foreground=foreground,
+            thumbnails=random.integers(0, 256, (3, 48, 72, 3)).astype(np.uint8),
+        )
+    return folder
+
+
 @pytest.fixture
 def davis(tmp_path: Path) -> Path:
     return write_davis(tmp_path / "davis")
@@ -114,11 +150,25 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return partial(write_run, tmp_path / "runs")
 
 
+@pytest.fixture
+def make_enriched_run(tmp_path: Path) -> Callable[..., Path]:
+    """`write_run` into `tmp_path/runs`, then `enrich`."""
+    return lambda name, **options: enrich(write_run(tmp_path / "runs", name, **options))
+
+
 @pytest.fixture(scope="session")
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a baseline and a full run whose frames are on disk; to be read only."""
+    """A folder with a baseline and a full run that have all that a report can show; to be read only."""
     base = tmp_path_factory.mktemp("two_runs")
     root = write_davis(base / "davis")
-    write_run(base / "runs", "0", variant="baseline", root=root, scores=(0.8, 0.3, 0.7, 0.5))
-    write_run(base / "runs", "1", root=root)
+    enrich(write_run(base / "runs", "0", variant="baseline", root=root, scores=(0.8, 0.3, 0.7, 0.5)), seed=1)
+    enrich(write_run(base / "runs", "1", root=root))
     return base / "runs"
+
+
+@pytest.fixture(scope="session")
+def report(two_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished report on `two_runs`, to be read only."""
+    output = tmp_path_factory.mktemp("page") / "deep" / "report"
+    assert build_report([two_runs], output, title="A <b>title</b>") == output / "index.html"
+    return output

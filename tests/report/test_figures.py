@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.report.figures import hardest_first, score_plot, sequence_plot, smoothed, training_plot
+from adnet.report.figures import attribute_plot, hardest_first, score_plot, sequence_plot, smoothed, training_plot
 from adnet.report.pooling import pool
 from adnet.report.runs import find_runs
 from adnet.report.style import colours
@@ -41,6 +41,20 @@ def test_sequences_are_sorted_by_difficulty(folder: Path) -> None:
     heights = [bar.get_height() for bar in plot.figure.axes[1].patches]
     assert heights == pytest.approx([40, 20, 80, 90, 30, 10, 70, 80])
     assert plot.rows[0] == ("camel", "baseline", 30.0, 20.0)
+
+
+def test_attributes_have_a_bar_per_variant(two_runs: Path) -> None:
+    plot = attribute_plot(pool(find_runs([two_runs]))[0])
+    assert plot is not None
+    # OCC: of its sequences one is scored here.
+    assert plot.rows[:2] == (("FM", 2, "baseline", "J", 75.0), ("OCC", 1, "baseline", "J", 50.0))
+    heights = [bar.get_height() for bar in plot.figure.axes[0].patches]
+    assert heights == pytest.approx([75, 50, 80, 60])
+    assert [label.get_text() for label in plot.figure.axes[1].get_xticklabels()] == ["FM\n2", "OCC\n1"]
+
+
+def test_no_attributes_no_attribute_plot(folder: Path) -> None:
+    assert attribute_plot(pool(find_runs([folder]))[0]) is None
 
 
 def test_training_plot_has_a_panel_per_metric_and_a_line_per_run(folder: Path) -> None:

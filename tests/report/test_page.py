@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adnet.errors import UserError
-from adnet.report import page
+from adnet.report import gallery, page
 from adnet.report.figures import Plot
 from adnet.report.page import build_report
 
@@ -35,14 +36,6 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture(scope="module")
-def report(two_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished report, to be read only."""
-    output = tmp_path_factory.mktemp("page") / "deep" / "report"
-    assert build_report([two_runs], output, title="A <b>title</b>") == output / "index.html"
-    return output
-
-
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take most of the time and are tested elsewhere."""
@@ -60,12 +53,12 @@ def bare(make_run: Callable[..., Path], tmp_path: Path) -> Path:
 
 def test_the_folder_is_complete(report: Path) -> None:
     names = {path.name for path in report.iterdir()}
-    for table in ("table1", "differences", "runs"):
+    for table in ("table1", "differences", "runs", "saliency"):
         assert {f"{table}.md", f"{table}.csv", f"{table}.tex"} <= names
     figures = {path.name for path in (report / "figures").iterdir()}
-    for figure in ("scores", "sequences", "training"):
+    for figure in ("scores", "sequences", "attributes", "drift", "precision_recall", "similarity", "training"):
         assert {f"{figure}.png", f"{figure}.csv"} <= figures
-    assert {"masks.csv", "masks-camel-full.png"} <= figures
+    assert {"masks.csv", "masks-camel-full.png", "worst.csv", "worst-full-camel-00000.png"} <= figures
     assert [path.name for path in report.parent.iterdir()] == ["report"]
 
 
@@ -75,9 +68,9 @@ def test_the_page_needs_nothing_but_itself(report: Path) -> None:
     assert links.open == []
     for target in links.targets:
         assert target.startswith("data:") or (report / target).is_file()
-    assert not re.findall(r"url\(|@import|<script|<link", text)
-    assert sum(target.startswith("data:image/jpeg") for target in links.targets) == 8
-    assert sum(target.startswith("data:image/svg") for target in links.targets) == 3
+    assert not re.findall(r"url\(|@import|<script[^>]*src|<link|https?:", re.sub(r"data:[^\"\\\\]*", "", text))
+    assert sum(target.startswith("data:image/jpeg") for target in links.targets) == 8 + 8
+    assert sum(target.startswith("data:image/svg") for target in links.targets) == 7
 
 
 def test_the_page_says_what_was_measured(report: Path) -> None:
@@ -179,21 +172,36 @@ def test_an_unknown_dataset_folder_is_said(make_run: Callable[..., Path], tmp_pa
 def test_strips_beyond_the_budget_are_left_out_and_named(
     two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "PICTURE_BUDGET", 10)
-    text = build_report([two_runs], tmp_path / "report").read_text()
+    monkeypatch.setattr(gallery.Pictures, "__init__", lambda self, folder: vars(self).update(folder=folder, budget=10))
+    text = build_report([two_runs], tmp_path / "report", explorer_sequences=0).read_text()
     assert "Left out to keep the page small: the strips of camel, kite, dog, bear." in text
+    assert "Left out to keep the page small: the worst frames of baseline, full." in text
     assert "data:image/jpeg" not in text
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_strips_can_be_switched_off(two_runs: Path, tmp_path: Path) -> None:
-    text = build_report([two_runs], tmp_path / "report", strip_sequences=0).read_text()
-    assert "<h3>Masks</h3>" not in text
+def test_pictures_can_be_switched_off(two_runs: Path, tmp_path: Path) -> None:
+    options = {"strip_sequences": 0, "worst_frames": 0, "explorer_sequences": 0}
+    text = build_report([two_runs], tmp_path / "report", **options).read_text()
+    for heading in ("<h3>Masks</h3>", "<h3>The worst frames</h3>", 'id="explorer"', "<script"):
+        assert heading not in text
     assert "data:image/jpeg" not in text
 
 
-@pytest.mark.parametrize("option", [{"strip_sequences": -1}, {"strip_frames": 0}, {"strip_width": "wide"}])
-def test_strip_options_are_checked(bare: Path, tmp_path: Path, option: dict[str, int]) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_embeddings_beyond_the_budget_are_left_out_and_named(
+    two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "EMBEDDING_BUDGET", 2000)
+    text = build_report([two_runs], tmp_path / "report").read_text()
+    assert "Left out to keep the page small: bear, baseline; camel, full; camel, baseline." in text
+    assert text.count('"sequence": "bear"') == 1
+
+
+@pytest.mark.parametrize(
+    "option", [{"strip_sequences": -1}, {"strip_frames": 0}, {"strip_width": "wide"}, {"worst_frames": -1}]
+)
+def test_options_are_checked(bare: Path, tmp_path: Path, option: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(option))}=.*expected a whole number"):
         build_report([bare], tmp_path / "report", **option)  # type: ignore[arg-type]
 
@@ -238,3 +246,24 @@ def test_no_model_is_imported() -> None:
     code = f"import sys, adnet.report; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_method_stands_in_the_tables(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run("0")
+    (tmp_path / "osvos").mkdir()
+    shutil.copy(run / "evaluation/davis2016-val-paper/scores.json", tmp_path / "osvos")
+    output = build_report([run, tmp_path / "osvos"], tmp_path / "report").parent
+    text = (output / "index.html").read_text()
+    assert "1 run of 1 variant and 1 other method, scored on davis2016 val, protocol paper." in text
+    assert "| osvos " in (output / "table1.md").read_text()
+    assert "osvos" not in (output / "runs.md").read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_scores_alone_make_a_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run("0")
+    (tmp_path / "osvos.json").write_bytes((run / "evaluation/davis2016-val-paper/scores.json").read_bytes())
+    text = build_report([tmp_path / "osvos.json"], tmp_path / "report").read_text()
+    assert "1 method, scored on davis2016 val, protocol paper." in text
+    assert "<h2>Training</h2>" not in text

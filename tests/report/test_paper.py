@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from adnet.metrics import sequence_statistics
 from adnet.report.paper import paper_tables
 from adnet.report.pooling import VARIANTS
 
@@ -46,3 +51,14 @@ def test_table3_has_18_other_methods_and_the_claims_of_section_4_3() -> None:
     for row in (*rows.values(), ours):
         for mae, f_measure in (row["DAVIS"], row["FBMS"], row["ViSal"]):
             assert 0 < mae < 1 < f_measure < 100
+
+
+@pytest.mark.parametrize("method", ["fst", "vpn"])
+def test_rows_of_table2_come_from_the_per_frame_values_that_their_toolkit_published(method: str) -> None:
+    file = Path(__file__).parents[1] / "fixtures/davis_toolkit_results.json"
+    published = json.loads(file.read_text())[method]
+    (row,) = (row for row in paper_tables()["table2"]["rows"] if row["method"] == method.upper())
+    for measure in ("J", "F"):
+        sequences = [sequence_statistics(scores["raw"])["mean"] for scores in published[measure].values()]
+        assert len(sequences) == 20
+        assert round(100 * float(np.mean(sequences)), 1) == row[measure]

@@ -119,3 +119,31 @@ def test_mean_leaves_out_what_is_no_number(make_run: Callable[..., Path], tmp_pa
     assert benchmark.results[0].mean("J", "decay") == pytest.approx(0.02)
     decay[:] = np.nan
     assert np.isnan(benchmark.results[0].mean("J", "decay"))
+
+
+def test_another_method_joins_every_benchmark_on_its_sequences(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for protocol in ("paper", "published"):
+        make_run(protocol, protocol=protocol)
+    make_run("elsewhere", dataset="fbms", split="test")
+    (tmp_path / "osvos").mkdir()
+    document = json.loads((tmp_path / "runs/paper/evaluation/davis2016-val-paper/scores.json").read_text())
+    (tmp_path / "osvos/scores.json").write_text(json.dumps(document | {"protocol": "davis"}))
+    found = pool(find_runs([tmp_path / "runs", tmp_path / "osvos"]))
+    rows = {(b.dataset, b.protocol): [result.label for result in b.results] for b in found}
+    assert rows == {
+        ("davis2016", "paper"): ["full", "osvos"],
+        ("davis2016", "published"): ["full", "osvos"],
+        ("fbms", "paper"): ["full"],
+    }
+    (alone,) = pool(find_runs([tmp_path / "osvos"]))
+    assert (alone.protocol, [result.label for result in alone.results]) == ("davis", ["osvos"])
+
+
+def test_a_postprocess_is_another_row(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    file = make_run("0", seed=0) / "evaluation/davis2016-val-paper/evaluation.json"
+    postprocess = {"_target_": "adnet.inference.pruning.InstancePruning", "iou": 0.3}
+    file.write_text(json.dumps({"backend": "onnx", "postprocess": postprocess}))
+    file = make_run("1", seed=1) / "evaluation/davis2016-val-paper/evaluation.json"
+    file.write_text(json.dumps({"backend": "torch", "postprocess": None}))
+    (benchmark,) = pool(find_runs([tmp_path / "runs"]))
+    assert [result.label for result in benchmark.results] == ["full", "full + InstancePruning + onnx"]

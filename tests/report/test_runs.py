@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +125,75 @@ def test_a_sequence_without_a_mean_is_refused(make_run: Callable[..., Path]) -> 
     file.write_text(json.dumps(scores))
     with pytest.raises(UserError, match="mean J or F of a sequence is no number"):
         find_runs([folder])
+
+
+def method(folder: Path, run: Path) -> Path:
+    """The scores of `run` as another method's, in `folder`."""
+    folder.mkdir(parents=True)
+    return Path(shutil.copy(run / SCORES, folder / "scores.json"))
+
+
+def test_scores_alone_are_a_method_by_the_name_of_their_folder(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run("a")
+    method(tmp_path / "others/osvos", run)
+    (tmp_path / "mine.json").write_bytes((run / SCORES).read_bytes())
+    osvos, mine = find_runs([tmp_path / "others", tmp_path / "mine.json"])
+    assert (osvos.variant, osvos.trained, osvos.summary, osvos.history) == ("osvos", False, {}, {})
+    assert (mine.variant, mine.J) == ("mine", pytest.approx(0.65))
+    assert osvos.evaluations[0].sequences == ("bear", "camel", "dog", "kite")
+
+
+def test_scores_of_runs_are_no_methods(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    make_run("a")
+    (make_run("b") / "summary.json").unlink()
+    (run,) = find_runs([tmp_path / "runs"])
+    assert run.trained
+
+
+def test_a_method_does_not_take_the_name_of_a_variant(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    method(tmp_path / "full", make_run("a"))
+    (found,) = find_runs([tmp_path / "full"])
+    assert found.variant == "full (scored)"
+
+
+def test_what_an_evaluation_may_have(make_enriched_run: Callable[..., Path]) -> None:
+    (run,) = find_runs([make_enriched_run("a")])
+    (evaluation,) = run.evaluations
+    assert evaluation.frames["bear"].tolist() == [0.9] * 6
+    assert evaluation.attributes == {"FM": ("bear", "dog"), "OCC": ("kite",)}
+    assert evaluation.saliency["pooled"]["MAE"] == 0.05
+    assert len(evaluation.saliency["per_frame"]["precision"]) == 256
+    np.testing.assert_allclose(evaluation.drift["bear"], [0.1, 0.2, np.nan, 0.3, 0.4, 0.5])
+    assert set(evaluation.embeddings) == {"bear", "camel"}
+
+
+def test_what_an_evaluation_may_lack(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    (run,) = find_runs([make_run("a", root=tmp_path / "nowhere")])
+    (evaluation,) = run.evaluations
+    assert (evaluation.attributes, evaluation.saliency, evaluation.drift, evaluation.embeddings) == ({}, {}, {}, {})
+
+
+def test_attributes_come_from_the_dataset_where_the_scores_have_none(
+    make_run: Callable[..., Path], davis: Path
+) -> None:
+    entries = [{"name": "dog", "attributes": ["OCC", "FM"]}, {"name": "elsewhere", "attributes": ["SV"]}]
+    (davis / "db_info.yml").write_text(json.dumps({"sequences": entries}))
+    (run,) = find_runs([make_run("a", root=davis)])
+    assert run.evaluations[0].attributes == {"FM": ("dog",), "OCC": ("dog",)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("saliency", {"pooled": {"MAE": "low"}}, "expected a number, got 'low'"),
+        ("saliency", {"pooled": {"precision": 1}}, "expected a list of numbers, got int"),
+    ],
+)
+def test_broken_saliency_is_named(
+    make_enriched_run: Callable[..., Path], key: str, value: object, message: str
+) -> None:
+    file = make_enriched_run("a") / SCORES
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(UserError, match=message) as caught:
+        find_runs([file.parents[2]])
+    assert str(file) in str(caught.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
+from adnet.data.overlay import COLOUR, OPACITY
+from adnet.report.overlay import ANNOTATION_COLOUR
 from adnet.report.pooling import Benchmark, pool
 from adnet.report.runs import find_runs
-from adnet.report.strips import ANNOTATION_COLOUR, MASK_COLOUR, evenly_spaced, overlay_strips
+from adnet.report.strips import evenly_spaced, overlay_strips
 
 
 @pytest.fixture
@@ -46,11 +46,9 @@ def test_picture(benchmark: Benchmark) -> None:
     first, last = strip.picture[:, :48], strip.picture[:, -48:]
     # Frame 0: mask and annotation are the same square, columns 8 to 23. Frame 5: the mask has moved by 5.
     assert (first[8, 8:24] == ANNOTATION_COLOUR).all()
-    assert (last[8, 24:29] == MASK_COLOUR).all()
-    assert abs(first[16, 16].astype(int) - (0.45 * 90 + 0.55 * MASK_COLOUR)).max() < 4
+    assert (last[8, 24:29] == COLOUR).all()
+    assert abs(first[16, 16].astype(int) - ((1 - OPACITY) * 90 + OPACITY * COLOUR)).max() < 4
     assert abs(last[16, 4].astype(int) - 90).max() < 4
-    with Image.open(io.BytesIO(strip.jpeg())) as image:
-        assert image.size == (152, 32)
 
 
 def test_frames_are_shrunk(benchmark: Benchmark) -> None:
@@ -71,6 +69,13 @@ def test_what_is_not_on_disk_is_left_out(benchmark: Benchmark, davis: Path) -> N
     assert [group[0].sequence for group in groups] == ["kite", "dog", "bear"]
     (davis / "JPEGImages").rename(davis / "gone")
     assert overlay_strips(benchmark, sequences=4, frames=1, width=48) == []
+
+
+def test_frames_of_a_plain_folder_are_found(benchmark: Benchmark, davis: Path) -> None:
+    expected = overlay_strips(benchmark, sequences=1, frames=2, width=48)[0][0].picture
+    (davis / "JPEGImages/480p").rename(davis / "frames")
+    (davis / "Annotations/480p").rename(davis / "masks")
+    np.testing.assert_array_equal(overlay_strips(benchmark, sequences=1, frames=2, width=48)[0][0].picture, expected)
 
 
 @given(st.integers(1, 200), st.integers(1, 12))

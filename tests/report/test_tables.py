@@ -10,7 +10,7 @@ import pytest
 from adnet.report.pooling import pool
 from adnet.report.runs import find_runs
 from adnet.report.table import Table, Value
-from adnet.report.tables import comparison_table, difference_table, duration, run_table, score_table
+from adnet.report.tables import difference_table, duration, run_table, score_table
 
 
 def column(table: Table, title: str) -> list[Value]:
@@ -99,20 +99,6 @@ def test_run_table(make_run: Callable[..., Path], tmp_path: Path) -> None:
     assert column(table, "J after") == pytest.approx([65, 65, 65])
     assert column(table, "Time") == ["13 min"] * 3
     assert column(table, "Commit") == ["0123456789ab"] * 3
-
-
-def test_comparison_needs_the_very_same_benchmark(make_run: Callable[..., Path]) -> None:
-    names = tuple(f"s{index}" for index in range(20))
-    scores = tuple(0.5 + index / 100 for index in range(20))
-    twenty = make_run("0", variant="full", sequences=names, scores=scores)
-    table = comparison_table(pool(find_runs([twenty]))[0])
-    assert table is not None
-    assert len(table.rows) == 18
-    assert table.rows[-1][0] == "full (this report)"
-    assert column(table, "J")[-1] == pytest.approx(59.5)
-    assert comparison_table(pool(find_runs([make_run("1")]))[0]) is None
-    other = make_run("2", split="train", sequences=names, scores=scores)
-    assert comparison_table(pool(find_runs([other]))[0]) is None
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def main(cfg: DictConfig) -> None:
         strip_sequences=cfg.strip_sequences,
         strip_frames=cfg.strip_frames,
         strip_width=cfg.strip_width,
+        worst_frames=cfg.worst_frames,
+        explorer_sequences=cfg.explorer_sequences,
     )
     print(page)
     for run in find_runs(runs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from adnet.report.encoding import write_csv
+from adnet.report.evaluations import MEASURES
 from adnet.report.pooling import Benchmark, label_runs, variant_order
-from adnet.report.runs import MEASURES, Run
+from adnet.report.runs import Run
 from adnet.report.statistics import bootstrap_interval
 from adnet.report.style import RC, colours, lightened
 from adnet.report.tables import paper_rows
@@ -42,10 +43,7 @@ class Plot:
             self.figure.set_layout_engine("none")  # laid out by now, and slow to do twice
             svg = io.StringIO()
             self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        with (folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(self.header)
-            writer.writerows(self.rows)
+        write_csv(folder / f"{self.name}.csv", self.header, self.rows)
         return svg.getvalue()
 
 
@@ -65,7 +63,7 @@ def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
                 axes.plot(interval.estimate, height, "o", color=colour, markersize=7, zorder=3)
                 axes.plot(published, height, "D", markerfacecolor="white", markeredgecolor="#444444", markersize=5.5)
                 numbers = (interval.estimate, interval.low, interval.high, published)
-                rows.append((result.label, measure, *_rounded(*numbers)))
+                rows.append((result.label, measure, *rounded(*numbers)))
             axes.set_title(f"{measure} (%)")
             axes.set_yticks(range(len(benchmark.results)), [result.label for result in benchmark.results])
             axes.grid(axis="y", visible=False)
@@ -104,12 +102,46 @@ def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
         axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.7, len(names) - 0.3)
     rows = [
-        (sequence, result.label, *_rounded(*(100 * float(result.scores[m]["mean"][index]) for m in MEASURES)))
+        (sequence, result.label, *rounded(*(100 * float(result.scores[m]["mean"][index]) for m in MEASURES)))
         for sequence, index in zip(names, order, strict=True)
         for result in benchmark.results
     ]
     caption = "Mean J (full colour) and F (light) of each sequence in percent, by rising J (mean over the variants)."
     return Plot(name, caption, figure, ("sequence", "variant", *MEASURES), tuple(rows))
+
+
+def attribute_plot(benchmark: Benchmark, name: str = "attributes") -> Plot | None:
+    """Mean J and F over the sequences with each of the dataset's attributes, a bar per variant; None without attributes."""
+    members = next((e.attributes for r in benchmark.results for e in r.evaluations if e.attributes), None)
+    if not members:
+        return None
+    palette = colours({result.label: result.variant for result in benchmark.results})
+    places = np.arange(len(members))
+    width = 0.8 / len(benchmark.results)
+    rows: list[tuple[str | float, ...]] = []
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        for axes, measure in zip(figure.subplots(2, 1, sharex=True), MEASURES, strict=True):
+            for index, result in enumerate(benchmark.results):
+                scores = dict(zip(benchmark.sequences, 100 * result.scores[measure]["mean"], strict=True))
+                means = [float(np.mean([scores[name] for name in names])) for names in members.values()]
+                offset = (index - (len(benchmark.results) - 1) / 2) * width
+                axes.bar(places + offset, means, width=0.92 * width, color=palette[result.label], label=result.label)
+                rows += [
+                    (attribute, len(names), result.label, measure, *rounded(mean))
+                    for (attribute, names), mean in zip(members.items(), means, strict=True)
+                ]
+            axes.set_ylim(0, 100)
+            axes.set_title(f"{measure} (%)")
+            axes.grid(axis="x", visible=False)
+        axes.set_xticks(places, [f"{attribute}\n{len(names)}" for attribute, names in members.items()])
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 5), handlelength=1)
+    caption = (
+        "Mean over the sequences with an attribute of the dataset, whose number stands below its name. A sequence has "
+        "several attributes, and few sequences have some: differences here are hints, no tests."
+    )
+    return Plot(name, caption, figure, ("attribute", "sequences", "variant", "measure", "mean"), tuple(rows))
 
 
 def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
@@ -165,5 +197,6 @@ def smoothed(values: Values) -> Values:
     return means
 
 
-def _rounded(*values: float) -> tuple[float | str, ...]:
+def rounded(*values: float) -> tuple[float | str, ...]:
+    """Numbers for a CSV file, four digits after the point; "" for NaN."""
     return tuple("" if np.isnan(value) else round(float(value), 4) for value in values)

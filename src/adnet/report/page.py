@@ -5,60 +5,78 @@ build_report([Path("runs")], Path("report"))     # report/index.html opens from 
 
 from __future__ import annotations
 
-import base64
-import csv
+import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from adnet.errors import UserError
-from adnet.report.figures import Plot, score_plot, sequence_plot, training_plot
+from adnet.report.comparison import comparison_table, convention_table, saliency_table
+from adnet.report.curves import drift_plot, precision_recall_plot
+from adnet.report.encoding import data_uri, slug
+from adnet.report.explorer import embedded_sequences, similarity_plot
+from adnet.report.facts import benchmark_title, facts, lead
+from adnet.report.figures import Plot, attribute_plot, score_plot, sequence_plot, training_plot
+from adnet.report.gallery import Pictures, strip_gallery, worst_gallery
 from adnet.report.paper import paper_tables
-from adnet.report.pooling import Benchmark, differing_settings, pool
+from adnet.report.pooling import Benchmark, pool
 from adnet.report.runs import Run, find_runs
-from adnet.report.strips import Strip, overlay_strips
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
-from adnet.report.tables import comparison_table, difference_table, duration, run_table, score_table
+from adnet.report.tables import difference_table, run_table, score_table
 
 GENERATOR = "adnet report"
-PICTURE_BUDGET = 6_000_000  # bytes of JPEG on the page; base64 makes 8 MB of them, plots come on top
+TITLE = "Anchor diffusion for unsupervised video object segmentation"
+EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 takes a third more
 
 
-def build_report(
-    runs: Sequence[Path],
-    output: Path,
-    *,
-    title: str = "Anchor diffusion for unsupervised video object segmentation",
-    strip_sequences: int = 6,
-    strip_frames: int = 5,
-    strip_width: int = 240,
-) -> Path:
+@dataclass(frozen=True)
+class Options:
+    """How much of what is on disk the page shows.
+
+    Args:
+        strip_sequences: sequences of the overlay strips, the hardest and the easiest half of so many; 0: none.
+        strip_frames: frames of a strip.
+        strip_width: width of a frame in the page's pictures, in pixels.
+        worst_frames: frames of each variant in the gallery of the worst; 0: none.
+        explorer_sequences: sequences in the explorer of similarities; 0: none.
+
+    Raises UserError for a number that is none, or too small.
+    """
+
+    strip_sequences: int = 6
+    strip_frames: int = 5
+    strip_width: int = 240
+    worst_frames: int = 8
+    explorer_sequences: int = 4
+
+    def __post_init__(self) -> None:
+        least = {"strip_frames": 1, "strip_width": 16}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or value < least.get(field.name, 0):
+                raise UserError(f"{field.name}={value}: expected a whole number, {least.get(field.name, 0)} or more")
+
+
+def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **options: int) -> Path:
     """Write the report on every finished run at or below `runs` into the folder `output`; return its `index.html`.
 
-    Overlay strips show `strip_sequences` sequences (hardest and easiest; 0: none), `strip_frames` frames each, a frame
-    `strip_width` pixels wide. A report that is already in `output` is replaced as a whole. Raises UserError if `output`
-    holds anything else, no finished run is found, or a file of a run can't be understood; nothing is written then.
+    `options` are those of `Options`. A report that is already in `output` is replaced as a whole. Raises UserError if
+    `output` holds anything else, no finished run is found, or a file of a run can't be understood; nothing is written then.
     """
-    for name, value, least in (
-        ("strip_sequences", strip_sequences, 0),
-        ("strip_frames", strip_frames, 1),
-        ("strip_width", strip_width, 16),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{name}={value}: expected a whole number, {least} or more")
+    chosen = Options(**options)
     _check_output(output, runs)
     found = find_runs(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         draft = Path(scratch) / "new"
         draft.mkdir()
-        _write(draft, found, title, strip_sequences, strip_frames, strip_width)
+        _write(draft, found, title, chosen)
         if output.exists():
             os.replace(output, Path(scratch) / "old")
         os.replace(draft, output)
@@ -77,37 +95,12 @@ def _check_output(output: Path, runs: Iterable[Path]) -> None:
                 raise UserError(f"output={output}: runs={run} lies in the report that would be replaced; move one")
 
 
-def _write(folder: Path, runs: Sequence[Run], title: str, sequences: int, frames: int, width: int) -> None:
+def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> None:
     figures = folder / "figures"
     figures.mkdir()
     found = pool(runs)
-    sections = []
-    budget = PICTURE_BUDGET
-    for number, benchmark in enumerate(found):
-        # The first benchmark has the plain names; others carry their own.
-        key = f"{number + 1}-{benchmark.dataset}-{benchmark.split}-{benchmark.protocol}"
-        suffix = f"-{_slug(key)}" if number else ""
-        strips, notes, spent = _strips(benchmark, figures, f"masks{suffix}", sequences, frames, width, budget)
-        budget -= spent
-        comparison = comparison_table(benchmark, f"table2{suffix}")
-        sections.append(
-            {
-                "title": _benchmark_title(benchmark),
-                "scores": _saved(score_table(benchmark, f"table1{suffix}"), folder),
-                "score_plot": _shown(score_plot(benchmark, f"scores{suffix}"), figures),
-                "differences": _saved(difference_table(benchmark, f"differences{suffix}"), folder)
-                if len(benchmark.results) > 1
-                else None,
-                "sequence_plot": _shown(sequence_plot(benchmark, f"sequences{suffix}"), figures),
-                "strips": strips,
-                "strips_name": f"masks{suffix}",
-                "strips_caption": "Predicted masks in magenta, the annotation's outline in white; hardest sequences "
-                f"first. Each strip shows {frames} frames, evenly spaced in time, of the variant's first run.",
-                "notes": notes,
-                "comparison": _saved(comparison, folder) if comparison else None,
-            }
-        )
-    curves = training_plot(runs)
+    pictures = Pictures(figures)
+    sections = [_section(folder, pictures, found, number, options) for number in range(len(found))]
     environment = Environment(
         loader=PackageLoader("adnet.report", "."),
         autoescape=True,
@@ -118,121 +111,72 @@ def _write(folder: Path, runs: Sequence[Run], title: str, sequences: int, frames
     text = environment.get_template("page.html.j2").render(
         generator=GENERATOR,
         title=title,
-        lead=_lead(runs, found),
-        facts=_facts(runs, found),
+        lead=lead(runs, found),
+        facts=facts(runs, found),
         sections=sections,
+        explorer=_explorer(found, figures, options.explorer_sequences),
+        saliency=_saved(saliency_table(found), folder),
         runs=_saved(run_table(runs), folder),
-        training_plot=_shown(curves, figures) if curves else None,
+        training_plot=_shown(training_plot(runs), figures),
         source=paper_tables()["source"],
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
 
 
-def _strips(
-    benchmark: Benchmark, figures: Path, name: str, sequences: int, frames: int, width: int, budget: int
-) -> tuple[list[list[dict[str, str]]], list[str], int]:
-    """Save the strips; return them as the page shows them, what it must say about missing ones, and their bytes."""
-    if sequences == 0:
-        return [], [], 0
-    groups = overlay_strips(benchmark, sequences=sequences, frames=frames, width=width)
-    if not groups:
-        roots = {str(e.root) for r in benchmark.results for e in r.evaluations[:1] if e.root is not None}
-        where = f"under {', '.join(sorted(roots))}" if roots else "because evaluation.json names no dataset folder"
-        reason = f"The overlay strips are left out: no pair of frame and mask was found {where}."
-        return [], [reason], 0
-    shown: list[list[dict[str, str]]] = []
-    left_out: list[str] = []
-    spent = 0
-    rows = []
-    for group in groups:
-        pictures = [strip.jpeg() for strip in group]
-        if spent + sum(map(len, pictures)) > budget:
-            left_out.append(group[0].sequence)
-            continue
-        spent += sum(map(len, pictures))
-        for strip in group:
-            file = figures / f"{_slug(f'{name}-{strip.sequence}-{strip.label}')}.png"
-            Image.fromarray(strip.picture).save(file)
-            scores = (round(100 * score, 4) for score in (strip.J, strip.F))
-            rows.append((strip.sequence, strip.label, *scores, " ".join(strip.frames)))
-        shown.append([_strip_fields(strip, picture) for strip, picture in zip(group, pictures, strict=True)])
-    with (figures / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([("sequence", "variant", "J", "F", "frames"), *rows])
-    notes = [f"Left out to keep the page small: the strips of {', '.join(left_out)}."] if left_out else []
-    return shown, notes, spent
-
-
-def _strip_fields(strip: Strip, picture: bytes) -> dict[str, str]:
+def _section(
+    folder: Path, pictures: Pictures, found: Sequence[Benchmark], number: int, options: Options
+) -> dict[str, Any]:
+    """What the page says on one benchmark."""
+    benchmark = found[number]
+    # The first benchmark has the plain names; others carry their own.
+    key = f"{number + 1}-{benchmark.dataset}-{benchmark.split}-{benchmark.protocol}"
+    suffix = f"-{slug(key)}" if number else ""
+    width = options.strip_width
+    figures = pictures.folder
+    several = len(benchmark.results) > 1
     return {
-        "sequence": strip.sequence,
-        "label": strip.label,
-        "J": f"{100 * strip.J:.1f}",
-        "F": f"{100 * strip.F:.1f}",
-        "alt": f"{strip.sequence}, {strip.label}, frames {', '.join(strip.frames)}",
-        "source": _data_uri("image/jpeg", picture),
+        "title": benchmark_title(benchmark),
+        "scores": _saved(score_table(benchmark, f"table1{suffix}"), folder),
+        "score_plot": _shown(score_plot(benchmark, f"scores{suffix}"), figures),
+        "differences": _saved(difference_table(benchmark, f"differences{suffix}") if several else None, folder),
+        "comparison": _saved(comparison_table(benchmark, found, f"table2{suffix}"), folder),
+        "sequence_plot": _shown(sequence_plot(benchmark, f"sequences{suffix}"), figures),
+        "attribute_plot": _shown(attribute_plot(benchmark, f"attributes{suffix}"), figures),
+        "drift_plot": _shown(drift_plot(benchmark, f"drift{suffix}"), figures),
+        "saliency": _saved(convention_table(benchmark, f"saliency{suffix}"), folder),
+        "precision_recall_plot": _shown(precision_recall_plot(benchmark, f"precision_recall{suffix}"), figures),
+        "strips": strip_gallery(
+            benchmark, pictures, f"masks{suffix}", options.strip_sequences, options.strip_frames, width
+        ),
+        "worst": worst_gallery(benchmark, pictures, f"worst{suffix}", options.worst_frames, width),
     }
 
 
-def _saved(table: Table, folder: Path) -> Table:
-    for ending, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
-        (folder / f"{table.name}.{ending}").write_text(form(table), encoding="utf-8")
+def _explorer(found: Sequence[Benchmark], figures: Path, sequences: int) -> dict[str, Any] | None:
+    """Of the first benchmark that has embeddings."""
+    for benchmark in found if sequences else ():
+        embedded, left_out = embedded_sequences(benchmark, EMBEDDING_BUDGET, sequences)
+        if embedded:
+            plot = similarity_plot(embedded)
+            return {
+                "data": json.dumps([item.page_data() for item in embedded]),
+                "script": files("adnet.report").joinpath("explorer.js").read_text(encoding="utf-8"),
+                "plot": _shown(plot, figures),
+                "note": f"Left out to keep the page small: {'; '.join(left_out)}." if left_out else "",
+            }
+    return None
+
+
+def _saved(table: Table | None, folder: Path) -> Table | None:
+    if table is not None:
+        for ending, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
+            (folder / f"{table.name}.{ending}").write_text(form(table), encoding="utf-8")
     return table
 
 
-def _shown(plot: Plot, figures: Path) -> dict[str, str]:
+def _shown(plot: Plot | None, figures: Path) -> dict[str, str] | None:
     """SVG: sharp on any screen and in print, and smaller than a picture of the same lines."""
-    source = _data_uri("image/svg+xml", plot.save(figures).encode())
+    if plot is None:
+        return None
+    source = data_uri("image/svg+xml", plot.save(figures).encode())
     return {"name": plot.name, "caption": plot.caption, "source": source}
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _benchmark_title(benchmark: Benchmark) -> str:
-    return f"{benchmark.dataset} {benchmark.split}, protocol {benchmark.protocol}"
-
-
-def _lead(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
-    variants = len({run.variant for run in runs})
-    lead = f"{_count(len(runs), 'run')} of {_count(variants, 'variant')}"
-    if not found:
-        return f"{lead}."
-    return f"{lead}, scored on {'; '.join(_benchmark_title(benchmark) for benchmark in found)}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, str]]:
-    """What a reader needs to judge the numbers; a fact in which runs differ is listed with all its values."""
-    seconds = [run.summary["seconds"] for run in runs if run.summary.get("seconds") is not None]
-    versions: dict[str, list[Any]] = {}
-    for run in runs:
-        for package, version in (run.summary.get("versions") or {}).items():
-            versions.setdefault(package, []).append(version)
-    facts = [
-        ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
-        ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
-        ("Checkpoint", _distinct(sorted({e.weights for run in runs for e in run.evaluations}))),
-        ("Steps", _distinct(run.summary.get("steps") for run in runs)),
-        ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),
-        ("Encoder", _distinct(run.config.get("model.encoder.backbone") for run in runs)),
-        ("Parameters", _distinct(run.summary.get("parameters") for run in runs)),
-        ("Commit", _distinct(run.summary.get("git_commit") for run in runs)),
-        ("Versions", ", ".join(f"{package} {_distinct(values, ' / ')}" for package, values in versions.items())),
-    ]
-    for variant, keys in differing_settings(runs).items():
-        facts.append((f"Runs of {variant} differ in", ", ".join(keys)))
-    return [(term, text) for term, text in facts if text]
-
-
-def _distinct(values: Iterable[Any], separator: str = ", ") -> str:
-    texts = (f"{value:,}" if isinstance(value, int) else str(value) for value in values if value is not None)
-    return separator.join(dict.fromkeys(texts))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)

@@ -8,17 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adnet.report.runs import MEASURES, STATISTICS, Evaluation, Run
+from adnet.report.evaluations import MEASURES, STATISTICS, Evaluation
+from adnet.report.runs import VARIANTS, Run
 
 Values = npt.NDArray[np.float64]
-
-# The order of the rows in the paper's Table 1; variants of other names follow by name.
-VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
 
 # Settings that name a place, a seed or a machine, or what is measured beside the training: runs that differ in nothing
 # else are replicates.
 REPLICATE_GROUPS = frozenset(
-    {"callbacks", "hydra", "launcher", "logger", "protocol", "resume", "run_dir", "test_at_end", "test_at_start"}
+    {
+        *(
+            "allow_changed_data",
+            "callbacks",
+            "checkpoint_steps",
+            "embeddings",
+            "hydra",
+            "launcher",
+            "logger",
+            "protocol",
+        ),
+        *("resume", "run_dir", "test_at_end", "test_at_start"),
+    }
 )
 REPLICATE_KEYS = frozenset({"accelerator", "devices", "log_every_n_steps", "num_nodes", "root", "seed", "workers"})
 
@@ -63,14 +73,17 @@ class Benchmark:
 def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
     """Group the evaluations of `runs` into tables of comparable numbers, the one with the most runs first.
 
-    Evaluations of other sequences are another benchmark, even where dataset, split and protocol agree.
+    Evaluations of other sequences are another benchmark, even where dataset, split and protocol agree. Scores of another
+    method, whose protocol is its own, join every benchmark on the same sequences.
     """
     labels = label_runs(runs)
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: not run.trained):
         for evaluation in run.evaluations:
             key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences)
-            groups.setdefault(key, []).append((run, evaluation))
+            same = [k for k in groups if (*k[:2], k[3]) == (*key[:2], key[3])]
+            for place in same if same and not run.trained else [key]:
+                groups.setdefault(place, []).append((run, evaluation))
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(Benchmark(*key, results=_pooled(members, labels)) for key, members in ordered)
 
@@ -126,11 +139,12 @@ def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
 
 def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
     rows: dict[str, dict[Run, Evaluation]] = {}
-    mixed = len({evaluation.weights for _, evaluation in members}) > 1
+    mixed = len({evaluation.weights for run, evaluation in members if run.trained}) > 1
     for run, evaluation in members:
         label = labels[run]
-        if mixed and evaluation.weights != "last":
+        if mixed and run.trained and evaluation.weights != "last":
             label += f", {evaluation.weights}"
+        label += "".join(f" + {extra}" for extra in evaluation.extras)
         while run in rows.get(label, {}):  # the same weights, tested in another way
             label += f" [{evaluation.folder.name}]"
         rows.setdefault(label, {})[run] = evaluation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,34 +13,13 @@ import numpy.typing as npt
 import yaml
 
 from adnet.errors import UserError
+from adnet.report.evaluations import MEASURES, Evaluation, read_evaluation
+from adnet.report.reading import entry, number, read_json, required_number
 
 Values = npt.NDArray[np.float64]
 
-MEASURES = ("J", "F")
-STATISTICS = ("mean", "recall", "decay")
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Scores of one run on one split under one protocol, and where its masks and frames lie.
-
-    `scores[measure][statistic]` is `[n]` in the order of `sequences`, in [0, 1] (decay in [-1, 1], NaN where the score
-    file says null). `root` is the dataset's folder, None if the evaluation did not note it.
-    """
-
-    folder: Path
-    dataset: str
-    split: str
-    protocol: str
-    sequences: tuple[str, ...]
-    scores: Mapping[str, Mapping[str, Values]]
-    root: Path | None
-    details: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def weights(self) -> str:
-        """Name of the checkpoint that was scored, without its ending; the end of a training scores the last one."""
-        return Path(self.details.get("checkpoint") or "last").stem
+# The order of the rows in the paper's Table 1; variants of other names follow by name.
+VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +27,8 @@ class Run:
     """One finished training: its `summary.json`, its curves and its evaluations.
 
     `J` and `F` are in [0, 1]; `initial` holds those of the untrained network if they were measured. `history` maps a
-    column of `metrics.csv` to its steps and values. `config` is the resolved config with dotted keys.
+    column of `metrics.csv` to its steps and values. `config` is the resolved config with dotted keys. `trained` is False for
+    another method, of which there are scores alone.
     """
 
     folder: Path
@@ -62,19 +41,28 @@ class Run:
     config: Mapping[str, Any] = field(repr=False)
     history: Mapping[str, tuple[Values, Values]] = field(repr=False)
     evaluations: tuple[Evaluation, ...] = field(repr=False)
+    trained: bool = True
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
-    """Read every run at or below `paths`: the folders with a `summary.json`, ordered by path, each once.
+    """Read every run at or below `paths`, ordered by path, each once: the folders with a `summary.json`.
 
-    Raises UserError if a path does not exist or holds no finished run, or if a file of a run can't be understood.
+    Scores of another method, which lie in no run folder, are a run without a training: a JSON file that is named itself,
+    or a `scores.json` below a folder. Its variant is the name of its folder (of the file, where that is not `scores.json`).
+
+    Raises UserError if a path does not exist or holds neither, or if a file of a run can't be understood.
     """
     folders: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
     for path in paths:
+        if path.is_file() and path.suffix == ".json":
+            files.setdefault(path.resolve(), path)
+            continue
         if not path.is_dir():
             raise UserError(f"runs={path}: there is no such folder; give a run folder or a folder of runs")
         found = sorted(file.parent for file in path.rglob("summary.json"))
-        if not found:
+        alone = [file for file in sorted(path.rglob("scores.json")) if not _in_run(file, path)]
+        if not found and not alone:
             begun = sum(1 for _ in path.rglob("config.yaml"))
             hint = (
                 f"{begun} folder(s) have a config.yaml but no summary.json: still training, or stopped early"
@@ -84,91 +72,52 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
             raise UserError(f"runs={path}: no finished run found ({hint})")
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
-    return tuple(_read_run(folder) for folder in folders.values())
+        for file in alone:
+            files.setdefault(file.resolve(), file)
+    return (*(_read_run(folder) for folder in folders.values()), *(_read_method(file) for file in files))
+
+
+def _in_run(file: Path, top: Path) -> bool:
+    """Whether a folder above `file`, up to `top`, is that of a run, finished or not."""
+    above = (folder for folder in file.parents if folder == top or top in folder.parents)
+    return any((folder / name).is_file() for folder in above for name in ("summary.json", "config.yaml"))
+
+
+def _read_method(file: Path) -> Run:
+    name = file.parent.name if file.name == "scores.json" else file.stem
+    evaluation = read_evaluation(file)
+    return Run(
+        folder=file.parent,
+        # The names of our variants are those of trained networks.
+        variant=f"{name} (scored)" if name in VARIANTS else name,
+        seed=None,
+        J=float(evaluation.scores["J"]["mean"].mean()),
+        F=float(evaluation.scores["F"]["mean"].mean()),
+        initial=None,
+        summary={},
+        config={"scores": file.as_posix()},
+        history={},
+        evaluations=(evaluation,),
+        trained=False,
+    )
 
 
 def _read_run(folder: Path) -> Run:
     file = folder / "summary.json"
-    summary = _read_json(file)
+    summary = read_json(file)
     initial = summary.get("initial")
     return Run(
         folder=folder,
-        variant=str(_entry(summary, file, "variant")),
+        variant=str(entry(summary, file, "variant")),
         seed=summary.get("seed"),
-        J=_number(summary.get("J"), file),
-        F=_number(summary.get("F"), file),
-        initial=None if initial is None else {m: _required_number(_entry(initial, file, m), file) for m in MEASURES},
+        J=number(summary.get("J"), file),
+        F=number(summary.get("F"), file),
+        initial=None if initial is None else {m: required_number(entry(initial, file, m), file) for m in MEASURES},
         summary=summary,
         config=_read_config(folder / "config.yaml"),
         history=_read_history(folder / "metrics.csv"),
-        evaluations=tuple(_read_evaluation(file.parent) for file in sorted(folder.glob("evaluation/*/scores.json"))),
+        evaluations=tuple(read_evaluation(file) for file in sorted(folder.glob("evaluation/*/scores.json"))),
     )
-
-
-def _read_evaluation(folder: Path) -> Evaluation:
-    file = folder / "scores.json"
-    document = _read_json(file)
-    per_sequence = _entry(document, file, "sequences")
-    if not per_sequence:
-        raise UserError(f"{file}: it scores no sequence; evaluate the run again")
-    names = tuple(sorted(per_sequence))
-    scores = {
-        measure: {
-            statistic: np.array(
-                [_number(_entry(per_sequence, file, name, measure, statistic), file) for name in names], dtype=float
-            )
-            for statistic in STATISTICS
-        }
-        for measure in MEASURES
-    }
-    if not all(np.isfinite(scores[measure]["mean"]).all() for measure in MEASURES):
-        raise UserError(f"{file}: the mean J or F of a sequence is no number; evaluate the run again")
-    notes = folder / "evaluation.json"
-    details = _read_json(notes) if notes.exists() else {}
-    root = details.get("root")
-    return Evaluation(
-        folder=folder,
-        dataset=str(_entry(document, file, "dataset")),
-        split=str(_entry(document, file, "split")),
-        protocol=str(_entry(document, file, "protocol")),
-        sequences=names,
-        scores=scores,
-        root=None if root is None else Path(root),
-        details=details,
-    )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
-    return document
-
-
-def _entry(document: Any, file: Path, *keys: str) -> Any:
-    for depth, key in enumerate(keys):
-        if not isinstance(document, dict) or key not in document:
-            raise UserError(f"{file}: the entry `{'.'.join(keys[: depth + 1])}` is missing; write the file again")
-        document = document[key]
-    return document
-
-
-def _number(value: Any, file: Path) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UserError(f"{file}: expected a number, got {value!r}; write the file again")
-    return float(value)
-
-
-def _required_number(value: Any, file: Path) -> float:
-    number = _number(value, file)
-    if number is None:
-        raise UserError(f"{file}: expected a number, got null; write the file again")
-    return number
 
 
 def _read_config(file: Path) -> dict[str, Any]:

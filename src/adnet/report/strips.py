@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from adnet.data.sequence import read_frame, read_mask
 from adnet.report.figures import hardest_first
+from adnet.report.overlay import Picture, overlay
 from adnet.report.pooling import Benchmark, Result
-
-Picture = npt.NDArray[np.uint8]
-
-MASK_COLOUR = np.array([0xE0, 0x1E, 0x84])  # magenta: rare in nature, and dark beside white with any colour vision
-ANNOTATION_COLOUR = np.array([255, 255, 255])
-OPACITY = 0.55
 
 
 @dataclass(frozen=True)
@@ -31,12 +21,6 @@ class Strip:
     F: float
     frames: tuple[str, ...]
     picture: Picture
-
-    def jpeg(self) -> bytes:
-        """The picture as it goes into the page."""
-        stream = io.BytesIO()
-        Image.fromarray(self.picture).save(stream, format="JPEG", quality=82, optimize=True)
-        return stream.getvalue()
 
 
 def overlay_strips(benchmark: Benchmark, *, sequences: int, frames: int, width: int) -> list[list[Strip]]:
@@ -54,49 +38,18 @@ def overlay_strips(benchmark: Benchmark, *, sequences: int, frames: int, width: 
 def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width: int) -> Strip | None:
     sequence = benchmark.sequences[index]
     evaluation = result.evaluations[0]
-    if evaluation.root is None:
+    masks = sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
+    shown = [masks[place].stem for place in evenly_spaced(len(masks), frames)]
+    drawn = {stem: overlay(evaluation, sequence, stem, width) for stem in shown}
+    pictures = {stem: picture for stem, picture in drawn.items() if picture is not None}
+    if not pictures:
         return None
-    images = evaluation.root / "JPEGImages" / "480p" / sequence
-    annotations = evaluation.root / "Annotations" / "480p" / sequence
-    pairs = [
-        (image, mask)
-        for mask in sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
-        if (image := images / f"{mask.stem}.jpg").exists()
-    ]
-    if not pairs:
-        return None
-    shown = [pairs[place] for place in evenly_spaced(len(pairs), frames)]
-    pictures = [_overlay(image, mask, annotations / mask.name, width) for image, mask in shown]
-    gap = np.full((pictures[0].shape[0], 4, 3), 255, np.uint8)
-    picture = np.concatenate([part for tile in pictures for part in (tile, gap)][:-1], axis=1)
+    gap = np.full((next(iter(pictures.values())).shape[0], 4, 3), 255, np.uint8)
+    picture = np.concatenate([part for tile in pictures.values() for part in (tile, gap)][:-1], axis=1)
     J, F = (float(result.scores[measure]["mean"][index]) for measure in ("J", "F"))
-    return Strip(sequence, result.label, J, F, tuple(mask.stem for _, mask in shown), picture)
+    return Strip(sequence, result.label, J, F, tuple(pictures), picture)
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
     """At most `count` different indices in [0, total), the first and the last among them if `count` > 1."""
     return sorted({round(place) for place in np.linspace(0, total - 1, min(count, total)).tolist()})
-
-
-def _overlay(image: Path, mask: Path, annotation: Path, width: int) -> Picture:
-    frame = read_frame(image)
-    height = round(width * frame.shape[0] / frame.shape[1])
-    canvas = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)).astype(float)
-    inside = _resized(read_mask(mask), width, height)
-    canvas[inside] = (1 - OPACITY) * canvas[inside] + OPACITY * MASK_COLOUR
-    canvas[_outline(inside)] = MASK_COLOUR
-    if annotation.exists():
-        canvas[_outline(_resized(read_mask(annotation), width, height))] = ANNOTATION_COLOUR
-    picture: Picture = canvas.round().astype(np.uint8)
-    return picture
-
-
-def _resized(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(Image.fromarray(mask).convert("L").resize((width, height), Image.Resampling.BOX)) >= 128
-
-
-def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Foreground pixels `[H, W]` with a background pixel above, below, left or right."""
-    padded = np.pad(mask, 1, mode="edge")
-    surrounded = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~surrounded

@@ -14,6 +14,8 @@ YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 _OF_VARIANT = {"baseline": BLACK, "intra": ORANGE, "anchor": SKY, "anchor_diffusion": GREEN, "full": VERMILION}
 _SPARE = (BLUE, PURPLE, YELLOW)
 
+MARKERS = "osD^vPX*"  # in the order of the rows: a second sign beside the colour
+
 RC: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
     "font.size": 9,

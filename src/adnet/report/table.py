@@ -175,6 +175,8 @@ _TEX = {
     "<": "$<$",
     ">": "$>$",
     "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{SUPERSCRIPT TWO}": r"$^2$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
 }
 

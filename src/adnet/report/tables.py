@@ -1,13 +1,14 @@
-"""The tables of the report: scores per variant, differences between variants, runs, and the paper's comparison."""
+"""The tables of the report: scores per variant, differences between variants, and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from adnet.report.evaluations import MEASURES
 from adnet.report.paper import paper_tables
 from adnet.report.pooling import Benchmark, label_runs, variant_order
-from adnet.report.runs import MEASURES, Run
+from adnet.report.runs import Run
 from adnet.report.statistics import bootstrap_interval, holm, paired_difference
 from adnet.report.table import MINUS, Column, Table, Value
 
@@ -95,7 +96,7 @@ def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
 
 
 def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
-    """One row per run: its seed, length and the scores that it noted itself, before and after training."""
+    """One row per training: its seed, length and the scores that it noted itself, before and after training."""
     labels = label_runs(runs)
     columns = (
         Column("Variant"),
@@ -106,7 +107,8 @@ def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
         Column("Commit"),
         Column("Folder"),
     )
-    ordered = sorted(runs, key=lambda run: (variant_order(run.variant), labels[run], run.seed or 0))
+    trained = [run for run in runs if run.trained]
+    ordered = sorted(trained, key=lambda run: (variant_order(run.variant), labels[run], run.seed or 0))
     rows = tuple(
         (
             labels[run],
@@ -120,37 +122,6 @@ def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
         for run in ordered
     )
     return Table(name, "Runs, with J and F on the validation set before and after training.", columns, rows)
-
-
-def comparison_table(benchmark: Benchmark, name: str = "table2") -> Table | None:
-    """The paper's Table 2 with our rows below, or None where the numbers could not be compared."""
-    paper = paper_tables()["table2"]
-    key = (benchmark.dataset, benchmark.split, len(benchmark.sequences))
-    if key != (paper["dataset"], paper["split"], paper["sequences"]):
-        return None
-    columns = (
-        Column("Method"),
-        Column("Kind"),
-        Column("first frame"),
-        Column("flow"),
-        Column("CRF"),
-        *(Column(measure, digits=1) for measure in MEASURES),
-    )
-    marks = ("first_frame", "flow", "crf")
-    theirs = [
-        (row["method"], row["group"], *("yes" if row[mark] else "" for mark in marks), *(row[m] for m in MEASURES))
-        for row in paper["rows"]
-    ]
-    ours = [
-        (f"{result.label} (this report)", "unsupervised", "", "", "", *(100 * result.mean(m) for m in MEASURES))
-        for result in benchmark.results
-    ]
-    caption = (
-        f"The methods of the paper's {paper['source']} as published, and the variants of this report (protocol "
-        f"{benchmark.protocol}), on the {paper['sequences']} sequences of DAVIS-2016 val. First frame: needs its "
-        "annotation; flow: needs optical flow; CRF: refined by a conditional random field."
-    )
-    return Table(name, caption, columns, tuple(theirs + ours))
 
 
 def paper_rows(benchmark: Benchmark) -> Mapping[str, Mapping[str, float]]:

@@ -1,0 +1,53 @@
+"""Entries of JSON files that someone else wrote: what is missing or no number is named with its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adnet.errors import UserError
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`. Raises UserError if there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
+    return document
+
+
+def entry(document: Any, file: Path, *keys: str) -> Any:
+    """`document[keys[0]][keys[1]]...`. Raises UserError for the first key that is missing."""
+    for depth, key in enumerate(keys):
+        if not isinstance(document, dict) or key not in document:
+            raise UserError(f"{file}: the entry `{'.'.join(keys[: depth + 1])}` is missing; write the file again")
+        document = document[key]
+    return document
+
+
+def number(value: Any, file: Path) -> float | None:
+    """`value` as a float, None for null. Raises UserError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{file}: expected a number, got {value!r}; write the file again")
+    return float(value)
+
+
+def required_number(value: Any, file: Path) -> float:
+    """`value` as a float. Raises UserError for anything else, null too."""
+    found = number(value, file)
+    if found is None:
+        raise UserError(f"{file}: expected a number, got null; write the file again")
+    return found
+
+
+def numbers(values: Any, file: Path) -> list[float]:
+    """A list of numbers, NaN for null. Raises UserError for anything else."""
+    if not isinstance(values, list):
+        raise UserError(f"{file}: expected a list of numbers, got {type(values).__name__}; write the file again")
+    return [float("nan") if value is None else required_number(value, file) for value in values]
