@@ -1,0 +1,31 @@
+"""Measure speed here and now: `python -m adnet.benchmark what=metrics|inference|training [output=benchmark.json]`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from adnet.command import command
+from adnet.errors import UserError
+from adnet.files import write_json
+
+BENCHMARKS = ("metrics", "inference", "training")
+
+
+@command("benchmark")
+def main(cfg: DictConfig) -> None:
+    if cfg.what not in BENCHMARKS:
+        raise UserError(f"what={cfg.what}: choose from {', '.join(BENCHMARKS)}")
+    if cfg.output and Path(cfg.output).exists() and not cfg.overwrite:
+        raise UserError(f"{cfg.output} is there already; give another output, or overwrite=true")
+    # Each needs libraries of its own.
+    measured = import_module(f"adnet.benchmark.{cfg.what}").run(cfg)
+    if cfg.output:
+        write_json(Path(cfg.output), measured)
+        print(cfg.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Seconds a frame, stage by stage, of each backend and of the published evaluation's way of doing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from adnet.benchmark.memory import peak_mib, reset_peak, resident_mib
+from adnet.benchmark.published_way import PublishedWay
+from adnet.data.pairs import to_tensor
+from adnet.data.sequence import Mask, read_frame, write_mask
+from adnet.errors import UserError
+from adnet.export import calibration_frames
+from adnet.inference.backends import BACKENDS, describe, load_backend
+from adnet.inference.checkpoint import load_checkpoint
+from adnet.inference.exporting import export_model
+from adnet.inference.segmenter import SegmentationModel
+from adnet.models import ADNet, model_cost, upsample
+
+PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
+_STAGES = ("decode", "resize", "embed", "fusion", "upsample", "post-process", "write")
+_AGREE = 1e-3
+"""Share of pixels that may differ between two ways of computing the same in float32."""
+
+
+@dataclass
+class _Way:
+    """One way of doing it, and what was measured of it."""
+
+    model: SegmentationModel
+    both: bool = False
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})
+    anchor: Tensor | None = None
+    masks: list[Mask] = field(default_factory=list)
+    memory: float | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name].append(time.perf_counter() - started)
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Print and return what `conf/benchmark.yaml` asks for in `inference`; on the CPU."""
+    wanted = cfg.inference
+    known = (*BACKENDS, "openvino_int8")
+    if unknown := [name for name in wanted.backends if name not in known]:
+        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(known)}")
+    sequence = instantiate(cfg.data).sequences[0]
+    frames = sequence.frames[: wanted.frames + 1]
+    with TemporaryDirectory() as scratch:
+        checkpoint = Path(wanted.checkpoint or _random_checkpoint(cfg, Path(scratch), frames))
+        model, size = load_checkpoint(checkpoint)
+        size = tuple(wanted.size or size)
+        ways = _ways(cfg, model, checkpoint, Path(scratch), size)
+        peaks = [_matmul_peak()]
+        for way in ways.values():  # the first pass lays out weights and compiles
+            before = resident_mib()
+            reset_peak()
+            _frame(way, frames[0], frames[0], size, Path(scratch))
+            most = peak_mib()
+            way.memory = most - before if most is not None and before is not None else None
+            way.masks.clear()
+            way.seconds = {stage: [] for stage in _STAGES}
+        for frame in frames[1:]:
+            for way in ways.values():
+                _frame(way, frames[0], frame, size, Path(scratch))
+            peaks.append(_matmul_peak())
+        return _report(ways, model, size, max(peaks), bool(wanted.checkpoint))
+
+
+def _ways(cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int]) -> dict[str, _Way]:
+    ways = {"published": _Way(PublishedWay(model), both=model.needs_anchor)}
+    for name in cfg.inference.backends:
+        if name == "openvino_int8":
+            train = instantiate(cfg.data, split="train")
+            given = calibration_frames(train, cfg.inference.calibration_frames, size)
+            ways[name] = _Way(export_model(model, size, scratch / name, "openvino", given, describe(checkpoint)))
+        elif name in ("openvino", "onnx"):
+            ways[name] = _Way(export_model(model, size, scratch / name, name, described=describe(checkpoint)))
+        else:
+            ways[name] = _Way(load_backend(checkpoint, name, "cpu")[0])
+    return ways
+
+
+@torch.inference_mode()
+def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
+    """One frame from JPEG to PNG; the anchor's share of the first stages is counted where it is computed again."""
+
+    def resized(image: Any) -> Tensor:
+        return upsample(to_tensor(image)[None].float() / 255, size)
+
+    with way.stage("decode"):
+        image = read_frame(frame)
+        anchor_image = read_frame(anchor) if way.both or way.anchor is None else None
+    with way.stage("resize"):
+        view = resized(image)
+        anchor_view = resized(anchor_image) if anchor_image is not None else None
+    if anchor_view is not None and not way.both:
+        way.anchor = way.model.embed(anchor_view)
+    with way.stage("embed"):
+        embedding = way.model.embed(view)
+        if anchor_view is not None and way.both:
+            way.anchor = way.model.embed(anchor_view)
+    assert way.anchor is not None
+    with way.stage("fusion"):
+        logits = way.model.segment(way.anchor, embedding)
+    with way.stage("upsample"):
+        logits = upsample(logits, image.shape[:2])
+    with way.stage("post-process"):
+        mask: Mask = logits[0, 0].sigmoid().numpy() > 0.5
+    with way.stage("write"):
+        write_mask(scratch / "mask.png", mask)
+    way.masks.append(mask)
+
+
+def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: float, trained: bool) -> dict[str, Any]:
+    cost = model_cost(model, size)
+    stages = {name: {stage: median(taken) for stage, taken in way.seconds.items()} for name, way in ways.items()}
+    totals = {name: sum(taken.values()) for name, taken in stages.items()}
+    differing = {name: _differing(ways["published"].masks, way.masks) for name, way in ways.items()}
+    print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
+    print(
+        f"{torch.get_num_threads()} threads; matrix multiply at {peak:.0f} GFLOP/s; {'trained' if trained else 'random'} weights"
+    )
+    print(f"\n{'':14}" + "".join(f"{stage:>13}" for stage in (*_STAGES, "frame")) + "  ms")
+    for name, taken in stages.items():
+        print(f"{name:14}" + "".join(f"{1000 * s:13.1f}" for s in (*taken.values(), totals[name])))
+    print(f"\n{'':14}{'frames/s':>13}{'x published':>13}{'of peak':>13}{'memory MiB':>13}{'pixels differing':>19}")
+    result: dict[str, Any] = {"variant": model.variant, "backbone": model.encoder.backbone_name, "size": list(size)}
+    result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": torch.get_num_threads()}
+    result |= {"matmul_gflops_per_second": peak, "trained": trained, "paper": PAPER, "ways": {}}
+    for name, way in ways.items():
+        # Twice the work where the anchor is embedded again; the auxiliary head isn't counted.
+        share = cost.gflops / peak / (stages[name]["embed"] / (1 + way.both) + stages[name]["fusion"])
+        ratio = totals["published"] / totals[name]
+        memory = "" if way.memory is None else f"{way.memory:.0f}"
+        print(f"{name:14}{1 / totals[name]:13.3g}{ratio:13.2f}{share:13.0%}{memory:>13}{differing[name]:19.4%}")
+        result["ways"][name] = {
+            "seconds": stages[name] | {"frame": totals[name]},
+            "frames_per_second": 1 / totals[name],
+            "times_published": ratio,
+            "share_of_matmul_peak": share,
+            "memory_mib": way.memory,
+            "pixels_differing": differing[name],
+        }
+    print(f"\n{PAPER}")
+    print("share of peak: FLOPs of the definition; Winograd's algorithm does with fewer, so that it may exceed 100 %")
+    for name, share in differing.items():
+        if share > _AGREE and not name.endswith("int8"):
+            raise UserError(
+                f"masks of {name} differ from the published way's at {share:.2%} of pixels, more than {_AGREE:.1%}"
+            )
+    return result
+
+
+def _differing(masks: list[Mask], others: list[Mask]) -> float:
+    return float(np.mean([np.mean(mask != other) for mask, other in zip(masks, others, strict=True)]))
+
+
+def _matmul_peak() -> float:
+    """GFLOP/s of multiplying two float32 matrices of 2048 x 2048: the best of three."""
+    a, b = torch.rand(2, 2048, 2048)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - started)
+    return 2 * 2048**3 / min(seconds[1:]) / 1e9
+
+
+@torch.no_grad()
+def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) -> Path:
+    """A checkpoint of `cfg.model` with random weights, made so that its masks are worth comparing.
+
+    Fresh batch norms have no statistics and a residual block's last scale is 0; here statistics are those of two real
+    frames, that scale is 0.2 (with 1 for all blocks rounding grows to where masks differ), and the output's bias splits
+    the last frame's pixels in half: at the size that is measured, since the logits' level varies with it.
+    """
+    torch.manual_seed(0)
+    config: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    config["encoder"]["pretrained"] = False
+    model: ADNet = instantiate(config)
+    size = tuple(cfg.inference.size or (481, 857))
+    views = torch.cat([to_tensor(read_frame(path))[None].float() / 255 for path in (frames[0], frames[-1])])
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.masked_fill_(module.weight == 0, 0.2)
+            module.momentum = 1.0
+        elif isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    small = upsample(views, (241, 433))
+    model.train()(small, small)
+    logits = model.eval()(*upsample(views, size)[:, None])
+    last = [*model.encoder.modules(), *model.head.modules()][-1] if model.branches else model.encoder.project
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    last.bias -= logits.median()
+    path = folder / "random.ckpt"
+    torch.save(
+        {
+            "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
+            "hyper_parameters": {"model": config, "test_size": list(size)},
+        },
+        path,
+    )
+    return path

@@ -1,0 +1,168 @@
+"""Frames per second of J and F, beside the published evaluation's way of computing them, with equal results."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from adnet.data.sequence import Mask, VideoDataset, read_mask, write_mask
+from adnet.errors import UserError
+from adnet.metrics import contour_accuracy, region_similarity, score_dataset, scored_frames
+from adnet.metrics.predictions import find_predictions
+
+Score = tuple[float, float]
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Measure on `metrics.frames` frames of `data`, evenly spaced among those that count.
+
+    The masks are those in `metrics.predictions`, or, without it, the annotations shifted and eroded. The two ways are timed in
+    turn, `metrics.rounds` times, in seconds of one core that the masks in memory take; the best round counts. From files, it
+    is the time that `score_dataset` takes, start of the workers and decoding included.
+
+    Returns frames per second of each, their ratio, and the largest difference of a score. Raises UserError if there are too
+    few frames or a mask has another size than its annotation, and RuntimeError if the two ways don't agree.
+    """
+    settings = cfg.metrics
+    dataset = _subset(instantiate(cfg.data), settings.frames)
+    pairs = _pairs(dataset, Path(settings.predictions) if settings.predictions else None)
+    ours, published = _time_in_turn([_ours, _published], pairs, settings.rounds)
+    difference = float(np.abs(np.subtract(ours[1], published[1])).max())
+    if difference > 1e-9:
+        raise RuntimeError(f"the two ways differ by {difference}: the speed of a wrong result is of no interest")
+    files = {workers: _time_files(dataset, pairs, workers) for workers in (1, os.cpu_count() or 1)}
+    speeds = {
+        "one core, masks in memory": {"published way": len(pairs) / published[0], "adnet": len(pairs) / ours[0]},
+        "adnet from files, start and decoding included": {
+            f"{workers} core{'s' * (workers > 1)}": len(pairs) / seconds for workers, seconds in files.items()
+        },
+    }
+    sizes = sorted({mask.shape for mask, _ in pairs})
+    print(
+        f"J and F of {len(pairs)} frames of {dataset.name} {dataset.split}, {' '.join('x'.join(map(str, s)) for s in sizes)}"
+    )
+    for title, rows in speeds.items():
+        print(f"{title}:")
+        first = next(iter(rows.values()))
+        for name, speed in rows.items():
+            print(f"  {name:<14} {speed:8.1f} frames/s   {speed / first:5.2f} x")
+    print(f"largest difference of a score: {difference:.1e}")
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "frames": len(pairs),
+        "sizes": [list(size) for size in sizes],
+        "frames_per_second": speeds,
+        "ratio": published[0] / ours[0],
+        "largest_difference": difference,
+    }
+
+
+def _subset(dataset: VideoDataset, frames: int) -> VideoDataset:
+    """The dataset with `frames` annotations, all of which count."""
+    all_frames = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, dataset.scored)]
+    if not 1 <= frames <= len(all_frames):
+        raise UserError(f"metrics.frames={frames}: {dataset.name} {dataset.split} has {len(all_frames)} that count")
+    chosen = {all_frames[round(place)] for place in np.linspace(0, len(all_frames) - 1, frames).tolist()}
+    sequences = (
+        replace(s, annotations={stem: path for stem, path in s.annotations.items() if (s.name, stem) in chosen})
+        for s in dataset.sequences
+    )
+    return replace(dataset, sequences=tuple(s for s in sequences if s.annotations), scored="all")
+
+
+def _pairs(dataset: VideoDataset, predictions: Path | None) -> list[tuple[Mask, Mask]]:
+    pairs: list[tuple[Mask, Mask]] = []
+    for sequence in dataset.sequences:
+        found = find_predictions(predictions / sequence.name) if predictions else {}
+        for stem in scored_frames(sequence, "all"):
+            annotation = read_mask(sequence.annotations[stem], sequence.regions)
+            if predictions is None:
+                mask = _worsened(annotation, len(pairs))
+            elif stem not in found:
+                raise UserError(f"metrics.predictions: no {predictions / sequence.name / stem}.png")
+            else:
+                mask = read_mask(found[stem])
+            if mask.shape != annotation.shape:
+                raise UserError(f"{found[stem]} has shape {mask.shape} and its annotation {annotation.shape}")
+            pairs.append((mask, annotation))
+    return pairs
+
+
+def _worsened(annotation: Mask, index: int) -> Mask:
+    """A mask as a network might predict it: some pixels off, and thinner."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3 + 2 * (index % 5),) * 2)
+    shifted = np.roll(annotation, (index % 7 - 3, 2 * (index % 11) - 10), axis=(0, 1))
+    return np.asarray(cv2.erode(shifted.astype(np.uint8), kernel), np.bool_)
+
+
+def _time_in_turn(
+    ways: list[Callable[[Mask, Mask], Score]], pairs: list[tuple[Mask, Mask]], rounds: int
+) -> list[tuple[float, list[Score]]]:
+    """Seconds of one core, and scores, of each way; in turn, so that a busy machine slows both."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    best = [math.inf] * len(ways)
+    scores: list[list[Score]] = [[]] * len(ways)
+    for _ in range(rounds):
+        for index, way in enumerate(ways):
+            started = time.process_time()
+            scores[index] = [way(*pair) for pair in pairs]
+            best[index] = min(best[index], time.process_time() - started)
+    cv2.setNumThreads(threads)
+    return list(zip(best, scores, strict=True))
+
+
+def _time_files(dataset: VideoDataset, pairs: list[tuple[Mask, Mask]], workers: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        stems = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, "all")]
+        for (sequence, stem), (mask, _) in zip(stems, pairs, strict=True):
+            write_mask(Path(folder) / sequence / f"{stem}.png", mask)
+        started = time.perf_counter()
+        score_dataset(dataset, Path(folder), workers, kind="masks")
+        return time.perf_counter() - started
+
+
+def _ours(mask: Mask, annotation: Mask) -> Score:
+    return region_similarity(mask, annotation), contour_accuracy(mask, annotation)
+
+
+def _published(mask: Mask, annotation: Mask) -> Score:
+    """As the published Python evaluation of DAVIS does it: dilate both boundary maps of the whole frame with a disk."""
+    union = np.sum(mask | annotation)
+    J = float(np.sum(mask & annotation) / union) if union else 1.0
+    radius = math.ceil(0.008 * np.linalg.norm(mask.shape))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
+    predicted, annotated = _boundary(mask), _boundary(annotation)
+    near_annotated, near_predicted = (cv2.dilate(b.astype(np.uint8), disk) > 0 for b in (annotated, predicted))
+    n_predicted, n_annotated = np.sum(predicted), np.sum(annotated)
+    if not n_predicted or not n_annotated:
+        return J, float(n_predicted == n_annotated)
+    precision = np.sum(predicted & near_annotated) / n_predicted
+    recall = np.sum(annotated & near_predicted) / n_annotated
+    return J, float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _boundary(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    east, south, south_east = np.zeros_like(mask), np.zeros_like(mask), np.zeros_like(mask)
+    east[:, :-1] = mask[:, 1:]
+    south[:-1] = mask[1:]
+    south_east[:-1, :-1] = mask[1:, 1:]
+    boundary = mask ^ east | mask ^ south | mask ^ south_east
+    boundary[-1] = mask[-1] ^ east[-1]
+    boundary[:, -1] = mask[:, -1] ^ south[:, -1]
+    boundary[-1, -1] = False
+    return np.asarray(boundary)

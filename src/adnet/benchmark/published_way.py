@@ -1,0 +1,65 @@
+"""A frame as the published evaluation computes it: what our speed is compared with."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from adnet.models import BRANCHES, ADNet
+from adnet.models.depthwise import DilatedDepthwiseConv2d
+
+
+class PublishedWay:
+    """The weights of `model` in plain modules: batch norms unfolded, NCHW, the softmax matrix spelt out.
+
+    `embed` also computes the auxiliary head (of random weights where `model` has none), whose result isn't used. Whoever
+    wants the published way calls it for the anchor at every frame.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: ADNet) -> None:
+        self.model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
+        for conv in self.model.modules():
+            if isinstance(conv, DilatedDepthwiseConv2d):
+                conv.__class__ = nn.Conv2d  # type: ignore[assignment]
+        self.variant = model.variant
+        self.needs_anchor = model.needs_anchor
+        self.takes_several_anchors = model.takes_several_anchors
+        self.aux = model.aux or nn.Sequential(
+            nn.Conv2d(model.encoder.stage_channels[0], 512, 3, padding=1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.LeakyReLU(0.01),
+            nn.Conv2d(512, 1, 1),
+        )
+        self.aux.eval()
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
+        middle, last = self.model.encoder.features(frames.contiguous())
+        self.aux(middle)
+        return self.model.encoder.embed(last)
+
+    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor:
+        """X_0 and X_t `[B, C, h, w]` -> logits `[B, 1, h, w]`."""
+        if not self.model.branches:
+            return embedding
+        explicit = {
+            "intra_frame": (embedding, embedding),
+            "anchor_diffusion": (anchor_embedding, embedding),
+            "cross": (embedding, anchor_embedding),
+        }
+        outputs = [
+            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch](anchor_embedding, embedding)
+            for branch in self.model.branches
+        ]
+        logits: Tensor = self.model.head(torch.cat(outputs, dim=1))
+        return logits
+
+
+def _attention(query: Tensor, key: Tensor) -> Tensor:
+    rows, columns = query.flatten(2).transpose(1, 2), key.flatten(2)
+    transition = torch.softmax(rows @ columns / query.shape[1] ** 0.5, dim=-1)
+    return (transition @ columns.transpose(1, 2)).transpose(1, 2).reshape(query.shape)

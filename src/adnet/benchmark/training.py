@@ -1,0 +1,165 @@
+"""Pairs per second and the wait for data, beside the plain way of training: `python -m adnet.benchmark what=training`.
+
+The plain way calls the encoder for the anchor and for the frame, decodes every image at its full size, and leaves tensors
+in NCHW order. Both take real training steps of the same network on the same pairs, in turns, with the same loader.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import hydra
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from adnet.data.datamodule import PairDataModule
+from adnet.data.pairs import TrainingPair
+from adnet.data.sequence import VideoDataset
+from adnet.models import ADNet
+from adnet.training import SegmentationModule
+from adnet.training.module import as_input
+from adnet.training.throughput import Throughput
+
+
+@dataclass(frozen=True)
+class Way:
+    """What sets ways of training apart."""
+
+    joint_encoder: bool = True
+    reduced_decoding: bool = True
+    channels_last: bool = True
+
+
+OURS, PLAIN = Way(), Way(joint_encoder=False, reduced_decoding=False, channels_last=False)
+PARTS = {
+    "two encoder calls": Way(joint_encoder=False),
+    "full-size decoding": Way(reduced_decoding=False),
+    "NCHW": Way(channels_last=False),
+}
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Train `training.steps` steps each way, `training.rounds` times in turn; the best round of each counts.
+
+    Settings are those of `python -m adnet.train` with `training.overrides` and this command's words about data and model.
+    """
+    options = cfg.training
+    words = [
+        word for word in HydraConfig.get().overrides.task if word.startswith(("data=", "data.", "model=", "model."))
+    ]
+    settings = hydra.compose("train", [*words, *options.overrides])
+    dataset: VideoDataset = instantiate(settings.data, split="train")
+    L.seed_everything(settings.seed, workers=True, verbose=False)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    model = instantiate(settings.model)
+    ways = {"adnet": OURS, "plain": PLAIN} | (PARTS if options.parts else {})
+
+    loading = {name: _seconds_per_pair(_data(settings, dataset, way, 1)) for name, way in ways.items()}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            rounds[name].append(_fit(settings, dataset, deepcopy(model), way, options.warmup, options.steps))
+    best = {name: max(measured, key=lambda one: one["pairs_per_second"]) for name, measured in rounds.items()}
+
+    pairs = settings.pairs
+    print(
+        f"{model.variant} {settings.model.encoder.backbone}, crops {list(pairs.augmentation.crop_size)}, "
+        f"batches of {pairs.batch_size}, {pairs.workers} workers, {torch.get_num_threads()} threads"
+    )
+    for name, measured in best.items():
+        print(
+            f"  {name:<20} {measured['pairs_per_second']:6.2f} pairs/s   data wait {100 * measured['data_wait']:4.1f} %"
+            f"   loading {1000 * loading[name]:5.1f} ms a pair"
+        )
+    gain = best["adnet"]["pairs_per_second"] / best["plain"]["pairs_per_second"]
+    print(f"  gain over the plain way: {gain:.2f} x, in loading {loading['plain'] / loading['adnet']:.2f} x")
+    return {
+        "variant": model.variant,
+        "backbone": settings.model.encoder.backbone,
+        "crop_size": list(pairs.augmentation.crop_size),
+        "batch_size": pairs.batch_size,
+        "workers": pairs.workers,
+        "threads": torch.get_num_threads(),
+        "steps": options.steps,
+        "ways": {
+            name: {**best[name], "loading_seconds_per_pair": loading[name], "rounds": rounds[name]} for name in ways
+        },
+        "gain": gain,
+    }
+
+
+class _PlainModule(SegmentationModule):
+    """`SegmentationModule` but for what a `Way` leaves out."""
+
+    way: Way
+
+    def training_step(self, batch: TrainingPair, _: int) -> Tensor:
+        anchor, frame = (self._as_input(batch[name]) for name in ("anchor", "frame"))
+        if self.way.joint_encoder:
+            logits = self.model(anchor, frame)
+        else:
+            embedding = self.model.embed(frame)
+            logits = self.model.segment(self.model.embed(anchor) if self.model.needs_anchor else embedding, embedding)
+        return self._cross_entropy(logits, batch["mask"].unsqueeze(1))
+
+    def _as_input(self, frames: Tensor) -> Tensor:
+        return as_input(frames) if self.way.channels_last else frames.float().div(255)
+
+
+def _fit(
+    settings: DictConfig, dataset: VideoDataset, model: ADNet, way: Way, warmup: int, steps: int
+) -> dict[str, float]:
+    optim = settings.optim
+    kind = SegmentationModule if way.joint_encoder and way.channels_last else _PlainModule
+    module = kind(model, instantiate(optim.optimizer), instantiate(optim.schedule), optim.new_layers_lr)
+    if isinstance(module, _PlainModule):
+        module.way = way
+    if not way.channels_last:
+        module.model.to(memory_format=torch.contiguous_format)
+    throughput = Throughput(window=steps)
+    trainer = L.Trainer(
+        accelerator=settings.trainer.accelerator,
+        devices=1,
+        precision=settings.trainer.precision,
+        max_steps=warmup + steps,
+        limit_val_batches=0,
+        logger=False,
+        callbacks=[throughput],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, _data(settings, dataset, way, warmup + steps))
+    return {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
+
+
+def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> PairDataModule:
+    # Hydra would take a dataset handed to it for a config.
+    build = instantiate(
+        settings.pairs, _partial_=True, epoch_steps=steps, augmentation={"reduced_decoding": way.reduced_decoding}
+    )
+    data: PairDataModule = build(train=dataset, val=dataset)
+    return data
+
+
+def _seconds_per_pair(data: PairDataModule, pairs: int = 24, rounds: int = 3) -> float:
+    """Of one core, in the best of the rounds."""
+    stream = data.training_pairs(start=0, length=pairs)
+    cv2.setNumThreads(0)  # as in a worker
+
+    def seconds() -> float:
+        started = time.process_time()
+        for index in range(pairs):
+            stream[index]
+        return time.process_time() - started
+
+    return min(seconds() for _ in range(rounds)) / pairs

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adnet.benchmark.__main__ import main
+from adnet.benchmark.published_way import PublishedWay
+from adnet.models import ADNet
+
+
+def test_the_published_way_is_the_same_network(tiny_model: ADNet) -> None:
+    tiny_model.eval()
+    plain = PublishedWay(tiny_model)
+    anchor, frame = torch.rand(2, 1, 3, 33, 57)
+    with torch.inference_mode():
+        expected = tiny_model(anchor, frame)
+        torch.testing.assert_close(
+            plain.segment(plain.embed(anchor), plain.embed(frame)), expected, rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_davis: Path, tmp_path: Path) -> None:
+    small = [
+        "model.encoder.backbone=resnet10t",
+        "model.encoder.multi_grid=null",
+        "model.encoder.aspp_channels=16",
+        "inference.size=[65,113]",
+        "inference.frames=2",
+        "inference.backends=[torch]",
+    ]
+    output = tmp_path / "speed.json"
+    ended = run(main, "what=inference", f"data.root={tiny_davis}", f"output={output}", *small)
+    assert ended.code == 0, ended.err
+    for word in ("published", "decode", "fusion", "post-process", "GFLOP/s", "Titan X"):
+        assert word in ended.out
+    result = json.loads(output.read_text())
+    assert set(result["ways"]) == {"published", "torch"}
+    torch_way = result["ways"]["torch"]
+    assert torch_way["pixels_differing"] < 1e-3
+    assert torch_way["seconds"]["frame"] == pytest.approx(
+        sum(seconds for stage, seconds in torch_way["seconds"].items() if stage != "frame")
+    )
+    assert result["ways"]["published"]["times_published"] == 1
+
+    ended = run(main, "what=inference", f"data.root={tiny_davis}", *small[:-1], "inference.backends=[tensorrt]")
+    assert ended.code == 1
+    assert "tensorrt" in ended.err

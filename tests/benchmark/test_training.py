@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.slow
+def test_both_ways_are_trained_and_timed(tiny_davis: Path, run: Callable[..., Any]) -> None:
+    from adnet.benchmark import __main__ as benchmark
+
+    words = ("scale=smoke", "model.encoder.backbone=resnet10t", "model.encoder.multi_grid=null", "pairs.workers=0")
+    ended = run(
+        benchmark.main,
+        "what=training",
+        "model=anchor",
+        f"data.root={tiny_davis}",
+        "model.encoder.pretrained=false",
+        f"training.overrides=[{','.join(repr(word) for word in words)},'trainer.accelerator=cpu']",
+        "training.steps=1",
+        "training.warmup=1",
+        "training.rounds=1",
+        "output=speed.json",
+    )
+    assert ended.code == 0, ended.err
+    measured = json.loads(Path("speed.json").read_text())
+    assert (measured["variant"], measured["backbone"], measured["workers"]) == ("anchor", "resnet10t", 0)
+    ways = measured["ways"]
+    assert set(ways) == {"adnet", "plain"}
+    for way in ways.values():
+        assert way["pairs_per_second"] > 0
+        assert 0 < way["data_wait"] < 1  # without workers each pair is waited for
+        assert way["loading_seconds_per_pair"] > 0
+    assert measured["gain"] == ways["adnet"]["pairs_per_second"] / ways["plain"]["pairs_per_second"]
+    assert "gain over the plain way" in ended.out
+
+
+def test_ways_are_the_same_network(tiny_model: Any) -> None:
+    """Same loss, whichever way: in eval mode, since batch norm sees other batches."""
+    import torch
+
+    from adnet.benchmark.training import OURS, PARTS, PLAIN, _PlainModule
+    from adnet.training import SegmentationModule
+
+    generator = torch.Generator().manual_seed(0)
+    batch: Any = {
+        name: torch.randint(0, 256, (2, 3, 33, 57), generator=generator, dtype=torch.uint8)
+        for name in ("anchor", "frame")
+    } | {"mask": torch.rand(2, 33, 57, generator=generator) > 0.7}
+    expected = SegmentationModule(tiny_model.eval(), None, None)  # type: ignore[arg-type]
+    expected.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    expected.lr_schedulers = lambda: type("S", (), {"get_last_lr": lambda _: [0]})()  # type: ignore[method-assign]
+    losses = [expected.training_step(batch, 0)]
+    for way in (OURS, PLAIN, *PARTS.values()):
+        module = _PlainModule(tiny_model.eval(), None, None)  # type: ignore[arg-type]
+        module.way = way
+        losses.append(module.training_step(batch, 0))
+    assert torch.allclose(torch.stack(losses), losses[0], rtol=1e-5)
