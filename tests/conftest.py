@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from adnet.data.synthetic import synthesize
 settings.register_profile("adnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("adnet")
 
-sys.path.append(str(Path(__file__).parent))  # for published_weights.py, which tests in two folders share
+sys.path.append(str(Path(__file__).parent))  # for modules that tests share
 
 SIZE = (64, 112)
 """Height and width in pixels of the frames of `tiny_davis`."""
@@ -93,6 +94,11 @@ def run(
     monkeypatch.chdir(tmp_path / "cwd")
     for name in ("HYDRA_FULL_ERROR", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(name, "1")  # so that what the command sets is undone
+    with suppress(ImportError):  # TensorBoard brings it
+        from absl import logging as absl_logging
+
+        # When Hydra clears the handlers, this one closes what was stderr when it was imported: pytest's own file.
+        absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import DictConfig
 
 from adnet.command import command, resolved, run_dir
@@ -47,7 +50,7 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
         ("+model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
         ("optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
         ("+optim.new_layer_lr=1", "unknown key optim.new_layer_lr; did you mean optim.new_layers_lr?"),
-        ("+callbacks.bst=1", "unknown key callbacks.bst; did you mean callbacks.best?"),
+        ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
         ("trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
         ("hydra.run.dirr=x", "unknown key hydra.run.dirr; did you mean hydra.run.dir?"),
         ("+seed=1", "Could not append to config. An item is already at 'seed'."),
@@ -69,7 +72,7 @@ def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> 
     assert line == (
         "unknown key pairs.xyzzy; known are: anchor, augmentation, batch_size, epoch_steps, holdout, seed, val_frames, workers"
     )
-    assert "callbacks, data, " in mistake(run, command("train")(accept), "+zzz=1")
+    assert "callbacks, checkpoint_steps, data, " in mistake(run, command("train")(accept), "+zzz=1")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> 
             "+callbacks.rate.logging_interval=step",
         ],
         ["+logger.wandb={_target_: adnet.training.loggers.wandb_logger, save_dir: x, notes: y}"],
-        ["pairs.augmentation=null", "model.encoder=null"],
+        ["~logger", "~callbacks.progress"],
     ],
 )
 def test_known_keys_pass(run: Callable[..., Any], arguments: list[str]) -> None:
@@ -211,3 +214,65 @@ def test_as_a_process(tmp_path: Path, arguments: list[str], line: str) -> None:
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_config_and_the_help_are_printed(run: Callable[..., Any]) -> None:
+    main = command("train")(lambda _: pytest.fail("the command ran"))
+    ended = run(main, "model=anchor", "seed=7", "--cfg", "job")
+    assert (ended.code, ended.err) == (0, "")
+    cfg = yaml.safe_load(ended.out)
+    assert (cfg["seed"], cfg["model"]["variant"], cfg["pairs"]["epoch_steps"]) == (7, "anchor", "${epoch_steps}")
+    ended = run(main, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert "model: adnet, anchor, anchor_diffusion, baseline" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pairs.b", {"pairs.batch_size="}),
+        ("model=anchor", {"model=anchor", "model=anchor_diffusion"}),
+        ("+experiment=ablation_a", {"+experiment=ablation_anchor", "+experiment=ablation_anchor_diffusion"}),
+        ("optim.optimizer.", {"optim.optimizer.lr=", "optim.optimizer.momentum="}),
+    ],
+)
+def test_shells_complete(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, typed: str, completed: set[str]
+) -> None:
+    line = f"python -m adnet.train {typed}"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    ended = run(command("train")(accept), "--shell-completion", "query=bash")
+    assert (ended.code, ended.err) == (0, "")
+    assert completed <= set(ended.out.split())
+    assert all(word.startswith(typed) for word in ended.out.split())
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], []])
+def test_a_closed_pipe_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
+    code = "from adnet.command import command; command('score')(lambda _: print('line\\n' * 100_000))()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before there is anything to read
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")]
+)
+def test_no_place_to_write_is_one_line(run: Callable[..., Any], number: int, line: str) -> None:
+    def main(_: DictConfig) -> None:
+        raise OSError(number, os.strerror(number), "run/metrics.csv")
+
+    assert run(command("evaluate")(main)).err == f"adnet: cannot read or write run/metrics.csv: {line}\n"
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = run(command("train")(accept), f"hydra.run.dir={tmp_path}/file/run")
+    assert ended.code == 1
+    assert ended.err == f"adnet: cannot read or write {tmp_path}/file/run: Not a directory\n"

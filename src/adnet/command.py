@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -20,8 +23,12 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adnet.allocator import keep_freed_memory
+from adnet.check_values import check_values
+from adnet.completion import complete_module
 from adnet.errors import UserError
 
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -35,32 +42,63 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     """Make `main(cfg)` an entry point that composes `conf/NAME.yaml`.
 
     A user's mistake (UserError, an unknown config, group or key, a missing value) ends in one line on stderr and exit code
-    1, with the nearest name where there is one. Everything else keeps its traceback: it is our mistake.
+    1, with the nearest name where there is one; so do a full disk and a folder that may not be written. Everything else
+    keeps its traceback: it is our mistake.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(cfg: DictConfig) -> None:
             # Leaving from inside the job spares the reader Hydra's own line about it.
-            try:
-                check_keys(cfg, name)
+            with _in_one_line(name, run_dir()):
+                check_config(cfg, name)
                 main(cfg)
-            except (UserError, HydraException, OmegaConfBaseException) as error:
-                _remove_if_empty(run_dir())
-                _leave(_explain(error, name))
 
         def entry() -> None:
             # Hydra else prints errors in its own words and leaves before we can say ours.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-            try:
-                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
-            except KeyboardInterrupt:
-                _leave("stopped by the user")
-            except (HydraException, OmegaConfBaseException) as error:
-                _leave(_explain(error, name))
+            keep_freed_memory()
+            with _in_one_line(name):
+                if complete_module():
+                    return
+                try:
+                    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
+                finally:
+                    sys.stdout.flush()  # here, where a closed pipe can be met
 
         return entry
 
     return decorate
+
+
+@contextmanager
+def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
+    """Leave with one line for what is not our mistake, and without `folder` if nothing came to be in it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("stopped by the user")
+    except BrokenPipeError:
+        # As a program does whose reader (`| head`) has gone; what is left to be written can't fail any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if folder:
+            _remove_if_empty(folder)
+        _leave(_explain(error, name))
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        _leave(f"cannot read or write {error.filename or 'a file'}: {error.strerror}")
+    except ValueError as error:
+        if "Config group override must be a string" not in str(error):
+            raise
+        _leave("a config group can't be null: choose one (model=NAME), or leave it out (~logger)")
+
+
+def check_config(cfg: DictConfig, name: str) -> None:
+    """Raise UserError for a key of `conf/NAME.yaml` that nothing reads, or a value that nothing could be built with."""
+    check_keys(cfg, name)
+    check_values(cfg, _composed(name))
 
 
 def check_keys(cfg: DictConfig, name: str) -> None:
@@ -112,10 +150,15 @@ def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known) or 'none'}"
 
 
+@cache
 def _composed(name: str) -> DictConfig:
+    """What `conf/NAME.yaml` is without overrides."""
     loader = GlobalHydra.instance().config_loader()
     cfg: DictConfig = loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False)
-    return cfg.copy()
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return cfg
 
 
 def _explain(error: BaseException, name: str) -> str:
@@ -126,6 +169,8 @@ def _explain(error: BaseException, name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and (extra := option.partition("_")[0]) in ("joblib", "submitit"):
+            return f"launcher={option} needs the extra: pip install 'adnet[{extra}]'"
         return f"no {group or 'config'} is called {option!r}" + _nearest(option, error.options or ())
     match = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and match:
