@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,3 +82,32 @@ def test_validation_is_one_pair_a_batch_in_order(tiny_davis: Path) -> None:
     batches = list(module(tiny_davis, workers=1).val_dataloader())
     assert [batch["key"].tolist() for batch in batches] == [[[s, t]] for s in range(2) for t in (1, 2)]
     assert all(batch["frame"].shape == (1, 3, 64, 112) for batch in batches)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sender of a signal is not known elsewhere")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_workers_go_on_after_a_signal_to_the_whole_job(tiny_davis: Path, number: signal.Signals) -> None:
+    batches = iter(module(tiny_davis, workers=2).val_dataloader())
+    taken = [next(batches), next(batches)]  # one of each worker, which has thus begun
+    workers = multiprocessing.active_children()
+    subprocess.run(["kill", f"-{number.name[3:]}", *(str(worker.pid) for worker in workers)], check=True)
+    assert len(workers) == 2
+    assert len([*taken, *batches]) == 4
+
+
+def test_python_ends_with_workers_that_are_left(tiny_davis: Path) -> None:
+    code = f"""
+from pathlib import Path
+from adnet.data import davis2016
+from adnet.data.augmentation import Augmentation
+from adnet.data.datamodule import PairDataModule
+
+data = davis2016(Path({str(tiny_davis)!r}), "val")
+batches = iter(PairDataModule(data, data, Augmentation((33, 57)), 1, 1, workers=2).val_dataloader())
+next(batches)
+batches.kept = batches  # as an exception's traceback may keep it
+import multiprocessing
+assert len(multiprocessing.active_children()) == 2
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
+from threading import Thread
 
 import cv2
 import lightning as L
@@ -97,6 +100,16 @@ class PairDataModule(L.LightningDataModule):
 def _quiet_worker(_: int) -> None:
     # OpenCV's own threads would fight with the other workers for the same cores.
     cv2.setNumThreads(0)
-    # Slurm sends them to each process of a job; the main one still needs batches, and ends its workers itself.
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    # Slurm sends its signals to each process of a job, but the main one still needs batches.
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        Thread(target=_end_for_the_main_process_alone, daemon=True).start()
+
+
+def _end_for_the_main_process_alone() -> None:
+    # Python waits at its exit for workers that are left, having sent them SIGTERM: one that ignored it would never let it end.
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
