@@ -12,15 +12,21 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command
+from adnet.errors import UserError
 from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
 from adnet.inference.backends import load_backend
 from adnet.inference.embeddings import write_embeddings
+from adnet.inference.exported import METADATA
 from adnet.inference.shards import Shard
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
     checkpoint = Path(cfg.checkpoint)
+    if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
+        raise UserError(
+            f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} is of"
+        )
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size)

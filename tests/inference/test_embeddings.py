@@ -139,3 +139,19 @@ def test_evaluate_writes_them(
     assert ended.code == 0, ended.err
     document = json.loads((tmp_path / "out/embeddings.json").read_text())
     assert set(document["sequences"]) == {path.stem for path in (tmp_path / "out/embeddings").iterdir()}
+
+
+def test_an_export_has_none(tiny_davis: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "export").mkdir()
+    output = tmp_path / "out"
+    ended = run(
+        evaluate.main,
+        f"checkpoint={tmp_path}/export",
+        f"data.root={tiny_davis}",
+        "backend=openvino",
+        "embeddings=1",
+        f"output={output}",
+    )
+    assert ended.code == 1
+    assert ended.err.startswith("adnet: embeddings=1 needs the network itself: give the checkpoint that ")
+    assert not output.exists()
