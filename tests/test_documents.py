@@ -1,0 +1,104 @@
+"""What the documents tell a reader to type: the README's Python runs, and every command composes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from videos import pictures
+
+from adnet.command import check_config, conf_dir
+from adnet.data import read_mask
+from adnet.models import ADNet
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    "README.md",
+    *(str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.md") if ".venv" not in path.parts),
+]
+SHELL = r"""
+set -eu
+PATH=
+make() { :; }
+wandb() { :; }
+pip() { :; }
+srun() { "$@"; }
+torchrun() { while [ "$1" != -m ]; do shift; done; python "$@"; }
+python() { if [ "$1" = -m ]; then shift; printf '%s\t' "$@"; echo; fi; }
+"""
+"""What says, in place of running it, which words a command of ours is given."""
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(document: str) -> list[list[str]]:
+    """What each `python -m adnet.NAME` of a document is given, as the shell hands it over: `[["adnet.NAME", word, ...], ...]`."""
+    script = SHELL + "\n".join(blocks(document, "sh"))
+    ended = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return [line.split("\t")[:-1] for line in ended.stdout.splitlines()]
+
+
+@pytest.fixture
+def after_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: ADNet, tiny_model_config: dict[str, Any]
+) -> Path:
+    """A working directory as `make demo` leaves it, but for the sizes."""
+    from PIL import Image
+
+    checkpoint = tmp_path / "runs" / "demo" / "2026-01-01_00-00-00" / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    weights = {f"model.{name}": value for name, value in tiny_model.state_dict().items()}
+    torch.save(
+        {"hyper_parameters": {"model": tiny_model_config, "test_size": [33, 57]}, "state_dict": weights}, checkpoint
+    )
+    for index, image in enumerate(pictures(3)):
+        frame = tmp_path / "data" / "synthetic-demo" / "JPEGImages" / "480p" / "val-004" / f"{index:05d}.jpg"
+        frame.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(frame)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_examples_work_when_pasted(after_the_demo: Path) -> None:
+    examples = blocks("README.md", "python")
+    assert examples
+    for example in examples:
+        assert len(example.splitlines()) <= 12
+        exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    masks = sorted((after_the_demo / "masks").glob("*.png"))
+    assert [path.name for path in masks] == ["00000.png", "00001.png", "00002.png"]
+    assert all(read_mask(path).shape == (48, 80) for path in masks)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_compose(document: str) -> None:
+    for module, *words in commands(document):
+        name = module.removeprefix("adnet.")
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            overrides = parser.parse_overrides([word for word in words if not word.startswith("-")])
+            if "-m" in words:
+                # The first job of a sweep.
+                overrides = [
+                    parser.parse_override(f"{one.get_key_element()}={next(one.sweep_string_iterator())}")
+                    if one.is_sweep_override()
+                    else one
+                    for one in overrides
+                ]
+            check_config(hydra.compose(name, [str(one.input_line) for one in overrides]), name)
+
+
+def test_documents_have_commands() -> None:
+    given = [module for document in DOCUMENTS for module, *_ in commands(document)]
+    assert {f"adnet.{path.stem}" for path in conf_dir().glob("*.yaml")} <= set(given)
