@@ -48,10 +48,6 @@ class Result:
         values = self.scores[measure][statistic]
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
-    def over_runs(self, measure: str) -> Values:
-        """Mean over sequences of each run, `[runs]`."""
-        return np.array([evaluation.scores[measure]["mean"].mean() for evaluation in self.evaluations])
-
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
