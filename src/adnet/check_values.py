@@ -66,6 +66,7 @@ LIMITS = {
     "trainer.log_every_n_steps": COUNT,
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.gradient_clip_val": POSITIVE,
+    "callbacks.weight_averaging.decay": Limit(0, 1),
 }
 """Ranges by key, in whichever command has it; null passes where it is the default."""
 

@@ -22,6 +22,7 @@ from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
 from adnet.data.fingerprint import fingerprint
 from adnet.data.sequence import VideoDataset
+from adnet.errors import UserError
 from adnet.files import write_json, write_text
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
@@ -38,6 +39,7 @@ from adnet.training.resume import check_data, checkpoint_to_resume
 @finishing_wandb()
 def main(cfg: DictConfig) -> None:
     cfg, folder = resolved(cfg), run_dir()
+    _check_horizon(cfg)
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
@@ -105,6 +107,15 @@ def main(cfg: DictConfig) -> None:
                 f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({val.name} {val.split})"
             )
     print(f"run folder: {folder}")
+
+
+def _check_horizon(cfg: DictConfig) -> None:
+    horizon = cfg.optim.schedule.get("horizon")
+    if horizon is not None and cfg.steps > horizon:
+        raise UserError(
+            f"steps={cfg.steps}: the learning rate is 0 from step optim.schedule.horizon={horizon} on; raise the horizon, too "
+            "(optim.schedule.horizon='${steps}' ends at 0, 4/3 of the steps is the paper's)"
+        )
 
 
 def _score(

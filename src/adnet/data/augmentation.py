@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,15 +21,48 @@ from adnet.data.sequence import Frame, Mask
 ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
 """Probability of each rotation in degrees (Section 4, Training)."""
 
+OUTSIDE = (124, 116, 104)
+"""Colour of pixels outside the frame, as DeepLab pads: ImageNet's mean, RGB. Their mask is background."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle to cut out of a frame, turned by `angle` about the frame's centre.
+
+    `x` and `y` are where its centre lies, in pixels from the frame's centre and along its own sides; `height` and `width` are
+    in pixels, `angle` in degrees, anticlockwise as the crop shows it.
+    """
+
+    x: float
+    y: float
+    height: float
+    width: float
+    angle: int = 0
+
+    def to_frame(self, frame_size: tuple[int, int], crop_size: tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Return the `[2, 3]` matrix that takes a crop's `(column, row, 1)` to the frame's `(column, row)`.
+
+        Both sizes are (height, width) in pixels, and integer coordinates are the middles of pixels.
+        """
+        cos, sin = _cos_sin(self.angle)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        scale = np.array([self.width / crop_size[1], self.height / crop_size[0]])
+        corner = np.array([self.x - self.width / 2, self.y - self.height / 2]) + scale / 2
+        centre = np.array([frame_size[1] - 1, frame_size[0] - 1]) / 2
+        return np.column_stack([turn * scale, turn @ corner + centre])
+
 
 class Augmentation:
-    """Crop around the foreground, rotation in 45-degree steps, and what `lite` adds to them.
+    """Cut a random region around the foreground, turned in 45-degree steps, and apply what `lite` adds to that.
 
-    The pair's frames go through it one by one, since the paper crops each around its own foreground.
+    Rotation and crop are one warp of the frame, so that neither cuts off foreground and each pixel is sampled once. Pixels that
+    a turned region takes from outside the frame have the colour `OUTSIDE` and are background. The frames of a pair are
+    augmented one by one, since the paper crops each around its own foreground.
 
     Args:
         crop_size: height and width in pixels of what comes out.
-        min_crop: smallest side of the random region relative to the frame's, in (0, 1]; a larger foreground enlarges it.
+        min_crop: smallest side of the random region relative to that of the largest upright one in the frame, in (0, 1]; a
+            larger foreground enlarges it.
         rotate: whether to rotate, with the probabilities of `ROTATIONS`.
         flip: probability of a horizontal flip (0 in the paper).
         jitter: strength of brightness, contrast, saturation and hue changes, 0 to 1 (0 in the paper).
@@ -47,13 +82,9 @@ class Augmentation:
     ) -> None:
         self.crop_size = crop_size
         self.min_crop = min_crop
+        self.rotate = rotate
         self.reduced_decoding = reduced_decoding
         transforms: list[A.BasicTransform | A.BaseCompose] = []
-        if rotate:
-            # `A.Rotate` draws angles uniformly; the weights of a OneOf are the paper's probabilities.
-            transforms.append(
-                A.OneOf([A.Affine(rotate=(a, a), p=p) if a else A.NoOp(p=p) for a, p in ROTATIONS.items()], p=1)
-            )
         if flip:
             transforms.append(A.HorizontalFlip(p=flip))
         if jitter:
@@ -74,57 +105,90 @@ class Augmentation:
         `read(reduction)` is called once and gives the frame `[H, W, 3]`, or, where it can, one whose sides are those divided
         by `reduction` and rounded up.
         """
-        region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng)
-        frame = read(self._reduction(region[2], region[3]))
+        angle = int(rng.choice(list(ROTATIONS), p=list(ROTATIONS.values()))) if self.rotate else 0
+        region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng, angle)
+        frame = read(self._reduction(region))
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
+        back = region.to_frame(mask.shape, self.crop_size)
         reduced = round(mask.shape[0] / frame.shape[0])
+        # From the middle of a pixel of the whole frame to that of the reduced one's.
+        reduced_back = back / reduced
+        reduced_back[:, 2] += 0.5 / reduced - 0.5
         out = self._pipeline(
-            image=self._crop(frame, region, reduced, cv2.INTER_LINEAR),
-            mask=self._crop(mask.astype(np.uint8), region, 1, cv2.INTER_NEAREST),
+            image=self._warp(frame, reduced_back, cv2.INTER_LINEAR, OUTSIDE),
+            mask=self._warp(mask.astype(np.uint8), back, cv2.INTER_NEAREST, (0, 0, 0)),
         )
         return out["image"], out["mask"].astype(bool)
 
-    def _reduction(self, height: int, width: int) -> int:
-        ratio = min(height / self.crop_size[0], width / self.crop_size[1])
+    def _reduction(self, region: Region) -> int:
+        ratio = min(region.height / self.crop_size[0], region.width / self.crop_size[1])
         return max(n for n in (1, 2, 4, 8) if n <= max(1, ratio)) if self.reduced_decoding else 1
 
-    def _crop(
-        self, image: npt.NDArray[np.uint8], region: tuple[int, int, int, int], reduced: int, interpolation: int
+    def _warp(
+        self,
+        image: npt.NDArray[np.uint8],
+        back: npt.NDArray[np.float64],
+        interpolation: int,
+        outside: tuple[int, int, int],
     ) -> npt.NDArray[np.uint8]:
-        """`region` of the unreduced image, resized to the crop; in a reduced one it may begin inside a pixel."""
-        top, left, height, width = region
-        y, x = height / self.crop_size[0], width / self.crop_size[1]
-        # From the middle of a pixel of the crop to the middle of one of the image.
-        back = np.array([[x, 0, left + (x - reduced) / 2], [0, y, top + (y - reduced) / 2]]) / reduced
+        """Sample a crop from `image`; `back` takes the crop's coordinates to the image's."""
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        cropped = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(cropped, np.uint8)
+        warped = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderValue=outside)
+        return np.asarray(warped, np.uint8)
 
 
-def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random region that encloses the foreground: (top, left, height, width) in pixels (Section 4, Training).
+def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator, angle: int = 0) -> Region:
+    """Draw a region, turned by `angle`, that encloses the foreground of `mask` `[H, W]` (Section 4, Training).
 
-    Its size is uniform between the smallest that holds the foreground (at least `min_crop` of the frame) and the whole
-    frame; height / width is `aspect` where the frame leaves room for it. An empty mask gives any region of the frame.
+    Its height / width is `aspect`. Its size is uniform between the smallest that holds the foreground (at least `min_crop` of
+    the largest upright one in the frame) and the largest that fits into the frame when turned; where the smallest is larger
+    than that, it is the smallest, and reaches outside the frame. Of the places that hold the foreground it takes those inside
+    the frame, where there are any. An empty mask counts as a foreground of one pixel anywhere.
     """
     frame_height, frame_width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    cos, sin = _cos_sin(angle)
+    left, right, top, bottom = _foreground_box(mask, angle, rng)
+    across, down = (
+        abs(cos) / aspect + abs(sin),
+        abs(sin) / aspect + abs(cos),
+    )  # of a region of height 1, along the frame
+    largest = min(frame_width / across, frame_height / down)
+    smallest = max(bottom - top, (right - left) * aspect, min_crop * min(frame_height, frame_width * aspect))
+    height = rng.uniform(smallest, max(largest, smallest))
+    width = height / aspect
+    # How far the centre may be from the frame's, first along the frame's sides and then along the region's.
+    free_x, free_y = max(0.0, frame_width - height * across) / 2, max(0.0, frame_height - height * down) / 2
+    x = _position(left, right, width, free_x * abs(cos) + free_y * abs(sin), rng)
+    y = _position(top, bottom, height, free_x * abs(sin) + free_y * abs(cos), rng)
+    # At 45 degrees the frame's sides are slanting: move the region into it as far as the foreground allows.
+    inside_x, inside_y = np.clip(cos * x - sin * y, -free_x, free_x), np.clip(sin * x + cos * y, -free_y, free_y)
+    x = np.clip(cos * inside_x + sin * inside_y, right - width / 2, left + width / 2)
+    y = np.clip(cos * inside_y - sin * inside_x, bottom - height / 2, top + height / 2)
+    return Region(float(x), float(y), height, width, angle)
+
+
+def _foreground_box(mask: Mask, angle: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Return left, right, top and bottom of the turned foreground, in pixels from the frame's centre."""
+    frame_height, frame_width = mask.shape
+    rows = np.flatnonzero(mask.any(axis=1))
     if len(rows):
-        box = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        # A row's outermost pixels are enough to find those of the turned foreground.
+        columns = np.stack([mask[rows].argmax(axis=1), frame_width - 1 - mask[rows, ::-1].argmax(axis=1)])
     else:
-        row, column = rng.integers(frame_height), rng.integers(frame_width)
-        box = row, row + 1, column, column + 1
-    full = max(frame_height, frame_width * aspect)
-    least = max(box[1] - box[0], (box[3] - box[2]) * aspect, min_crop * full)
-    height = rng.uniform(least, max(full, least))
-    height, width = (min(frame_height, round(height)), min(frame_width, round(height / aspect)))
-    return (
-        _position(int(box[0]), int(box[1]), height, frame_height, rng),
-        _position(int(box[2]), int(box[3]), width, frame_width, rng),
-        height,
-        width,
-    )
+        rows, columns = rng.integers(frame_height, size=1), rng.integers(frame_width, size=(1, 1))
+    cos, sin = _cos_sin(angle)
+    x, y = columns - (frame_width - 1) / 2, rows - (frame_height - 1) / 2
+    turned_x, turned_y = cos * x + sin * y, cos * y - sin * x
+    pixel = (abs(cos) + abs(sin)) / 2  # from the middle of a pixel to the farthest corner
+    return turned_x.min() - pixel, turned_x.max() + pixel, turned_y.min() - pixel, turned_y.max() + pixel
 
 
-def _position(low: int, high: int, length: int, limit: int, rng: np.random.Generator) -> int:
-    return int(rng.integers(max(0, high - length), min(low, limit - length) + 1))
+def _position(low: float, high: float, length: float, free: float, rng: np.random.Generator) -> float:
+    """Draw the middle of an interval that holds [low, high]: within `free` of 0 if it can be, as near to that if not."""
+    least, most = high - length / 2, max(high - length / 2, low + length / 2)
+    return rng.uniform(np.clip(-free, least, most), np.clip(free, least, most))
+
+
+def _cos_sin(angle: int) -> tuple[float, float]:
+    # Exact at right angles, where a sine of 1e-16 would let a region reach outside the frame.
+    return round(math.cos(math.radians(angle)), 12), round(math.sin(math.radians(angle)), 12)

@@ -80,16 +80,18 @@ class PairDataModule(L.LightningDataModule):
         return self.batch_size // (devices * accumulated)
 
     def train_dataloader(self) -> DataLoader[TrainingPair]:
-        """An epoch of pairs from the current step on, in their order: a distributed sampler deals them out in turn.
+        """Give an epoch of pairs from the current step on, in their order: a distributed sampler deals them out in turn.
 
-        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`). Where a run goes on in the middle of an
-        epoch, Lightning stops before the last of them.
+        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`). The last epoch ends with the training, so that
+        it is validated, too. Where a run goes on in the middle of an epoch, Lightning stops before the last of the pairs.
         """
-        step, size = 0, self.batch_size
+        step, size, steps = 0, self.batch_size, self.epoch_steps
         if trainer := self.trainer:
             step = trainer.global_step
             size = self.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
-        pairs = self.training_pairs(start=step * self.batch_size, length=self.epoch_steps * self.batch_size)
+            if trainer.max_steps > 0:
+                steps = min(steps, trainer.max_steps - step + step % steps)
+        pairs = self.training_pairs(start=step * self.batch_size, length=steps * self.batch_size)
         return DataLoader(pairs, size, num_workers=self.workers, worker_init_fn=_quiet_worker)
 
     def val_dataloader(self) -> DataLoader[ValidationPair]:

@@ -32,13 +32,26 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Conv2d)
         if input.device.type != "cpu":
             return super().forward(input)
-        d = self.dilation[0]
-        batch, channels, height, width = input.shape
-        rows, columns = -(-height // d), -(-width // d)
-        grid = F.pad(input, (0, columns * d - width, 0, rows * d - height)).permute(0, 2, 3, 1)
-        grid = grid.reshape(batch, rows, d, columns, d, channels).permute(0, 2, 4, 5, 1, 3)
-        grid = grid.reshape(batch * d * d, channels, rows, columns).contiguous(memory_format=torch.channels_last)
+        grids = _to_grids(input, self.dilation[0])
         padding = tuple((k - 1) // 2 for k in self.kernel_size)
-        out = F.conv2d(grid, self.weight, self.bias, 1, padding, 1, self.groups).permute(0, 2, 3, 1)
-        out = out.reshape(batch, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
-        return out.reshape(batch, rows * d, columns * d, channels)[:, :height, :width].permute(0, 3, 1, 2)
+        out = F.conv2d(grids, self.weight, self.bias, 1, padding, 1, self.groups)
+        return _from_grids(out, self.dilation[0], (input.shape[2], input.shape[3]))
+
+
+def _to_grids(x: Tensor, d: int) -> Tensor:
+    """`[B, C, H, W]` -> its sub-grids `[B d^2, C, ceil(H / d), ceil(W / d)]`, channels last, in one copy."""
+    batch, channels, height, width = x.shape
+    rows, columns = -(-height // d), -(-width // d)
+    x = x.permute(0, 2, 3, 1)
+    if (height, width) != (rows * d, columns * d):
+        x = F.pad(x, (0, 0, 0, columns * d - width, 0, rows * d - height))
+    x = x.reshape(batch, rows, d, columns, d, channels).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(batch * d * d, rows, columns, channels).permute(0, 3, 1, 2)
+
+
+def _from_grids(x: Tensor, d: int, size: tuple[int, int]) -> Tensor:
+    """Undo `_to_grids`: sub-grids -> `[B, C, H, W]` of `size`, channels last."""
+    batch, channels, rows, columns = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(batch // d**2, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+    x = x.reshape(batch // d**2, rows * d, columns * d, channels)[:, : size[0], : size[1]]
+    return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

@@ -32,7 +32,12 @@ FREE = (
 )
 """Keys (with all below them) that don't change the weights of a step, or that a run may be gone on with to change."""
 
-BOUND = ("trainer.precision", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm")
+BOUND = (
+    "trainer.precision",
+    "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm",
+    "callbacks.weight_averaging",
+)
 """Those among them that do change the weights."""
 
 
