@@ -100,6 +100,13 @@ def test_paper_scale_is_the_default_and_the_paper_s() -> None:
     assert (cfg["pairs"]["augmentation"]["flip"], cfg["pairs"]["augmentation"]["jitter"]) == (0, 0)
 
 
+@pytest.mark.parametrize("optim", [option for group, option in OPTIONS if group == "optim"])
+@pytest.mark.parametrize("scale", ["lite", "smoke"])
+def test_the_rate_of_a_small_scale_ends_at_zero_with_any_optimiser(scale: str, optim: str) -> None:
+    cfg = compose("train", f"scale={scale}", f"optim={optim}")
+    assert cfg["optim"]["schedule"]["horizon"] == "${steps}"
+
+
 @pytest.mark.parametrize("scale", [option for group, option in OPTIONS if group == "scale"])
 def test_a_scale_gives_every_size(scale: str) -> None:
     cfg = compose("train", f"scale={scale}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from adnet.data.augmentation import ROTATIONS, Augmentation, random_region
+from adnet.data.augmentation import OUTSIDE, ROTATIONS, Augmentation, Region, random_region
 from adnet.data.sequence import read_frame
 
 SIDE = 65
@@ -41,48 +42,94 @@ def boxes(draw: st.DrawFn) -> np.ndarray:
     return mask
 
 
+def cut(mask: np.ndarray, region: Region, crop_size: tuple[int, int]) -> np.ndarray:
+    """The pixels of `mask` that a crop of `region` samples, counted at 1 / 16 of a pixel by an independent affine warp."""
+    back = region.to_frame(mask.shape, crop_size)
+    rows, columns = np.mgrid[: crop_size[0], : crop_size[1]]
+    x = back[0, 0] * columns + back[0, 1] * rows + back[0, 2]
+    y = back[1, 0] * columns + back[1, 1] * rows + back[1, 2]
+    inside = (x > -0.5) & (x < mask.shape[1] - 0.5) & (y > -0.5) & (y < mask.shape[0] - 0.5)
+    found = np.zeros(crop_size, dtype=bool)
+    found[inside] = mask[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)]
+    return found
+
+
+ANGLES = st.sampled_from(sorted(ROTATIONS))
+
+
 @settings(max_examples=300)
-@given(mask=boxes(), aspect=st.floats(0.2, 5), min_crop=st.floats(0.01, 1), seed=st.integers(0, 2**32))
-def test_region_encloses_the_foreground_and_stays_in_the_frame(
-    mask: np.ndarray, aspect: float, min_crop: float, seed: int
+@given(mask=boxes(), aspect=st.floats(0.2, 5), min_crop=st.floats(0.01, 1), angle=ANGLES, seed=st.integers(0, 2**32))
+def test_a_region_encloses_the_foreground_at_every_angle(
+    mask: np.ndarray, aspect: float, min_crop: float, angle: int, seed: int
 ) -> None:
-    top, left, height, width = random_region(mask, aspect, min_crop, np.random.default_rng(seed))
-    assert height >= 1
-    assert width >= 1
-    assert 0 <= top <= top + height <= mask.shape[0]
-    assert 0 <= left <= left + width <= mask.shape[1]
-    assert mask[top : top + height, left : left + width].sum() == mask.sum()
+    region = random_region(mask, aspect, min_crop, np.random.default_rng(seed), angle)
+    assert region.height == pytest.approx(region.width * aspect)
+    corners = np.argwhere(mask)[:, ::-1, None] + np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]).T
+    if not len(corners):
+        return
+    turn = np.exp(-1j * np.radians(angle))
+    x, y = corners[:, 0] - (mask.shape[1] - 1) / 2, corners[:, 1] - (mask.shape[0] - 1) / 2
+    along = (x + 1j * y) * turn
+    assert np.abs(along.real - region.x).max() <= region.width / 2 + 1e-6
+    assert np.abs(along.imag - region.y).max() <= region.height / 2 + 1e-6
 
 
-@settings(max_examples=100)
-@given(aspect=st.floats(0.3, 3), seed=st.integers(0, 2**32))
-def test_region_has_the_aspect_where_there_is_room(aspect: float, seed: int) -> None:
-    mask = disc(300, 300, 3, (600, 600))
-    _, _, height, width = random_region(mask, aspect, 0.1, np.random.default_rng(seed))
-    if height < 600 and width < 600:
-        # Each side is rounded to a pixel.
-        assert abs(height - width * aspect) <= (1 + aspect) / 2 + 1e-9
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**32), x=st.floats(200, 400), y=st.floats(100, 200), angle=ANGLES)
+def test_a_region_stays_in_the_frame_where_there_is_room(seed: int, x: float, y: float, angle: int) -> None:
+    """A small object in the middle leaves room for every region that fits into the turned frame."""
+    mask = disc(x, y, 5, (300, 600))
+    region = random_region(mask, 0.5, 0.1, np.random.default_rng(seed), angle)
+    assert cut(np.ones_like(mask), region, (60, 120)).all()
+
+
+@pytest.mark.parametrize("angle", sorted(ROTATIONS))
+def test_a_crop_keeps_all_of_the_foreground(angle: int) -> None:
+    """A long object near the corner: a rotation within the crop would cut a third of it off."""
+    mask = np.zeros((240, 427), dtype=bool)
+    mask[10:60, 5:300] = True
+    for seed in range(10):
+        region = random_region(mask, 129 / 225, 0.3, np.random.default_rng(seed), angle)
+        pixels = cut(mask, region, (516, 900)).sum() * (region.height / 516) ** 2
+        assert pixels == pytest.approx(mask.sum(), rel=0.01)
 
 
 def test_regions_differ_in_size_and_place() -> None:
     mask, rng = disc(30, 30, 5), np.random.default_rng(0)
     regions = [random_region(mask, 1.0, 0.3, rng) for _ in range(400)]
-    heights = np.array([region[2] for region in regions])
-    least = round(0.3 * SIDE)
-    assert heights.min() == least
-    assert heights.max() == SIDE
+    heights = np.array([region.height for region in regions])
+    least = 0.3 * SIDE
+    assert least <= heights.min() < least + 1
+    assert SIDE - 1 < heights.max() <= SIDE
     # Uniform between the two, five standard errors.
     assert abs(heights.mean() - (least + SIDE) / 2) < 5 * (SIDE - least) / np.sqrt(12 * 400)
-    assert len({region[:2] for region in regions}) > 100
+    assert len({(region.x, region.y) for region in regions}) == 400
 
 
 def test_empty_masks_give_regions_all_over_the_frame() -> None:
     mask, rng = np.zeros((40, 40), dtype=bool), np.random.default_rng(0)
     covered = np.zeros_like(mask)
     for _ in range(200):
-        top, left, height, width = random_region(mask, 1.0, 0.2, rng)
-        covered[top : top + height, left : left + width] = True
+        back = random_region(mask, 1.0, 0.2, rng).to_frame((40, 40), (80, 80))
+        (left, top), (right, bottom) = back @ [0, 0, 1], back @ [79, 79, 1]
+        covered[math.floor(top + 0.5) : math.ceil(bottom + 0.5), math.floor(left + 0.5) : math.ceil(right + 0.5)] = True
     assert covered.all()
+
+
+def test_pixels_outside_the_frame_are_background_of_the_mean_colour() -> None:
+    """A foreground as wide as the frame leaves none of it out when it is turned upright."""
+    mask = np.zeros((60, 100), dtype=bool)
+    mask[25:35] = True
+    frame = np.full((60, 100, 3), 255, np.uint8)
+    augmentation = Augmentation((65, 113))
+    shares = []
+    for seed in range(60):
+        crop, out = augmentation(whole(frame), mask, np.random.default_rng(seed))
+        outside = (crop == OUTSIDE).all(axis=-1)
+        assert not (out & outside).any()
+        shares.append(outside.mean())
+    assert max(shares) > 0.3
+    assert np.mean(np.array(shares) == 0) > 0.4  # upright, or by 180 degrees
 
 
 def test_frequencies_of_rotations() -> None:
@@ -93,7 +140,7 @@ def test_frequencies_of_rotations() -> None:
     counts: Counter[int] = Counter()
     for _ in range(number):
         rows, columns = np.nonzero(augmentation(whole(frame), mask, rng)[1])
-        angle = np.degrees(np.arctan2(rows.mean() - 32, columns.mean() - 32))
+        angle = np.degrees(np.arctan2(32 - rows.mean(), columns.mean() - 32))  # anticlockwise
         turn = round(angle / 45)
         assert abs(angle - 45 * turn) < 3
         counts[turn % 8 * 45] += 1
@@ -165,7 +212,7 @@ def test_all_randomness_comes_from_the_generator() -> None:
     [
         ((480, 854), (129, 225), 2),
         ((480, 854), (481, 857), 1),
-        ((257, 450), (129, 225), 1),
+        ((256, 446), (129, 225), 1),
         ((900, 900), (100, 112), 8),
     ],
 )
@@ -206,7 +253,10 @@ def test_reduced_decoding_shows_the_same_region(
     assert sizes[0] == (-(-height // 2), -(-width // 2))
     (small, small_mask), (full, full_mask) = outputs
     np.testing.assert_array_equal(small_mask, full_mask)
-    top, left, rows_, columns_ = random_region(mask, 65 / 113, 0.5, np.random.default_rng(seed))
-    area = cv2.resize(frame[top : top + rows_, left : left + columns_], (113, 65), interpolation=cv2.INTER_AREA)
+    # The region at four times the crop's pixels a side, then averaged.
+    region = random_region(mask, 65 / 113, 0.5, np.random.default_rng(seed))
+    back, fine = region.to_frame((height, width), (260, 452)), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    large = cv2.warpAffine(frame, back, (452, 260), flags=fine, borderMode=cv2.BORDER_REPLICATE)
+    area = cv2.resize(large, (113, 65), interpolation=cv2.INTER_AREA)
     differences = [np.abs(area[1:-1, 1:-1].astype(int) - out[1:-1, 1:-1]).mean() for out in (small, full)]
     assert max(differences) < 1

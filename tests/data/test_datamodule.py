@@ -25,8 +25,8 @@ def module(root: Path, **options: Any) -> PairDataModule:
     return PairDataModule(davis2016(root, "train"), davis2016(root, "val"), AUGMENTATION, **given)
 
 
-def as_trainer(step: int, devices: int, accumulated: int) -> Any:
-    return SimpleNamespace(global_step=step, world_size=devices, accumulate_grad_batches=accumulated)
+def as_trainer(step: int, devices: int, accumulated: int, steps: int = 100) -> Any:
+    return SimpleNamespace(global_step=step, world_size=devices, accumulate_grad_batches=accumulated, max_steps=steps)
 
 
 def names(data: PairDataModule) -> tuple[list[str], list[str]]:
@@ -66,6 +66,14 @@ def test_an_epoch_goes_on_where_the_step_before_ended(
     assert len(loader) == 2 * world * accumulated  # all ranks together
     frames = torch.cat([batch["frame"] for batch in loader])
     assert torch.equal(frames, torch.stack([stream[4 * step + index]["frame"] for index in range(8)]))
+
+
+@pytest.mark.parametrize(("step", "steps", "left"), [(4, 5, 1), (0, 1, 1), (5, 6, 2), (4, 6, 2), (4, -1, 2)])
+def test_the_last_epoch_ends_with_the_training(tiny_davis: Path, step: int, steps: int, left: int) -> None:
+    """Epochs are of 2 steps; at step 5 half of one is done, and Lightning leaves out the last of what it is given."""
+    data = module(tiny_davis)
+    data.trainer = as_trainer(step, 1, 1, steps)
+    assert len(data.train_dataloader()) == left
 
 
 def test_batch_that_devices_cannot_share(tiny_davis: Path) -> None:

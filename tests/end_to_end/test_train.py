@@ -101,8 +101,36 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("steps", "epoch_steps", "validated"), [(3, 2, [1, 2]), (2, 5, [1])])
+def test_the_end_of_a_fit_is_validated(
+    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any], steps: int, epoch_steps: int, validated: list[int]
+) -> None:
+    """Also where the last epoch is a shorter one, and where it is the only one."""
+    from adnet import train
+
+    given = (*SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path}", "test_at_end=false")
+    ended = run(train.main, *given, f"steps={steps}", f"epoch_steps={epoch_steps}")
+    assert ended.code == 0, ended.err
+    assert [int(row["step"]) for row in rows(tmp_path) if row["val/J"]] == validated
+    assert load(tmp_path / "summary.json")["steps"] == steps
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["global_step"] in [step + 1 for step in validated]
+
+
+def test_more_steps_than_the_schedule_has_are_refused(tmp_path: Path, run: Callable[..., Any]) -> None:
+    from adnet import train
+
+    ended = run(train.main, "steps=60000", f"hydra.run.dir={tmp_path}", f"data.root={tmp_path}")
+    assert ended.code == 1
+    assert ended.err.startswith(
+        "adnet: steps=60000: the learning rate is 0 from step optim.schedule.horizon=40000 on; raise the horizon"
+    )
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("callbacks", ["default", "averaged"])
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
-    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]
+    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any], callbacks: str
 ) -> None:
     from adnet import train
 
@@ -113,20 +141,27 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
             "optim.schedule.horizon=4",
             f"hydra.run.dir={tmp_path / name}",
             "test_at_end=false",
+            f"callbacks={callbacks}",
             *arguments,
         )
         ended = run(train.main, *given)
         assert ended.code == 0, ended.err
-        weights: dict[str, torch.Tensor] = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)[
-            "state_dict"
-        ]
-        return weights
+        checkpoint = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        unaveraged = checkpoint.get("current_model_state", {})
+        assert bool(unaveraged) is (callbacks == "averaged")
+        return checkpoint["state_dict"] | {f"unaveraged {key}": value for key, value in unaveraged.items()}
 
     whole = fit("whole")
     half = fit("cut", "steps=2")
     (tmp_path / "cut" / "summary.json").unlink()  # as if it had been killed
 
-    given = (*SMOKE, f"data.root={tiny_davis}", "optim.schedule.horizon=4", f"hydra.run.dir={tmp_path / 'cut'}")
+    given = (
+        *SMOKE,
+        f"data.root={tiny_davis}",
+        "optim.schedule.horizon=4",
+        f"callbacks={callbacks}",
+        f"hydra.run.dir={tmp_path / 'cut'}",
+    )
     ended = run(train.main, *given, "resume=false")
     assert ended.code == 1
     assert "holds a run that was cut off; resume=true goes on with it" in ended.err

@@ -160,10 +160,11 @@ def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Gen
     free_x, free_y = max(0.0, frame_width - height * across) / 2, max(0.0, frame_height - height * down) / 2
     x = _position(left, right, width, free_x * abs(cos) + free_y * abs(sin), rng)
     y = _position(top, bottom, height, free_x * abs(sin) + free_y * abs(cos), rng)
-    # At 45 degrees the frame's sides are slanting: move the region into it as far as the foreground allows.
-    inside_x, inside_y = np.clip(cos * x - sin * y, -free_x, free_x), np.clip(sin * x + cos * y, -free_y, free_y)
-    x = np.clip(cos * inside_x + sin * inside_y, right - width / 2, left + width / 2)
-    y = np.clip(cos * inside_y - sin * inside_x, bottom - height / 2, top + height / 2)
+    # At 45 degrees the frame's sides are slanting: move into it as far as the foreground allows, by alternating projections.
+    for _ in range(20 if angle % 90 else 0):
+        inside_x, inside_y = np.clip(cos * x - sin * y, -free_x, free_x), np.clip(sin * x + cos * y, -free_y, free_y)
+        x = np.clip(cos * inside_x + sin * inside_y, right - width / 2, left + width / 2)
+        y = np.clip(cos * inside_y - sin * inside_x, bottom - height / 2, top + height / 2)
     return Region(float(x), float(y), height, width, angle)
 
 
@@ -186,7 +187,7 @@ def _foreground_box(mask: Mask, angle: int, rng: np.random.Generator) -> tuple[f
 def _position(low: float, high: float, length: float, free: float, rng: np.random.Generator) -> float:
     """Draw the middle of an interval that holds [low, high]: within `free` of 0 if it can be, as near to that if not."""
     least, most = high - length / 2, max(high - length / 2, low + length / 2)
-    return rng.uniform(np.clip(-free, least, most), np.clip(free, least, most))
+    return float(rng.uniform(np.clip(-free, least, most), np.clip(free, least, most)))
 
 
 def _cos_sin(angle: int) -> tuple[float, float]:
