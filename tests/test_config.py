@@ -73,12 +73,17 @@ def test_commands_choose_what_they_need() -> None:
 def test_an_ablation_is_an_experiment_of_its_name() -> None:
     """`glob(ablation_*)` is Table 1, no less and no more."""
     names = {option for group, option in OPTIONS if group == "experiment"}
-    ablation = set(VARIANTS) - {"cross"}
+    ablation = set(VARIANTS) - {"cross", "motion", "full_motion"}
     assert {name for name in names if name.startswith("ablation_")} == {f"ablation_{variant}" for variant in ablation}
     assert "extension_cross" in names
+    beyond = {
+        "motion": "model=motion",
+        "full_motion": "+experiment=beyond_motion",
+        "cross": "+experiment=extension_cross",
+    }
     for variant in VARIANTS:
-        experiment = f"{'ablation' if variant in ablation else 'extension'}_{variant}"
-        assert compose("train", f"+experiment={experiment}")["model"]["variant"] == variant
+        experiment = beyond.get(variant, f"+experiment=ablation_{variant}")
+        assert compose("train", experiment)["model"]["variant"] == variant
         assert compose("train", f"model={variant}")["model"]["variant"] == variant
 
 

@@ -10,7 +10,7 @@ import torch
 
 from adnet import export
 from adnet.data import davis2016
-from adnet.export import calibration_frames
+from adnet.export import calibration_inputs
 from adnet.inference.exported import ExportedModel
 from adnet.models import ADNet
 
@@ -77,10 +77,12 @@ def test_mistakes_are_one_line(run: Callable[..., Any], checkpoint: Path, argume
     assert not output.exists()
 
 
-def test_calibration_frames_come_from_every_sequence(tiny_davis: Path) -> None:
+def test_calibration_inputs_come_from_every_sequence(tiny_davis: Path) -> None:
     dataset = davis2016(tiny_davis, "train")
-    frames = calibration_frames(dataset, 3, (17, 25))
-    assert [tuple(frame.shape) for frame in frames] == [(1, 3, 17, 25)] * 3
-    assert all(0 <= frame.min() <= frame.max() <= 1 for frame in frames)
-    assert not torch.equal(frames[0], frames[1])
-    assert not torch.equal(frames[0], frames[2])
+    for flow in (False, True):
+        inputs = calibration_inputs(dataset, 3, (17, 25), flow)
+        assert [len(given) for given in inputs] == [1 + flow] * 3
+        assert {tuple(tensor.shape) for given in inputs for tensor in given} == {(1, 3, 17, 25)}
+        assert all(0 <= tensor.min() <= tensor.max() <= 1 for given in inputs for tensor in given)
+        assert not torch.equal(inputs[0][0], inputs[1][0])
+        assert not torch.equal(inputs[0][0], inputs[2][0])

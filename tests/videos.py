@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
+from adnet.models import Encoded
+
 
 def pictures(number: int, size: tuple[int, int] = (48, 80)) -> list[np.ndarray]:
     """No two alike, none like itself turned or mirrored: a red corner, a green one, and grey that grows by 5 a frame."""
@@ -57,7 +59,7 @@ def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
 class InstantModel:
     """Foreground is what is brighter than the anchor is on average; the embedding is the frame at stride 8."""
 
-    variant, needs_anchor, takes_several_anchors = "full", True, False
+    variant, needs_anchor, needs_flow, takes_several_anchors = "full", True, False, False
     device = torch.device("cpu")
 
     def __init__(self) -> None:
@@ -68,6 +70,10 @@ class InstantModel:
         height, width = (side // 8 + 1 for side in frames.shape[2:])
         return adaptive_avg_pool2d(frames, (height, width))
 
-    def segment(self, anchor_embedding: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    def encode(self, frames: torch.Tensor, flow: torch.Tensor | None = None) -> Encoded:
+        return Encoded(self.embed(frames), motion=flow)
+
+    def segment(self, anchor_embedding: torch.Tensor, frame: Encoded) -> torch.Tensor:
+        embedding = frame.embedding
         assert anchor_embedding.shape[2:] == embedding.shape[2:]
         return 20 * (embedding - anchor_embedding.mean((1, 2, 3), keepdim=True)).mean(1, keepdim=True)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from adnet.command import command
+from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import VideoDataset, read_frame
 from adnet.inference import load_checkpoint
@@ -28,25 +29,41 @@ def main(cfg: DictConfig) -> None:
     checkpoint, output = Path(cfg.checkpoint), Path(cfg.output)
     model, size = load_checkpoint(checkpoint)
     size = tuple(cfg.size or size)
-    frames = calibration_frames(instantiate(cfg.data), cfg.calibration_frames, size) if cfg.int8 else []
-    exported = export_model(model, size, output, cfg.format, frames, describe(checkpoint))
+    inputs = []
+    if cfg.int8:
+        inputs = calibration_inputs(instantiate(cfg.data), cfg.calibration_frames, size, model.needs_flow)
+    exported = export_model(model, size, output, cfg.format, inputs, describe(checkpoint))
     difference = exported.metadata["largest_difference"]
     print(
         f"{checkpoint}: {model.variant} -> {output}   largest difference of logits {difference:.1e} of the largest logit"
     )
 
 
-def calibration_frames(dataset: VideoDataset, number: int, size: tuple[int, int]) -> list[Tensor]:
-    """`number` frames `[1, 3, H, W]` in [0, 1], resized to `size`: of as many sequences as there are, evenly spaced in each."""
+def calibration_inputs(
+    dataset: VideoDataset, number: int, size: tuple[int, int], flow: bool = False
+) -> list[tuple[Tensor, ...]]:
+    """Read `number` frames of as many sequences as there are, evenly spaced in each, with their optical flow if asked for.
+
+    All are `[1, 3, H, W]` in [0, 1], resized to `size`.
+    """
     sequences = dataset.sequences
     each = -(-number // len(sequences))
-    picks = (
-        sequence.frames[int(index)]
-        for position in np.linspace(0, 1, each + 2)[1:-1]
-        for sequence in sequences
-        for index in [position * (len(sequence.frames) - 1)]
+    picks = islice(
+        (
+            (sequence, int(position * (len(sequence.frames) - 1)))
+            for position in np.linspace(0, 1, each + 2)[1:-1]
+            for sequence in sequences
+        ),
+        number,
     )
-    return [upsample(to_tensor(read_frame(path))[None].float() / 255, size) for path in islice(picks, number)]
+    inputs: list[tuple[Tensor, ...]] = []
+    optical_flow = SequenceFlow(OpticalFlow())
+    for sequence, index in picks:
+        given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
+        if flow:
+            given.append(to_flow_input(optical_flow(sequence, index)))
+        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
+    return inputs
 
 
 if __name__ == "__main__":

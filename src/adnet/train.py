@@ -43,8 +43,10 @@ def main(cfg: DictConfig) -> None:
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
+    model = instantiate(cfg.model)
+    flow = instantiate(cfg.flow) if model.needs_flow else None
     # Hydra would take a dataset handed to it for a config.
-    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val)
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),
@@ -52,7 +54,6 @@ def main(cfg: DictConfig) -> None:
     }
     if checkpoint:
         check_data(folder, provenance["data"], cfg.allow_changed_data)
-    model = instantiate(cfg.model)
     module = SegmentationModule(
         model,
         instantiate(cfg.optim.optimizer),

@@ -20,7 +20,7 @@ def test_the_published_way_is_the_same_network(tiny_model: ADNet) -> None:
     with torch.inference_mode():
         expected = tiny_model(anchor, frame)
         torch.testing.assert_close(
-            plain.segment(plain.embed(anchor), plain.embed(frame)), expected, rtol=1e-4, atol=1e-5
+            plain.segment(plain.embed(anchor), plain.encode(frame)), expected, rtol=1e-4, atol=1e-5
         )
 
 

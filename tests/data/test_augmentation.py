@@ -124,7 +124,7 @@ def test_pixels_outside_the_frame_are_background_of_the_mean_colour() -> None:
     augmentation = Augmentation((65, 113))
     shares = []
     for seed in range(60):
-        crop, out = augmentation(whole(frame), mask, np.random.default_rng(seed))
+        crop, out, _ = augmentation(whole(frame), mask, np.random.default_rng(seed))
         outside = (crop == OUTSIDE).all(axis=-1)
         assert not (out & outside).any()
         shares.append(outside.mean())
@@ -154,7 +154,7 @@ def test_without_rotation_nothing_turns() -> None:
     mask, rng = disc(54, 32, 4), np.random.default_rng(0)
     augmentation = Augmentation((SIDE, SIDE), min_crop=1.0, rotate=False)
     for _ in range(20):
-        frame, out = augmentation(whole(as_frame(mask)), mask, rng)
+        frame, out, _ = augmentation(whole(as_frame(mask)), mask, rng)
         np.testing.assert_array_equal(out, mask)
         np.testing.assert_array_equal(frame, as_frame(mask))
 
@@ -170,7 +170,7 @@ def test_flip_has_its_probability() -> None:
 @given(x=st.floats(10, 90), y=st.floats(10, 50), radius=st.floats(8, 25), seed=st.integers(0, 2**32))
 def test_frame_and_mask_get_the_same_geometry(x: float, y: float, radius: float, seed: int) -> None:
     mask = disc(x, y, radius, (60, 100))
-    frame, out = Augmentation((65, 113), flip=0.5)(whole(as_frame(mask)), mask, np.random.default_rng(seed))
+    frame, out, _ = Augmentation((65, 113), flip=0.5)(whole(as_frame(mask)), mask, np.random.default_rng(seed))
     assert (frame.shape, frame.dtype) == ((65, 113, 3), np.uint8)
     assert (out.shape, out.dtype) == ((65, 113), bool)
     shown = (frame[..., 0] > 127).astype(np.uint8)
@@ -187,9 +187,9 @@ def test_jitter_changes_colours_and_leaves_the_mask() -> None:
     frame = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     augmentation = Augmentation((SIDE, SIDE), min_crop=1.0, rotate=False, jitter=0.3)
     outputs = [augmentation(whole(frame), mask, np.random.default_rng(seed)) for seed in range(20)]
-    changed = [np.abs(out.astype(int) - frame).mean() > 1 for out, _ in outputs]
+    changed = [np.abs(out.astype(int) - frame).mean() > 1 for out, *_ in outputs]
     assert 8 <= sum(changed) <= 20  # with probability 0.8
-    assert all((out == mask).all() for _, out in outputs)
+    assert all((out == mask).all() for _, out, _ in outputs)
 
 
 def test_all_randomness_comes_from_the_generator() -> None:
@@ -251,7 +251,7 @@ def test_reduced_decoding_shows_the_same_region(
         outputs.append(augmentation(partial(read_frame, path), mask, np.random.default_rng(seed)))
         sizes.append(read_frame(path, 2).shape[:2])
     assert sizes[0] == (-(-height // 2), -(-width // 2))
-    (small, small_mask), (full, full_mask) = outputs
+    (small, small_mask, _), (full, full_mask, _) = outputs
     np.testing.assert_array_equal(small_mask, full_mask)
     # The region at four times the crop's pixels a side, then averaged.
     region = random_region(mask, 65 / 113, 0.5, np.random.default_rng(seed))

@@ -11,7 +11,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler
 
 from adnet.data import davis2016
-from adnet.data.augmentation import Augmentation
+from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
+from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
 from adnet.data.pairs import TrainingPair, TrainingPairs, ValidationPairs, to_tensor
 from adnet.data.sequence import Sequence, VideoDataset, read_frame, write_mask
 from adnet.errors import UserError
@@ -25,10 +26,14 @@ class Identity(Augmentation):
         self.masks: list[np.ndarray] = []
 
     def __call__(
-        self, read: Callable[[int], np.ndarray], mask: np.ndarray, _: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        read: Callable[[int], np.ndarray],
+        mask: np.ndarray,
+        _: np.random.Generator,
+        flow: np.ndarray | None = None,
+    ) -> Augmented:
         self.masks.append(mask)
-        return read(1), mask
+        return Augmented(read(1), mask, None if flow is None else flow.astype(np.float32))
 
 
 @pytest.fixture
@@ -208,3 +213,32 @@ def test_reduced_frames_are_the_same_draw(tiny_davis: Path) -> None:
         assert torch.equal(a["key"], b["key"])
         assert (a["frame"].int() - b["frame"].int()).abs().float().mean() < 16
     assert any(not torch.equal(a["frame"], b["frame"]) for a, b in zip(reduced, full, strict=True))
+
+
+def test_flow_comes_along_where_it_is_asked_for(tiny_davis: Path) -> None:
+    """Unspoilt here, so that it is the frame's own; the anchor has none."""
+    dataset = davis2016(tiny_davis, "train")
+    flow = SequenceFlow(OpticalFlow())
+    calm = FlowAugmentation(drop=0, reverse=0, scale=(0, 0), noise=0)
+    pairs = TrainingPairs(dataset, 4, Identity(), seed=0, flow=flow, flow_augmentation=calm)
+    for pair in (pairs[index] for index in range(len(pairs))):
+        s, _, frame = pair["key"].tolist()
+        assert torch.equal(pair["flow"], to_flow_input(flow(dataset.sequences[s], frame).astype(np.float32)))
+    assert "flow" not in TrainingPairs(dataset, 1, Identity(), seed=0)[0]
+    first = ValidationPairs(dataset, 1, flow)[0]
+    assert torch.equal(first["flow"], to_flow_input(flow(dataset.sequences[0], int(first["key"][1]))))
+    assert "flow" not in ValidationPairs(dataset, 1)[0]
+
+
+def test_dropped_flow_is_no_motion(tiny_davis: Path) -> None:
+    dataset = davis2016(tiny_davis, "train")
+    pairs = TrainingPairs(
+        dataset,
+        3,
+        Augmentation((17, 25)),
+        0,
+        flow=SequenceFlow(OpticalFlow()),
+        flow_augmentation=FlowAugmentation(drop=1),
+    )
+    for pair in (pairs[index] for index in range(len(pairs))):
+        assert torch.equal(pair["flow"][None], no_motion(pair["frame"][None].float()))

@@ -146,11 +146,35 @@ def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[st
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
+def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
+    if backend != "torch":
+        pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    motion = {**tiny_model_config["encoder"]}
+    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
+    model: ADNet = instantiate(config | {"encoder": motion | {"shallow": True}})
+    with torch.no_grad():
+        for _ in range(20):  # batch norm learns how small the features of an untrained network are
+            model(*torch.rand(3, 4, 3, *SIZE))
+    exported = export_model(model.eval(), SIZE, tmp_path / "out", backend)
+    assert exported.needs_flow
+    anchor, (frame, flow) = torch.rand(1, 3, 41, 121), torch.rand(2, 2, 3, 41, 121)
+    with torch.inference_mode():
+        X_0 = model.embed(anchor)
+        expected, blind = model.segment(X_0, model.encode(frame, flow)), model.segment(X_0, model.encode(frame))
+        assert expected.shape == (2, 1, 21, 61)
+        for given, logits in ((flow, expected), (None, blind)):
+            got = exported.segment(exported.embed(anchor), exported.encode(frame, given))
+            torch.testing.assert_close(got, logits, rtol=1e-3, atol=1e-5)
+    assert (expected - blind).abs().max() > 1e-3
+
+
 def test_int8_is_near(tmp_path: Path, tiny_model: ADNet) -> None:
     pytest.importorskip("nncf")
     tiny_model.eval()
     frames = list(torch.rand(4, 1, 3, *SIZE))
-    exported = export_model(tiny_model, SIZE, tmp_path / "int8", "openvino", frames)
+    exported = export_model(tiny_model, SIZE, tmp_path / "int8", "openvino", [(frame,) for frame in frames])
     assert exported.metadata["int8"] is True
     assert "FakeQuantize" in (tmp_path / "int8" / "embed.xml").read_text()
     assert "FakeQuantize" not in (tmp_path / "int8" / "segment.xml").read_text()
@@ -164,7 +188,8 @@ def test_openvino_leaves_the_threads_signal_stack(tmp_path: Path, tiny_model: AD
     """Python's handlers would overflow the one that OpenVINO gives a thread in which it compiles."""
     pytest.importorskip("nncf")
     before = signal_stack()
-    exported = export_model(tiny_model.eval(), SIZE, tmp_path / "int8", "openvino", list(torch.rand(2, 1, 3, *SIZE)))
+    frames = [(frame,) for frame in torch.rand(2, 1, 3, *SIZE)]
+    exported = export_model(tiny_model.eval(), SIZE, tmp_path / "int8", "openvino", frames)
     logits(exported, torch.rand(1, 3, *SIZE), torch.rand(1, 3, *SIZE))
     assert signal_stack() == before
 
@@ -199,7 +224,7 @@ def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_mod
     with pytest.raises(UserError, match="no checkpoint"):
         load_backend(tmp_path / "a", "openvino")
     with pytest.raises(UserError, match="int8 is for format=openvino"):
-        export_model(tiny_model, SIZE, tmp_path / "a", "onnx", [torch.rand(1, 3, *SIZE)])
+        export_model(tiny_model, SIZE, tmp_path / "a", "onnx", [(torch.rand(1, 3, *SIZE),)])
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(UserError, match=r"openvino is not installed: pip install 'adnet\[openvino\]'"):
         export_model(tiny_model, SIZE, tmp_path / "a", "openvino")

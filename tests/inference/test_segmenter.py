@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from videos import InstantModel
 
+from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.segmenter import fitted_size, scaled_size
-from adnet.models import ADNet
+from adnet.models import ADNet, Encoded
 
 SIZE = (33, 57)
 
@@ -27,15 +29,15 @@ def frames(number: int, size: tuple[int, int] = (40, 70)) -> list[np.ndarray]:
 
 @pytest.fixture
 def embedded(tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """The shapes that `tiny_model` was asked to embed."""
+    """The shapes that `tiny_model` was asked to embed, as anchors or as frames."""
     shapes: list[torch.Size] = []
-    embed = tiny_model.embed
 
-    def spy(images: torch.Tensor) -> torch.Tensor:
+    def spy(original: Callable[..., Any], images: torch.Tensor, *flow: torch.Tensor | None) -> Any:
         shapes.append(images.shape)
-        return embed(images)
+        return original(images, *flow)
 
-    monkeypatch.setattr(tiny_model, "embed", spy)
+    for name in ("embed", "encode"):
+        monkeypatch.setattr(tiny_model, name, partial(spy, getattr(tiny_model, name)))
     return shapes
 
 
@@ -212,6 +214,94 @@ def test_other_errors_of_the_device_are_its_own() -> None:
 
     with pytest.raises(RuntimeError, match="device-side assert"):
         VideoSegmenter(Broken(), Protocol("test"), SIZE).start(frames(1)[0])
+
+
+class MotionModel(InstantModel):
+    """Keeps the optical flow that it is given."""
+
+    needs_flow = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flows: list[torch.Tensor] = []
+
+    def encode(self, frames: torch.Tensor, flow: torch.Tensor | None = None) -> Encoded:
+        assert flow is not None
+        self.flows += flow
+        return super().encode(frames, flow)
+
+
+def brightness(frame: np.ndarray, neighbour: np.ndarray) -> Vectors:
+    """An optical flow that tells the two frames by their first pixels."""
+    flow = np.zeros((*frame.shape[:2], 2), np.int8)
+    flow[..., 0] = int(frame[0, 0, 0]) // 4 - int(neighbour[0, 0, 0]) // 4
+    return flow
+
+
+def given_flow(*pairs: tuple[np.ndarray, np.ndarray] | None, sign: tuple[int, ...] = ()) -> torch.Tensor:
+    """What the network should have got: the flow of each pair of frames, none where there is no pair."""
+    flows = [np.zeros((1, 1, 2), np.int8) if pair is None else brightness(*pair)[:1, :1] for pair in pairs]
+    signs = sign or (1,) * len(flows)
+    flows = [number * flow for number, flow in zip(signs, flows, strict=True)]
+    return torch.stack([to_flow_input(flow)[:, 0, 0] for flow in flows])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_each_frame_has_its_flow_to_the_one_before(batch_size: int) -> None:
+    model, (a, b, c, d) = MotionModel(), frames(4)
+    segmenter = VideoSegmenter(model, Protocol("test"), SIZE, batch_size, flow=brightness)
+    for _ in range(2):  # a second video starts without the first one's last frame
+        model.flows.clear()
+        assert len(list(segmenter.segment([a, b, c, d]))) == 4
+        got = torch.stack([flow[:, 0, 0] for flow in model.flows])
+        expected = given_flow(
+            (a, b), (b, a), (c, b), (d, c), sign=(-1, 1, 1, 1)
+        )  # the first: to the next, its sign turned
+        torch.testing.assert_close(got, expected)
+    assert {tuple(flow.shape) for flow in model.flows} == {(3, *SIZE)}
+
+
+def test_a_live_stream_has_no_flow_at_its_start() -> None:
+    model, (a, b, c) = MotionModel(), frames(3)
+    segmenter = VideoSegmenter(model, Protocol("test"), SIZE, flow=brightness)
+    segmenter.start(a)
+    segmenter.step(a)
+    segmenter.skip(b)
+    segmenter.step(c)
+    torch.testing.assert_close(torch.stack([flow[:, 0, 0] for flow in model.flows]), given_flow(None, (c, b)))
+    model.flows.clear()
+    assert len(list(segmenter.segment([a]))) == 1  # a video of one frame
+    segmenter.step(frames(1, (20, 20))[0])  # beside a frame of another size
+    torch.testing.assert_close(torch.stack([flow[:, 0, 0] for flow in model.flows]), given_flow(None, None))
+
+
+def test_a_mirrored_view_has_mirrored_flow() -> None:
+    model, (a, b) = MotionModel(), frames(2)
+    segmenter = VideoSegmenter(model, Protocol("test", scales=(0.75, 1.0), mirror=True), SIZE, flow=brightness)
+    list(segmenter.segment([a, b]))
+    views = [flow[None] for flow in model.flows[4:]]
+    assert [flow.shape[2:] for flow in views] == [(17, 41), (17, 41), SIZE, SIZE]
+    torch.testing.assert_close(views[1], mirrored_flow(views[0]))
+    torch.testing.assert_close(views[3], mirrored_flow(views[2]))
+    assert not torch.equal(views[2], views[3])
+
+
+def test_motion_and_decoder_in_batches(tiny_model_config: dict[str, Any]) -> None:
+    motion = {key: value for key, value in tiny_model_config["encoder"].items() if key != "shallow"}
+    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
+    model: ADNet = instantiate(config | {"encoder": tiny_model_config["encoder"] | {"shallow": True}})
+    with torch.no_grad():
+        for _ in range(20):  # batch norm learns how small the features of an untrained network are
+            model(*torch.rand(3, 4, 3, *SIZE))
+    video = frames(5)
+    one, three = (
+        list(VideoSegmenter(model, Protocol("test", mirror=True), SIZE, size, brightness).segment(video))
+        for size in (1, 3)
+    )
+    for alone, together in zip(one, three, strict=True):
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+    still = VideoSegmenter(model, Protocol("test", mirror=True), SIZE, flow=brightness).segment([video[0]])
+    assert np.abs(next(still) - one[0]).max() > 1e-4  # motion says something
 
 
 def test_batch_size_below_one(tiny_model: ADNet) -> None:

@@ -11,7 +11,7 @@ def measure(form: str, backward: bool) -> float:
     """MiB that the process grows by at its peak. The two branches of `full`, one frame, float32."""
     import torch
 
-    from adnet.models import BRANCHES, pixel_attention
+    from adnet.models import BRANCHES, Encoded, pixel_attention
 
     def explicit(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         X_0, X_t = (x.flatten(2).transpose(1, 2) for x in (query, key))
@@ -26,7 +26,7 @@ def measure(form: str, backward: bool) -> float:
         if form == "explicit":
             outputs = [explicit(anchor, current), explicit(current, current)]
         else:
-            outputs = [BRANCHES[branch](anchor, current) for branch in ("anchor_diffusion", "intra_frame")]
+            outputs = [BRANCHES[branch](anchor, Encoded(current)) for branch in ("anchor_diffusion", "intra_frame")]
         if backward:
             sum(out.square().mean() for out in outputs).backward()
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from adnet.data.flow import no_motion
 from adnet.errors import UserError
-from adnet.models import VARIANTS, ADNet, DeepLabV3, model_cost, upsample
+from adnet.models import VARIANTS, ADNet, DeepLabV3, Encoded, model_cost, upsample
 
 ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
 
@@ -13,8 +14,17 @@ ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_s
 def tiny(variant="full", seed=0, **options):
     torch.manual_seed(seed)
     channels = 8 if VARIANTS[variant] else 1
-    encoder = DeepLabV3("resnet10t", pretrained=False, aspp_rates=(1, 2), aspp_channels=8, embedding_channels=channels)
-    return ADNet(encoder, variant, head_channels=8, **options)
+    motion = "motion" in VARIANTS[variant]
+    encoders = [
+        tiny_encoder(channels, shallow=options.get("decoder", False)),
+        tiny_encoder(channels) if motion else None,
+    ]
+    return ADNet(encoders[0], variant, head_channels=8, motion=encoders[1], **options)
+
+
+def tiny_encoder(channels=8, shallow=False):
+    options = {"aspp_rates": (1, 2), "aspp_channels": 8, "embedding_channels": channels, "shallow": shallow}
+    return DeepLabV3("resnet10t", pretrained=False, **options)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -22,7 +32,7 @@ def test_logits_at_stride_8_and_the_same_with_a_cached_anchor(variant):
     model = tiny(variant).eval()
     with torch.no_grad():
         logits = model(ANCHOR, FRAME)
-        cached = model.segment(model.embed(ANCHOR), model.embed(FRAME))
+        cached = model.segment(model.embed(ANCHOR), model.encode(FRAME))
     assert logits.shape == (2, 1, 5, 7)
     torch.testing.assert_close(logits, cached)
     assert upsample(logits, (33, 49)).shape == (2, 1, 33, 49)
@@ -35,9 +45,10 @@ def test_the_anchor_counts_only_where_the_variant_says_so(variant):
         3, 1, model.encoder.embedding_channels, 3, 4, generator=torch.Generator().manual_seed(0)
     )
     with torch.no_grad():
-        same = torch.equal(model.segment(X_0, X_t), model.segment(other, X_t))
+        frame = Encoded(X_t, motion=X_t)
+        same = torch.equal(model.segment(X_0, frame), model.segment(other, frame))
     assert same is not model.needs_anchor
-    assert model.needs_anchor is (variant not in ("baseline", "intra"))
+    assert model.needs_anchor is (variant not in ("baseline", "intra", "motion"))
 
 
 def test_one_anchor_serves_a_batch_of_frames():
@@ -60,9 +71,12 @@ def test_concatenation_is_diffused_intra_current():
     assert torch.equal(current, X)
 
 
-def test_every_parameter_is_trained():
-    model = tiny(aux_weight=0.4)
-    logits, aux = model.forward_with_aux(ANCHOR, FRAME)
+@pytest.mark.parametrize(
+    ("variant", "decoder"), [("full", False), ("full", True), ("full_motion", False), ("full_motion", True)]
+)
+def test_every_parameter_is_trained(variant, decoder):
+    model = tiny(variant, aux_weight=0.4, decoder=decoder)
+    logits, aux = model.forward_with_aux(ANCHOR, FRAME, torch.rand_like(FRAME))
     (logits.square().mean() + aux.square().mean()).backward()
     assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
 
@@ -127,14 +141,54 @@ def test_cost_counts_parameters_and_twice_the_multiply_adds():
     assert next(model.parameters()).device.type == "cpu"
 
 
+@pytest.mark.parametrize("variant", ["full", "full_motion", "baseline"])
+def test_a_decoder_gives_logits_at_stride_2_from_the_shallow_features_of_the_frame(variant):
+    model = tiny(variant, decoder=True).eval()
+    flow = torch.rand_like(FRAME)
+    with torch.no_grad():
+        encoded = model.encode(FRAME, flow)
+        logits = model.segment(model.embed(ANCHOR), encoded)
+        assert logits.shape == (2, 1, 17, 25)
+        assert [tuple(features.shape[-2:]) for features in encoded.shallow] == [(9, 13), (17, 25)]
+        torch.testing.assert_close(model(ANCHOR, FRAME, flow), logits)
+        blind = encoded._replace(shallow=tuple(map(torch.zeros_like, encoded.shallow)))
+        assert not torch.allclose(model.segment(model.embed(ANCHOR), blind), logits)
+
+
+def test_motion_is_the_flow_s_and_no_flow_is_no_motion():
+    model = tiny("full_motion").eval()
+    flow = torch.rand_like(FRAME)
+    with torch.no_grad():
+        assert torch.equal(model.encode(FRAME, flow).motion, model.motion(flow))
+        assert torch.equal(model(ANCHOR, FRAME), model(ANCHOR, FRAME, no_motion(FRAME)))
+        assert not torch.allclose(model(ANCHOR, FRAME), model(ANCHOR, FRAME, flow))
+        assert torch.equal(model.embed(FRAME), model.encode(FRAME, flow).embedding)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ADNet(tiny_encoder(), "full_motion"), "'full_motion' needs a motion encoder"),
+        (lambda: ADNet(tiny_encoder(), "full", motion=tiny_encoder()), "'full' has no motion encoder"),
+        (lambda: ADNet(tiny_encoder(), "full", decoder=True), r"set model\.encoder\.shallow=true"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(build, message):
+    with pytest.raises(UserError, match=message):
+        build()
+
+
 def test_cost_of_one_convolution_by_hand():
     class Conv(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+            self.convolution = nn.Conv2d(3, 16, 3, padding=1, bias=False)
 
-        def segment(self, _anchor, embedding):
-            return embedding
+        def encode(self, frames):
+            return Encoded(self.convolution(frames))
+
+        def segment(self, _anchor, frame):
+            return frame.embedding
 
     cost = model_cost(Conv(), (10, 20))
     assert cost.parameters == 3 * 16 * 9

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adnet.errors import UserError
-from adnet.models import BRANCHES, pixel_attention, similarity
+from adnet.models import BRANCHES, Encoded, pixel_attention, similarity
 
 sides = st.integers(1, 5)
 seeds = st.integers(0, 2**32 - 1)
@@ -62,9 +62,9 @@ def test_points_are_row_and_column_and_must_lie_on_the_grid():
 @given(seeds, st.integers(1, 9), sides, sides)
 def test_a_frame_that_is_the_anchor_is_diffused_within_itself(seed, channels, h, w):
     current, other = embeddings(seed, (2, channels, h, w), (2, channels, h, w))
-    within = BRANCHES["intra_frame"](other, current)
-    assert torch.equal(BRANCHES["anchor_diffusion"](current, current), within)
-    assert torch.equal(BRANCHES["cross"](current, current), within)
+    within = BRANCHES["intra_frame"](other, Encoded(current))
+    assert torch.equal(BRANCHES["anchor_diffusion"](current, Encoded(current)), within)
+    assert torch.equal(BRANCHES["cross"](current, Encoded(current)), within)
 
 
 @quick
@@ -92,11 +92,12 @@ def test_the_result_lies_among_the_values(seed, channels, h, w):
 
 def test_several_anchors_are_keys_and_values_together():
     first, previous, current = embeddings(3, (1, 4, 2, 3), (1, 4, 2, 3), (1, 4, 2, 3))
-    both = BRANCHES["cross"](torch.cat([first, previous], dim=2), current)
+    both = BRANCHES["cross"](torch.cat([first, previous], dim=2), Encoded(current))
     X = torch.cat([first.flatten(2), previous.flatten(2)], dim=2)[:, :, None]
     torch.testing.assert_close(both, explicit(current[0], X[0])[None])
     torch.testing.assert_close(
-        BRANCHES["cross"](torch.cat([first, first], dim=2), current), BRANCHES["cross"](first, current)
+        BRANCHES["cross"](torch.cat([first, first], dim=2), Encoded(current)),
+        BRANCHES["cross"](first, Encoded(current)),
     )
 
 
@@ -134,6 +135,6 @@ def test_the_matrix_is_never_made(memory_format):
     )
     with _Largest() as largest:
         for branch in ("anchor_diffusion", "intra_frame", "cross"):
-            BRANCHES[branch](anchor, current).square().mean().backward()
+            BRANCHES[branch](anchor, Encoded(current)).square().mean().backward()
     assert 0 < largest.elements < pixels * pixels
     assert anchor.grad.abs().max() > 0

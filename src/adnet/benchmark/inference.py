@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from adnet.benchmark.memory import peak_mib, reset_peak, resident_mib
 from adnet.benchmark.published_way import PublishedWay
+from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Mask, read_frame, write_mask
+from adnet.data.sequence import Frame, Mask, read_frame, write_mask
 from adnet.errors import UserError
-from adnet.export import calibration_frames
+from adnet.export import calibration_inputs
 from adnet.inference.backends import BACKENDS, describe, load_backend
 from adnet.inference.checkpoint import load_checkpoint
 from adnet.inference.exporting import export_model
@@ -30,7 +31,7 @@ from adnet.inference.segmenter import SegmentationModel
 from adnet.models import ADNet, model_cost, upsample
 
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
-_STAGES = ("decode", "resize", "embed", "fusion", "upsample", "post-process", "write")
+_STAGES = ("decode", "resize", "flow", "embed", "fusion", "upsample", "post-process", "write")
 _AGREE = 1e-3
 """Share of pixels that may differ between two ways of computing the same in float32."""
 
@@ -43,6 +44,7 @@ class _Way:
     both: bool = False
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})
     anchor: Tensor | None = None
+    before: Frame | None = None
     masks: list[Mask] = field(default_factory=list)
     memory: float | None = None
 
@@ -87,7 +89,7 @@ def _ways(cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: 
     for name in cfg.inference.backends:
         if name == "openvino_int8":
             train = instantiate(cfg.data, split="train")
-            given = calibration_frames(train, cfg.inference.calibration_frames, size)
+            given = calibration_inputs(train, cfg.inference.calibration_frames, size, model.needs_flow)
             ways[name] = _Way(export_model(model, size, scratch / name, "openvino", given, describe(checkpoint)))
         elif name in ("openvino", "onnx"):
             ways[name] = _Way(export_model(model, size, scratch / name, name, described=describe(checkpoint)))
@@ -109,15 +111,21 @@ def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch:
     with way.stage("resize"):
         view = resized(image)
         anchor_view = resized(anchor_image) if anchor_image is not None else None
+    flow = None
+    if way.model.needs_flow:
+        with way.stage("flow"):
+            vectors = OpticalFlow()(image, image if way.before is None else way.before)
+            flow = upsample(to_flow_input(vectors)[None], size)
+        way.before = image
     if anchor_view is not None and not way.both:
         way.anchor = way.model.embed(anchor_view)
     with way.stage("embed"):
-        embedding = way.model.embed(view)
+        encoded = way.model.encode(view, flow)
         if anchor_view is not None and way.both:
             way.anchor = way.model.embed(anchor_view)
     assert way.anchor is not None
     with way.stage("fusion"):
-        logits = way.model.segment(way.anchor, embedding)
+        logits = way.model.segment(way.anchor, encoded)
     with way.stage("upsample"):
         logits = upsample(logits, image.shape[:2])
     with way.stage("post-process"):
@@ -129,7 +137,9 @@ def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch:
 
 def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: float, trained: bool) -> dict[str, Any]:
     cost = model_cost(model, size)
-    stages = {name: {stage: median(taken) for stage, taken in way.seconds.items()} for name, way in ways.items()}
+    stages = {
+        name: {stage: median(taken or [0.0]) for stage, taken in way.seconds.items()} for name, way in ways.items()
+    }
     totals = {name: sum(taken.values()) for name, taken in stages.items()}
     differing = {name: _differing(ways["published"].masks, way.masks) for name, way in ways.items()}
     print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
@@ -192,7 +202,8 @@ def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) 
     """
     torch.manual_seed(0)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    config["encoder"]["pretrained"] = False
+    for encoder in {"encoder", "motion"} & set(config):
+        config[encoder]["pretrained"] = False
     model: ADNet = instantiate(config)
     size = tuple(cfg.inference.size or (481, 857))
     views = torch.cat([to_tensor(read_frame(path))[None].float() / 255 for path in (frames[0], frames[-1])])
@@ -205,7 +216,9 @@ def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) 
     small = upsample(views, (241, 433))
     model.train()(small, small)
     logits = model.eval()(*upsample(views, size)[:, None])
-    last = [*model.encoder.modules(), *model.head.modules()][-1] if model.branches else model.encoder.project
+    last: nn.Module = model.encoder.project
+    if model.branches or model.decoder is not None:
+        last = [*model.head.modules()][-1] if model.decoder is None else model.decoder.logit
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
     last.bias -= logits.median()

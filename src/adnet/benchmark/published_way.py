@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from adnet.models import BRANCHES, ADNet
+from adnet.models import BRANCHES, ADNet, Encoded
 from adnet.models.depthwise import DilatedDepthwiseConv2d
 
 
@@ -27,6 +27,7 @@ class PublishedWay:
                 conv.__class__ = nn.Conv2d  # type: ignore[assignment]
         self.variant = model.variant
         self.needs_anchor = model.needs_anchor
+        self.needs_flow = model.needs_flow
         self.takes_several_anchors = model.takes_several_anchors
         self.aux = model.aux or nn.Sequential(
             nn.Conv2d(model.encoder.stage_channels[0], 512, 3, padding=1, bias=False),
@@ -38,25 +39,30 @@ class PublishedWay:
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
-        middle, last = self.model.encoder.features(frames.contiguous())
-        self.aux(middle)
-        return self.model.encoder.embed(last)
+        return self.encode(frames).embedding
 
-    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor:
-        """X_0 and X_t `[B, C, h, w]` -> logits `[B, 1, h, w]`."""
+    def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
+        """Frames and their optical flow, `[B, 3, H, W]` -> what `segment` takes."""
+        *shallow, middle, last = self.model.encoder.features(frames.contiguous())
+        self.aux(middle)
+        return self.model.joined(self.model.encoder.embed(last), shallow, frames, flow)
+
+    def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor:
+        """X_0 `[B, C, h, w]` and the encoded frame -> logits."""
+        embedding = frame.embedding
         if not self.model.branches:
-            return embedding
+            return self.model.segment(embedding, frame)
         explicit = {
             "intra_frame": (embedding, embedding),
             "anchor_diffusion": (anchor_embedding, embedding),
             "cross": (embedding, anchor_embedding),
         }
         outputs = [
-            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch](anchor_embedding, embedding)
+            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch](anchor_embedding, frame)
             for branch in self.model.branches
         ]
         logits: Tensor = self.model.head(torch.cat(outputs, dim=1))
-        return logits
+        return logits if self.model.decoder is None else self.model.decoder(logits, frame.shallow)
 
 
 def _attention(query: Tensor, key: Tensor) -> Tensor:

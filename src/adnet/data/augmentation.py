@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ import albumentations as A
 import cv2
 import numpy.typing as npt
 
+from adnet.data.flow import Vectors
 from adnet.data.sequence import Frame, Mask
 
 ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
@@ -30,7 +32,7 @@ class Region:
     """A rectangle to cut out of a frame, turned by `angle` about the frame's centre.
 
     `x` and `y` are where its centre lies, in pixels from the frame's centre and along its own sides; `height` and `width` are
-    in pixels, `angle` in degrees, anticlockwise as the crop shows it.
+    in pixels, `angle` in degrees, anticlockwise as the crop shows it. A `mirrored` one is flipped left to right when it is cut.
     """
 
     x: float
@@ -38,18 +40,31 @@ class Region:
     height: float
     width: float
     angle: int = 0
+    mirrored: bool = False
+
+    @property
+    def axes(self) -> npt.NDArray[np.float64]:
+        """The crop's axes, to the right and down, as columns `[2, 2]` of unit vectors in the frame."""
+        cos, sin = _cos_sin(self.angle)
+        return np.array([[cos, -sin], [sin, cos]]) * [-1 if self.mirrored else 1, 1]
 
     def to_frame(self, frame_size: tuple[int, int], crop_size: tuple[int, int]) -> npt.NDArray[np.float64]:
         """Return the `[2, 3]` matrix that takes a crop's `(column, row, 1)` to the frame's `(column, row)`.
 
         Both sizes are (height, width) in pixels, and integer coordinates are the middles of pixels.
         """
-        cos, sin = _cos_sin(self.angle)
-        turn = np.array([[cos, -sin], [sin, cos]])
         scale = np.array([self.width / crop_size[1], self.height / crop_size[0]])
-        corner = np.array([self.x - self.width / 2, self.y - self.height / 2]) + scale / 2
+        corner = np.array([-self.x if self.mirrored else self.x, self.y]) - np.array(crop_size[::-1]) * scale / 2
         centre = np.array([frame_size[1] - 1, frame_size[0] - 1]) / 2
-        return np.column_stack([turn * scale, turn @ corner + centre])
+        return np.column_stack([self.axes * scale, self.axes @ (corner + scale / 2) + centre])
+
+
+class Augmented(NamedTuple):
+    """A crop: frame uint8 `[h, w, 3]`, mask bool `[h, w]`, and its optical flow as `to_flow_input` takes it, if any."""
+
+    frame: Frame
+    mask: Mask
+    flow: npt.NDArray[np.float32] | None = None
 
 
 class Augmentation:
@@ -84,41 +99,41 @@ class Augmentation:
         self.min_crop = min_crop
         self.rotate = rotate
         self.reduced_decoding = reduced_decoding
-        transforms: list[A.BasicTransform | A.BaseCompose] = []
-        if flip:
-            transforms.append(A.HorizontalFlip(p=flip))
-        if jitter:
-            transforms.append(
-                A.ColorJitter(
-                    (1 - jitter, 1 + jitter),
-                    (1 - jitter, 1 + jitter),
-                    (1 - jitter, 1 + jitter),
-                    (-jitter / 4, jitter / 4),
-                    p=0.8,
-                )
-            )
-        self._pipeline = A.Compose(transforms)
+        self.flip = flip
+        factor = (1 - jitter, 1 + jitter)
+        colours = A.ColorJitter(factor, factor, factor, (-jitter / 4, jitter / 4), p=0.8)
+        self._pipeline = A.Compose([colours] if jitter else [])
 
-    def __call__(self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator) -> tuple[Frame, Mask]:
-        """Augment the frame that `read` gives and its `mask` `[H, W]` alike; all randomness comes from `rng`.
+    def __call__(
+        self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator, flow: Vectors | None = None
+    ) -> Augmented:
+        """Augment the frame that `read` gives, its `mask` `[H, W]` and its `flow` alike; all randomness comes from `rng`.
 
         `read(reduction)` is called once and gives the frame `[H, W, 3]`, or, where it can, one whose sides are those divided
-        by `reduction` and rounded up.
+        by `reduction` and rounded up. `flow` is normalised, int8 `[h, w, 2]` of any size.
         """
         angle = int(rng.choice(list(ROTATIONS), p=list(ROTATIONS.values()))) if self.rotate else 0
         region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng, angle)
+        region = replace(region, mirrored=bool(rng.random() < self.flip))
         frame = read(self._reduction(region))
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
         back = region.to_frame(mask.shape, self.crop_size)
-        reduced = round(mask.shape[0] / frame.shape[0])
-        # From the middle of a pixel of the whole frame to that of the reduced one's.
-        reduced_back = back / reduced
-        reduced_back[:, 2] += 0.5 / reduced - 0.5
-        out = self._pipeline(
-            image=self._warp(frame, reduced_back, cv2.INTER_LINEAR, OUTSIDE),
-            mask=self._warp(mask.astype(np.uint8), back, cv2.INTER_NEAREST, (0, 0, 0)),
+        reduced = 1 / round(mask.shape[0] / frame.shape[0])
+        image = self._warp(frame, _rescaled(back, np.array([reduced, reduced])), cv2.INTER_LINEAR, OUTSIDE)
+        cropped = self._warp(mask.astype(np.uint8), back, cv2.INTER_NEAREST, (0, 0, 0)).astype(bool)
+        return Augmented(
+            self._pipeline(image=image)["image"],
+            cropped,
+            None if flow is None else self._warped_flow(flow, back, region, mask.shape),
         )
-        return out["image"], out["mask"].astype(bool)
+
+    def _warped_flow(
+        self, flow: Vectors, back: npt.NDArray[np.float64], region: Region, frame_size: tuple[int, ...]
+    ) -> npt.NDArray[np.float32]:
+        """Cut out flow `[h, w, 2]` as the frame is, and turn its vectors with it; there is none outside the frame."""
+        smaller = np.array([flow.shape[1] / frame_size[1], flow.shape[0] / frame_size[0]])
+        cut = self._warp(flow.astype(np.float32), _rescaled(back, smaller), cv2.INTER_LINEAR, (0, 0, 0))
+        return np.asarray(cut @ region.axes, np.float32)
 
     def _reduction(self, region: Region) -> int:
         ratio = min(region.height / self.crop_size[0], region.width / self.crop_size[1])
@@ -126,15 +141,53 @@ class Augmentation:
 
     def _warp(
         self,
-        image: npt.NDArray[np.uint8],
+        image: npt.NDArray[Any],
         back: npt.NDArray[np.float64],
         interpolation: int,
         outside: tuple[int, int, int],
-    ) -> npt.NDArray[np.uint8]:
+    ) -> npt.NDArray[Any]:
         """Sample a crop from `image`; `back` takes the crop's coordinates to the image's."""
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderValue=outside)
-        return np.asarray(warped, np.uint8)
+        warped: npt.NDArray[Any] = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderValue=outside)
+        return warped
+
+
+def _rescaled(back: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The matrix `back` to a frame, for that frame resized by `scale` (x, y): pixels' middles shift by half a pixel."""
+    scaled = back * scale[:, None]
+    scaled[:, 2] += (scale - 1) / 2
+    return scaled
+
+
+@dataclass(frozen=True)
+class FlowAugmentation:
+    """Spoil optical flow now and then, so that the network doesn't trust it where it is of no use.
+
+    Still cameras, slow objects and several movers give other flow than most training videos do.
+
+    Args:
+        drop: probability of no flow at all, as a single image has.
+        reverse: probability of the opposite sign: whether a video runs forwards or backwards says nothing about the object.
+        scale: the flow is multiplied by exp(uniform(*scale)).
+        noise: probability of smooth noise, of a standard deviation of up to half the frame's 95th percentile.
+    """
+
+    drop: float = 0.3
+    reverse: float = 0.5
+    scale: tuple[float, float] = (-1.2, 0.5)
+    noise: float = 0.5
+
+    def __call__(self, flow: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Return the spoilt flow; `flow` `[h, w, 2]` is normalised, 127 being three times the 95th percentile."""
+        drop, reverse, noise = rng.random(3) < [self.drop, self.reverse, self.noise]
+        factor = math.exp(rng.uniform(*self.scale))
+        strength = rng.uniform(0, 127 / 6)
+        coarse = rng.normal(0, strength, (4, 7, 2)).astype(np.float32)
+        if drop:
+            return np.zeros_like(flow)
+        if noise:
+            flow = flow + cv2.resize(coarse, flow.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        return np.asarray(flow * (-factor if reverse else factor), np.float32)
 
 
 def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator, angle: int = 0) -> Region:

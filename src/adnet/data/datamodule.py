@@ -15,7 +15,8 @@ import cv2
 import lightning as L
 from torch.utils.data import DataLoader
 
-from adnet.data.augmentation import Augmentation
+from adnet.data.augmentation import Augmentation, FlowAugmentation
+from adnet.data.flow import SequenceFlow
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
@@ -34,6 +35,8 @@ class PairDataModule(L.LightningDataModule):
         val_frames: frames per sequence to validate on.
         workers: loader processes per device.
         seed: see `TrainingPairs`.
+        flow: gives the frames' optical flow to a network that needs it.
+        flow_augmentation: see there.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class PairDataModule(L.LightningDataModule):
         val_frames: int = 4,
         workers: int = 2,
         seed: int = 0,
+        flow: SequenceFlow | None = None,
+        flow_augmentation: FlowAugmentation | None = None,
     ) -> None:
         super().__init__()
         names = [sequence.name for sequence in train.sequences]
@@ -67,8 +72,22 @@ class PairDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.epoch_steps = epoch_steps
-        self.training_pairs = partial(TrainingPairs, train, augmentation=augmentation, seed=seed, anchor=anchor)
-        self.validation_pairs = ValidationPairs(val, val_frames)
+        self.flow = flow
+        self.training_pairs = partial(
+            TrainingPairs,
+            train,
+            augmentation=augmentation,
+            seed=seed,
+            anchor=anchor,
+            flow=flow,
+            flow_augmentation=flow_augmentation,
+        )
+        self.validation_pairs = ValidationPairs(val, val_frames, flow)
+
+    def prepare_data(self) -> None:
+        """Compute the optical flow that its cache lacks; on one process of a machine, before training."""
+        if self.flow is not None:
+            self.flow.fill([*self.train.sequences, *self.val.sequences], self.workers)
 
     def device_batch_size(self, devices: int, accumulated: int) -> int:
         """Pairs per device and forward pass. Raises UserError where the batch can't be shared evenly."""

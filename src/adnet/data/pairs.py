@@ -10,23 +10,29 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from adnet.data.augmentation import Augmentation
-from adnet.data.sequence import Frame, Mask, Sequence, VideoDataset, image_size, read_frame
+from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
+from adnet.data.flow import SequenceFlow, to_flow_input
+from adnet.data.sequence import Frame, Sequence, VideoDataset, image_size, read_frame
 from adnet.errors import UserError
 
 Anchor = Literal["first", "random"]
 
 
-class TrainingPair(TypedDict):
-    """`anchor` and `frame`: uint8 `[3, H, W]` RGB; `mask`: bool `[H, W]`, the annotation of `frame`.
-
-    `key`: int64 `[3]`, the index of the sequence and, in it, of the anchor and of the frame.
-    """
-
+class _Pair(TypedDict):
     anchor: Tensor
     frame: Tensor
     mask: Tensor
     key: Tensor
+
+
+class TrainingPair(_Pair, total=False):
+    """`anchor` and `frame`: uint8 `[3, H, W]` RGB; `mask`: bool `[H, W]`, the annotation of `frame`.
+
+    `key`: int64 `[3]`, the index of the sequence and, in it, of the anchor and of the frame. `flow`, where it was asked for:
+    float32 `[3, h, w]`, the optical flow of `frame` (in training of its size), see `adnet.data.flow.to_flow_input`.
+    """
+
+    flow: Tensor
 
 
 class ValidationPair(TrainingPair):
@@ -39,7 +45,8 @@ class TrainingPairs(Dataset[TrainingPair]):
     Pair i of the endless stream is a function of (`seed`, i) alone, so neither workers nor ranks change what is drawn, and a
     run that is resumed goes on with the pairs that it would have seen. `anchor="first"` takes the first frame, `"random"`
     any (the paper tried both and found the first slightly better). Both are frames that have an annotation: the anchor, too,
-    is cropped around its foreground. Raises UserError if a sequence has fewer than two.
+    is cropped around its foreground. With `flow` the frame's optical flow comes along, spoilt by `flow_augmentation`. Raises
+    UserError if a sequence has fewer than two.
     """
 
     def __init__(
@@ -50,6 +57,8 @@ class TrainingPairs(Dataset[TrainingPair]):
         seed: int,
         anchor: Anchor = "first",
         start: int = 0,
+        flow: SequenceFlow | None = None,
+        flow_augmentation: FlowAugmentation | None = None,
     ) -> None:
         for sequence in dataset.sequences:
             if len(sequence.annotated) < 2:
@@ -63,6 +72,8 @@ class TrainingPairs(Dataset[TrainingPair]):
         self.augmentation = augmentation
         self.seed = seed
         self.anchor = anchor
+        self.flow = flow
+        self.flow_augmentation = flow_augmentation or FlowAugmentation()
 
     def __len__(self) -> int:
         return self.length
@@ -76,15 +87,23 @@ class TrainingPairs(Dataset[TrainingPair]):
         frame = int(rng.integers(len(annotated) - 1))
         frame += frame >= anchor
         anchor, frame = annotated[anchor], annotated[frame]
-        (anchor_image, _), (image, mask) = (self._augmented(sequence, i, rng) for i in (anchor, frame))
-        return {
-            "anchor": to_tensor(anchor_image),
-            "frame": to_tensor(image),
-            "mask": torch.from_numpy(mask),
+        augmented_anchor, augmented = (
+            self._augmented(sequence, anchor, rng),
+            self._augmented(sequence, frame, rng, self.flow),
+        )
+        pair: TrainingPair = {
+            "anchor": to_tensor(augmented_anchor.frame),
+            "frame": to_tensor(augmented.frame),
+            "mask": torch.from_numpy(augmented.mask),
             "key": torch.tensor([s, anchor, frame]),
         }
+        if augmented.flow is not None:
+            pair["flow"] = to_flow_input(self.flow_augmentation(augmented.flow, rng))
+        return pair
 
-    def _augmented(self, sequence: Sequence, index: int, rng: np.random.Generator) -> tuple[Frame, Mask]:
+    def _augmented(
+        self, sequence: Sequence, index: int, rng: np.random.Generator, flow: SequenceFlow | None = None
+    ) -> Augmented:
         path = sequence.frames[index]
         mask = sequence.annotation(path)
         if (size := image_size(path)) != mask.shape:
@@ -92,14 +111,16 @@ class TrainingPairs(Dataset[TrainingPair]):
             raise UserError(
                 f"{path} has {size} pixels and its annotation {annotation} {mask.shape}; replace one of them"
             )
-        return self.augmentation(partial(read_frame, path), mask, rng)
+        vectors = None if flow is None else flow(sequence, index)
+        return self.augmentation(partial(read_frame, path), mask, rng, vectors)
 
 
 class ValidationPairs(Dataset[ValidationPair]):
     """The first frame of each sequence with up to `frames` other annotated ones, evenly spaced; nothing is augmented."""
 
-    def __init__(self, dataset: VideoDataset, frames: int) -> None:
+    def __init__(self, dataset: VideoDataset, frames: int, flow: SequenceFlow | None = None) -> None:
         self.dataset = dataset
+        self.flow = flow
         self.pairs = [
             (s, t) for s, sequence in enumerate(dataset.sequences) for t in _evenly_spaced(sequence.annotated, frames)
         ]
@@ -111,12 +132,15 @@ class ValidationPairs(Dataset[ValidationPair]):
         s, t = self.pairs[index]
         sequence = self.dataset.sequences[s]
         frame = sequence.frames[t]
-        return {
+        pair: ValidationPair = {
             "anchor": to_tensor(read_frame(sequence.frames[0])),
             "frame": to_tensor(read_frame(frame)),
             "mask": torch.from_numpy(sequence.annotation(frame)),
             "key": torch.tensor([s, t]),
         }
+        if self.flow is not None:
+            pair["flow"] = to_flow_input(self.flow(sequence, t))
+        return pair
 
 
 def _evenly_spaced(annotated: list[int], frames: int) -> list[int]:

@@ -33,7 +33,8 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
             for key, value in checkpoint["state_dict"].items()
             if key.startswith("model.")
         }
-        config["encoder"]["pretrained"] = False
+        for encoder in {"encoder", "motion"} & set(config):
+            config[encoder]["pretrained"] = False
     except (
         RuntimeError,
         OSError,
@@ -50,7 +51,8 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
             "through python -m adnet.convert first"
         ) from error
     # A config may call anything: a checkpoint from elsewhere must not.
-    if (targets := list(_targets(config))) != ["adnet.models.ADNet", "adnet.models.DeepLabV3"]:
+    targets = list(_targets(config))
+    if targets[:1] != ["adnet.models.ADNet"] or set(targets[1:]) != {"adnet.models.DeepLabV3"}:
         raise UserError(f"{path} names another model than adnet's: {', '.join(targets) or 'none at all'}")
     model: ADNet = instantiate(config)
     try:

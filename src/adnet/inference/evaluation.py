@@ -66,7 +66,7 @@ def evaluate(
     shard.refuse_overwrite(output, overwrite)
     with shard.alone(output):
         done = bool(claim(output / "evaluation.json", "evaluation", described, overwrite, replaced))
-    whole = protocol.stateful or postprocess is not None
+    whole = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:
         return [

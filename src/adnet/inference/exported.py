@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adnet.data.flow import no_motion
 from adnet.errors import UserError
+from adnet.models import Encoded
 
 FILES = {
     "onnx": ("embed.onnx", "segment.onnx"),
@@ -40,6 +42,7 @@ class ExportedModel:
         self.metadata = read_metadata(folder)
         self.variant: str = self.metadata["variant"]
         self.needs_anchor: bool = self.metadata["needs_anchor"]
+        self.needs_flow: bool = self.metadata.get("needs_flow", False)
         self.takes_several_anchors: bool = self.metadata["takes_several_anchors"]
         files = [folder / name for name in FILES[self.metadata["format"]]]
         self._embed, self._segment = (
@@ -48,20 +51,32 @@ class ExportedModel:
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`. Raises UserError for sides other than 8k + 1."""
+        return self.encode(frames).embedding
+
+    def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
+        """Frames and their optical flow, `[B, 3, H, W]` in [0, 1] -> what `segment` takes; no flow is no motion.
+
+        Raises UserError for sides other than 8k + 1.
+        """
         if any(side % 8 != 1 for side in frames.shape[-2:]):
             height, width = frames.shape[-2:]
             raise UserError(
                 f"an exported network takes frames with sides of 8k + 1, not {height} x {width}: give such a size"
             )
         assert self._embed is not None
-        return torch.cat([self._embed(frame[None]) for frame in frames])
+        inputs = (frames, no_motion(frames) if flow is None else flow) if self.needs_flow else (frames,)
+        outputs = _one_by_one(self._embed, *inputs)
+        motion = outputs.pop() if self.needs_flow else None
+        return Encoded(outputs[0], tuple(outputs[1:]), motion)
 
-    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor:
-        """X_0 and X_t `[B, C, h, w]` -> logits `[B, 1, h, w]`; X_0 may have a batch of 1 for all frames."""
+    def segment(self, anchor_embedding: Tensor, frame: Encoded | Tensor) -> Tensor:
+        """X_0 `[B, C, h, w]` and the encoded frame -> logits; X_0 may have a batch of 1 for all frames."""
+        encoded = frame if isinstance(frame, Encoded) else Encoded(frame)
         if self._segment is None:
-            return embedding
-        anchors = anchor_embedding.expand(len(embedding), -1, -1, -1)
-        return torch.cat([self._segment(X0[None], X[None]) for X0, X in zip(anchors, embedding, strict=True)])
+            return encoded.embedding
+        anchors = anchor_embedding.expand(len(encoded.embedding), -1, -1, -1)
+        motion = () if encoded.motion is None else (encoded.motion,)
+        return _one_by_one(self._segment, anchors, encoded.embedding, *encoded.shallow, *motion)[0]
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
@@ -84,7 +99,13 @@ def library(module: str, extra: str) -> Any:
         raise UserError(f"{module.partition('.')[0]} is not installed: pip install 'adnet[{extra}]'") from error
 
 
-Runner = Callable[..., Tensor]
+Runner = Callable[..., tuple[Tensor, ...]]
+
+
+def _one_by_one(run: Runner, *inputs: Tensor) -> list[Tensor]:
+    """Run a network that takes one frame at a time for each row of `inputs`; its outputs, each of all rows."""
+    rows = [run(*(tensor[None] for tensor in row)) for row in zip(*inputs, strict=True)]
+    return [torch.cat(column) for column in zip(*rows, strict=True)]
 
 
 def _onnx(file: Path) -> Runner:
@@ -96,9 +117,9 @@ def _onnx(file: Path) -> Runner:
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
-    def run(*tensors: Tensor) -> Tensor:
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         arrays = {name: tensor.contiguous().numpy() for name, tensor in zip(names, tensors, strict=True)}
-        return torch.from_numpy(session.run(None, arrays)[0])
+        return tuple(map(torch.from_numpy, session.run(None, arrays)))
 
     return run
 
@@ -120,15 +141,21 @@ def _openvino(file: Path) -> Runner:
         model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
         return in_own_thread(lambda: core.compile_model(model, "CPU", options))
 
-    def run(*tensors: Tensor) -> Tensor:
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         network = compiled(*(tuple(tensor.shape) for tensor in tensors))
-        return torch.from_numpy(network([tensor.contiguous().numpy() for tensor in tensors])[0].copy())
+        outputs = network([tensor.contiguous().numpy() for tensor in tensors])
+        return tuple(torch.from_numpy(outputs[index].copy()) for index in range(len(network.outputs)))
 
     return run
 
 
 def _torch(file: Path) -> Runner:
-    run: Runner = torch.export.load(file).module()
+    module = torch.export.load(file).module()
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs = module(*tensors)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
     return run
 
 

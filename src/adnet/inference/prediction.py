@@ -125,7 +125,7 @@ def predict(
         put = stack.enter_context(write_behind(write))
         progress = stack.enter_context(tqdm(total=source.length(), desc=source.name, unit="frame", leave=False))
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
-            results = _results(chain([first], frames), known, segmenter, postprocess)
+            results = _results(chain([first], frames), known, segmenter, postprocess, source.live)
             for frame, probability in results:
                 put(frame, probability)
                 names.append(frame.name)
@@ -141,14 +141,18 @@ def _results(
     known: Callable[[VideoFrame], bool],
     segmenter: VideoSegmenter,
     postprocess: Postprocess | None,
+    live: bool,
 ) -> Iterator[tuple[VideoFrame, Probability | None]]:
     """Each frame with its probability, or None if it is known; frames wait here for the rest of their batch."""
     for is_known, group in groupby(frames, known):
         if is_known:
-            yield from ((frame, None) for frame in group)
+            for frame in group:
+                segmenter.skip(frame.image)
+                yield frame, None
             continue
         shown, segmentable = tee(group)
-        for frame, probability in zip(shown, segmenter.steps(frame.image for frame in segmentable), strict=True):
+        probabilities = segmenter.steps((frame.image for frame in segmentable), live=live)
+        for frame, probability in zip(shown, probabilities, strict=True):
             yield frame, postprocess.step(frame.name, probability) if postprocess else probability
 
 

@@ -14,12 +14,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from adnet.data.flow import OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.gate import gate
 from adnet.inference.postprocess import Probability
-from adnet.models import upsample
+from adnet.models import Encoded, upsample
+
+_Timed = tuple[Frame, Vectors | None]
+"""A frame with its optical flow."""
 
 _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
@@ -77,6 +81,9 @@ class SegmentationModel(typing.Protocol):
     def needs_anchor(self) -> bool: ...
 
     @property
+    def needs_flow(self) -> bool: ...
+
+    @property
     def takes_several_anchors(self) -> bool: ...
 
     @property
@@ -84,7 +91,9 @@ class SegmentationModel(typing.Protocol):
 
     def embed(self, frames: Tensor) -> Tensor: ...
 
-    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor: ...
+    def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded: ...
+
+    def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor: ...
 
 
 class VideoSegmenter:
@@ -93,6 +102,9 @@ class VideoSegmenter:
     Frames may be of any size, also of several in one video: each is resized to the test size, and its probability back to
     its own. Memory doesn't grow with the video.
 
+    A network with a motion branch is given each frame's optical flow to the frame before, which is kept for that. The first
+    frame has none; `segment` looks one frame ahead and gives it that to the next one, its sign turned, as in training.
+
     Args:
         model: on its device; set to eval mode here.
         protocol: see there.
@@ -100,12 +112,18 @@ class VideoSegmenter:
             so it is one for a whole video; see `fitted_size` for videos of another aspect.
         batch_size: frames that `steps` and `segment` take at a time; None: 1 on a CPU (where more gains little), else 4. It is
             halved where the device runs out of memory.
+        flow: computes the optical flow for a network that needs it; None: as `OpticalFlow()` does.
 
     Raises UserError for several anchors with a variant that takes one, and for a batch size below 1.
     """
 
     def __init__(
-        self, model: SegmentationModel, protocol: Protocol, size: tuple[int, int], batch_size: int | None = None
+        self,
+        model: SegmentationModel,
+        protocol: Protocol,
+        size: tuple[int, int],
+        batch_size: int | None = None,
+        flow: OpticalFlow | None = None,
     ) -> None:
         if len(protocol.anchors) > 1 and not model.takes_several_anchors:
             raise UserError(
@@ -120,6 +138,8 @@ class VideoSegmenter:
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
+        self._flow = (flow or OpticalFlow()) if model.needs_flow else None
+        self._frame_before: Frame | None = None
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
         self._previous_mask: npt.NDArray[np.bool_] | None = None
@@ -138,21 +158,25 @@ class VideoSegmenter:
                 if not _out_of_memory(error):
                     raise
                 raise self._too_large(error) from error
-        self._previous, self._previous_mask = self._first, None
+        self._previous, self._previous_mask, self._frame_before = self._first, None, None
 
     def step(self, frame: Frame) -> Probability:
         """RGB uint8 `[H, W, 3]` -> probability of the foreground, float32 `[H, W]`: the mean over scales and mirror.
 
         Raises UserError before `start`, and where the device runs out of memory.
         """
-        return next(self.steps([frame]))
+        return next(self.steps([frame], live=True))
 
-    def steps(self, frames: Iterable[Frame]) -> Iterator[Probability]:
-        """`step` for each of `frames`, `batch_size` at a time."""
+    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Probability]:
+        """Give `step` for each of `frames`, `batch_size` at a time.
+
+        Unless they are `live`, the frame after a video's first one is asked for before the first is segmented, if the network
+        takes optical flow.
+        """
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        frames = iter(frames)
-        while batch := list(islice(frames, self.batch_size)):
+        timed = self._with_flow(frames, live)
+        while batch := list(islice(timed, self.batch_size)):
             yield from self._within_memory(batch)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
@@ -162,7 +186,34 @@ class VideoSegmenter:
             self.start(anchor)
             yield from self.steps(chain([anchor], frames))
 
-    def _within_memory(self, frames: Sequence[Frame]) -> Iterator[Probability]:
+    def skip(self, frame: Frame) -> None:
+        """Pass over a frame, RGB uint8 `[H, W, 3]`, that needs no mask: the next frame's optical flow is to this one."""
+        self._frame_before = frame
+
+    def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_Timed]:
+        """Yield each frame with its optical flow; None where the network takes none, or no frame of its size is beside it."""
+        frames = iter(frames)
+        if self._flow is None:
+            yield from ((frame, None) for frame in frames)
+            return
+        if self._frame_before is None and not live:
+            first = list(islice(frames, 2))
+            if len(first) == 2:
+                backwards = self._flow_to(*first)
+                self._frame_before = first.pop(0)
+                yield self._frame_before, None if backwards is None else -backwards
+            frames = chain(first, frames)
+        for frame in frames:
+            flow = self._flow_to(frame, self._frame_before)
+            self._frame_before = frame
+            yield frame, flow
+
+    def _flow_to(self, frame: Frame, neighbour: Frame | None) -> Vectors | None:
+        if self._flow is None or neighbour is None or neighbour.shape != frame.shape:
+            return None
+        return self._flow(frame, neighbour)
+
+    def _within_memory(self, frames: Sequence[_Timed]) -> Iterator[Probability]:
         """Probabilities of `frames`, in batches that the device has memory for."""
         given, done = len(frames), 0
         while done < len(frames):
@@ -192,15 +243,16 @@ class VideoSegmenter:
         )
 
     @torch.inference_mode()
-    def _step(self, frames: Sequence[Frame]) -> list[Probability]:
-        embeddings = [self.model.embed(view) for view in self._views(frames)]
-        logits = [self.model.segment(self._anchor(i, X), X) for i, X in enumerate(embeddings)]
+    def _step(self, frames: Sequence[_Timed]) -> list[Probability]:
+        views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
+        encoded = [self.model.encode(view, flow) for view, flow in zip(views, flows, strict=True)]
+        logits = [self.model.segment(self._anchor(i, X.embedding), X) for i, X in enumerate(encoded)]
         probabilities = [
             self._probability([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
-            for i, frame in enumerate(frames)
+            for i, (frame, _) in enumerate(frames)
         ]
         if "previous" in self.protocol.anchors:
-            self._previous = [X[-1:].clone() for X in embeddings]
+            self._previous = [X.embedding[-1:].clone() for X in encoded]
         return probabilities
 
     def _probability(self, logits: list[Tensor], size: tuple[int, int]) -> Probability:
@@ -234,6 +286,16 @@ class VideoSegmenter:
         """`[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""
         resized = [torch.cat([self._resized(frame, size) for frame in frames]) for size in self.sizes]
         views = [view for image in resized for view in ((image, image.flip(-1)) if self.protocol.mirror else (image,))]
+        return [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+    def _flow_views(self, flows: Sequence[Vectors | None]) -> list[Tensor] | list[None]:
+        """The optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
+        if self._flow is None:
+            return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
+        none = np.zeros((2, 2, 2), np.int8)
+        given = [to_flow_input(none if flow is None else flow)[None].to(self.model.device) for flow in flows]
+        resized = [torch.cat([upsample(flow, size) for flow in given]) for size in self.sizes]
+        views = [v for flow in resized for v in ((flow, mirrored_flow(flow)) if self.protocol.mirror else (flow,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def _resized(self, frame: Frame, size: tuple[int, int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from adnet.models.adnet import ADNet, upsample
 from adnet.models.attention import pixel_attention, similarity
-from adnet.models.branches import BRANCHES, VARIANTS
+from adnet.models.branches import BRANCHES, VARIANTS, Encoded
 from adnet.models.cost import Cost, model_cost
 from adnet.models.encoder import DeepLabV3
 from adnet.models.published import load_published, published_config
@@ -13,6 +13,7 @@ __all__ = [
     "ADNet",
     "Cost",
     "DeepLabV3",
+    "Encoded",
     "load_published",
     "model_cost",
     "pixel_attention",

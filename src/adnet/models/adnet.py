@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from adnet.data.flow import no_motion
 from adnet.errors import UserError
-from adnet.models.branches import BRANCHES, VARIANTS
+from adnet.models.branches import BRANCHES, VARIANTS, Encoded
+from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3
 
 
@@ -18,13 +20,17 @@ class ADNet(nn.Module):
 
     Args:
         encoder: frames -> embeddings `[B, C, h, w]` at stride 8.
-        variant: a row of Table 1 (`baseline`, `intra`, `anchor`, `anchor_diffusion`, `full`) or an extension (`cross`). The
-            baseline has no head: its encoder's one output channel is the logit.
+        variant: a row of Table 1 (`baseline`, `intra`, `anchor`, `anchor_diffusion`, `full`) or an extension (`cross`,
+            `motion`, `full_motion`). The baseline has no head: its encoder's one output channel is the logit.
         head_channels: width of the fusion head (128 in the paper).
         dropout: rate in the fusion head and the auxiliary one (0.1 in the paper).
         aux_weight: weight in the loss of an auxiliary head on the backbone's last stage but one; 0 (the paper) has none.
+        decoder: a `Decoder` in place of the head's last layer (off in the paper); the encoder must be `shallow`.
+        motion: optical flow as `adnet.data.flow` gives it, `[B, 3, H, W]` -> embeddings `[B, C, h, w]`, for a variant with a
+            motion branch. Two-stream networks (Simonyan and Zisserman, arXiv:1406.2199) have one for each of the two as well.
 
-    Raises UserError for an unknown variant, and for a baseline whose encoder has more than one output channel.
+    Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
+    shallow features, and a motion encoder that the variant lacks or has no use for.
     """
 
     def __init__(
@@ -34,6 +40,8 @@ class ADNet(nn.Module):
         head_channels: int = 128,
         dropout: float = 0.1,
         aux_weight: float = 0.0,
+        decoder: bool = False,
+        motion: DeepLabV3 | None = None,
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
@@ -42,6 +50,9 @@ class ADNet(nn.Module):
         self.encoder = encoder
         self.variant = variant
         self.branches = VARIANTS[variant]
+        self.motion = motion
+        if self.needs_flow is not (motion is not None):
+            raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
         channels = encoder.embedding_channels
         self.head: nn.Module
         if self.branches:
@@ -50,14 +61,19 @@ class ADNet(nn.Module):
                 nn.BatchNorm2d(head_channels),
                 nn.LeakyReLU(0.01),
                 nn.Dropout2d(dropout),
-                nn.Conv2d(head_channels, 1, 1),
+                nn.Identity() if decoder else nn.Conv2d(head_channels, 1, 1),
             )
-        elif channels == 1:
+        elif channels == 1 or decoder:
             self.head = nn.Identity()
         else:
             raise UserError(
                 f"the baseline's encoder ends in its one logit: set embedding_channels to 1, not {channels}"
             )
+        if decoder and len(encoder.shallow_channels) != 2:
+            raise UserError("a decoder takes the backbone's features at stride 4 and 2: set model.encoder.shallow=true")
+        self.decoder = (
+            Decoder(head_channels if self.branches else channels, encoder.shallow_channels) if decoder else None
+        )
         self.aux_weight = aux_weight
         self.aux = _aux_head(encoder.stage_channels[-2], dropout) if aux_weight else None
 
@@ -65,6 +81,11 @@ class ADNet(nn.Module):
     def needs_anchor(self) -> bool:
         """Whether the logits depend on the anchor at all."""
         return bool({"anchor", "anchor_diffusion", "cross"} & set(self.branches))
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether the logits depend on the frame's optical flow."""
+        return "motion" in self.branches
 
     @property
     def takes_several_anchors(self) -> bool:
@@ -77,33 +98,49 @@ class ADNet(nn.Module):
         return next(self.parameters()).device
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
+        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`: all that is kept of an anchor."""
         embedding: Tensor = self.encoder(frames)
         return embedding
 
-    def segment(self, anchor_embedding: Tensor, embedding: Tensor) -> Tensor:
-        """X_0 and X_t `[B, C, h, w]` -> logits `[B, 1, h, w]`; X_0 may have a batch of 1 for all frames."""
-        if not self.branches:
-            return embedding
-        anchor_embedding = anchor_embedding.expand(len(embedding), -1, -1, -1)
-        outputs = [BRANCHES[branch](anchor_embedding, embedding) for branch in self.branches]
-        logits: Tensor = self.head(torch.cat(outputs, dim=1))
-        return logits
+    def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
+        """Frames and their optical flow, `[B, 3, H, W]` in [0, 1] -> what `segment` takes; no flow is no motion."""
+        *shallow, _, last = self.encoder.features(frames)
+        return self.joined(self.encoder.embed(last), shallow, frames, flow)
 
-    def forward(self, anchor: Tensor, frame: Tensor) -> Tensor:
-        """Anchor and frame `[B, 3, H, W]` -> logits `[B, 1, h, w]`, in one encoder pass over both."""
-        if not self.needs_anchor:
-            return self.segment(embedding := self.embed(frame), embedding)
-        return self.segment(*self.embed(torch.cat([anchor, frame])).chunk(2))
+    def joined(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
+        """Join X_t, the backbone's features at stride 2 and 4, and the embedding of the flow, which is computed here."""
+        motion = None
+        if self.motion is not None:
+            motion = self.motion(no_motion(frames) if flow is None else flow)
+        return Encoded(embedding, tuple(shallow[::-1]) if self.decoder is not None else (), motion)
 
-    def forward_with_aux(self, anchor: Tensor, frame: Tensor) -> tuple[Tensor, Tensor | None]:
+    def segment(self, anchor_embedding: Tensor, frame: Encoded | Tensor) -> Tensor:
+        """X_0 `[B, C, h, w]` and the encoded frame -> logits `[B, 1, h, w]`, with a decoder `[B, 1, 4h - 3, 4w - 3]`.
+
+        X_0 may have a batch of 1 for all frames. Where there is neither a decoder nor a motion branch, X_t alone will do.
+        """
+        encoded = frame if isinstance(frame, Encoded) else Encoded(frame)
+        logits: Tensor = encoded.embedding
+        if self.branches:
+            anchor_embedding = anchor_embedding.expand(len(logits), -1, -1, -1)
+            outputs = [BRANCHES[branch](anchor_embedding, encoded) for branch in self.branches]
+            logits = self.head(torch.cat(outputs, dim=1))
+        return logits if self.decoder is None else self.decoder(logits, encoded.shallow)
+
+    def forward(self, anchor: Tensor, frame: Tensor, flow: Tensor | None = None) -> Tensor:
+        """Anchor and frame `[B, 3, H, W]` -> logits as `segment` gives them, in one encoder pass over both."""
+        return self.forward_with_aux(anchor, frame, flow)[0]
+
+    def forward_with_aux(
+        self, anchor: Tensor, frame: Tensor, flow: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """`forward`, and the auxiliary head's logits for the frame, `[B, 1, h, w]`; None where there is no such head."""
-        if self.aux is None:
-            return self(anchor, frame), None
-        middle, last = self.encoder.features(torch.cat([anchor, frame]) if self.needs_anchor else frame)
-        embeddings = self.encoder.embed(last)
-        logits = self.segment(embeddings[: len(frame)], embeddings[-len(frame) :])
-        return logits, self.aux(middle[-len(frame) :])
+        frames = torch.cat([anchor, frame]) if self.needs_anchor else frame
+        *shallow, middle, last = self.encoder.features(frames)
+        embeddings, number = self.encoder.embed(last), len(frame)
+        encoded = self.joined(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
+        logits = self.segment(embeddings[:number], encoded)
+        return logits, None if self.aux is None else self.aux(middle[-number:])
 
 
 def _aux_head(channels: int, dropout: float) -> nn.Sequential:

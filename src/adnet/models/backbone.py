@@ -31,16 +31,20 @@ def create_backbone(
     freeze_batch_norm: bool = False,
     multi_grid: Sequence[int] | None = None,
     stages: int | None = None,
+    shallow: bool = False,
 ) -> nn.Module:
-    """A `features_only` timm model that gives the features of its last two stages, the last at `output_stride`.
+    """Create a `features_only` timm model that gives the features of its last two stages, the last at `output_stride`.
 
-    `pretrained`, `freeze_batch_norm`, `multi_grid` and `stages` are those of `DeepLabV3`. Raises UserError for an unknown
-    backbone, one that can't be dilated or has fewer stages, and weights that can't be had.
+    `pretrained`, `freeze_batch_norm`, `multi_grid`, `stages` and `shallow` are those of `DeepLabV3`. Raises UserError for an
+    unknown backbone, one that can't be dilated or has fewer stages, or has no features at stride 2 and 4 where `shallow`
+    asks for them, and weights that can't be had.
     """
     if name not in timm.list_models():
         near = timm.list_models(f"*{name}*")[:3] or timm.list_models("resnet*")[:3]
         raise UserError(f"timm knows no backbone {name!r}; near it: {', '.join(near)}")
-    out_indices = (-2, -1) if stages is None else (stages - 2, stages - 1)
+    out_indices: tuple[int, ...] = (-2, -1) if stages is None else (stages - 2, stages - 1)
+    if shallow:
+        out_indices = (0, 1, *out_indices)
     packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
     from_hub = pretrained is True and not packaged
     try:
@@ -66,6 +70,10 @@ def create_backbone(
         raise _undilatable(name, output_stride) from error
     if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
         raise _undilatable(name, output_stride)
+    if shallow and backbone.feature_info.reduction()[:2] != [2, 4]:  # type: ignore[union-attr, operator]
+        raise UserError(
+            f"the backbone {name!r} has no features at stride 2 and 4 for a decoder; take another or decoder=false"
+        )
     if stages is not None and hasattr(backbone, "blocks"):
         # timm leaves what follows the last feature out of some backbones, but not out of those made of `blocks`.
         del backbone.blocks[int(backbone.feature_info.module_name()[-1].rpartition(".")[2]) + 1 :]  # type: ignore[operator, union-attr]

@@ -28,6 +28,6 @@ def model_cost(model: ADNet, size: tuple[int, int]) -> Cost:
     """Count without computing: on the meta device, for a frame of `size` (height, width) pixels."""
     ghost = copy.deepcopy(model).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        embedding = ghost.embed(torch.empty(1, 3, *size, device="meta"))
-        ghost.segment(embedding, embedding)
+        encoded = ghost.encode(torch.empty(1, 3, *size, device="meta"))
+        ghost.segment(encoded.embedding, encoded)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / 1e9, size)

@@ -57,6 +57,7 @@ class DeepLabV3(nn.Module):
             statistics of batch norms then move twice a step.
         stages: keep the backbone's first so many and leave the rest out; None: all. The last one kept must reach the output
             stride.
+        shallow: give the backbone's features at stride 2 and 4, too, which a decoder takes.
 
     Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be had.
     """
@@ -76,11 +77,12 @@ class DeepLabV3(nn.Module):
         std: Sequence[float] | None = None,
         checkpoint_activations: bool = False,
         stages: int | None = None,
+        shallow: bool = False,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
         backbone_stages: Any = create_backbone(
-            backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages
+            backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
         )
         if checkpoint_activations:
             backbone_stages.set_grad_checkpointing(True)
@@ -95,7 +97,9 @@ class DeepLabV3(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.embedding_channels = embedding_channels
-        self.stage_channels: tuple[int, int] = tuple(backbone_stages.feature_info.channels())
+        channels: list[int] = backbone_stages.feature_info.channels()
+        self.stage_channels = channels[-2], channels[-1]
+        self.shallow_channels = tuple(channels[-3::-1])
         self.aspp = ASPP(self.stage_channels[-1], aspp_channels, aspp_rates, dropout)
         self.project = nn.Conv2d(aspp_channels, embedding_channels, 1)
 
@@ -106,7 +110,10 @@ class DeepLabV3(nn.Module):
         return self.embed(self.features(frames)[-1])
 
     def features(self, frames: Tensor) -> list[Tensor]:
-        """Outputs of the backbone's last two stages, `[B, stage_channels[i], h, w]`."""
+        """Compute the outputs of the backbone's last two stages, `[B, stage_channels[i], h, w]`.
+
+        Where the encoder is `shallow`, those at stride 2 and 4 come before them.
+        """
         stages: list[Tensor] = self.backbone((frames - self.mean) / self.std)
         return stages
 

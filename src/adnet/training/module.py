@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from adnet.data.pairs import TrainingPair, ValidationPair
 from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
-from adnet.models import ADNet, upsample
+from adnet.models import ADNet, Encoded, upsample
 
 
 class Segmented(TypedDict):
@@ -80,7 +80,9 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
-        logits, aux = self.model.forward_with_aux(as_input(batch["anchor"]), as_input(batch["frame"]))
+        logits, aux = self.model.forward_with_aux(
+            as_input(batch["anchor"]), as_input(batch["frame"]), batch.get("flow")
+        )
         loss = self._cross_entropy(logits, mask)
         if aux is not None:
             loss = loss + self.model.aux_weight * self._cross_entropy(aux, mask)
@@ -100,21 +102,25 @@ class SegmentationModule(L.LightningModule):
     def validation_step(self, batch: ValidationPair, _: int) -> Segmented:
         mask, sequences = batch["mask"], batch["key"][:, 0].tolist()
         if self._anchors is None or self._anchors[0] != sequences:
-            self._anchors = sequences, *self._embed(batch["anchor"])  # the first frames, for all frames of a sequence
-        embedding, features = self._embed(batch["frame"])
-        logits = upsample(self.model.segment(self._anchors[1], embedding), (mask.shape[-2], mask.shape[-1]))[:, 0]
+            # The first frames, for all frames of a sequence.
+            anchor, features = self._encode(batch["anchor"])
+            self._anchors = sequences, anchor.embedding, features
+        encoded, features = self._encode(batch["frame"], batch.get("flow"))
+        logits = upsample(self.model.segment(self._anchors[1], encoded), (mask.shape[-2], mask.shape[-1]))[:, 0]
         self._val_J.update(logits > 0, mask, batch["key"])
         self._val_F.update(logits > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
         self.log("val/F", self._val_F)
         return {"logits": logits, "anchor_embedding": self._anchors[2], "embedding": features}
 
-    def _embed(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames uint8 `[B, 3, H, W]` -> X, and the features that `Segmented` has of them."""
+    def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
+        """Frames uint8 `[B, 3, H, W]` and their flow -> what is segmented, and the features that `Segmented` has of them."""
+        resized = upsample(as_input(frames), self.test_size)
+        encoded = self.model.encode(resized, None if flow is None else upsample(flow, self.test_size))
+        if self.model.branches:
+            return encoded, encoded.embedding
         encoder = self.model.encoder
-        features = encoder.aspp(encoder.features(upsample(as_input(frames), self.test_size))[-1])
-        embedding = encoder.project(features)
-        return embedding, embedding if self.model.branches else features
+        return encoded, encoder.aspp(encoder.features(resized)[-1])
 
 
 def as_input(frames: Tensor) -> Tensor:

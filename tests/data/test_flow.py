@@ -1,0 +1,217 @@
+"""Flow of made-up motions, whose true vectors are known."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adnet.data.augmentation import Augmentation, FlowAugmentation
+from adnet.data.datasets import davis2016
+from adnet.data.flow import (
+    OpticalFlow,
+    SequenceFlow,
+    camera_motion,
+    mirrored_flow,
+    no_motion,
+    normalised,
+    to_flow_input,
+)
+from adnet.data.sequence import read_frame
+from adnet.errors import UserError
+
+SIZE = 160, 240
+
+
+def texture(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return np.clip((smooth - smooth.mean()) * 4 + 128, 0, 255).astype(np.uint8)
+
+
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def moving(shift: tuple[int, int], camera: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A frame, the one before and the object's mask; the object came by `shift` and the camera's picture by `camera`."""
+    world, thing = texture(0, (SIZE[0] + 40, SIZE[1] + 40)), texture(1)
+    mask = disc(120, 80, 24)
+
+    def seen(camera: tuple[int, int], place: tuple[int, int]) -> np.ndarray:
+        frame = world[20 - camera[1] : 20 - camera[1] + SIZE[0], 20 - camera[0] : 20 - camera[0] + SIZE[1]].copy()
+        there = np.roll(mask, place[::-1], (0, 1))
+        frame[there] = np.roll(thing, place[::-1], (0, 1))[there]
+        return frame
+
+    return seen(camera, (0, 0)), seen((0, 0), (-shift[0], -shift[1])), mask
+
+
+def test_an_object_that_moves_before_a_still_camera() -> None:
+    frame, before, mask = moving((6, -4))
+    flow = OpticalFlow()(frame, before)
+    assert (flow.shape, flow.dtype) == ((*SIZE, 2), np.int8)
+    u, v = np.median(flow[mask], axis=0)
+    assert u < 0 < v  # to where it was
+    assert u / v == pytest.approx(-6 / 4, rel=0.1)
+    assert np.abs(flow[~disc(120, 80, 40)]).mean() < 3
+
+
+def test_the_camera_s_motion_is_taken_off() -> None:
+    frame, before, mask = moving((6, -4), camera=(5, 3))
+    with_camera, without = (OpticalFlow(camera=camera)(frame, before) for camera in (False, True))
+    outside = ~disc(120, 80, 40)
+    assert np.abs(np.median(with_camera[outside], axis=0)).max() > 20
+    assert np.abs(np.median(without[outside], axis=0)).max() <= 2
+    u, v = np.median(without[mask], axis=0)
+    # What is left is the object's motion less the camera's: (-6 + 5, 4 + 3).
+    assert v > 3 * abs(u)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), share=st.floats(0, 0.3))
+def test_a_homography_is_found_among_outliers(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    homography = np.eye(3) + rng.uniform(-1, 1, (3, 3)) * [[0.03, 0.03, 5], [0.03, 0.03, 5], [5e-5, 5e-5, 0]]
+    grid = np.stack(np.meshgrid(np.arange(240), np.arange(160)), axis=-1).astype(np.float32)
+    true = cv2.perspectiveTransform(grid.reshape(-1, 1, 2), homography).reshape(grid.shape) - grid
+    seen = true.copy()
+    seen[:, : round(240 * share)] += (12, -9)
+    np.testing.assert_allclose(camera_motion(seen.astype(np.float32)), true, atol=0.2)
+
+
+def test_a_frame_too_small_for_a_homography_keeps_its_flow() -> None:
+    assert not camera_motion(np.ones((6, 9, 2), np.float32)).any()
+
+
+def test_normalisation_by_hand() -> None:
+    flow = np.zeros((10, 10, 2), np.float32)
+    flow[0, 0] = 100, 0  # a hundredth of the pixels: the 95th percentile is 0
+    flow[0, 1] = 0, -0.75
+    vectors = normalised(flow)
+    assert vectors[0, 0].tolist() == [127, 0]  # clipped at 3
+    assert vectors[0, 1].tolist() == [0, round(-1.5 / 3 * 127)]
+    given = to_flow_input(vectors)
+    assert given.dtype == torch.float32
+    assert given[:, 0, 0].tolist() == [1, 0.5, 1]
+    assert given[:, 0, 1].tolist() == pytest.approx([0.5, 0.25, 0.5], abs=0.01)
+    assert torch.equal(given[:, 5:, 5:], no_motion(torch.zeros(1, 3, 5, 5))[0])
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_mirrored_flow_is_that_of_mirrored_vectors(seed: int) -> None:
+    vectors = np.random.default_rng(seed).integers(-127, 128, (3, 4, 2)).astype(np.int8)
+    mirrored = (vectors * np.array([-1, 1], np.int8))[:, ::-1]
+    torch.testing.assert_close(mirrored_flow(to_flow_input(vectors)[None])[0], to_flow_input(mirrored))
+
+
+@pytest.mark.parametrize("angle", [0, 45, 90, 135, 180])
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_a_turned_crop_s_flow_is_the_flow_of_turned_crops(
+    angle: int, flip: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against flow computed on the two frames after both were cut out alike."""
+    monkeypatch.setattr("adnet.data.augmentation.ROTATIONS", {angle: 1.0})
+    frame, before, mask = moving((6, -4))
+    method, augmentation = OpticalFlow(camera=False), Augmentation(SIZE, min_crop=1.0, flip=flip)
+    cut = [
+        augmentation(lambda _, image=image: image, mask, np.random.default_rng(0), method(frame, before))
+        for image in (frame, before)
+    ]
+    inside = cv2.erode(cut[0].mask.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+    assert inside.sum() > 100
+    expected = np.median(method(cut[0].frame, cut[1].frame)[inside].astype(np.float32), axis=0)
+    got = np.median(cut[0].flow[inside], axis=0)
+    cosine = got @ expected / np.linalg.norm(got) / np.linalg.norm(expected)
+    assert cosine > 0.99
+
+
+def test_spoilt_flow() -> None:
+    flow = np.random.default_rng(0).uniform(-60, 60, (20, 30, 2)).astype(np.float32)
+    rng = np.random.default_rng
+    calm = FlowAugmentation(drop=0, reverse=0, scale=(0, 0), noise=0)
+    np.testing.assert_array_equal(calm(flow, rng(0)), flow)
+    np.testing.assert_array_equal(replace(calm, reverse=1)(flow, rng(0)), -flow)
+    assert not replace(calm, drop=1)(flow, rng(0)).any()
+    ratios = [(replace(calm, scale=(-1.2, 0.5))(flow, rng(seed)) / flow).mean() for seed in range(200)]
+    assert np.exp(-1.2) <= min(ratios) < 0.35
+    assert 1.5 < max(ratios) <= np.exp(0.5)
+    noise = [replace(calm, noise=1)(flow, rng(seed)) - flow for seed in range(50)]
+    assert all(one.any() for one in noise)
+    assert 5 < np.mean([one.std() for one in noise]) < 127 / 6
+    drops = sum(not FlowAugmentation()(flow, rng(seed)).any() for seed in range(400))
+    assert abs(drops / 400 - 0.3) < 5 * (0.3 * 0.7 / 400) ** 0.5
+
+
+def test_the_first_frame_has_the_flow_to_the_next_turned(tiny_davis: Path) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    method = OpticalFlow()
+    first, second = (read_frame(path) for path in sequence.frames[:2])
+    flow = SequenceFlow(method)
+    np.testing.assert_array_equal(flow(sequence, 0), -method(first, second))
+    np.testing.assert_array_equal(flow(sequence, 1), method(second, first))
+
+
+def test_the_cache_is_filled_once_and_knows_frames_and_settings(
+    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "DAVIS"
+    shutil.copytree(tiny_davis, root)
+    dataset = davis2016(root, "train")
+    frames = sum(len(sequence.frames) for sequence in dataset.sequences)
+    flow = SequenceFlow(OpticalFlow(), str(tmp_path / "cache"))
+    expected = SequenceFlow(OpticalFlow())(dataset.sequences[0], 1)
+    flow.fill(dataset.sequences, workers=2)
+    files = sorted((tmp_path / "cache").rglob("*"))
+    assert len([file for file in files if file.is_file()]) == frames
+
+    computed: list[int] = []
+    original = OpticalFlow.__call__
+
+    def counting(self: OpticalFlow, frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+        computed.append(1)
+        return original(self, frame, neighbour)
+
+    monkeypatch.setattr(OpticalFlow, "__call__", counting)
+    flow.fill(dataset.sequences, workers=1)
+    np.testing.assert_array_equal(flow(dataset.sequences[0], 1), expected)
+    assert not computed
+    # A changed frame has two flows, to the one before and from the one after; another setting has them all.
+    changed = dataset.sequences[0].frames[2]
+    shutil.copy(dataset.sequences[1].frames[2], changed)
+    flow.fill(dataset.sequences, workers=1)
+    assert len(computed) == 2
+    replace(flow, method=OpticalFlow(camera=False)).fill(dataset.sequences, workers=1)
+    assert len(computed) == 2 + frames
+
+
+def test_a_damaged_file_in_the_cache_is_computed_again(tiny_davis: Path, tmp_path: Path) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
+    whole = flow(sequence, 1)
+    (file,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    for content in (b"", file.read_bytes()[:200], b"no array"):
+        file.write_bytes(content)
+        np.testing.assert_array_equal(flow(sequence, 1), whole)
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [file]
+
+
+def test_mistakes(tiny_davis: Path) -> None:
+    with pytest.raises(UserError, match=r"flow\.preset=slow: choose from ultrafast, fast, medium"):
+        OpticalFlow(preset="slow")
+    with pytest.raises(UserError, match="a frame of 240x160 follows one of 160x240"):
+        OpticalFlow()(texture(), texture().transpose(1, 0, 2))
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    with pytest.raises(UserError, match="has one frame: optical flow needs a neighbour"):
+        SequenceFlow(OpticalFlow())(replace(sequence, frames=sequence.frames[:1]), 0)
+    gone = replace(sequence, frames=(Path("gone.jpg"), *sequence.frames[1:]))
+    with pytest.raises(UserError, match=r"cannot read the image gone\.jpg: No such file"):
+        SequenceFlow(OpticalFlow(), "cache")(gone, 1)
