@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 
 from adnet.command import command
 from adnet.report.page import build_report
-from adnet.report.runs import Run, find_runs
+from adnet.report.runs import Run, find_runs, unfinished_runs
 
 
 @command("report")
 def main(cfg: DictConfig) -> None:
-    """Write the report, then print the path of its page and a line per run."""
+    """Write the report, then print the path of its page, a line per run and a line per unfinished one."""
     runs = [Path(cfg.runs)] if isinstance(cfg.runs, str) else [Path(path) for path in cfg.runs]
     page = build_report(
         runs,
@@ -32,6 +32,8 @@ def main(cfg: DictConfig) -> None:
     print(page)
     for run in find_runs(runs):
         print(scores_line(run))
+    for folder in unfinished_runs(runs):
+        print(f"left out, since its training has not ended: {folder}")
 
 
 def scores_line(run: Run) -> str:

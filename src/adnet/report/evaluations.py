@@ -55,6 +55,12 @@ class Evaluation:
         return Path(self.details.get("checkpoint") or "last").stem
 
     @property
+    def size(self) -> str | None:
+        """The test size, `height x width` in pixels at scale 1, where the evaluation noted it."""
+        size = self.details.get("size")
+        return "x".join(str(side) for side in size) if isinstance(size, list) else None
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """What stands between the network and these masks, by name: a postprocess, a backend other than PyTorch."""
         postprocess, backend = self.details.get("postprocess"), self.details.get("backend")

@@ -48,6 +48,11 @@ class Result:
         values = self.scores[measure][statistic]
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
+    def spread(self, measure: str) -> float:
+        """Standard deviation over the runs of their means over sequences (`ddof=1`); NaN for one run."""
+        means = [evaluation.scores[measure]["mean"].mean() for evaluation in self.evaluations]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
@@ -118,6 +123,8 @@ def variant_order(variant: str) -> tuple[int, str]:
 
 def _is_replicate_key(key: str) -> bool:
     parts = key.split(".")
+    if key.startswith("callbacks.weight_averaging."):  # the one callback that changes the network
+        return False
     return parts[0] in REPLICATE_GROUPS or parts[-1] in REPLICATE_KEYS
 
 
@@ -136,10 +143,13 @@ def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
 def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
     rows: dict[str, dict[Run, Evaluation]] = {}
     mixed = len({evaluation.weights for run, evaluation in members if run.trained}) > 1
+    sizes = {evaluation.size for run, evaluation in members if run.trained} - {None}
     for run, evaluation in members:
         label = labels[run]
         if mixed and run.trained and evaluation.weights != "last":
             label += f", {evaluation.weights}"
+        if len(sizes) > 1 and evaluation.size:
+            label += f", {evaluation.size}"
         label += "".join(f" + {extra}" for extra in evaluation.extras)
         while run in rows.get(label, {}):  # the same weights, tested in another way
             label += f" [{evaluation.folder.name}]"

@@ -77,6 +77,12 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
     return (*(_read_run(folder) for folder in folders.values()), *(_read_method(file) for file in files))
 
 
+def unfinished_runs(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Folders at or below `paths` whose training has begun and not ended: a `config.yaml` without a `summary.json`."""
+    begun = {file.parent for path in paths if path.is_dir() for file in path.rglob("config.yaml")}
+    return tuple(sorted(folder for folder in begun if not (folder / "summary.json").exists()))
+
+
 def _in_run(file: Path, top: Path) -> bool:
     """Whether a folder above `file`, up to `top`, is that of a run, finished or not."""
     above = (folder for folder in file.parents if folder == top or top in folder.parents)

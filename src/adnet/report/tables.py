@@ -20,14 +20,17 @@ DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
     """One row per variant, as the paper's Table 1, with a 95 % interval over sequences beside J and F.
 
-    On DAVIS-2016 the paper's own row of the variant stands beside it.
+    Where a variant has several runs, the standard deviation of their means stands there, too: what the seed alone
+    changes. On DAVIS-2016 the paper's own row of the variant stands beside it.
     """
     columns = [Column("Variant"), Column("Runs", digits=0)]
     baseline = benchmark.baseline
+    replicated = any(len(result.runs) > 1 for result in benchmark.results)
     for measure in MEASURES:
         columns += [
             Column("mean", measure, digits=2, best="max"),
             Column("95 % interval", measure, digits=1),
+            *([Column("SD of runs", measure, digits=2)] if replicated else []),
             Column("recall", measure, digits=1, best="max"),
             Column("decay", measure, digits=1, best="min"),
         ]
@@ -47,6 +50,7 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
             row += [
                 100 * mean,
                 bootstrap_interval(result.scores[measure]["mean"]).scaled(100),
+                *([100 * result.spread(measure)] if replicated else []),
                 100 * result.mean(measure, "recall"),
                 100 * result.mean(measure, "decay"),
             ]
@@ -58,7 +62,7 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
             if baseline is not None:
                 row += [there[m] - paper["baseline"][m] if there else None for m in MEASURES]
         rows.append(tuple(row))
-    return Table(name, _score_caption(benchmark, bool(paper)), tuple(columns), tuple(rows))
+    return Table(name, _score_caption(benchmark, bool(paper), replicated), tuple(columns), tuple(rows))
 
 
 def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
@@ -140,13 +144,15 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _score_caption(benchmark: Benchmark, compared: bool) -> str:
+def _score_caption(benchmark: Benchmark, compared: bool, replicated: bool) -> str:
     paper = paper_tables()["table1"]
     caption = (
         f"Scores on {benchmark.dataset} {benchmark.split}, {len(benchmark.sequences)} sequences, protocol "
         f"{benchmark.protocol}, in percent: mean over sequences, of the mean over the runs of a variant. "
         "Interval: 95 % bootstrap (BCa) over sequences."
     )
+    if replicated:
+        caption += " SD of runs: standard deviation of the means of a variant's runs, which differ in their seed."
     if benchmark.baseline is not None:
         caption += f" {DELTA}: difference to the baseline, in percentage points."
     if compared:
