@@ -99,9 +99,6 @@ def run(
 
         # When Hydra clears the handlers, this one closes what was stderr when it was imported: pytest's own file.
         absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
-    for handler in logging.getLogger("lightning").handlers:
-        if isinstance(handler, logging.StreamHandler):  # bound to the stderr of the test that imported Lightning
-            handler.stream = sys.stderr  # setStream would flush the old one, which is closed
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
@@ -109,6 +106,9 @@ def run(
         monkeypatch.setattr(sys, "argv", ["adnet", *arguments])
         GlobalHydra.instance().clear()
         capfd.readouterr()
+        for handler in logging.getLogger("lightning").handlers:
+            if isinstance(handler, logging.StreamHandler):  # bound to the stderr of the test that imported Lightning
+                handler.stream = sys.stderr  # setStream would flush the old one, which is closed
         code: Any = 0
         try:
             main()
