@@ -1,0 +1,100 @@
+"""Trained weights without their training: a folder of `model.safetensors` and the `config.json` that says which network they are of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from adnet.errors import UserError
+from adnet.files import write_json
+from adnet.models.weights import read_weights
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+RELEASED = Path(__file__).parents[1] / "released"
+"""The weights that come with the package; see docs/released_model.md."""
+
+_HUB = "hub:"
+
+
+def locate(checkpoint: str | Path | None) -> Path:
+    """Return where a checkpoint lies: a path as it is, `None` as the released weights, `hub:OWNER/NAME[@REVISION]` downloaded.
+
+    From the Hugging Face hub come the config and the weights and nothing else, into the hub's own cache, which is all that
+    is asked where there is no network. Raises UserError where they can't be had.
+    """
+    if checkpoint is None:
+        return RELEASED
+    if not str(checkpoint).startswith(_HUB):
+        return Path(checkpoint)
+    name, _, revision = str(checkpoint).removeprefix(_HUB).partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS]))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise UserError(
+            f"can't get {checkpoint} from the hub ({reason}); check its name and revision, or download its {CONFIG} and "
+            f"{WEIGHTS} into a folder and give that"
+        ) from error
+
+
+def write_pretrained(
+    folder: Path,
+    config: Mapping[str, Any],
+    test_size: tuple[int, int],
+    weights: Mapping[str, Tensor],
+    about: Mapping[str, Any] = {},
+) -> None:
+    """Write a network's weights in half precision, and how to build it, into a new `folder`.
+
+    Args:
+        folder: made, with those above it; may exist if it is empty.
+        config: what `build_network` takes, laid out as `conf/model` is.
+        test_size: height and width in pixels.
+        weights: the network's state dict; floating-point tensors become float16, others stay.
+        about: where the weights come from, kept beside the config.
+
+    Raises UserError if the folder holds anything.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; give another output")
+    folder.mkdir(parents=True, exist_ok=True)
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
+    }
+    draft = folder / f".{WEIGHTS}.{os.getpid()}"
+    save_file(halves, draft)
+    os.replace(draft, folder / WEIGHTS)
+    # The config comes last: a folder that has one is whole.
+    write_json(folder / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
+
+
+def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
+    """Read a folder that `write_pretrained` wrote: the network's config, its test size, its state dict in float32.
+
+    Raises UserError where one of the two files is missing, damaged, or says something else.
+    """
+    file = folder / CONFIG
+    try:
+        content = json.loads(file.read_text())
+        config, (height, width) = content["model"], content["test_size"]
+        if not isinstance(config, dict) or not all(type(side) is int and side > 0 for side in (height, width)):
+            raise ValueError("its values are of other types")
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} holds no {CONFIG}: it is no folder of weights") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} doesn't describe a network of adnet's ({reason}); take another copy") from error
+    weights = read_weights(folder / WEIGHTS)
+    return config, (height, width), {k: v.float() if v.dtype is torch.float16 else v for k, v in weights.items()}
