@@ -64,8 +64,10 @@ class SegmentationModule(L.LightningModule):
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
 
     def configure_optimizers(self) -> Any:
-        """Two groups: the backbone at the base rate, everything else at `new_layers_lr` times it."""
-        backbone = list(self.model.encoder.backbone.parameters())
+        """Two groups: the backbones at the base rate, everything else at `new_layers_lr` times it."""
+        # That of the motion branch, too: it starts from ImageNet weights, and at ten times the rate its activations die.
+        encoders = [self.model.encoder, *([self.model.motion] if self.model.motion is not None else [])]
+        backbone = [parameter for encoder in encoders for parameter in encoder.backbone.parameters()]
         pretrained = {id(parameter) for parameter in backbone}
         new = [parameter for parameter in self.model.parameters() if id(parameter) not in pretrained]
         optimizer = self._optimizer([{"params": backbone}, {"params": new}])
