@@ -97,6 +97,18 @@ def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> N
     assert ids[0] | ids[1] == {id(parameter) for parameter in module.parameters()}
 
 
+def test_the_motion_branchs_backbone_is_no_new_layer(tiny_model_config: dict[str, Any]) -> None:
+    config = tiny_model_config | {"variant": "full_motion", "motion": tiny_model_config["encoder"]}
+    module = build(config)
+    pretrained, new = module.configure_optimizers()["optimizer"].param_groups
+    motion = module.model.motion
+    assert motion is not None
+    pretrained_ids = {id(parameter) for parameter in pretrained["params"]}
+    assert {id(parameter) for parameter in motion.backbone.parameters()} <= pretrained_ids
+    assert {id(parameter) for parameter in motion.aspp.parameters()} <= {id(parameter) for parameter in new["params"]}
+    assert len(pretrained["params"]) + len(new["params"]) == len(list(module.parameters()))
+
+
 @pytest.mark.slow
 def test_training_overfits_a_few_pairs(tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path) -> None:
     losses = Losses()
