@@ -147,10 +147,9 @@ def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
-    if backend != "torch":
-        pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
     motion = {**tiny_model_config["encoder"]}
     config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
     model: ADNet = instantiate(config | {"encoder": motion | {"shallow": True}})
@@ -203,6 +202,17 @@ def signal_stack() -> tuple[int | None, int]:
     stack = Stack()
     assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
     return stack.address, stack.flags
+
+
+def test_an_export_of_torch_is_refused(tmp_path: Path) -> None:
+    """torch.export unpickles what it loads, and a pickle runs what it likes."""
+    for name in ("embed.pt2", "segment.pt2"):
+        (tmp_path / name).touch()
+    described = {"format": "torch", "variant": "full", "needs_anchor": True, "takes_several_anchors": False}
+    (tmp_path / "export.json").write_text(json.dumps(described | {"size": list(SIZE)}))
+    for backend in ("torch", "compile", "openvino", "onnx"):
+        with pytest.raises(UserError, match="an export of format 'torch', which this version doesn't know"):
+            load_backend(tmp_path, backend)
 
 
 def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_model: ADNet, monkeypatch: Any) -> None:

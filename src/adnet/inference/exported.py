@@ -1,4 +1,4 @@
-"""A network that was exported, run by another library or by torch.export."""
+"""A network that was exported, run by another library."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from adnet.models import Encoded
 FILES = {
     "onnx": ("embed.onnx", "segment.onnx"),
     "openvino": ("embed.xml", "segment.xml"),
-    "torch": ("embed.pt2", "segment.pt2"),
 }
-"""Format -> files of the encoder and the fusion."""
+"""Format -> files of the encoder and the fusion. (Not torch.export's: that is a pickle, and may run anyone's code.)"""
 
 METADATA = "export.json"
 
@@ -149,17 +148,7 @@ def _openvino(file: Path) -> Runner:
     return run
 
 
-def _torch(file: Path) -> Runner:
-    module = torch.export.load(file).module()
-
-    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        outputs = module(*tensors)
-        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-
-    return run
-
-
-_RUNNERS: dict[str, Callable[[Path], Runner]] = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}
+_RUNNERS: dict[str, Callable[[Path], Runner]] = {"onnx": _onnx, "openvino": _openvino}
 
 
 def in_own_thread(function: Callable[[], Any]) -> Any:
