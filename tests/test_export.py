@@ -45,6 +45,7 @@ def test_export_writes_what_runs(
     metadata = json.loads((output / "export.json").read_text())
     assert (metadata["format"], metadata["int8"], metadata["size"]) == ("openvino", int8, [65, 97])
     assert len(metadata["checkpoint_sha256"]) == 64
+    assert {*metadata["sha256"], "export.json"} == {file.name for file in output.iterdir()}
     model, exported = tiny_model.eval(), ExportedModel(output)
     anchor, frame = torch.rand(2, 1, 3, 41, 121)
     with torch.inference_mode():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adnet.errors import UserError
-from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library
+from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library, sha256
 from adnet.inference.optimised import plain
 from adnet.models import ADNet, Encoded, upsample
 
@@ -69,6 +69,7 @@ def export_model(
             "size": list(size),
             "int8": bool(calibration),
             **(described or {}),
+            "sha256": {file.name: sha256(file) for file in sorted(draft.iterdir())},
             "versions": _versions("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
         }
         _write(draft, metadata)
