@@ -65,6 +65,10 @@ def test_export_writes_what_runs(
         (["format=tflite"], "format=tflite: choose from onnx, openvino"),
         (["format=torch"], "format=torch: choose from onnx, openvino"),
         (["size=[64,96]"], "8k+1"),
+        (
+            ["format=openvino", "int8=true", "calibration_frames=0"],
+            "calibration_frames=0: expected a whole number of at least 1",
+        ),
         (["checkpoint=none.ckpt"], "no checkpoint none.ckpt"),
     ],
 )
