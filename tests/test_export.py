@@ -28,25 +28,24 @@ def checkpoint(tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: AD
     return path
 
 
-@pytest.mark.parametrize(("kind", "int8"), [("torch", False), ("openvino", True)])
+@pytest.mark.parametrize("int8", [False, True])
 def test_export_writes_what_runs(
     run: Callable[..., Any],
     checkpoint: Path,
     tiny_model: ADNet,
     tiny_davis: Path,
-    kind: str,
     int8: bool,
 ) -> None:
-    if kind == "openvino":
-        pytest.importorskip("nncf")
+    pytest.importorskip("nncf")
     output = checkpoint.parent / "out"
-    arguments = [f"checkpoint={checkpoint}", f"format={kind}", f"output={output}", f"data.root={tiny_davis}"]
+    arguments = [f"checkpoint={checkpoint}", "format=openvino", f"output={output}", f"data.root={tiny_davis}"]
     ended = run(export.main, *arguments, f"int8={int8}", "calibration_frames=3")
     assert ended.code == 0, ended.err
     assert "largest difference of logits" in ended.out
     metadata = json.loads((output / "export.json").read_text())
-    assert (metadata["format"], metadata["int8"], metadata["size"]) == (kind, int8, [65, 97])
+    assert (metadata["format"], metadata["int8"], metadata["size"]) == ("openvino", int8, [65, 97])
     assert len(metadata["checkpoint_sha256"]) == 64
+    assert {*metadata["sha256"], "export.json"} == {file.name for file in output.iterdir()}
     model, exported = tiny_model.eval(), ExportedModel(output)
     anchor, frame = torch.rand(2, 1, 3, 41, 121)
     with torch.inference_mode():
@@ -63,8 +62,13 @@ def test_export_writes_what_runs(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["format=tflite"], "choose from onnx, openvino, torch"),
+        (["format=tflite"], "format=tflite: choose from onnx, openvino"),
+        (["format=torch"], "format=torch: choose from onnx, openvino"),
         (["size=[64,96]"], "8k+1"),
+        (
+            ["format=openvino", "int8=true", "calibration_frames=0"],
+            "calibration_frames=0: expected a whole number of at least 1",
+        ),
         (["checkpoint=none.ckpt"], "no checkpoint none.ckpt"),
     ],
 )

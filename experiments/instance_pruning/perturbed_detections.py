@@ -24,7 +24,7 @@ import yaml
 from tqdm import tqdm
 
 from adnet.command import conf_dir
-from adnet.data import Sequence, VideoDataset, davis2016, read_mask, write_mask
+from adnet.data import Sequence, VideoDataset, davis2016, read_frame, read_mask, write_mask
 from adnet.files import write_json
 from adnet.inference.detectors import Precomputed
 from adnet.inference.pruning import InstancePruning
@@ -109,7 +109,7 @@ def measure(
 
 def prune(pruning: InstancePruning, sequence: Sequence, masks: Path, output: Path) -> None:
     """Prune the masks of a sequence as probabilities of 0 and 1."""
-    pruning.start(sequence.name, sequence.frames)  # detections are there: it only counts the frames
+    pruning.start(sequence.name, map(read_frame, sequence.frames))
     for frame in sequence.frames:
         probability = read_mask(masks / sequence.name / f"{frame.stem}.png").astype(np.float32)
         write_mask(output / sequence.name / f"{frame.stem}.png", pruning.step(frame.stem, probability) > 0.5)

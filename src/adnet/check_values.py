@@ -67,6 +67,8 @@ LIMITS = {
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.gradient_clip_val": POSITIVE,
     "callbacks.weight_averaging.decay": Limit(0, 1),
+    "calibration_frames": COUNT,
+    "inference.calibration_frames": COUNT,
 }
 """Ranges by key, in whichever command has it; null passes where it is the default."""
 

@@ -1,7 +1,8 @@
 """Write a network for another runtime: `python -m adnet.export checkpoint=RUN/checkpoints/last.ckpt format=openvino output=DIR`.
 
 The encoder and the fusion are files of their own, so that a video's anchor is embedded once. The result goes wherever a
-checkpoint goes: `python -m adnet.evaluate checkpoint=DIR backend=openvino output=MASKS`.
+checkpoint goes: `python -m adnet.evaluate checkpoint=DIR backend=openvino output=MASKS`. Its `export.json` lists the SHA-256 of
+each file; a folder in which one is missing or another is not opened.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
 from adnet.training.failures import explained
-from adnet.training.loggers import finishing_wandb, log_scores
+from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.provenance import git_commit, versions
 from adnet.training.resume import check_data, checkpoint_to_resume
 
@@ -70,8 +70,7 @@ def main(cfg: DictConfig) -> None:
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
         print(effective_batch(data, trainer))
-        for logger in loggers:
-            logger.log_hyperparams(OmegaConf.to_container(cfg) | provenance)  # type: ignore[operator]
+        log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
     score = partial(
         _score,

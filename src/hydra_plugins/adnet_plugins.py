@@ -1,8 +1,8 @@
-"""What adnet adds to Hydra: `hydra/sweeper=adnet` and `adnet_optuna`, `hydra/launcher=ray`.
+"""What adnet adds to Hydra: `hydra/sweeper=adnet` and `adnet_optuna`, `hydra/launcher=adnet_ray`, the resolver `adnet_sweep_name`.
 
 Hydra takes plugins from this namespace only, and imports this file in every application of the environment: so it is short,
-and imports the rest when it is used. (Without `annotations` of the future: dataclasses look those up in `sys.modules`, where
-Hydra puts a plugin only after it has run it.)
+imports the rest when it is used, and adds no name that could be another application's. (Without `annotations` of the future:
+dataclasses look those up in `sys.modules`, where Hydra puts a plugin only after it has run it.)
 """
 
 from collections.abc import Sequence
@@ -101,10 +101,10 @@ def _sweep_name(overrides: Any) -> str:
     return sweep_name(list(overrides))
 
 
-OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
+OmegaConf.register_new_resolver("adnet_sweep_name", _sweep_name, replace=True)
 for group, name, conf in (
     ("hydra/sweeper", "adnet", GridConf),
     ("hydra/sweeper", "adnet_optuna", SearchConf),
-    ("hydra/launcher", "ray", RayConf),
+    ("hydra/launcher", "adnet_ray", RayConf),
 ):
     ConfigStore.instance().store(group=group, name=name, node=conf, provider="adnet")

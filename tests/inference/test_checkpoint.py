@@ -51,8 +51,8 @@ def test_torn_off_checkpoint_is_named(content: dict[str, Any], tmp_path: Path, s
 
 @pytest.mark.parametrize(
     "content",
-    [{}, [1], {"state_dict": {}}, {"hyper_parameters": {"model": None, "test_size": [1, 1]}, "state_dict": {}}],
-    ids=["empty", "list", "weights alone", "no model config"],
+    [{}, [1], {"state_dict": {}}, {"hyper_parameters": {"model": None, "test_size": ["1", 1]}, "state_dict": {}}],
+    ids=["empty", "list", "weights alone", "a text for a size"],
 )
 def test_checkpoint_of_something_else(content: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"last\.ckpt is no readable adnet checkpoint"):
@@ -78,6 +78,23 @@ def test_nothing_in_a_checkpoint_is_executed(content: dict[str, Any], tmp_path: 
         with pytest.raises(UserError, match="names another model"):
             load_checkpoint(saved(tmp_path, content))
     assert not (tmp_path / "pickled").exists()
+
+
+@pytest.mark.parametrize(
+    "place", [("dropout",), ("encoder", "aspp_channels"), ("encoder", "backbone"), ("encoder", "aspp_rates")]
+)
+def test_nothing_in_a_value_is_resolved(content: dict[str, Any], tmp_path: Path, place: tuple[str, ...]) -> None:
+    """OmegaConf computes what stands in `${...}`, and Hydra calls what that makes."""
+    harm = tmp_path / "harm"
+    call = f"{{_target_: adnet.files.write_text, path: {{_target_: pathlib.Path, _args_: [{harm}]}}, content: x}}"
+    config: Any = content["hyper_parameters"]["model"]
+    for key in place[:-1]:
+        config = config[key]
+    config[place[-1]] = "${oc.create:'" + call + "'}"
+    with pytest.raises(UserError, match=rf"last\.ckpt names another model .*{place[-1]}") as caught:
+        load_checkpoint(saved(tmp_path, content))
+    assert not harm.exists()
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_that_do_not_fit(content: dict[str, Any], tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
         (["bear"], "entry 0 .* another type"),
         ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "entry 0 .* isn't valid"),
         ([entry() | {"segmentation": {"size": [6, 8], "counts": [3]}}], "entry 0 .* 3 pixels"),
+        (
+            [entry() | {"segmentation": {"size": [10**7, 10**7], "counts": [10**14]}}],
+            "entry 0 .*its size is 10000000x10000000, that of the frames 6x8",
+        ),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: Any, message: str) -> None:

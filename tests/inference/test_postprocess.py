@@ -91,7 +91,7 @@ def test_configs_build_with_precomputed_detections(
     assert isinstance(built, kind)
     if isinstance(built, Chain):
         assert [type(step) for step in built.steps.values()] == [StaticObjects, PublishedGate]
-    built.start("bear", [])
+    built.start("bear", [np.zeros((4, 4, 3), np.uint8)])
     assert built.step("00000", np.ones((4, 4), np.float32)).shape == (4, 4)
 
 

@@ -3,10 +3,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+
+from adnet.data import davis2016
+from adnet.errors import UserError
+from adnet.training.finite_loss import FiniteLoss
 
 ARGUMENTS = (
     "scale=smoke",
@@ -17,6 +22,54 @@ ARGUMENTS = (
     "test_at_end=false",
     "~callbacks.progress",
 )
+
+
+class Ranks:
+    """What a strategy of two processes gives both of them."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = torch.tensor(losses)
+
+    def all_gather(self, _: torch.Tensor) -> torch.Tensor:
+        return self.losses
+
+    def barrier(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("losses", "files", "told"),
+    [
+        ([0.5, float("nan")], ["nan_batch-1.json"], "is nan on rank 1; its pairs are in {}/nan_batch-1.json"),
+        ([float("inf"), 0.5], ["nan_batch.json"], "is inf on rank 0; its pairs are in {}/nan_batch.json"),
+        (
+            [float("nan"), float("nan")],
+            ["nan_batch-1.json", "nan_batch.json"],
+            "is nan on rank 0; its pairs are in {}/nan_batch.json",
+        ),
+        ([0.5, 0.5], [], None),
+    ],
+)
+def test_every_rank_names_a_file_that_is_there(
+    tiny_davis: Path, tmp_path: Path, losses: list[float], files: list[str], told: str | None
+) -> None:
+    data = SimpleNamespace(train=davis2016(tiny_davis, "train"))
+    said = []
+    for rank in (1, 0):
+        trainer: Any = SimpleNamespace(strategy=Ranks(losses), global_rank=rank, global_step=7, datamodule=data)
+        outputs, batch = {"loss": torch.tensor(losses[rank])}, {"key": torch.tensor([[rank, 0, 2]])}
+        try:
+            FiniteLoss(str(tmp_path / "run")).on_train_batch_end(trainer, None, outputs, batch, 0)  # type: ignore[arg-type]
+        except UserError as error:
+            said.append(str(error))
+    assert sorted(path.name for path in tmp_path.glob("run/*")) == files
+    assert len(said) == (2 if told else 0)
+    for line in said:
+        assert f"the loss of step 7 {told.format(tmp_path / 'run')}," in line  # type: ignore[union-attr]
+    for name in files:
+        report = json.loads((tmp_path / "run" / name).read_text())
+        sequence = "train-001" if name == "nan_batch-1.json" else "train-000"
+        assert report["pairs"] == [{"sequence": sequence, "anchor": "00000", "frame": "00002"}]
 
 
 @pytest.mark.slow

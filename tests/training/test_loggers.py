@@ -4,11 +4,13 @@ import csv
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch.loggers import Logger
 
 from adnet.errors import UserError
-from adnet.training.loggers import MetricsFile, wandb_logger
+from adnet.training.loggers import MetricsFile, log_config, wandb_logger
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -43,6 +45,25 @@ def test_fresh_run_makes_its_folder(tmp_path: Path) -> None:
     logger.log_metrics({"train/loss": 1.0}, 0)
     logger.save()
     assert rows(tmp_path / "run") == [{"step": "0", "train/loss": "1.0"}]
+
+
+class Recorder(Logger):
+    name = version = "recorder"
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        self.logged = params
+
+    def log_metrics(self, *_: Any, **__: Any) -> None:
+        raise AssertionError
+
+
+def test_the_data_s_config_and_its_fingerprint_are_both_logged() -> None:
+    config = {"seed": 0, "data": {"root": "data/DAVIS", "split": "val"}}
+    provenance = {"git_commit": "abc", "data": {"train": {"sha256": "123"}}}
+    loggers = [Recorder(), Recorder()]
+    log_config(loggers, config, provenance)
+    for logger in loggers:
+        assert logger.logged == {**config, "git_commit": "abc", "data_fingerprint": {"train": {"sha256": "123"}}}
 
 
 def test_wandb_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from operator import index
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
 from adnet.errors import UserError
 from adnet.models import ADNet
+from adnet.models.build_network import build_network
 
 
 def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
     """The network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
 
-    Nothing but tensors and plain values is read (`weights_only=True`), and nothing but our networks is built. Raises
-    UserError for a file that isn't there, can't be read or is no checkpoint of ours.
+    Nothing but tensors and plain values is read (`weights_only=True`), and nothing but our networks is built of them
+    (`build_network`). Raises UserError for a file that isn't there, can't be read or is no checkpoint of ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -27,14 +27,13 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
         )
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        config, test_size = checkpoint["hyper_parameters"]["model"], checkpoint["hyper_parameters"]["test_size"]
+        config = checkpoint["hyper_parameters"]["model"]
+        height, width = map(index, checkpoint["hyper_parameters"]["test_size"])
         weights = {
             key.removeprefix("model."): value
             for key, value in checkpoint["state_dict"].items()
             if key.startswith("model.")
         }
-        for encoder in {"encoder", "motion"} & set(config):
-            config[encoder]["pretrained"] = False
     except (
         RuntimeError,
         OSError,
@@ -50,24 +49,12 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
             f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "
             "through python -m adnet.convert first"
         ) from error
-    # A config may call anything: a checkpoint from elsewhere must not.
-    targets = list(_targets(config))
-    if targets[:1] != ["adnet.models.ADNet"] or set(targets[1:]) != {"adnet.models.DeepLabV3"}:
-        raise UserError(f"{path} names another model than adnet's: {', '.join(targets) or 'none at all'}")
-    model: ADNet = instantiate(config)
+    try:
+        model = build_network(config)
+    except UserError as error:
+        raise UserError(f"{path} names another model than adnet's: {error}") from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
-    return model.eval(), (test_size[0], test_size[1])
-
-
-def _targets(config: Any) -> Iterator[str]:
-    """All that Hydra would call for `config`, at any depth, the outermost first."""
-    if isinstance(config, dict):
-        if "_target_" in config:
-            yield str(config["_target_"])
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _targets(value)
+    return model.eval(), (height, width)

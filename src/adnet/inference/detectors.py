@@ -9,7 +9,7 @@ import json
 import typing
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,8 @@ class Precomputed:
             one video's frames sort in time order.
         score: detections below it are dropped.
 
-    Raises UserError for a file that isn't of this form. A video that the file doesn't name is warned of and has none.
+    Raises UserError for a file that isn't of this form, and for a mask of another size than the video's frames. A video that
+    the file doesn't name is warned of and has none.
     """
 
     def __init__(self, file: str | Path, score: float = 0.5) -> None:
@@ -166,15 +167,18 @@ class Precomputed:
         if video not in self._videos:
             warnings.warn(f"{self.file} has no detection in the video {video!r}, which stays as it is", stacklevel=2)
         known = self._videos.get(video, {})
+        sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         found: dict[str | int, list[Detection]] = {
-            frame: [detection for number, entry in known[frame] if (detection := self._decoded(number, entry))]
+            frame: [
+                detection for number, entry in known[frame] if (detection := self._decoded(number, entry, {*sizes}))
+            ]
             for frame in sorted(known)
         }
-        return Detected(found, len(frames) if isinstance(frames, Sized) else sum(1 for _ in frames))
+        return Detected(found, len(sizes))
 
-    def _decoded(self, number: int, entry: dict[str, Any]) -> Detection | None:
+    def _decoded(self, number: int, entry: dict[str, Any], sizes: set[tuple[int, int]]) -> Detection | None:
         try:
-            mask = decode(entry["segmentation"])
+            mask = decode(entry["segmentation"], sizes)
         except ValueError as error:
             raise self._malformed(number, f"has a mask that isn't valid ({error})") from error
         return Detection.of(mask, float(entry["score"]))

@@ -1,7 +1,8 @@
-"""A network that was exported, run by another library or by torch.export."""
+"""A network that was exported, run by another library."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,8 @@ from adnet.models import Encoded
 FILES = {
     "onnx": ("embed.onnx", "segment.onnx"),
     "openvino": ("embed.xml", "segment.xml"),
-    "torch": ("embed.pt2", "segment.pt2"),
 }
-"""Format -> files of the encoder and the fusion."""
+"""Format -> files of the encoder and the fusion. (Not torch.export's: that is a pickle, and may run anyone's code.)"""
 
 METADATA = "export.json"
 
@@ -33,7 +33,8 @@ class ExportedModel:
     Args:
         folder: of the export.
 
-    Frames' sides must be 8k + 1. Raises UserError for a folder that holds no export, and where the library isn't installed.
+    Frames' sides must be 8k + 1. Raises UserError for a folder that holds no export or not all of one, file for file as it
+    was written, and where the library isn't installed.
     """
 
     device = torch.device("cpu")
@@ -44,10 +45,10 @@ class ExportedModel:
         self.needs_anchor: bool = self.metadata["needs_anchor"]
         self.needs_flow: bool = self.metadata.get("needs_flow", False)
         self.takes_several_anchors: bool = self.metadata["takes_several_anchors"]
-        files = [folder / name for name in FILES[self.metadata["format"]]]
-        self._embed, self._segment = (
-            _RUNNERS[self.metadata["format"]](file) if file.exists() else None for file in files
-        )
+        _check_files(folder, self.metadata)
+        run, (embed, segment) = _RUNNERS[self.metadata["format"]], FILES[self.metadata["format"]]
+        self._embed = run(folder / embed)
+        self._segment = run(folder / segment) if segment in self.metadata["sha256"] else None
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`. Raises UserError for sides other than 8k + 1."""
@@ -63,7 +64,6 @@ class ExportedModel:
             raise UserError(
                 f"an exported network takes frames with sides of 8k + 1, not {height} x {width}: give such a size"
             )
-        assert self._embed is not None
         inputs = (frames, no_motion(frames) if flow is None else flow) if self.needs_flow else (frames,)
         outputs = _one_by_one(self._embed, *inputs)
         motion = outputs.pop() if self.needs_flow else None
@@ -89,6 +89,25 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not known:
         raise UserError(f"{folder} is an export of format {metadata['format']!r}, which this version doesn't know")
     return metadata
+
+
+def sha256(file: Path) -> str:
+    """Hash a file as `export.json` has it of each file beside it."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
+    """Raise UserError unless the files are those that were written: without its fusion an embedding passes for logits."""
+    noted, again = metadata.get("sha256"), "remove the folder and export again (python -m adnet.export)"
+    needed = FILES[metadata["format"]]
+    if not isinstance(noted, dict) or needed[0] not in noted:
+        raise UserError(f"{folder} was exported before {METADATA} listed an export's files: {again}")
+    for name in (*noted, *needed):
+        there = (folder / name).is_file()
+        if name in noted and not there:
+            raise UserError(f"the export in {folder} lacks {name}: {again}")
+        if there and sha256(folder / name) != noted.get(name):
+            raise UserError(f"{name} in {folder} is not what was exported: {again}")
 
 
 def library(module: str, extra: str) -> Any:
@@ -149,17 +168,7 @@ def _openvino(file: Path) -> Runner:
     return run
 
 
-def _torch(file: Path) -> Runner:
-    module = torch.export.load(file).module()
-
-    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        outputs = module(*tensors)
-        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-
-    return run
-
-
-_RUNNERS: dict[str, Callable[[Path], Runner]] = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}
+_RUNNERS: dict[str, Callable[[Path], Runner]] = {"onnx": _onnx, "openvino": _openvino}
 
 
 def in_own_thread(function: Callable[[], Any]) -> Any:

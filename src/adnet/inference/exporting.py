@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adnet.errors import UserError
-from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library
+from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library, sha256
 from adnet.inference.optimised import plain
 from adnet.models import ADNet, Encoded, upsample
 
@@ -39,7 +39,7 @@ def export_model(
     Args:
         size: height and width in pixels of the frames that it is made for.
         output: a folder that isn't there yet.
-        format: `onnx`, `openvino`, or `torch` (torch.export's `.pt2`).
+        format: `onnx` or `openvino`.
         calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. With any the encoders'
             weights and activations become 8-bit integers, in ranges seen on these; the fusion stays in float32. For
             `openvino` only.
@@ -69,6 +69,7 @@ def export_model(
             "size": list(size),
             "int8": bool(calibration),
             **(described or {}),
+            "sha256": {file.name: sha256(file) for file in sorted(draft.iterdir())},
             "versions": _versions("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
         }
         _write(draft, metadata)
@@ -132,11 +133,6 @@ def _programs(model: ADNet) -> list[tuple[torch.export.ExportedProgram, list[str
     return programs
 
 
-def _to_torch(model: ADNet, folder: Path, _: Sequence[tuple[Tensor, ...]]) -> None:
-    for (program, _names), name in zip(_programs(model), FILES["torch"], strict=False):
-        torch.export.save(program, folder / name)
-
-
 def _to_onnx(model: ADNet, folder: Path, _: Sequence[tuple[Tensor, ...]]) -> None:
     library("onnxscript", "onnx")
     for (program, names), name in zip(_programs(model), FILES["onnx"], strict=False):
@@ -182,7 +178,7 @@ def _quantised(network: Any, calibration: Sequence[tuple[Tensor, ...]]) -> Any:
     )
 
 
-_WRITERS = {"torch": _to_torch, "onnx": _to_onnx, "openvino": _to_openvino}
+_WRITERS = {"onnx": _to_onnx, "openvino": _to_openvino}
 
 
 def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int]], int8: bool) -> float:

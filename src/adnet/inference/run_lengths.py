@@ -5,7 +5,7 @@ pycocotools leaves what a too short code doesn't cover uninitialised; here it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ def encode(mask: Mask) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": np.diff(starts, prepend=0, append=flat.size).tolist()}
 
 
-def decode(segmentation: Mapping[str, Any]) -> Mask:
+def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
     """Bool `[H, W]` of `{"size": [H, W], "counts": ...}`, the counts a list or COCO's compressed string.
 
-    Raises ValueError for anything else, and for runs that don't fill the mask exactly.
+    Raises ValueError for anything else, for runs that don't fill the mask exactly, and for a mask that is of none of `sizes`,
+    heights and widths in pixels: a few bytes may stand for gigabytes of one run.
     """
     try:
         (height, width), counts = segmentation["size"], segmentation["counts"]
@@ -32,6 +33,9 @@ def decode(segmentation: Mapping[str, Any]) -> Mask:
     runs = _uncompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, Sequence) or not all(type(n) is int and n >= 0 for n in (height, width, *runs)):
         raise ValueError("a size or a run is no whole number from 0")
+    if (height, width) not in sizes:
+        wanted = " or ".join(f"{size[0]}x{size[1]}" for size in sizes)
+        raise ValueError(f"its size is {height}x{width}, that of the frames {wanted}")
     if sum(runs) != height * width:
         raise ValueError(f"the runs come to {sum(runs)} pixels, the size {height}x{width} to {height * width}")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((height, width), order="F")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from adnet.data.pairs import TrainingPair
@@ -15,7 +14,10 @@ from adnet.files import write_json
 
 
 class FiniteLoss(Callback):
-    """Stops at a loss of NaN or infinity, with the pairs that gave it in `folder/nan_batch.json`."""
+    """Stops at a loss of NaN or infinity, with the pairs that gave it in `folder/nan_batch.json`.
+
+    Of several processes each that has such a loss writes a file, that of rank 1 `nan_batch-1.json`; all stop, and name the first.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
@@ -23,21 +25,20 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: TrainingPair, batch_idx: int
     ) -> None:
-        loss = outputs["loss"]
-        finite = bool(torch.isfinite(loss))
         # All processes stop: those with a good loss would wait for the others for ever.
-        if trainer.strategy.reduce_boolean_decision(finite):
+        losses = trainer.strategy.all_gather(outputs["loss"].detach()).reshape(-1)
+        finite = losses.isfinite().tolist()
+        if all(finite):
             return
         step = trainer.global_step
-        file = self._folder / (f"nan_batch-{trainer.global_rank}.json" if trainer.global_rank else "nan_batch.json")
-        if not finite:
+        if not finite[trainer.global_rank]:
             sequences = trainer.datamodule.train.sequences  # type: ignore[attr-defined]
             write_json(
-                file,
+                self._file(trainer.global_rank),
                 {
                     "step": step,
                     "batch": batch_idx,
-                    "loss": str(loss.item()),
+                    "loss": str(losses[trainer.global_rank].item()),
                     "pairs": [
                         {
                             "sequence": sequences[s].name,
@@ -48,7 +49,13 @@ class FiniteLoss(Callback):
                     ],
                 },
             )
+        trainer.strategy.barrier()  # the file is there before anyone names it, or ends the others
+        first = finite.index(False)
+        where = f" on rank {first}" if len(finite) > 1 else ""
         raise UserError(
-            f"the loss of step {step} is {loss.item()}; its pairs are in {file}, and the checkpoints are of before: try a "
-            "lower optim.optimizer.lr, or trainer.gradient_clip_val"
+            f"the loss of step {step} is {losses[first].item()}{where}; its pairs are in {self._file(first)}, and the "
+            "checkpoints are of before: try a lower optim.optimizer.lr, or trainer.gradient_clip_val"
         )
+
+    def _file(self, rank: int) -> Path:
+        return self._folder / (f"nan_batch-{rank}.json" if rank else "nan_batch.json")

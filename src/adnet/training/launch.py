@@ -12,14 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from adnet.errors import UserError
+from adnet.training.sync_batch_norm import SyncBatchNorm
 
 
 @wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is not
 def ddp_trainer(**options: Any) -> L.Trainer:
     """A `lightning.Trainer` for `strategy=ddp`, whose `devices=auto` is every GPU (NCCL), or two processes on the CPU (gloo).
 
-    Under torchrun it is as many as torchrun started. Raises UserError where several jobs share this process: Lightning would
-    start each rank with the command line of the whole sweep.
+    Under torchrun it is as many as torchrun started. `sync_batchnorm` is for any backbone (`SyncBatchNorm`). Raises UserError
+    where several jobs share this process: Lightning would start each rank with the command line of the whole sweep.
     """
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("trainer=ddp needs a process for each job: leave hydra/sweeper as it is")
@@ -28,4 +29,6 @@ def ddp_trainer(**options: Any) -> L.Trainer:
         options["accelerator"] = "cpu"  # not Apple's, which has no collectives
         if options.get("devices", "auto") == "auto":
             options["devices"] = int(os.environ.get("LOCAL_WORLD_SIZE", 2))
+    if options.get("sync_batchnorm"):
+        options["plugins"] = [*(options.get("plugins") or ()), SyncBatchNorm()]
     return L.Trainer(**options)

@@ -128,6 +128,16 @@ def _finish_wandb(exit_code: int) -> None:
         wandb.finish(exit_code)
 
 
+def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Log a run's resolved config and what it was made from, as one dictionary of hyper-parameters.
+
+    In it `data` is the config's; the data's fingerprints, which `provenance` has under the same name, are `data_fingerprint`.
+    """
+    made_from = {"data_fingerprint" if key == "data" else key: value for key, value in provenance.items()}
+    for logger in loggers:
+        logger.log_hyperparams({**config, **made_from})
+
+
 def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None) -> None:
     """Log `evaluation/J` and `evaluation/F` of an evaluation's `scores.json`.
 

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from adnet.command import conf_dir
+from adnet.errors import UserError
+from adnet.models import ADNet
+from adnet.models.build_network import build_network
+
+
+def test_the_network_is_what_its_constructor_makes(tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    built = build_network(tiny_model_config)
+    assert repr(built) == repr(tiny_model)
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(built.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml")))
+def test_every_model_of_ours_is_built(model: str) -> None:
+    """As it lies in a checkpoint of training, with a decoder; its backbone is a small one."""
+    small = [
+        "model.encoder.backbone=resnet10t",
+        "model.encoder.aspp_channels=8",
+        "model.decoder=true",
+        "model.encoder.multi_grid=null",
+    ]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("train", [f"model={model if model != 'adnet' else 'full'}", *small])
+    config: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    given = copy.deepcopy(config)
+    network = build_network(config)
+    assert network.variant == config["variant"]
+    assert network.decoder is not None
+    assert config == given
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"_target_": "os.mkdir"}, "_target_ is 'os.mkdir'"),
+        ({"_target_": "adnet_models.ADNet"}, "_target_ is 'adnet_models.ADNet'"),
+        ({"dropout": "${oc.env:HOME}"}, "dropout is '${oc.env:HOME}'"),
+        ({"dropout": True}, "dropout is True"),
+        ({"variant": {"_target_": "os.getcwd"}}, "variant is {'_target_': 'os.getcwd'}"),
+        ({"encoder": {"_target_": "os.getcwd"}}, "encoder._target_ is 'os.getcwd'"),
+        ({"motion": {"_target_": "os.getcwd"}}, "motion._target_ is 'os.getcwd'"),
+        ({"encoder": None}, "encoder is None"),
+        ({"size": 3}, "size is 3"),
+        ({"dropout": 9}, "no network can be built of it"),
+        ({"head_channels": -1}, "no network can be built of it"),
+        ({"variant": "ful"}, "did you mean full?"),
+    ],
+)
+def test_anything_else_is_one_line(tiny_model_config: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_network(tiny_model_config | change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [None, 1, [], "adnet.models.ADNet"])
+def test_what_is_no_config(config: Any) -> None:
+    with pytest.raises(UserError, match="all of it is"):
+        build_network(config)
