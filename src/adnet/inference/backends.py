@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adnet.errors import UserError
+from adnet.files import sha256
 from adnet.inference.checkpoint import load_checkpoint
 from adnet.inference.exported import METADATA, ExportedModel, read_metadata
 from adnet.inference.exporting import export_model
@@ -59,7 +59,7 @@ def load_backend(
 
 def describe(checkpoint: Path) -> dict[str, str]:
     """Which checkpoint it was, for an export's metadata."""
-    return {"checkpoint": checkpoint.name, "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+    return {"checkpoint": checkpoint.name, "checkpoint_sha256": sha256(checkpoint)}
 
 
 def _compiled(model: Any) -> Any:

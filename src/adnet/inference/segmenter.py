@@ -138,7 +138,7 @@ class VideoSegmenter:
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
-        self._flow = (flow or OpticalFlow()) if model.needs_flow else None
+        self.flow = (flow or OpticalFlow()) if model.needs_flow else None
         self._frame_before: Frame | None = None
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
@@ -193,7 +193,7 @@ class VideoSegmenter:
     def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_Timed]:
         """Yield each frame with its optical flow; None where the network takes none, or no frame of its size is beside it."""
         frames = iter(frames)
-        if self._flow is None:
+        if self.flow is None:
             yield from ((frame, None) for frame in frames)
             return
         if self._frame_before is None and not live:
@@ -209,9 +209,9 @@ class VideoSegmenter:
             yield frame, flow
 
     def _flow_to(self, frame: Frame, neighbour: Frame | None) -> Vectors | None:
-        if self._flow is None or neighbour is None or neighbour.shape != frame.shape:
+        if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
             return None
-        return self._flow(frame, neighbour)
+        return self.flow(frame, neighbour)
 
     def _within_memory(self, frames: Sequence[_Timed]) -> Iterator[Probability]:
         """Probabilities of `frames`, in batches that the device has memory for."""
@@ -296,7 +296,7 @@ class VideoSegmenter:
 
     def _flow_views(self, flows: Sequence[Vectors | None]) -> list[Tensor] | list[None]:
         """The optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
-        if self._flow is None:
+        if self.flow is None:
             return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
         none = np.zeros((2, 2, 2), np.int8)
         given = [to_flow_input(none if flow is None else flow)[None].to(self.model.device) for flow in flows]
