@@ -76,6 +76,58 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
     assert names(out) == [*masks[:2], "predict.json"]  # nothing of the longer one is left
 
 
+def detections(file: Path, video: str, score: float, frame: str = "1") -> Path:
+    """One of the whole frame."""
+    mask = {"size": [48, 80], "counts": [0, 48 * 80]}
+    file.write_text(json.dumps([{"image_id": f"{video}/{frame}", "score": score, "segmentation": mask}]))
+    return file
+
+
+PRUNE = ("postprocess=instance_pruning", "postprocess/detector=precomputed")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(tmp_path / "in" / f"{number}.png")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("change", ["detections", "anchor", "frame", "fps"])
+def test_what_was_made_of_another_content_is_left_alone(
+    call: Callable[..., Any], images: Path, tmp_path: Path, change: str
+) -> None:
+    anchor = tmp_path / "anchor.png"
+    Image.fromarray(pictures(1)[0]).save(anchor)
+    found = detections(tmp_path / "found.json", "in", 0.1)
+    given = [f"input={images}", f"anchor={anchor}", *PRUNE, f"postprocess.detector.file={found}"]
+    assert call(*given).code == 0
+    assert "all there already" in call(*given).out
+    if change == "detections":
+        detections(found, "in", 0.2)
+    elif change == "fps":
+        given.append("fps=12")
+    else:
+        Image.fromarray(255 - pictures(1)[0]).save(anchor if change == "anchor" else images / "1.png")
+    ended = call(*given)
+    assert (ended.code, "holds another prediction" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize("mistake", ["anchor=9", "the detections of another video"])
+def test_a_run_that_failed_leaves_the_folder_to_the_mended_command(
+    call: Callable[..., Any], images: Path, tmp_path: Path, mistake: str
+) -> None:
+    given = [f"input={images}", mistake]
+    if "detections" in mistake:  # which is found out when all frames are done
+        given[1:] = [*PRUNE, f"postprocess.detector.file={detections(tmp_path / 'found.json', 'in', 0.9, 'no frame')}"]
+    ended = call(*given)
+    assert (ended.code, ended.err.count("adnet: ")) == (1, 1)
+    assert names(tmp_path / "out") == []
+    ended = call(f"input={images}", "anchor=1")
+    assert ended.code == 0, ended.err
+
+
 def test_several_videos_of_which_one_is_damaged(call: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a", "b"):

@@ -15,6 +15,7 @@ from adnet.command import command
 from adnet.errors import UserError
 from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
 from adnet.inference.backends import load_backend
+from adnet.inference.claim import contents
 from adnet.inference.embeddings import write_embeddings
 from adnet.inference.exported import METADATA
 from adnet.inference.shards import Shard
@@ -31,10 +32,8 @@ def main(cfg: DictConfig) -> None:
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    settings = {
-        "backend": cfg.backend,
-        "postprocess": OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None,
-    }
+    described = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
+    settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
     output = Path(cfg.output or checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{name}")
     shard = Shard(cfg.shard, cfg.shards)

@@ -1,9 +1,12 @@
-"""Writing a file so that a reader sees all of it or none."""
+"""Files on disk: written so that a reader sees all of one or none, told apart by their content, removed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +26,21 @@ def write_text(path: Path, content: str) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content, of any size; hexadecimal. Raises OSError if it can't be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete files, and folders with all that is in them; what isn't there is passed over."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

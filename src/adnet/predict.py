@@ -14,11 +14,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adnet.command import command
+from adnet.data.flow import OpticalFlow
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.files import remove, write_json
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.backends import load_backend
-from adnet.inference.claim import checkpoint_sha256, claim
+from adnet.inference.claim import checkpoint_sha256, claim, contents
 from adnet.inference.prediction import Outputs, Predicted, predict
 from adnet.inference.segmenter import fitted_size
 from adnet.inference.shards import Shard
@@ -33,51 +34,61 @@ def main(cfg: DictConfig) -> None:
     protocol: Protocol = instantiate(cfg.protocol)
     size: tuple[int, int] = tuple(cfg.size or test_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
+    settings = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
     outputs = {source.name: _outputs(cfg, output, source, len(sources)) for source in sources}
     described = {
-        "input": {source.name: source.disk_bytes() for source in sources},
+        "input": {source.name: source.content() for source in sources},
         "checkpoint_sha256": checkpoint_sha256(checkpoint),
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(size),
         "backend": cfg.backend,
-        "postprocess": OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None,
+        "flow": asdict(OpticalFlow()) if model.needs_flow else None,
+        "postprocess": settings,
         "anchor": cfg.anchor,
+        "files_sha256": contents([cfg.anchor, settings]),
     }
     marker = output / "predict.json"
     shard = Shard(cfg.shard, cfg.shards)
     shard.refuse_overwrite(output, cfg.overwrite)
+    every = [path for made in outputs.values() for path in made.every()]
     with shard.alone(output):
-        earlier = claim(
-            marker, "prediction", described, cfg.overwrite, (path for made in outputs.values() for path in made.every())
-        )
+        earlier = claim(marker, "prediction", described, cfg.overwrite, every)
     if earlier and any(source.live for source in sources):
         raise UserError(
             f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
         )
     videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
-    for source in shard.mine(sources):
-        made = outputs[source.name]
-        done = videos.get(source.name)
-        if done and done.frames and made.complete(done.frames):
-            print(f"{source.name}: {done.frames} frames, all there already: {made.folder}")
-            continue
-        result = predict(
-            source,
-            made,
-            lambda frame_size: VideoSegmenter(model, protocol, fitted_size(size, frame_size), cfg.batch_size),
-            postprocess,
-            cfg.anchor,
-            resume=bool(earlier),
-        )
-        videos[source.name] = result
-        with shard.alone(output):
-            noted = json.loads(marker.read_text()).get("videos", {})  # another shard's, too
-            write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
-        print(
-            f"{source.name}: {result.frames} frames, {result.segmented} now, in {result.seconds:.1f} s: {made.folder}"
-        )
-    if shard.count == 1 and not any(video.frames for video in videos.values()):
-        marker.unlink()  # so that a mistaken input doesn't bar the folder
+    try:
+        for source in shard.mine(sources):
+            made = outputs[source.name]
+            done = videos.get(source.name)
+            if done and done.frames and made.complete(done.frames):
+                print(f"{source.name}: {done.frames} frames, all there already: {made.folder}")
+                continue
+            begun = any(path.exists() for path in made.every())
+            try:
+                result = predict(
+                    source,
+                    made,
+                    lambda frame_size: VideoSegmenter(model, protocol, fitted_size(size, frame_size), cfg.batch_size),
+                    postprocess,
+                    cfg.anchor,
+                    resume=bool(earlier),
+                )
+            except UserError:
+                if not begun:
+                    remove(made.every())  # made by the mistake
+                raise
+            videos[source.name] = result
+            with shard.alone(output):
+                noted = json.loads(marker.read_text()).get("videos", {})  # another shard's, too
+                write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
+            print(
+                f"{source.name}: {result.frames} frames, {result.segmented} now, in {result.seconds:.1f} s: {made.folder}"
+            )
+    finally:
+        if shard.count == 1 and not any(path.exists() for path in every):
+            marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
     if problems := [video.problem for video in videos.values() if video.problem]:
         raise UserError("; ".join(problems))
 

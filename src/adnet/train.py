@@ -1,7 +1,7 @@
 """Train a variant, then evaluate it: `python -m adnet.train +experiment=ablation_anchor [scale=lite] [key=value ...]`.
 
-The run folder (`hydra.run.dir=...` moves it) is complete on its own: `config.yaml`, `metrics.csv`, `checkpoints/`,
-`evaluation/`, `summary.json`.
+The run folder, `runs/NAME` by the command line (`hydra.run.dir=...` moves it), is complete on its own: `config.yaml`,
+`metrics.csv`, `checkpoints/`, `evaluation/`, `summary.json`. The same command goes on with a run that was cut off.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command, resolved, run_dir
@@ -30,9 +31,10 @@ from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
 from adnet.training.failures import explained
+from adnet.training.folder import held
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.provenance import git_commit, versions
-from adnet.training.resume import check_data, checkpoint_to_resume
+from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
 
 
 @command("train")
@@ -40,6 +42,15 @@ from adnet.training.resume import check_data, checkpoint_to_resume
 def main(cfg: DictConfig) -> None:
     cfg, folder = resolved(cfg), run_dir()
     _check_horizon(cfg)
+    with held(folder):
+        if finished := finished_run(folder, cfg):
+            _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
+            print(f"run folder: {folder} (to train anew, remove it or give another hydra.run.dir)")
+        else:
+            _train(cfg, folder)
+
+
+def _train(cfg: DictConfig, folder: Path) -> None:
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
@@ -100,13 +111,18 @@ def main(cfg: DictConfig) -> None:
         **provenance,
     }
     write_json(folder / "summary.json", summary)
-    print(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s")
-    for name, scores in (("before", initial), ("after", final)):
-        if scores:
-            print(
-                f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({val.name} {val.split})"
-            )
+    _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
+
+
+@rank_zero_only
+def _print_scores(head: str, summary: dict[str, Any]) -> None:
+    print(head)
+    for name, scores in (("before", summary["initial"]), ("after", summary)):
+        if scores and scores["J"] is not None:
+            print(
+                f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({summary['dataset']} val)"
+            )
 
 
 def _check_horizon(cfg: DictConfig) -> None:

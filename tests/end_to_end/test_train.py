@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from killed_training import ARGUMENTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -91,7 +95,15 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
     # A finished run is not trained over, and a checkpoint that was cut off is named.
     before = (folder / "summary.json").read_bytes()
     ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}")
-    assert (ended.code, ended.err) == (1, f"adnet: {folder} holds a finished run; give another hydra.run.dir\n")
+    assert (ended.code, ended.err) == (
+        1,
+        f"adnet: {folder} holds a finished run of another config: test_at_start was True and is False; give another "
+        "hydra.run.dir, or these values\n",
+    )
+    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("full: finished before, 4 steps\n")
+    assert f"run folder: {folder} (to train anew, remove it" in ended.out
     assert (folder / "summary.json").read_bytes() == before
     torn = folder / "checkpoints" / "torn.ckpt"
     torn.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:1000])
@@ -115,6 +127,41 @@ def test_the_end_of_a_fit_is_validated(
     assert load(tmp_path / "summary.json")["steps"] == steps
     best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["global_step"] in [step + 1 for step in validated]
+
+
+def test_a_run_that_slurm_preempts_goes_on_with_the_same_command(tiny_davis: Path, tmp_path: Path) -> None:
+    """To its end, in the folder that the command line gives; meanwhile no other training may work there."""
+    (tmp_path / "scontrol").write_text("#!/bin/sh\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    slurm = {"SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    steps = (
+        "steps=400",
+        "epoch_steps=200",
+        "checkpoint_steps=1",
+        "optim.schedule.horizon=400",
+        f"data.root={tiny_davis}",
+    )
+    command = [sys.executable, "-m", "adnet.train", *ARGUMENTS, *steps]
+    (tmp_path / "log").touch()
+    with (tmp_path / "log").open("r+") as log:
+        first = subprocess.Popen(command, cwd=tmp_path, env=os.environ | slurm, stdout=log, stderr=log)
+        while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and first.poll() is None:
+            time.sleep(0.05)
+        (folder,) = (tmp_path / "runs").iterdir()
+        first.send_signal(signal.SIGSTOP)
+        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        first.send_signal(signal.SIGCONT)
+        first.send_signal(signal.SIGUSR1)
+        first.wait()
+    assert second.returncode == 1
+    assert f"is in use by another training (process {first.pid} on " in second.stderr
+    assert "Slurm job 3_7 is in the queue again" in (tmp_path / "log").read_text()
+    assert not (folder / "summary.json").exists()
+
+    for said in ("full: 60 steps in", "full: finished before, 60 steps"):
+        assert said in process(tmp_path, "adnet.train", *ARGUMENTS, *steps)
+    assert load(folder / "summary.json")["steps"] == 60
+    assert list((tmp_path / "runs").iterdir()) == [folder]
 
 
 def test_more_steps_than_the_schedule_has_are_refused(tmp_path: Path, run: Callable[..., Any]) -> None:

@@ -8,6 +8,8 @@ import hashlib
 import json
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from adnet.errors import UserError
-from adnet.inference import Protocol, VideoSegmenter, exported
+from adnet.inference import Protocol, VideoSegmenter, backends, exported
 from adnet.inference.backends import load_backend
 from adnet.inference.exported import ExportedModel
 from adnet.inference.exporting import export_model
@@ -269,6 +271,10 @@ def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_mod
         load_backend(tmp_path / "a", "tensorrt")
     with pytest.raises(UserError, match="runs on the CPU"):
         load_backend(tmp_path / "a", "openvino", "cuda")
+    for device in ("foo", "cuda:99", "meta"):
+        with pytest.raises(UserError, match=f"device={device} can't be used .*: give cpu, cuda or cuda:1") as error:
+            load_backend(tmp_path / "a", "torch", device)
+        assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="no checkpoint"):
         load_backend(tmp_path / "a", "openvino")
     with pytest.raises(UserError, match="int8 is for format=openvino"):
@@ -286,3 +292,21 @@ def test_an_export_that_differs_is_not_kept(tmp_path: Path, tiny_model: ADNet, m
     with pytest.raises(UserError, match=r"differ by .* nothing was written"):
         export_model(tiny_model, SIZE, tmp_path / "a", "openvino")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_several_first_uses_exports(
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
+    exported = []
+
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any, **____: Any) -> None:
+        exported.append(output)
+        time.sleep(0.3)
+        output.mkdir()
+
+    monkeypatch.setattr(backends, "export_model", export)
+    monkeypatch.setattr(backends, "ExportedModel", lambda folder: folder)
+    with ThreadPoolExecutor(3) as pool:
+        loaded = list(pool.map(lambda _: load_backend(path, "openvino")[0], range(3)))
+    assert loaded == exported * 3

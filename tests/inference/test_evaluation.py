@@ -106,7 +106,10 @@ def test_cut_off_evaluation_goes_on(
     assert (output / "scores.json").is_file()
 
 
-@pytest.mark.parametrize("change", ["protocol", "size", "split", "checkpoint", "backend", "postprocess"])
+@pytest.mark.parametrize(
+    "change",
+    ["protocol", "size", "split", "checkpoint", "backend", "postprocess", "files_sha256", "JPEGImages", "Annotations"],
+)
 def test_another_evaluation_s_folder_is_refused(
     tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, change: str
 ) -> None:
@@ -120,7 +123,10 @@ def test_another_evaluation_s_folder_is_refused(
         segmenter = VideoSegmenter(segmenter.model, Protocol("test"), (33, 65))
     elif change == "split":
         dataset = davis2016(tiny_davis, "train")
-    elif change in ("backend", "postprocess"):
+    elif change in ("JPEGImages", "Annotations"):
+        file = next((tiny_davis / change / "480p" / "val-001").iterdir())
+        file.write_bytes(file.read_bytes() + b"1")
+    elif change in ("backend", "postprocess", "files_sha256"):
         options["settings"] = {change: "another"}
     else:
         options["checkpoint"] = tmp_path / "last.ckpt"

@@ -17,6 +17,7 @@ from videos import InstantModel
 from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
+from adnet.inference import segmenter as segmenter_module
 from adnet.inference.segmenter import fitted_size, scaled_size
 from adnet.models import ADNet, Encoded
 
@@ -193,6 +194,30 @@ def test_a_device_out_of_memory_gets_smaller_batches(error: type[Exception], cap
     np.testing.assert_allclose(result, expected, atol=1e-6)
     assert model.batches == [1] + [2] * 9 + [1]
     assert caplog.messages == ["out of memory with 8 frames at a time: going on with 2"]
+
+
+def test_a_batch_that_ran_out_of_memory_leaves_no_mask_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first frame of all has no mask before it, the second time it is segmented neither."""
+    video = [np.zeros((160, 280, 3), np.uint8) for _ in range(3)]
+    for frame in video:
+        frame[:80, :120] = 255  # a mask that gates; far from it lies something else
+        frame[140:, 260:] = 255
+    protocol = Protocol("test", average="logits", gate=True)
+    expected = list(VideoSegmenter(InstantModel(), protocol, SIZE).segment(video))
+    calls, upsample = 0, segmenter_module.upsample
+
+    def limited(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        nonlocal calls
+        calls += size == (160, 280)
+        if calls == 2:
+            calls += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return upsample(image, size)
+
+    monkeypatch.setattr(segmenter_module, "upsample", limited)
+    result = list(VideoSegmenter(InstantModel(), protocol, SIZE, batch_size=2).segment(video))
+    assert calls == 6  # the first frame was done twice
+    np.testing.assert_array_equal(np.array(result), np.array(expected))
 
 
 def test_no_memory_for_one_frame() -> None:

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from adnet.sweep import job
+from adnet.sweep import gpus, job
 from adnet.sweep.job import last_outcome, quoted, run_job
 
 
@@ -35,7 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "overrides": {"task": ["seed=0"], "hydra": ["hydra.mode=MULTIRUN", "hydra.sweep.dir=x", "hydra.verbose=true"]},
         "sweeper": {"gpus_per_job": None},
     }
-    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create(hydra))
+    config = OmegaConf.create(hydra)
+    monkeypatch.setattr(HydraConfig, "get", lambda: config)
     return folder
 
 
@@ -107,6 +108,23 @@ def test_a_folder_in_which_another_works_is_left_alone(folder: Path, monkeypatch
         assert run_job(DictConfig({}))["status"] == "busy"
     assert not (folder / "log.txt").exists()
     assert outcome(folder)["status"] == "finished"
+
+
+def test_the_job_holds_its_gpus_itself(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So that none of them is handed out again where the sweep is killed and the job lives on."""
+    monkeypatch.setattr(gpus, "FOLDER", tmp_path / "gpus")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setattr(HydraConfig.get().sweeper, "gpus_per_job", 1)
+    process(
+        monkeypatch,
+        f"""
+        import os
+        inherited = [os.fstat(number) for number in range(3, 64) if os.path.exists(f"/dev/fd/{{number}}")]
+        print(any(os.path.samestat(file, os.stat({str(tmp_path / "gpus" / "7")!r})) for file in inherited))
+        """,
+    )
+    assert outcome(folder)["status"] == "finished"
+    assert (folder / "log.txt").read_text().splitlines()[1] == "True"
 
 
 def test_no_rank_of_ours_is_a_job_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
-from adnet.training.resume import check_data, checkpoint_to_resume
+from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -41,13 +41,23 @@ def test_nothing_to_go_on_from(tmp_path: Path) -> None:
     assert checkpoint_to_resume(tmp_path, config()) is None
 
 
-def test_a_finished_run_is_left_alone(cut_off: Path) -> None:
-    (cut_off / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match="holds a finished run; give another hydra"):
-        checkpoint_to_resume(cut_off, config())
+def test_a_finished_run_is_that_of_its_own_command(cut_off: Path) -> None:
+    assert finished_run(cut_off, config()) is None
+    (cut_off / "summary.json").write_text('{"J": 0.5}')
+    assert finished_run(cut_off, config("pairs.workers=0", "resume=false")) == {"J": 0.5}
+    with pytest.raises(UserError, match=r"holds a finished run of another config: steps was 4 and is 8; give another"):
+        finished_run(cut_off, config("steps=8"))
 
 
-@pytest.mark.parametrize("overrides", [[], ["steps=9", "trainer.devices=2"], ["data.root=there", "pairs.workers=0"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["steps=9", "trainer.log_every_n_steps=1"],
+        ["data.root=there", "pairs.workers=0"],
+        ["trainer.num_nodes=1", "trainer.sync_batchnorm=false"],  # as where they are not set
+    ],
+)
 def test_a_run_of_the_same_config_is_gone_on_with(cut_off: Path, overrides: list[str]) -> None:
     assert checkpoint_to_resume(cut_off, config(*overrides)) == cut_off / "checkpoints" / "last.ckpt"
 
@@ -61,6 +71,24 @@ def test_the_keys_that_differ_are_named(cut_off: Path) -> None:
     )
     with pytest.raises(UserError, match=r"pairs\.holdout was \[\] and is \['bear'\]"):
         checkpoint_to_resume(cut_off, OmegaConf.merge(config(), {"pairs": {"holdout": ["bear"]}}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "now"),
+    [
+        ("sync_batchnorm", False, True),
+        ("devices", 1, 2),
+        ("num_nodes", 1, 2),
+        ("accumulate_grad_batches", 1, 4),
+    ],
+)
+def test_how_a_batch_is_shared_stays(cut_off: Path, key: str, before: Any, now: Any) -> None:
+    with pytest.raises(UserError) as error:
+        checkpoint_to_resume(cut_off, config(f"trainer.{key}={now}"))
+    assert str(error.value) == (
+        f"{cut_off} holds a run of another config: trainer.{key} was {before} and is {now}; give another hydra.run.dir, or "
+        "these values"
+    )
 
 
 def test_resume_false_refuses(cut_off: Path) -> None:

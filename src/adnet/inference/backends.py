@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from adnet.errors import UserError
+from adnet.files import sha256
 from adnet.inference.checkpoint import load_checkpoint
+from adnet.inference.device import usable_device
 from adnet.inference.exported import METADATA, ExportedModel, read_metadata
 from adnet.inference.exporting import export_model
 from adnet.inference.optimised import optimised
@@ -32,14 +34,16 @@ def load_backend(
         device: of `torch` and `compile`; None: cuda where there is one.
 
     Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
-    and whatever `load_checkpoint`, `ExportedModel` and `export_model` raise.
+    and whatever `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` raise.
     """
     if backend not in BACKENDS:
         raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
     path = Path(checkpoint)
     folder = path.parent if path.name == METADATA else path
-    if backend in ("openvino", "onnx") and device is not None and torch.device(device).type != "cpu":
+    on_cpu = backend in ("openvino", "onnx")
+    if on_cpu and not str(device or "cpu").startswith("cpu"):
         raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
+    chosen = usable_device("cpu" if on_cpu else device)
     if folder.is_dir():
         found = read_metadata(folder)["format"]
         if found != backend:
@@ -47,19 +51,21 @@ def load_backend(
         exported = ExportedModel(folder)
         return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
     model, size = load_checkpoint(path)
-    if backend in ("openvino", "onnx"):
+    if on_cpu:
         described = describe(path)
         cached = path.with_name(f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}")
-        if cached.is_dir():
-            return ExportedModel(cached), size
-        return export_model(model, size, cached, backend, described=described), size
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if not cached.is_dir():
+            # Of several first uses at once, as of shards, one exports, and the others wait for it.
+            with FileLock(cached.with_name(f".{cached.name}.lock")):
+                if not cached.is_dir():
+                    export_model(model, size, cached, backend, described=described)
+        return ExportedModel(cached), size
     return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
 
 
 def describe(checkpoint: Path) -> dict[str, str]:
     """Which checkpoint it was, for an export's metadata."""
-    return {"checkpoint": checkpoint.name, "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+    return {"checkpoint": checkpoint.name, "checkpoint_sha256": sha256(checkpoint)}
 
 
 def _compiled(model: Any) -> Any:

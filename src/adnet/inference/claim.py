@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.files import remove, sha256, write_json
+from adnet.inference.exported import METADATA
+
+_BEFORE: dict[str, Any] = {"backend": "torch", "postprocess": None, "files_sha256": {}, "flow": None}
+"""What these were before there was a choice."""
 
 
 def claim(
@@ -18,23 +21,23 @@ def claim(
 ) -> dict[str, Any]:
     """Make the folder of `marker` (`evaluation.json`) that of a run; what the marker said before, if of the same run.
 
-    `kind` is what a run is called; `described` is what tells runs apart. With `overwrite` another run's folder is taken:
-    `replaced`, the files and folders in it that this run will write, are deleted first, so that none of another run is ever
-    taken for one of this. Raises UserError if the folder is another run's, or not empty.
+    `kind` is what a run is called; `described` is what tells runs apart: the settings, and the content of all that is read.
+    `replaced` are the files and folders in it that a run writes. While there is none of them, the run that began there has
+    left nothing, and any other may have the folder. With `overwrite` another run's folder is taken: they are deleted first,
+    so that none of another run is ever taken for one of this. Raises UserError if the folder is another run's, not empty, or
+    a file.
     """
-    folder = marker.parent
+    folder, replaced = marker.parent, list(replaced)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output={folder} is a file; give a folder")
     if overwrite:
-        for path in replaced:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        remove(replaced)
     elif marker.is_file():
         earlier: dict[str, Any] = json.loads(marker.read_text())
-        # What these were before there was a choice.
-        if {key: ({"backend": "torch", "postprocess": None} | earlier).get(key) for key in described} == described:
+        if {key: (_BEFORE | earlier).get(key) for key in described} == described:
             return earlier
-        raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
+        if any(path.exists() for path in replaced):
+            raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
     elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
     write_json(marker, described)
@@ -42,5 +45,25 @@ def claim(
 
 
 def checkpoint_sha256(checkpoint: Path) -> str:
-    """Of a checkpoint's file; of an export's folder that of its `export.json`, which says what it was made of."""
-    return hashlib.sha256((checkpoint / "export.json" if checkpoint.is_dir() else checkpoint).read_bytes()).hexdigest()
+    """Hash a checkpoint's file; of an export (its folder, or the `export.json` in it) all files."""
+    folder = checkpoint.parent if checkpoint.name == METADATA else checkpoint
+    return files_sha256(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else sha256(checkpoint)
+
+
+def files_sha256(files: Iterable[Path]) -> str:
+    """Hash several files, each by its name and content; in which order they come doesn't count."""
+    lines = sorted(f"{file.name} {sha256(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def contents(settings: Any) -> dict[str, str]:
+    """Hash each file that `settings`, nested lists and dictionaries of plain values, names: SHA-256 by path."""
+    return {text: sha256(Path(text)) for text in _texts(settings) if Path(text).is_file()}
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _texts(child)

@@ -23,6 +23,7 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.detection import Detection
+from adnet.inference.device import usable_device
 from adnet.inference.run_lengths import decode
 from adnet.models.weights import read_weights
 
@@ -58,7 +59,7 @@ class MaskRCNN:
         mask_threshold: where the probability in a mask is cut.
         device: None takes CUDA where there is one.
 
-    Raises UserError if the weights can't be had or don't fit.
+    Raises UserError if the weights can't be had or don't fit, or the device can't be used.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class MaskRCNN:
         from torchvision.models import detection
 
         self.score, self.mask_threshold = score, mask_threshold
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable_device(device)
         state = read_weights(weights or _torchvision_checkpoint())
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
         try:

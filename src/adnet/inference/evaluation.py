@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adnet.data.fingerprint import fingerprint
 from adnet.data.sequence import Mask, Sequence, VideoDataset, read_frame, write_mask
 from adnet.files import write_json
 from adnet.inference.claim import checkpoint_sha256, claim
@@ -42,11 +43,12 @@ def evaluate(
     `output` is another's.
 
     `checkpoint` is where the network came from, if it was from a file. `settings` says in plain values what else tells
-    evaluations apart: the `backend` ("torch" by default) and the parameters of `postprocess`.
+    evaluations apart: the `backend` ("torch" by default), the parameters of `postprocess` and, in `files_sha256`, the content
+    of the files that these name. The content of the network and of the data set tells them apart in any case.
 
     A `shard` segments its share of the sequences; the one that finds all done scores them, the others return {}.
     """
-    protocol, shard = segmenter.protocol, shard or Shard()
+    protocol, shard, data = segmenter.protocol, shard or Shard(), fingerprint(dataset)
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
@@ -54,11 +56,15 @@ def evaluate(
         "root": str(dataset.root),
         "split": dataset.split,
         "sequences": [sequence.name for sequence in dataset.sequences],
+        "annotations_sha256": data["sha256"],
+        "frames_sha256": data["frames_sha256"],
         # As it reads in JSON, to compare with what an earlier call left.
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(segmenter.sizes[0]),
+        "flow": asdict(segmenter.flow) if segmenter.flow else None,
         "backend": "torch",
         "postprocess": None,
+        "files_sha256": {},
         **(settings or {}),
     }
     folders = [output / "masks"] + [output / "probabilities"] * probabilities

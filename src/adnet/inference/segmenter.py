@@ -138,7 +138,7 @@ class VideoSegmenter:
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
-        self._flow = (flow or OpticalFlow()) if model.needs_flow else None
+        self.flow = (flow or OpticalFlow()) if model.needs_flow else None
         self._frame_before: Frame | None = None
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
@@ -193,7 +193,7 @@ class VideoSegmenter:
     def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_Timed]:
         """Yield each frame with its optical flow; None where the network takes none, or no frame of its size is beside it."""
         frames = iter(frames)
-        if self._flow is None:
+        if self.flow is None:
             yield from ((frame, None) for frame in frames)
             return
         if self._frame_before is None and not live:
@@ -209,9 +209,9 @@ class VideoSegmenter:
             yield frame, flow
 
     def _flow_to(self, frame: Frame, neighbour: Frame | None) -> Vectors | None:
-        if self._flow is None or neighbour is None or neighbour.shape != frame.shape:
+        if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
             return None
-        return self._flow(frame, neighbour)
+        return self.flow(frame, neighbour)
 
     def _within_memory(self, frames: Sequence[_Timed]) -> Iterator[Probability]:
         """Probabilities of `frames`, in batches that the device has memory for."""
@@ -247,28 +247,34 @@ class VideoSegmenter:
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         encoded = [self.model.encode(view, flow) for view, flow in zip(views, flows, strict=True)]
         logits = [self.model.segment(self._anchor(i, X.embedding), X) for i, X in enumerate(encoded)]
-        probabilities = [
-            self._probability([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
+        averages = [
+            self._average([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
             for i, (frame, _) in enumerate(frames)
         ]
         if "previous" in self.protocol.anchors:
             self._previous = [X.embedding[-1:].clone() for X in encoded]
-        return probabilities
+        # The device has done all it has to, and can't run out of memory any more: a batch moves the state once.
+        return [self._probability(average) for average in averages]
 
-    def _probability(self, logits: list[Tensor], size: tuple[int, int]) -> Probability:
-        """Of one frame, from its views `[1, 1, h, w]`."""
+    def _average(self, logits: list[Tensor], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """`[H, W]` of one frame, from its views `[1, 1, h, w]`: a probability or a logit, whichever the protocol averages."""
         maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
+        stacked = torch.stack(maps)
+        mean: Tensor = (stacked.sigmoid() if self.protocol.average == "probability" else stacked).mean(0)
+        return mean.cpu().numpy()
+
+    def _probability(self, average: npt.NDArray[np.float32]) -> Probability:
+        """Of one frame, from its average; with a gate, frames come here in time order, each once."""
         if self.protocol.average == "probability":
-            return torch.stack(maps).sigmoid().mean(0).cpu().numpy()
-        mean = torch.stack(maps).mean(0)
-        mask = (mean.sigmoid() > self.protocol.threshold).cpu().numpy()
+            return average
         if self.protocol.gate:
+            mask = torch.from_numpy(average).sigmoid().numpy() > self.protocol.threshold
             same = self._previous_mask is not None and self._previous_mask.shape == mask.shape
-            mean = torch.from_numpy(gate(mean.cpu().numpy(), self._previous_mask if same else None))
-        self._previous_mask = mask
-        return mean.sigmoid().cpu().numpy()
+            average = gate(average, self._previous_mask if same else None)
+            self._previous_mask = mask
+        return torch.from_numpy(average).sigmoid().numpy()
 
     def _anchor(self, index: int, embedding: Tensor) -> Tensor:
         """X_0 of one view; several anchors lie one below the other, since attention doesn't ask for a grid."""
@@ -290,7 +296,7 @@ class VideoSegmenter:
 
     def _flow_views(self, flows: Sequence[Vectors | None]) -> list[Tensor] | list[None]:
         """The optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
-        if self._flow is None:
+        if self.flow is None:
             return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
         none = np.zeros((2, 2, 2), np.int8)
         given = [to_flow_input(none if flow is None else flow)[None].to(self.model.device) for flow in flows]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
+from adnet.inference.claim import files_sha256
 from adnet.inference.video_file import VideoFile, VideoFrame
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -39,8 +41,8 @@ class VideoSource(typing.Protocol):
     def length(self) -> int | None:
         """About how many frames, where that can be known without reading them."""
 
-    def disk_bytes(self) -> int | None:
-        """Size on disk, which tells a file from a later one of the same name."""
+    def content(self) -> dict[str, Any] | None:
+        """What tells this video from another of the same name, in plain values; None where that can't be known beforehand."""
 
     def frames(self) -> Iterator[VideoFrame]:
         """In time order, from the first. Raises UserError AFTER the last one where some can't be read."""
@@ -59,8 +61,8 @@ class Images:
     def length(self) -> int:
         return len(self.paths)
 
-    def disk_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.paths)
+    def content(self) -> dict[str, Any]:
+        return {"sha256": files_sha256(self.paths), "fps": self.fps}
 
     def frames(self) -> Iterator[VideoFrame]:
         unreadable = []
@@ -87,7 +89,7 @@ class Webcam:
     def length(self) -> None:
         return None
 
-    def disk_bytes(self) -> None:
+    def content(self) -> None:
         return None
 
     def frames(self) -> Iterator[VideoFrame]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
+from adnet.files import sha256
 
 if TYPE_CHECKING:
     import av
@@ -48,8 +49,9 @@ class VideoFile:
         except UserError:
             return None
 
-    def disk_bytes(self) -> int:
-        return self.path.stat().st_size
+    def content(self) -> dict[str, Any] | None:
+        # A device or a pipe could be read but once.
+        return {"sha256": sha256(self.path)} if self.path.is_file() else None
 
     def frames(self) -> Iterator[VideoFrame]:
         """Every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate) and

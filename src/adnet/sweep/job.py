@@ -60,12 +60,13 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             "status": "stopped",
         }
         started = time.time()
-        with reserved(hydra.sweeper.gpus_per_job) as environment, log.open("a", errors="replace") as output:
+        with reserved(hydra.sweeper.gpus_per_job) as gpus, log.open("a", errors="replace") as output:
             output.write(f"$ {' '.join(command[1:])}\n")
             output.flush()
             begin = output.tell()
             try:
-                code = _wait(command, _environment(folder) | environment, output, lock)
+                environment = _environment(folder) | gpus.environment
+                code = _wait(command, environment, output, (lock.fileno(), *gpus.locks))
                 reason = None if code == 0 else _reason(log, begin, code)
                 outcome |= {"status": "failed" if code else "finished", "code": code, "reason": reason}
             finally:
@@ -114,8 +115,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return environment
 
 
-def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], lock: IO[str]) -> int:
-    """The exit code of `command`; its process group is gone when this returns or raises."""
+def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], locks: Sequence[int]) -> int:
+    """The exit code of `command`, which inherits `locks`; its process group is gone when this returns or raises."""
     with _sigterm_raises():
         # A session of its own: Ctrl-C reaches it through us alone, and what it leaves behind can be found.
         process = subprocess.Popen(
@@ -124,7 +125,7 @@ def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[lock.fileno()],
+            pass_fds=locks,
             start_new_session=True,
         )
         try:

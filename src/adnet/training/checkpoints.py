@@ -15,6 +15,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from adnet.errors import UserError
 from adnet.training.checkpoint_io import LAST, AtomicCheckpointIO
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
@@ -47,6 +48,7 @@ class Checkpoints(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._every_steps = every_steps
+        self._devices = 1
         self.seconds_before = 0.0
         """Seconds of training before this process, up to the checkpoint that it goes on from."""
         self._started = 0.0
@@ -56,6 +58,7 @@ class Checkpoints(ModelCheckpoint):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        self._devices = trainer.world_size
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         # Before Lightning puts its own in their place.
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -72,9 +75,16 @@ class Checkpoints(ModelCheckpoint):
         loops["epoch_loop.batch_progress"] = _progress(*batches) | {"is_last_batch": False}
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"seconds": self.seconds_before + time.monotonic() - self._started}
+        seconds = self.seconds_before + time.monotonic() - self._started
+        return super().state_dict() | {"seconds": seconds, "devices": self._devices}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raise UserError where `devices=auto` is another number of devices than the run began with."""
+        if (before := state_dict.get("devices", self._devices)) != self._devices:
+            raise UserError(
+                f"the run began on {before} devices (trainer.devices times trainer.num_nodes) and would go on with "
+                f"{self._devices}, each with another share of a batch: give it {before} again, or another hydra.run.dir"
+            )
         self.seconds_before = state_dict.get("seconds", 0.0)
         # The folder may have been moved since.
         moved: dict[str, Any] = {"dirpath": self.dirpath}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +18,56 @@ FREE = (
     "resume",
     "allow_changed_data",
     "run_dir",
-    "steps",
     "checkpoint_steps",
-    "test_at_start",
-    "test_at_end",
-    "embeddings",
-    "protocol",
     "logger",
     "callbacks",
     "data.root",  # the data itself is compared
     "pairs.workers",
     "trainer",
 )
-"""Keys (with all below them) that don't change the weights of a step, or that a run may be gone on with to change."""
+"""Keys (with all below them) that don't change what a run comes to."""
 
-BOUND = (
-    "trainer.precision",
-    "trainer.gradient_clip_val",
-    "trainer.gradient_clip_algorithm",
-    "callbacks.weight_averaging",
-)
-"""Those among them that do change the weights."""
+MORE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
+"""Those that don't change the weights of a step: a run that was cut off may be gone on with to change them."""
+
+BOUND: dict[str, Any] = {
+    "trainer.precision": "32-true",
+    "trainer.gradient_clip_val": None,
+    "trainer.gradient_clip_algorithm": None,
+    # How a batch is shared, and what batch norm sees of it.
+    "trainer.devices": "auto",
+    "trainer.num_nodes": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.sync_batchnorm": False,
+    "callbacks.weight_averaging": None,
+}
+"""Those below `FREE` that do change the weights, and what they are where they are not set."""
+
+
+def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+    """What `summary.json` says of the training with `cfg` that has ended in `folder`; None if none has.
+
+    Raises UserError if the run there was of another config (the keys are named).
+    """
+    if not (folder / "summary.json").is_file():
+        return None
+    _check_config(folder, cfg, "a finished run", FREE)
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
 
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
-    """The checkpoint that training with `cfg` in `folder` goes on from; None to begin.
+    """The checkpoint that training with `cfg` in `folder`, where none has ended, goes on from; None to begin.
 
-    Raises UserError if the run there has ended, was of another config (the keys are named), has no whole checkpoint, or
-    was cut off and `cfg.resume` is false.
+    Raises UserError if the run there was of another config (the keys are named), has no whole checkpoint, or was cut off
+    and `cfg.resume` is false.
     """
-    if (folder / "summary.json").is_file():
-        raise UserError(f"{folder} holds a finished run; give another hydra.run.dir")
     checkpoint = whole_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         return None
     if not cfg.resume:
         raise UserError(f"{folder} holds a run that was cut off; resume=true goes on with it")
-    _check_config(folder, cfg)
+    _check_config(folder, cfg, "a run", (*FREE, *MORE))
     if checkpoint.name == PREVIOUS:
         _drop_last(folder / "checkpoints")
     return checkpoint
@@ -89,23 +102,21 @@ def _drop_last(checkpoints: Path) -> None:
     (checkpoints / LAST).unlink(missing_ok=True)
 
 
-def _check_config(folder: Path, cfg: DictConfig) -> None:
+def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
     file = folder / "config.yaml"
     if not file.is_file():
-        raise UserError(f"{folder} has checkpoints and no config.yaml; give another hydra.run.dir")
+        raise UserError(f"{folder} holds {kind} and no config.yaml; give another hydra.run.dir")
     earlier, now = (dict(_leaves(OmegaConf.to_container(config), "")) for config in (OmegaConf.load(file), cfg))
-    different = [
-        f"{key} was {earlier.get(key, 'not set')} and is {now.get(key, 'not set')}"
-        for key in dict.fromkeys([*now, *earlier])
-        if earlier.get(key) != now.get(key) and (_below(key, BOUND) or not _below(key, FREE))
-    ]
+    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, BOUND) or not _below(key, free)]
+    values = {key: [config.get(key, BOUND.get(key, "not set")) for config in (earlier, now)] for key in keys}
+    different = [f"{key} was {before} and is {after}" for key, (before, after) in values.items() if before != after]
     if different:
         raise UserError(
-            f"{folder} holds a run of another config: {', '.join(different)}; give another hydra.run.dir, or these values"
+            f"{folder} holds {kind} of another config: {', '.join(different)}; give another hydra.run.dir, or these values"
         )
 
 
-def _below(key: str, parents: tuple[str, ...]) -> bool:
+def _below(key: str, parents: Iterable[str]) -> bool:
     return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
 
 
