@@ -58,7 +58,7 @@ def test_another_array_is_refused(tmp_path: Path, array: np.ndarray) -> None:
         read_prediction(save(tmp_path / "a.npy", array))
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00", b"PK\x03\x04"])
 @pytest.mark.parametrize("suffix", [".npy", ".png"])
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes, suffix: str) -> None:
     (tmp_path / f"a{suffix}").write_bytes(content)

@@ -65,10 +65,11 @@ def test_figure_has_a_row_per_variant(embedded: list[Embedded]) -> None:
     assert plot.rows[0] == ("full", "bear", "00005", "foreground", 2, 3, round(100 * float(share), 3))
 
 
-def test_a_broken_file_is_named(make_enriched_run: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK"])
+def test_a_broken_file_is_named(make_enriched_run: Callable[..., Path], content: bytes) -> None:
     run = make_enriched_run("0")
     file = next(run.rglob("bear.npz"))
-    file.write_bytes(b"PK")
+    file.write_bytes(content)
     (benchmark,) = pool(find_runs([run]))
     with pytest.raises(UserError, match=r"bear\.npz: cannot be read as embeddings"):
         embedded_sequences(benchmark, 1_000_000, 4)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from adnet.arrays import read_array
 from adnet.data.sequence import Frame, Sequence, read_frame
 from adnet.errors import UserError
 
@@ -174,8 +175,8 @@ class SequenceFlow:
 def _read(file: Path) -> Vectors | None:
     """The flow in `file`; None if there is none, or a damaged one."""
     try:
-        found = np.load(file)
-    except (OSError, ValueError, EOFError):
+        found = read_array(file)
+    except UserError:
         return None
     return found if found.dtype == np.int8 and found.ndim == 3 else None
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from adnet.arrays import read_arrays
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
 from adnet.errors import UserError
@@ -142,10 +142,10 @@ def _write_arrays(target: Path, arrays: Mapping[str, Any]) -> None:
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
     """The curve in a finished file of `kept` frames; None if there is no such file."""
     try:
-        with np.load(target) as arrays:
-            total = len(arrays["names"])
-            stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
-    except (OSError, ValueError, KeyError, BadZipFile):
+        arrays = read_arrays(target)
+        total = len(arrays["names"])
+        stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
+    except (UserError, KeyError):
         return None
     if total != kept:
         return None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from adnet.arrays import read_array
 from adnet.data.sequence import open_image
 from adnet.errors import UserError
 
@@ -44,12 +45,9 @@ def read_prediction(path: Path) -> Prediction:
 
 
 def _read_array(path: Path) -> Prediction:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot read the array {path}: {str(error).splitlines()[0]}; replace the file") from error
+    array = read_array(path)
     # Networks leave a channel or batch dimension of 1.
-    return np.asarray(array).reshape([side for side in array.shape if side > 1]) if array.ndim > 2 else array
+    return array.reshape([side for side in array.shape if side > 1]) if array.ndim > 2 else array
 
 
 def _read_image(path: Path) -> Prediction:

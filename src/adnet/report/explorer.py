@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import matplotlib
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from adnet.arrays import read_arrays
 from adnet.errors import UserError
 from adnet.report.encoding import base64_text, data_uri, jpeg
 from adnet.report.figures import Plot, hardest_first
@@ -150,15 +150,15 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
 
 def _read(file: Path, label: str, sequence: str) -> Embedded:
     try:
-        with np.load(file) as arrays:
-            return Embedded(
-                label=label,
-                sequence=sequence,
-                names=tuple(arrays["names"].tolist()),
-                values=arrays["values"],
-                scales=arrays["scales"],
-                foreground=arrays["foreground"],
-                thumbnails=arrays["thumbnails"],
-            )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        arrays = read_arrays(file)
+        return Embedded(
+            label=label,
+            sequence=sequence,
+            names=tuple(arrays["names"].tolist()),
+            values=arrays["values"],
+            scales=arrays["scales"],
+            foreground=arrays["foreground"],
+            thumbnails=arrays["thumbnails"],
+        )
+    except (UserError, KeyError) as error:
         raise UserError(f"{file}: cannot be read as embeddings ({error}); evaluate with embeddings=N again") from error

@@ -1,0 +1,43 @@
+"""NumPy's files, which may be damaged and may come from anyone: read whole, or refused."""
+
+from __future__ import annotations
+
+import tokenize
+import zlib
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from adnet.errors import UserError
+
+Array = npt.NDArray[Any]
+
+_DAMAGE = (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, tokenize.TokenError)
+"""What NumPy lets through of a file that is empty, cut off, or has a wrong byte in its header or in what is compressed."""
+
+
+def read_array(file: Path) -> Array:
+    """Read the array in an `.npy` file; no object in it is unpickled. Raises UserError if it can't be read."""
+    try:
+        with file.open("rb") as stream:
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+    except _DAMAGE as error:
+        raise _unreadable(file, error) from error
+
+
+def read_arrays(file: Path) -> dict[str, Array]:
+    """Read all arrays in an `.npz` file by their names; no object in it is unpickled. Raises UserError if one can't be read."""
+    try:
+        with file.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except _DAMAGE as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: BaseException) -> UserError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"cannot read the array {file}: {reason}; replace the file")
