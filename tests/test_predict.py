@@ -28,7 +28,9 @@ def checkpoint(tmp_path: Path, tiny_model: ADNet, tiny_model_config: dict[str, A
 @pytest.fixture
 def call(run: Callable[..., Any], checkpoint: Path, tmp_path: Path) -> Callable[..., Any]:
     def predicted(*arguments: str) -> Any:
-        return run(predict.main, f"checkpoint={checkpoint}", f"output={tmp_path / 'out'}", "device=cpu", *arguments)
+        usual = {"checkpoint": checkpoint, "output": tmp_path / "out", "device": "cpu"}
+        given = {argument.partition("=")[0] for argument in arguments}
+        return run(predict.main, *(f"{key}={value}" for key, value in usual.items() if key not in given), *arguments)
 
     return predicted
 
@@ -163,6 +165,20 @@ def test_a_mistaken_input_leaves_no_folder(call: Callable[..., Any], tmp_path: P
     (tmp_path / "out" / "thesis.tex").touch()
     clip = write_video(tmp_path / "clip.mp4", pictures(2))
     assert "is not empty and holds no prediction" in call(f"input={clip}").err
+
+
+def test_settings_that_can_t_be_are_one_line(call: Callable[..., Any], images: Path) -> None:
+    for setting, line in {
+        "fps=0": "fps=0: expected a number above 0",
+        "protocol.scales=[]": "protocol.scales is []; give one or more, each above 0, such as [0.75,1.0,1.5]",
+        "protocol.scales=[0]": "protocol.scales is [0]; give one or more, each above 0, such as [0.75,1.0,1.5]",
+        f"output={images / '0.png'}": f"output={images / '0.png'} is a file; give a folder",
+    }.items():
+        ended = call(f"input={images}", setting)
+        assert (ended.code, ended.err) == (1, f"adnet: {line}\n")
+    ended = call(f"input={images}", "device=foo")
+    assert ended.err.startswith("adnet: device=foo can't be used (")
+    assert ended.err.count("\n") == 1
 
 
 class Camera:

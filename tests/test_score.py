@@ -50,6 +50,16 @@ def test_scores_and_table(score: Run, tiny_davis: Path, predictions: Path) -> No
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["scores.json"]
 
 
+def test_an_output_that_can_t_be_is_one_line(score: Run) -> None:
+    Path("folder").mkdir()
+    assert score("output=folder", "overwrite=true").err == (
+        "adnet: output=folder is a folder; give a file, such as folder/scores.json\n"
+    )
+    Path("file").touch()
+    ended = score("output=file/scores.json")
+    assert (ended.code, ended.err) == (1, "adnet: cannot read or write file: a file is there, not a folder\n")
+
+
 def test_one_sequence_and_a_row_per_frame(score: Run) -> None:
     assert score("data.sequences=[val-001]", "per_frame=true", "output=new/libby.json").code == 0
     scores = json.loads(Path("new/libby.json").read_text())["sequences"]

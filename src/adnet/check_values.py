@@ -62,6 +62,7 @@ LIMITS = {
     "model.encoder.dropout": SHARE,
     "model.encoder.aspp_channels": COUNT,
     "model.encoder.embedding_channels": COUNT,
+    "fps": POSITIVE,
     "protocol.threshold": SHARE,
     "trainer.log_every_n_steps": COUNT,
     "trainer.accumulate_grad_batches": COUNT,

@@ -28,7 +28,8 @@ from adnet.check_values import check_values
 from adnet.completion import complete_module
 from adnet.errors import UserError
 
-_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -42,8 +43,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     """Make `main(cfg)` an entry point that composes `conf/NAME.yaml`.
 
     A user's mistake (UserError, an unknown config, group or key, a missing value) ends in one line on stderr and exit code
-    1, with the nearest name where there is one; so do a full disk and a folder that may not be written. Everything else
-    keeps its traceback: it is our mistake.
+    1, with the nearest name where there is one; so do a full disk, a folder that may not be written, and a file in its place.
+    Everything else keeps its traceback: it is our mistake.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -88,7 +89,8 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_PLACE:
             raise
-        _leave(f"cannot read or write {error.filename or 'a file'}: {error.strerror}")
+        reason = "a file is there, not a folder" if error.errno == errno.EEXIST else error.strerror
+        _leave(f"cannot read or write {error.filename2 or error.filename or 'a file'}: {reason}")
     except ValueError as error:
         if "Config group override must be a string" not in str(error):
             raise

@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
     described = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
     settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
-    output = Path(cfg.output or checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{name}")
+    output = Path(cfg.output or _home(checkpoint) / "evaluation" / f"{checkpoint.stem}-{name}")
     shard = Shard(cfg.shard, cfg.shards)
     scores = evaluate(
         segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard
@@ -56,6 +56,12 @@ def main(cfg: DictConfig) -> None:
     print(
         f"{dataset.name} {dataset.split}: J {100 * mean['J']['mean']:.1f}   F {100 * mean['F']['mean']:.1f}   {output / 'scores.json'}"
     )
+
+
+def _home(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint; of one that lies elsewhere, the folder that it is in."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from adnet.metrics import score_dataset, scored_frames
 def main(cfg: DictConfig) -> None:
     output = Path(cfg.output)
     table = output.with_name(f"{output.stem}_per_frame.csv") if cfg.per_frame else None
+    if output.is_dir():
+        raise UserError(f"output={output} is a folder; give a file, such as {output / 'scores.json'}")
     for file in (output, table):
         if file and file.exists() and not cfg.overwrite:
             raise UserError(f"{file} is there already; give another output, or overwrite=true")

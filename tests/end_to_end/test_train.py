@@ -130,31 +130,25 @@ def test_the_end_of_a_fit_is_validated(
 
 
 def test_a_run_that_slurm_preempts_goes_on_with_the_same_command(tiny_davis: Path, tmp_path: Path) -> None:
-    """To its end, in the folder that the command line gives; meanwhile no other training may work there."""
+    """To its end, in the folder that the command line gives."""
     (tmp_path / "scontrol").write_text("#!/bin/sh\n")
     (tmp_path / "scontrol").chmod(0o755)
     slurm = {"SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     steps = (
-        "steps=400",
-        "epoch_steps=200",
+        "steps=60",
+        "epoch_steps=30",
         "checkpoint_steps=1",
-        "optim.schedule.horizon=400",
+        "optim.schedule.horizon=60",
         f"data.root={tiny_davis}",
     )
     command = [sys.executable, "-m", "adnet.train", *ARGUMENTS, *steps]
-    (tmp_path / "log").touch()
-    with (tmp_path / "log").open("r+") as log:
+    with (tmp_path / "log").open("w") as log:
         first = subprocess.Popen(command, cwd=tmp_path, env=os.environ | slurm, stdout=log, stderr=log)
         while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and first.poll() is None:
             time.sleep(0.05)
-        (folder,) = (tmp_path / "runs").iterdir()
-        first.send_signal(signal.SIGSTOP)
-        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        first.send_signal(signal.SIGCONT)
         first.send_signal(signal.SIGUSR1)
         first.wait()
-    assert second.returncode == 1
-    assert f"is in use by another training (process {first.pid} on " in second.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
     assert "Slurm job 3_7 is in the queue again" in (tmp_path / "log").read_text()
     assert not (folder / "summary.json").exists()
 

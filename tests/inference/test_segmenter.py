@@ -232,6 +232,17 @@ def test_no_memory_for_one_frame() -> None:
         segmenter.step(frames(1)[0])
 
 
+@pytest.mark.parametrize("scales", [(), (0,), (1.0, -0.5)])
+def test_scales_are_above_zero(scales: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match=r"protocol\.scales is \[.*\]; give one or more, each above 0"):
+        Protocol("test", scales=scales)
+
+
+def test_a_scale_leaves_pixels() -> None:
+    with pytest.raises(UserError, match=r"0\.1 of the test size 33x57 .* leaves fewer than 9 pixels"):
+        VideoSegmenter(InstantModel(), Protocol("test", scales=(1.0, 0.1)), SIZE)
+
+
 def test_other_errors_of_the_device_are_its_own() -> None:
     class Broken(InstantModel):
         def embed(self, frames: torch.Tensor) -> torch.Tensor:  # noqa: ARG002

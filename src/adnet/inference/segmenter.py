@@ -43,7 +43,7 @@ class Protocol:
             (bilinear on 8-bit values with half-pixel centres, the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
 
-    Raises UserError for an unknown choice, and for a gate on probabilities.
+    Raises UserError for an unknown choice, scales that are none or not above 0, and a gate on probabilities.
     """
 
     name: str
@@ -62,6 +62,10 @@ class Protocol:
                 raise UserError(
                     f"protocol.{field} is {getattr(self, field)!r}; choose from {', '.join(_CHOICES[field])}"
                 )
+        if not self.scales or min(self.scales) <= 0:
+            raise UserError(
+                f"protocol.scales is {list(self.scales)}; give one or more, each above 0, such as [0.75,1.0,1.5]"
+            )
         if self.gate and self.average != "logits":
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
 
@@ -114,7 +118,8 @@ class VideoSegmenter:
             halved where the device runs out of memory.
         flow: computes the optical flow for a network that needs it; None: as `OpticalFlow()` does.
 
-    Raises UserError for several anchors with a variant that takes one, and for a batch size below 1.
+    Raises UserError for several anchors with a variant that takes one, a scale at which no frame is left, and a batch size
+    below 1.
     """
 
     def __init__(
@@ -135,6 +140,11 @@ class VideoSegmenter:
         self.protocol = protocol
         self.size = size
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
+        if min(map(min, self.sizes)) < 9:
+            raise UserError(
+                f"protocol.scales: {min(protocol.scales)} of the test size {size[0]}x{size[1]} (height x width) leaves fewer than 9 "
+                "pixels: give a larger scale"
+            )
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
