@@ -65,11 +65,12 @@ def main(cfg: DictConfig) -> None:
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
-        print(effective_batch(data, trainer))
+        print(shared)
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg) | provenance)  # type: ignore[operator]
 
