@@ -3,10 +3,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.multiprocessing import start_processes
+
+from adnet.errors import UserError
+from adnet.training import finite_loss
+from adnet.training.finite_loss import FiniteLoss
 
 ARGUMENTS = (
     "scale=smoke",
@@ -52,3 +59,54 @@ def test_a_loss_of_nan_stops_the_run_and_names_its_pairs(
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def process(rank: int, folder: Path) -> None:
+    """Two processes whose second has a loss that is no number in step 2, which the first step's gradient hands on."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    trainer: Any = SimpleNamespace(
+        global_rank=rank, strategy=SimpleNamespace(root_device=torch.device("cpu")), datamodule=datamodule()
+    )
+    callback, module = FiniteLoss(str(folder)), None
+    said = [str(callback.check(trainer, signalled=rank == 1))]
+    losses = [1.0, 2.0 if rank == 0 else float("inf"), float("nan")]
+    for step, loss in enumerate(losses, start=1):
+        trainer.global_step = step
+        batch: Any = {"key": torch.tensor([[0, 0, step]])}
+        callback.on_train_batch_end(trainer, module, {"loss": torch.tensor(loss)}, batch, 0)  # type: ignore[arg-type]
+    try:
+        callback.check(trainer)
+    except UserError as error:
+        said.append(str(error))
+    (folder / f"said-{rank}").write_text("\n".join(said))
+    dist.destroy_process_group()
+
+
+def datamodule() -> Any:
+    frames = [Path(f"{index:05}.jpg") for index in range(4)]
+    return SimpleNamespace(train=SimpleNamespace(sequences=[SimpleNamespace(name="bear", frames=frames)]))
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch was built without distributed")
+def test_all_processes_stop_and_the_first_bad_loss_is_the_one_named(tmp_path: Path) -> None:
+    start_processes(process, (tmp_path,), nprocs=2, start_method="fork")
+    said = [(tmp_path / f"said-{rank}").read_text().splitlines() for rank in range(2)]
+    assert [lines[0] for lines in said] == ["True", "True"]  # the signal of one is known to both
+    assert said[0][1] == f"another process had a loss in step 2 that is no number; its pairs are in {tmp_path}"
+    assert said[1][1].startswith(f"the loss of step 2 is inf; its pairs are in {tmp_path}/nan_batch-1.json")
+    report = json.loads((tmp_path / "nan_batch-1.json").read_text())
+    assert report["pairs"] == [{"sequence": "bear", "anchor": "00000", "frame": "00002"}]
+    assert not (tmp_path / "nan_batch.json").exists()
+
+
+def test_losses_and_the_signal_are_one_reduction(monkeypatch: pytest.MonkeyPatch) -> None:
+    reduced: list[torch.Tensor] = []
+    monkeypatch.setattr(finite_loss.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(finite_loss.dist, "all_reduce", lambda tensor, _: reduced.append(tensor.clone()))
+    trainer: Any = SimpleNamespace(global_step=1, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    callback = FiniteLoss("")
+    for _ in range(3):
+        batch: Any = {"key": torch.zeros(1, 3)}
+        callback.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, batch, 0)  # type: ignore[arg-type]
+    assert callback.check(trainer, signalled=True) is True
+    assert [numbers.tolist() for numbers in reduced] == [[0, 1]]

@@ -3,52 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 from adnet.data.pairs import TrainingPair
 from adnet.errors import UserError
 from adnet.files import write_json
 
 
+class _Batch(NamedTuple):
+    """A batch that nobody has looked at: its `loss` and its pairs' `key` `[B, 3]` are still on the device."""
+
+    step: int
+    number: int
+    loss: Tensor
+    key: Tensor
+
+
 class FiniteLoss(Callback):
-    """Stops at a loss of NaN or infinity, with the pairs that gave it in `folder/nan_batch.json`."""
+    """Stops at a loss of NaN or infinity, with the pairs that gave it in `folder/nan_batch.json`.
+
+    Losses are looked at where `check` is called (by `Checkpoints`, on logging steps and before it saves), before a validation
+    and at the end: a look at each would keep the GPU waiting for the host.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
+        self._batches: list[_Batch] = []
 
     def on_train_batch_end(
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: TrainingPair, batch_idx: int
     ) -> None:
-        loss = outputs["loss"]
-        finite = bool(torch.isfinite(loss))
-        # All processes stop: those with a good loss would wait for the others for ever.
-        if trainer.strategy.reduce_boolean_decision(finite):
-            return
-        step = trainer.global_step
+        self._batches.append(_Batch(trainer.global_step, batch_idx, outputs["loss"], batch["key"]))
+
+    def on_validation_start(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        self.check(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: L.Trainer, signalled: bool = False) -> bool:
+        """Look at the losses since the last call; whether any process was `signalled`, which costs nothing beside.
+
+        All processes must call it at the same step. Raises UserError on all of them if one has a loss that is no number: those
+        with a good loss would wait for the others for ever.
+        """
+        batches, self._batches = self._batches, []
+        age = torch.zeros((), dtype=torch.int64, device=trainer.strategy.root_device)
+        if batches:
+            # Of the first that is no number, counted from the last batch; 0 where all are good.
+            wrong = ~torch.stack([batch.loss for batch in batches]).isfinite()
+            age = (wrong * torch.arange(len(batches), 0, -1, device=wrong.device)).amax()
+        oldest, any_signal = largest(age, torch.full_like(age, signalled))
+        if oldest:
+            self._stop(trainer, batches[-oldest])
+        return bool(any_signal)
+
+    def _stop(self, trainer: L.Trainer, batch: _Batch) -> None:
         file = self._folder / (f"nan_batch-{trainer.global_rank}.json" if trainer.global_rank else "nan_batch.json")
-        if not finite:
-            sequences = trainer.datamodule.train.sequences  # type: ignore[attr-defined]
-            write_json(
-                file,
-                {
-                    "step": step,
-                    "batch": batch_idx,
-                    "loss": str(loss.item()),
-                    "pairs": [
-                        {
-                            "sequence": sequences[s].name,
-                            "anchor": sequences[s].frames[anchor].stem,
-                            "frame": sequences[s].frames[frame].stem,
-                        }
-                        for s, anchor, frame in batch["key"].tolist()
-                    ],
-                },
+        loss = batch.loss.item()
+        if torch.isfinite(batch.loss):
+            raise UserError(
+                f"another process had a loss in step {batch.step} that is no number; its pairs are in {self._folder}"
             )
+        sequences = trainer.datamodule.train.sequences  # type: ignore[attr-defined]
+        pairs = [
+            {"sequence": sequences[s].name, "anchor": sequences[s].frames[a].stem, "frame": sequences[s].frames[f].stem}
+            for s, a, f in batch.key.tolist()
+        ]
+        write_json(file, {"step": batch.step, "batch": batch.number, "loss": str(loss), "pairs": pairs})
         raise UserError(
-            f"the loss of step {step} is {loss.item()}; its pairs are in {file}, and the checkpoints are of before: try a "
+            f"the loss of step {batch.step} is {loss}; its pairs are in {file}, and the checkpoints are of before: try a "
             "lower optim.optimizer.lr, or trainer.gradient_clip_val"
         )
+
+
+def largest(*numbers: Tensor) -> list[int]:
+    """The largest of each number over all processes: one reduction, and one wait for the device, for all of them."""
+    stacked = torch.stack(numbers)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(stacked, dist.ReduceOp.MAX)
+    found: list[int] = stacked.tolist()
+    return found

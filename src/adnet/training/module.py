@@ -86,8 +86,10 @@ class SegmentationModule(L.LightningModule):
         loss = self._cross_entropy(logits, mask)
         if aux is not None:
             loss = loss + self.model.aux_weight * self._cross_entropy(aux, mask)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        self.log("train/loss", loss)
+        # A tensor, for Lightning would copy a number to the GPU, and wait for it.
+        rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
+        self.log("train/lr", torch.tensor(rate, dtype=torch.float32))
         return loss
 
     @staticmethod
