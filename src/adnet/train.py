@@ -133,8 +133,8 @@ def _score(
 ) -> dict[str, float] | None:
     if dataset is None:
         return None
-    # Lightning brings the module back to the CPU after a fit.
-    segmenter = VideoSegmenter(module.model.to(device), protocol, module.test_size)
+    # Lightning brings the module back to the CPU after a fit, but not back from half precision.
+    segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     scores = evaluate(segmenter, dataset, output, overwrite=True)
     if embeddings:
