@@ -40,10 +40,13 @@ from adnet.training.resume import check_data, checkpoint_to_resume
 def main(cfg: DictConfig) -> None:
     cfg, folder = resolved(cfg), run_dir()
     _check_horizon(cfg)
+    if cfg.model.weights:
+        cfg.model.encoder.pretrained = False  # these are another's, backbone and all
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
-    model = instantiate(cfg.model)
+    begun = {"weights": None} if checkpoint else {}
+    model = instantiate(cfg.model, **begun)
     flow = instantiate(cfg.flow) if model.needs_flow else None
     # Hydra would take a dataset handed to it for a config.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
@@ -60,7 +63,7 @@ def main(cfg: DictConfig) -> None:
         instantiate(cfg.optim.schedule),
         cfg.optim.new_layers_lr,
         tuple(cfg.test_size),
-        OmegaConf.to_container(cfg.model),  # type: ignore[arg-type]
+        OmegaConf.to_container(cfg.model) | {"weights": None},  # type: ignore[arg-type, operator]
         cfg.seed,
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
@@ -70,6 +73,8 @@ def main(cfg: DictConfig) -> None:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
+        if model.began_with:
+            print(model.began_with)
         print(shared)
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg) | provenance)  # type: ignore[operator]

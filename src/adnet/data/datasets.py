@@ -1,8 +1,9 @@
 """The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
 
-Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones); those with a split to
-train on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All raise UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence
-of fewer than two frames.
+Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones); those with a split
+to train on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All raise UserError for a
+missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence of fewer than two
+frames.
 """
 
 from __future__ import annotations

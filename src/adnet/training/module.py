@@ -81,7 +81,7 @@ class SegmentationModule(L.LightningModule):
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
         logits, aux = self.model.forward_with_aux(
-            as_input(batch["anchor"], self.dtype), as_input(batch["frame"], self.dtype), batch.get("flow")
+            as_input(batch["anchor"], self.model.dtype), as_input(batch["frame"], self.model.dtype), batch.get("flow")
         )
         loss = self._cross_entropy(logits, mask)
         if aux is not None:
@@ -119,7 +119,7 @@ class SegmentationModule(L.LightningModule):
 
     def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
         """Frames uint8 `[B, 3, H, W]` and their flow -> what is segmented, and the features that `Segmented` has of them."""
-        resized = upsample(as_input(frames, self.dtype), self.test_size)
+        resized = upsample(as_input(frames, self.model.dtype), self.test_size)
         encoded = self.model.encode(resized, None if flow is None else upsample(flow, self.test_size))
         if self.model.branches:
             return encoded, encoded.embedding
