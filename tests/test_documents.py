@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
@@ -16,6 +17,7 @@ from videos import pictures
 
 from adnet.command import check_config, conf_dir
 from adnet.data import read_mask
+from adnet.data.datamodule import PairDataModule
 from adnet.models import ADNet
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +32,10 @@ make() { :; }
 wandb() { :; }
 pip() { :; }
 srun() { "$@"; }
-torchrun() { while [ "$1" != -m ]; do shift; done; python "$@"; }
+torchrun() {
+  while [ "$1" != -m ]; do case "$1" in --nproc-per-node=*) set -- "$@" trainer.devices="${1#*=}";; esac; shift; done
+  python "$@"
+}
 python() { if [ "$1" = -m ]; then shift; printf '%s\t' "$@"; echo; fi; }
 """
 """What says, in place of running it, which words a command of ours is given."""
@@ -96,7 +101,20 @@ def test_commands_compose(document: str) -> None:
                     else one
                     for one in overrides
                 ]
-            check_config(hydra.compose(name, [str(one.input_line) for one in overrides]), name)
+            cfg = hydra.compose(name, [str(one.input_line) for one in overrides])
+            check_config(cfg, name)
+            if name == "train":
+                check_batch(cfg, words)
+
+
+def check_batch(cfg: Any, words: list[str]) -> None:
+    """The devices that a command is given, by itself or by what starts it, can share its pairs."""
+    devices = cfg.trainer.devices
+    if devices == "auto":
+        (devices,) = (int(word.split("=")[1]) for word in words if word.startswith("hydra.sweeper.gpus_per_job="))
+    data: Any = SimpleNamespace(batch_size=cfg.pairs.batch_size)
+    world = devices * cfg.trainer.get("num_nodes", 1)
+    assert PairDataModule.device_batch_size(data, world, cfg.trainer.accumulate_grad_batches) >= 1
 
 
 def test_documents_have_commands() -> None:

@@ -42,6 +42,8 @@ from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
 def main(cfg: DictConfig) -> None:
     cfg, folder = resolved(cfg), run_dir()
     _check_horizon(cfg)
+    if cfg.model.weights:
+        cfg.model.encoder.pretrained = False  # these are another's, backbone and all
     with held(folder):
         if finished := finished_run(folder, cfg):
             _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
@@ -54,7 +56,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
-    model = instantiate(cfg.model)
+    begun = {"weights": None} if checkpoint else {}
+    model = instantiate(cfg.model, **begun)
     flow = instantiate(cfg.flow) if model.needs_flow else None
     # Hydra would take a dataset handed to it for a config.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
@@ -71,16 +74,19 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         instantiate(cfg.optim.schedule),
         cfg.optim.new_layers_lr,
         tuple(cfg.test_size),
-        OmegaConf.to_container(cfg.model),  # type: ignore[arg-type]
+        OmegaConf.to_container(cfg.model) | {"weights": None},  # type: ignore[arg-type, operator]
         cfg.seed,
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
-        print(effective_batch(data, trainer))
+        if model.began_with:
+            print(model.began_with)
+        print(shared)
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
     score = partial(
@@ -147,8 +153,8 @@ def _score(
 ) -> dict[str, float] | None:
     if dataset is None:
         return None
-    # Lightning brings the module back to the CPU after a fit.
-    segmenter = VideoSegmenter(module.model.to(device), protocol, module.test_size)
+    # Lightning brings the module back to the CPU after a fit, but not back from half precision.
+    segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     scores = evaluate(segmenter, dataset, output, overwrite=True)
     if embeddings:

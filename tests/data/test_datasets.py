@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def test_sequences_are_a_filter_and_keep_the_order(tiny_davis: Path) -> None:
     assert [sequence.name for sequence in found] == ["train-001"]
     found = davis2016(tiny_davis, "train", ["train-001", "train-000"]).sequences
     assert [sequence.name for sequence in found] == ["train-000", "train-001"]
+
+
+def test_each_split_has_its_own_choice(tiny_davis: Path) -> None:
+    chosen: dict[str, Any] = {"train_sequences": ["train-001"], "val_sequences": ["val-000"]}
+    for given in (chosen, chosen | {"sequences": ["elsewhere"]}):
+        for split, expected in (("train", "train-001"), ("val", "val-000")):
+            assert [sequence.name for sequence in davis2016(tiny_davis, split, **given).sequences] == [expected]
+    train = davis2016(tiny_davis, "train", val_sequences=["val-000"])
+    assert [sequence.name for sequence in train.sequences] == ["train-000", "train-001"]
+    with pytest.raises(UserError, match=r"no sequence 'x' in this split of 2; data\.train_sequences and data\.val_seq"):
+        davis2016(tiny_davis, "train", sequences=["x"])
 
 
 def test_unknown_sequence_offers_the_nearest(tiny_davis: Path) -> None:

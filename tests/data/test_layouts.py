@@ -296,3 +296,8 @@ def test_pairs_of_a_sparsely_annotated_dataset(videos: Path) -> None:
     assert ValidationPairs(folder(videos), 3)[1]["key"].tolist() == [1, 2]
     with pytest.raises(UserError, match="sequence b of folder all has fewer than two annotated frames"):
         TrainingPairs(folder(videos), 8, Augmentation((4, 4)), seed=0)
+
+
+def test_fbms_takes_val_sequences_for_its_test_split(fbms_root: Path) -> None:
+    (found,) = fbms(fbms_root, "test", train_sequences=["other"], val_sequences=["cats01"]).sequences
+    assert found.name == "cats01"

@@ -158,6 +158,31 @@ def test_a_run_that_slurm_preempts_goes_on_with_the_same_command(tiny_davis: Pat
     assert list((tmp_path / "runs").iterdir()) == [folder]
 
 
+def test_a_run_begins_with_another_s_weights_once(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    from adnet import train
+    from adnet.inference import load_checkpoint
+
+    given = (
+        *(*SMOKE, "model.encoder.backbone=test_efficientnet", f"data.root={tiny_davis}", "test_at_end=false"),
+        *("optim.schedule.horizon=2", "+trainer.limit_val_batches=0", "pairs.workers=0"),
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(train.main, *given, "steps=1", f"hydra.run.dir={first}").code == 0
+    file = first / "checkpoints" / "last.ckpt"
+    again = (*given, "optim.optimizer.lr=0", "steps=1", f"model.weights={file}", f"hydra.run.dir={second}")
+    ended = run(train.main, *again)
+    assert ended.code == 0, ended.err
+    assert f"weights of {file}: " in ended.out
+    weights = [load_checkpoint(folder / "checkpoints" / "last.ckpt")[0].head[0].weight for folder in (first, second)]  # type: ignore[index]
+    assert torch.equal(*weights)
+
+    file.unlink()  # what goes on needs it no more
+    (second / "summary.json").unlink()
+    ended = run(train.main, *again, "steps=2")
+    assert ended.code == 0, ended.err
+    assert "weights of" not in ended.out
+
+
 def test_more_steps_than_the_schedule_has_are_refused(tmp_path: Path, run: Callable[..., Any]) -> None:
     from adnet import train
 

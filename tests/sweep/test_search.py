@@ -64,6 +64,7 @@ def search_of(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path
             "-m",
             "hparams=optuna_lite",
             "scale=lite",
+            "pairs.holdout=[bear]",
             f"hydra.sweep.dir={tmp_path}/sweep",
             *arguments,
         )
@@ -131,6 +132,11 @@ def test_mistakes(search_of: Callable[..., Any], tmp_path: Path) -> None:
     )
     ended = search_of(lambda *_: "finished", *fixed)
     assert ended.err.startswith("adnet: nothing to search: give hydra.sweeper.params")
+    assert not (tmp_path / "sweep").exists()
+    ended = search_of(lambda *_: "finished", "pairs.holdout=[]")
+    assert ended.err.startswith(
+        "adnet: a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by"
+    )
     assert not (tmp_path / "sweep").exists()
     ended = search_of(lambda *_: "finished", "optim.optimizer.lrr=interval(0,1)")
     assert ended.err == "adnet: unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?\n"

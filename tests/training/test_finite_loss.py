@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.multiprocessing import start_processes
 
-from adnet.data import davis2016
 from adnet.errors import UserError
+from adnet.training import finite_loss
 from adnet.training.finite_loss import FiniteLoss
 
 ARGUMENTS = (
@@ -22,54 +25,6 @@ ARGUMENTS = (
     "test_at_end=false",
     "~callbacks.progress",
 )
-
-
-class Ranks:
-    """What a strategy of two processes gives both of them."""
-
-    def __init__(self, losses: list[float]) -> None:
-        self.losses = torch.tensor(losses)
-
-    def all_gather(self, _: torch.Tensor) -> torch.Tensor:
-        return self.losses
-
-    def barrier(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("losses", "files", "told"),
-    [
-        ([0.5, float("nan")], ["nan_batch-1.json"], "is nan on rank 1; its pairs are in {}/nan_batch-1.json"),
-        ([float("inf"), 0.5], ["nan_batch.json"], "is inf on rank 0; its pairs are in {}/nan_batch.json"),
-        (
-            [float("nan"), float("nan")],
-            ["nan_batch-1.json", "nan_batch.json"],
-            "is nan on rank 0; its pairs are in {}/nan_batch.json",
-        ),
-        ([0.5, 0.5], [], None),
-    ],
-)
-def test_every_rank_names_a_file_that_is_there(
-    tiny_davis: Path, tmp_path: Path, losses: list[float], files: list[str], told: str | None
-) -> None:
-    data = SimpleNamespace(train=davis2016(tiny_davis, "train"))
-    said = []
-    for rank in (1, 0):
-        trainer: Any = SimpleNamespace(strategy=Ranks(losses), global_rank=rank, global_step=7, datamodule=data)
-        outputs, batch = {"loss": torch.tensor(losses[rank])}, {"key": torch.tensor([[rank, 0, 2]])}
-        try:
-            FiniteLoss(str(tmp_path / "run")).on_train_batch_end(trainer, None, outputs, batch, 0)  # type: ignore[arg-type]
-        except UserError as error:
-            said.append(str(error))
-    assert sorted(path.name for path in tmp_path.glob("run/*")) == files
-    assert len(said) == (2 if told else 0)
-    for line in said:
-        assert f"the loss of step 7 {told.format(tmp_path / 'run')}," in line  # type: ignore[union-attr]
-    for name in files:
-        report = json.loads((tmp_path / "run" / name).read_text())
-        sequence = "train-001" if name == "nan_batch-1.json" else "train-000"
-        assert report["pairs"] == [{"sequence": sequence, "anchor": "00000", "frame": "00002"}]
 
 
 @pytest.mark.slow
@@ -93,8 +48,8 @@ def test_a_loss_of_nan_stops_the_run_and_names_its_pairs(
     assert "Traceback" not in ended.out + ended.err
     *_, line = ended.err.strip().splitlines()
     assert line == (
-        f"adnet: the loss of step 4 is nan; its pairs are in {folder}/nan_batch.json, and the checkpoints are of before: try a "
-        "lower optim.optimizer.lr, or trainer.gradient_clip_val"
+        f"adnet: the loss of step 4 is no number; its pairs are in {folder}/nan_batch.json, and the checkpoints are of before: "
+        "try a lower optim.optimizer.lr, or trainer.gradient_clip_val"
     )
     report = json.loads((folder / "nan_batch.json").read_text())
     assert (report["step"], report["loss"]) == (4, "nan")
@@ -105,3 +60,66 @@ def test_a_loss_of_nan_stops_the_run_and_names_its_pairs(
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def process(rank: int, folder: Path, losses: list[list[float]]) -> None:
+    """One of two processes with these losses, a list for each."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), barrier=dist.barrier)
+    trainer: Any = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy, datamodule=datamodule())
+    callback, module = FiniteLoss(str(folder)), None
+    said = [str(callback.check(trainer, signalled=rank == 1))]
+    for step, loss in enumerate(losses[rank], start=1):
+        trainer.global_step = step
+        batch: Any = {"key": torch.tensor([[rank, 0, step]])}
+        callback.on_train_batch_end(trainer, module, {"loss": torch.tensor(loss)}, batch, 0)  # type: ignore[arg-type]
+    try:
+        callback.check(trainer)
+    except UserError as error:
+        said.append(str(error))
+    (folder / f"said-{rank}").write_text("\n".join(said))
+    dist.destroy_process_group()
+
+
+def datamodule() -> Any:
+    frames = [Path(f"{index:05}.jpg") for index in range(4)]
+    sequences = [SimpleNamespace(name=name, frames=frames) for name in ("bear", "boat")]
+    return SimpleNamespace(train=SimpleNamespace(sequences=sequences))
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch was built without distributed")
+@pytest.mark.parametrize(
+    ("losses", "files", "named"),
+    [
+        # The first step's gradient hands what is no number on to the next step of both.
+        ([[1, 2, math.nan], [1, math.inf, math.nan]], ["nan_batch-1.json"], "nan_batch-1.json"),
+        ([[1, math.nan, math.nan], [1, math.nan, 1]], ["nan_batch-1.json", "nan_batch.json"], "nan_batch.json"),
+        ([[1, math.inf, 1], [1, 1, math.nan]], ["nan_batch.json"], "nan_batch.json"),
+    ],
+)
+def test_all_processes_stop_and_name_a_file_that_is_there(
+    tmp_path: Path, losses: list[list[float]], files: list[str], named: str
+) -> None:
+    start_processes(process, (tmp_path, losses), nprocs=2, start_method="fork")
+    said = [(tmp_path / f"said-{rank}").read_text().splitlines() for rank in range(2)]
+    assert [lines[0] for lines in said] == ["True", "True"]  # the signal of one is known to both
+    rank = "1" if "-1" in named else "0"
+    for _, line in said:
+        assert line.startswith(f"the loss of step 2 is no number on rank {rank}; its pairs are in {tmp_path / named}, ")
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == files
+    report = json.loads((tmp_path / named).read_text())
+    assert report["pairs"] == [{"sequence": ["bear", "boat"][int(rank)], "anchor": "00000", "frame": "00002"}]
+
+
+def test_losses_and_the_signal_are_one_reduction(monkeypatch: pytest.MonkeyPatch) -> None:
+    reduced: list[torch.Tensor] = []
+    monkeypatch.setattr(finite_loss.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(finite_loss.dist, "all_reduce", lambda tensor, _: reduced.append(tensor.clone()))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    trainer: Any = SimpleNamespace(global_step=1, global_rank=0, world_size=1, strategy=strategy)
+    callback = FiniteLoss("")
+    for _ in range(3):
+        batch: Any = {"key": torch.zeros(1, 3)}
+        callback.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, batch, 0)  # type: ignore[arg-type]
+    assert callback.check(trainer, signalled=True) is True
+    assert [numbers.tolist() for numbers in reduced] == [[0, 1]]

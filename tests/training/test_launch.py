@@ -51,6 +51,9 @@ def test_every_gpu_where_there_is_one(there: bool, expected: Any, monkeypatch: p
     assert given["devices"] == expected
     ddp_trainer(accelerator="gpu", devices="auto", **OPTIONS)
     assert given["devices"] == "auto"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    ddp_trainer(accelerator="gpu", devices="auto", **OPTIONS)
+    assert given["devices"] == 4
 
 
 def test_jobs_that_share_a_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

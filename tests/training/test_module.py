@@ -19,6 +19,7 @@ from adnet.inference import load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.training import SegmentationModule, poly
+from adnet.training.module import as_input
 
 SIZE = (33, 57)
 
@@ -84,6 +85,51 @@ def test_loss_is_the_mean_cross_entropy(
     assert loss == pytest.approx(-np.where(y, np.log(p), np.log(1 - p)).mean(), rel=1e-5)
     assert float(logged["train/loss"]) == loss
     assert logged["train/lr"] == 0.01
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_fit_in_half_precision(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path, precision: Any
+) -> None:
+    losses, module = Losses(), build(tiny_model_config)
+    fit = trainer(tmp_path, max_steps=1, precision=precision, callbacks=[losses], enable_checkpointing=True)
+    fit.fit(module, pairs(tiny_davis, epoch_steps=1, workers=0))
+    assert np.isfinite(losses.losses).all()
+    assert float(fit.callback_metrics["train/lr"]) == pytest.approx(0.01, rel=1e-6)
+    assert 0 <= fit.callback_metrics["val/J"] <= 1
+    fit.save_checkpoint(tmp_path / "last.ckpt")
+    model, _ = load_checkpoint(tmp_path / "last.ckpt")
+    assert model.head[0].weight.dtype is torch.float32  # type: ignore[index]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_gradients_in_half_precision_point_where_those_of_float32_do(
+    tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], precision: str
+) -> None:
+    def gradient(dtype: torch.dtype, autocast: bool) -> torch.Tensor:
+        module = build(tiny_model_config).to(dtype).eval()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = module.model(as_input(batch["anchor"], module.dtype), as_input(batch["frame"], module.dtype))
+            loss = module._cross_entropy(logits, batch["mask"].unsqueeze(1))
+        assert loss.dtype is torch.float32
+        loss.backward()
+        return torch.cat([p.grad.float().flatten() for p in module.parameters() if p.grad is not None])
+
+    half = gradient(torch.bfloat16 if precision == "bf16-true" else torch.float32, precision == "bf16-mixed")
+    assert torch.cosine_similarity(half, gradient(torch.float32, False), dim=0) > 0.99
+
+
+def test_logits_are_upsampled_in_float32() -> None:
+    torch.manual_seed(0)
+    mask = torch.rand(2, 1, 65, 113) > 0.5
+    gradients = []
+    for dtype in (torch.bfloat16, torch.float32):
+        torch.manual_seed(1)
+        logits = torch.randn(2, 1, 9, 15).to(torch.bfloat16).to(dtype).requires_grad_()
+        SegmentationModule._cross_entropy(logits, mask).backward()
+        assert logits.grad is not None
+        gradients.append(logits.grad.float())
+    assert torch.equal(gradients[0], gradients[1].to(torch.bfloat16).float())  # rounded once, at the end
 
 
 def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,12 @@ def test_the_network_stays_the_same_there_and_back(model: ADNet) -> None:
     anchor, frame = torch.rand(2, 1, 3, 33, 49)
     kinds = {name: type(module) for name, module in model.named_modules()}
     before, keys = copy.deepcopy(model), list(model.state_dict())
+    model.trainer = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cuda")),
+        datamodule=SimpleNamespace(device_batch_size=lambda *_: 4),
+        world_size=2,
+        accumulate_grad_batches=1,
+    )
     with torch.inference_mode():
         expected = model(anchor, frame)
 

@@ -24,7 +24,7 @@ def test_rates_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, logged = Clock(), {}
     monkeypatch.setattr(time, "perf_counter", clock)
     trainer: Any = SimpleNamespace(world_size=2)
-    module: Any = SimpleNamespace(log=lambda name, value: logged.update({name: value}))
+    module: Any = SimpleNamespace(log=lambda name, value: logged.update({name: float(value)}))
     throughput = Throughput(window=2)
 
     def batch(wait: float, work: float) -> None:

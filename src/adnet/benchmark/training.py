@@ -112,7 +112,7 @@ class _PlainModule(SegmentationModule):
         return self._cross_entropy(logits, batch["mask"].unsqueeze(1))
 
     def _as_input(self, frames: Tensor) -> Tensor:
-        return as_input(frames) if self.way.channels_last else frames.float().div(255)
+        return as_input(frames, self.model.dtype) if self.way.channels_last else frames.to(self.model.dtype).div(255)
 
 
 def _fit(

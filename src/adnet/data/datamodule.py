@@ -66,7 +66,9 @@ class PairDataModule(L.LightningDataModule):
             val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
             train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in holdout))
         if not train.sequences:
-            raise UserError(f"no training sequence is left in {train.name}: shorten pairs.holdout or data.sequences")
+            raise UserError(
+                f"no training sequence is left in {train.name}: shorten pairs.holdout, or name more in data.train_sequences"
+            )
         self.train = train
         self.val = val
         self.batch_size = batch_size

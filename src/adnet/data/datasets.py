@@ -1,8 +1,9 @@
 """The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
 
-Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones), and raises
-UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence
-of fewer than two frames.
+Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones); those with a split
+to train on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All raise UserError for a
+missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence of fewer than two
+frames.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ VISAL_SEQUENCES = 17
 
 
 def davis2016(
-    root: str | Path, split: str = "val", sequences: SequenceABC[str] | None = None, name: str = "davis2016"
+    root: str | Path,
+    split: str = "val",
+    sequences: SequenceABC[str] | None = None,
+    name: str = "davis2016",
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
     """DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
@@ -45,7 +51,7 @@ def davis2016(
     )
     attributes = _davis_attributes(root)
     found = []
-    for sequence in _select(names, sequences):
+    for sequence in _select(names, _of_split(split, sequences, train_sequences, val_sequences)):
         frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
         masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))}
         if alone := sorted(frames.keys() - masks.keys()):
@@ -66,13 +72,21 @@ def synthetic(
     frames: int = 16,
     size: tuple[int, int] = (240, 432),
     seed: int = 0,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
     """Synthetic videos, generated once into `root` (see `adnet.data.synthetic`) and read as DAVIS-2016 is."""
     synthesize(Path(root), train=train, val=val, frames=frames, size=(size[0], size[1]), seed=seed)
-    return davis2016(root, split, sequences, name="synthetic")
+    return davis2016(root, split, sequences, "synthetic", train_sequences, val_sequences)
 
 
-def fbms(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def fbms(
+    root: str | Path,
+    split: str = "test",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
     """FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, a few frames of each annotated.
 
     `root` holds `Trainingset` and `Testset` as the archives have them: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
@@ -86,6 +100,7 @@ def fbms(root: str | Path, split: str = "test", sequences: SequenceABC[str] | No
     if split not in FBMS:
         raise UserError(f"FBMS has no split {split!r}: the splits are {', '.join(FBMS)}; set data.split")
     part, number = FBMS[split]
+    sequences = _of_split(split, sequences, train_sequences, val_sequences)
     names = _folders(root / part)
     if not sequences:
         _check_number("FBMS", root / part, names, number)
@@ -118,7 +133,13 @@ def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | N
     return VideoDataset("visal", "test", root, found, scored="all")
 
 
-def folder(root: str | Path, split: str = "all", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def folder(
+    root: str | Path,
+    split: str = "all",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
     """Anyone's videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
     A mask has the name of its frame; frames without one don't count. The split `all` is every sequence; any other is a text
@@ -138,7 +159,7 @@ def folder(root: str | Path, split: str = "all", sequences: SequenceABC[str] | N
         names = listed
     found = (
         _sequence(root, name, _images(root / "frames" / name), _images(root / "masks" / name))
-        for name in _select(names, sequences)
+        for name in _select(names, _of_split(split, sequences, train_sequences, val_sequences))
     )
     return VideoDataset("folder", split, root, tuple(found), scored="all")
 
@@ -172,13 +193,27 @@ def _numbers(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
 
 
+def _of_split(
+    split: str,
+    sequences: SequenceABC[str] | None,
+    train_sequences: SequenceABC[str] | None,
+    val_sequences: SequenceABC[str] | None,
+) -> SequenceABC[str] | None:
+    """The sequences that are asked for of a split; `test` is another name of `val`."""
+    return {"train": train_sequences, "val": val_sequences, "test": val_sequences}.get(split) or sequences
+
+
 def _select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
     for sequence in wanted or ():
         if sequence not in known:
             near = get_close_matches(sequence, known, n=1)
             raise UserError(
                 f"no sequence {sequence!r} in this split"
-                + (f"; did you mean {near[0]!r}?" if near else f" of {len(known)}")
+                + (
+                    f"; did you mean {near[0]!r}?"
+                    if near
+                    else f" of {len(known)}; data.train_sequences and data.val_sequences each name those of one split"
+                )
             )
     return [sequence for sequence in known if not wanted or sequence in wanted]
 

@@ -64,7 +64,7 @@ class TrainingPairs(Dataset[TrainingPair]):
             if len(sequence.annotated) < 2:
                 raise UserError(
                     f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, which a "
-                    "training pair takes: leave it out of data.sequences"
+                    "training pair takes: leave it out of data.train_sequences"
                 )
         self.dataset = dataset
         self.length = length

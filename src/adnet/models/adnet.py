@@ -13,6 +13,7 @@ from adnet.errors import UserError
 from adnet.models.branches import BRANCHES, VARIANTS, Encoded
 from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3
+from adnet.models.warm_start import warm_start
 
 
 class ADNet(nn.Module):
@@ -28,6 +29,7 @@ class ADNet(nn.Module):
         decoder: a `Decoder` in place of the head's last layer (off in the paper); the encoder must be `shallow`.
         motion: optical flow as `adnet.data.flow` gives it, `[B, 3, H, W]` -> embeddings `[B, C, h, w]`, for a variant with a
             motion branch. Two-stream networks (Simonyan and Zisserman, arXiv:1406.2199) have one for each of the two as well.
+        weights: a file whose weights the network begins with, as far as they fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
     shallow features, and a motion encoder that the variant lacks or has no use for.
@@ -42,6 +44,7 @@ class ADNet(nn.Module):
         aux_weight: float = 0.0,
         decoder: bool = False,
         motion: DeepLabV3 | None = None,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
@@ -76,6 +79,8 @@ class ADNet(nn.Module):
         )
         self.aux_weight = aux_weight
         self.aux = _aux_head(encoder.stage_channels[-2], dropout) if aux_weight else None
+        self.began_with = warm_start(self, self.branches, weights) if weights else None
+        """What was taken from `weights`, and what was not, in one line."""
 
     @property
     def needs_anchor(self) -> bool:
@@ -96,6 +101,11 @@ class ADNet(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the frames that they take."""
+        return next(self.parameters()).dtype
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`: all that is kept of an anchor."""

@@ -31,7 +31,8 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     What is searched are `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
     `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`; an argument without a sweep takes its key out of the
     search. A trial's value is the best `val/J` that `adnet.training.pruning.Pruning` reports of it. One that was cut off
-    goes on in its folder, with its values. Raises UserError where Optuna is missing or there is nothing to search.
+    goes on in its folder, with its values. Raises UserError where Optuna is missing, there is nothing to search, or no
+    sequences are held out to search by.
     """
     try:
         import optuna
@@ -49,6 +50,11 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     if not space:
         raise UserError(
             "nothing to search: give hydra.sweeper.params, or e.g. 'optim.optimizer.lr=interval(0.001,0.01)'"
+        )
+    if not config.pairs.holdout and "pairs.holdout" not in space:
+        raise UserError(
+            "a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by: chosen by the validation "
+            "split, they would be fitted to what results are reported on"
         )
 
     sweep = Sweep(config, context)

@@ -14,9 +14,11 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.nn.utils import get_total_norm
 
 from adnet.errors import UserError
 from adnet.training.checkpoint_io import LAST, AtomicCheckpointIO
+from adnet.training.finite_loss import FiniteLoss
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
@@ -113,19 +115,30 @@ class Checkpoints(ModelCheckpoint):
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        # A signal may reach one process of many, and all must leave.
-        stop = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
-        if stop or trainer.global_step % self._every_steps == 0:
+        save, stop = trainer.global_step % self._every_steps == 0, self._signal is not None
+        if save or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            stop = self._agreed(trainer, stop)
+        elif trainer.world_size > 1:
+            stop = False  # for now: a signal may reach one process of many, and all must leave at once
+        if stop or save:
             self._save_last(trainer)
         if stop:
             self._stop(trainer)
+
+    @staticmethod
+    def _agreed(trainer: L.Trainer, stop: bool) -> bool:
+        """Whether any process is to stop, in the same breath as the losses are looked at."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, FiniteLoss):
+                return callback.check(trainer, stop)
+        return trainer.strategy.reduce_boolean_decision(stop, all=False)
 
     def on_train_end(self, trainer: L.Trainer, _: L.LightningModule) -> None:
         self._save_last(trainer)
 
     def _save_last(self, trainer: L.Trainer) -> None:
         # Weights that a step has spoilt are not worth keeping: the next loss will say so.
-        finite = all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters())
+        finite = bool(get_total_norm(trainer.lightning_module.parameters()).isfinite())
         if trainer.global_step > self._saved_step and trainer.strategy.reduce_boolean_decision(finite):
             self.last_model_path = self._path(LAST)
             self._save_checkpoint(trainer, self.last_model_path)

@@ -16,19 +16,24 @@ from adnet.training.sync_batch_norm import SyncBatchNorm
 
 
 @wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is not
-def ddp_trainer(**options: Any) -> L.Trainer:
+def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trainer:
     """A `lightning.Trainer` for `strategy=ddp`, whose `devices=auto` is every GPU (NCCL), or two processes on the CPU (gloo).
 
-    Under torchrun it is as many as torchrun started. `sync_batchnorm` is for any backbone (`SyncBatchNorm`). Raises UserError
-    where several jobs share this process: Lightning would start each rank with the command line of the whole sweep.
+    Under torchrun it is as many as torchrun started. `sync_batchnorm` is for any backbone (`SyncBatchNorm`), and may also be a
+    number: of pairs, and GPUs that get fewer share their statistics. Raises UserError where several jobs share this process:
+    Lightning would start each rank with the command line of the whole sweep.
     """
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("trainer=ddp needs a process for each job: leave hydra/sweeper as it is")
+    started = os.environ.get("LOCAL_WORLD_SIZE")
     accelerator = options.get("accelerator", "auto")
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         options["accelerator"] = "cpu"  # not Apple's, which has no collectives
-        if options.get("devices", "auto") == "auto":
-            options["devices"] = int(os.environ.get("LOCAL_WORLD_SIZE", 2))
-    if options.get("sync_batchnorm"):
-        options["plugins"] = [*(options.get("plugins") or ()), SyncBatchNorm()]
-    return L.Trainer(**options)
+        started = started or "2"
+    if started and options.get("devices", "auto") == "auto":
+        options["devices"] = int(started)
+    below = {True: float("inf"), False: 0}[sync_batchnorm] if isinstance(sync_batchnorm, bool) else sync_batchnorm
+    return L.Trainer(**options | {"plugins": [*(options.get("plugins") or ()), SyncBatchNorm(below)]})
+
+
+ddp_trainer.__annotations__["sync_batchnorm"] = bool | int

@@ -83,19 +83,22 @@ class SegmentationModule(L.LightningModule):
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         mask = batch["mask"].unsqueeze(1)
         logits, aux = self.model.forward_with_aux(
-            as_input(batch["anchor"]), as_input(batch["frame"]), batch.get("flow")
+            as_input(batch["anchor"], self.model.dtype), as_input(batch["frame"], self.model.dtype), batch.get("flow")
         )
         loss = self._cross_entropy(logits, mask)
         if aux is not None:
             loss = loss + self.model.aux_weight * self._cross_entropy(aux, mask)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        self.log("train/loss", loss)
+        # A tensor, for Lightning would copy a number to the GPU, and wait for it.
+        rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
+        self.log("train/lr", torch.tensor(rate, dtype=torch.float32))
         return loss
 
     @staticmethod
     def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+        # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
         return binary_cross_entropy_with_logits(
-            upsample(logits, (mask.shape[-2], mask.shape[-1])), mask.to(logits.dtype)
+            upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask.float()
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -108,7 +111,8 @@ class SegmentationModule(L.LightningModule):
             anchor, features = self._encode(batch["anchor"])
             self._anchors = sequences, anchor.embedding, features
         encoded, features = self._encode(batch["frame"], batch.get("flow"))
-        logits = upsample(self.model.segment(self._anchors[1], encoded), (mask.shape[-2], mask.shape[-1]))[:, 0]
+        logits = self.model.segment(self._anchors[1], encoded).float()
+        logits = upsample(logits, (mask.shape[-2], mask.shape[-1]))[:, 0]
         self._val_J.update(logits > 0, mask, batch["key"])
         self._val_F.update(logits > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
@@ -117,7 +121,7 @@ class SegmentationModule(L.LightningModule):
 
     def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
         """Frames uint8 `[B, 3, H, W]` and their flow -> what is segmented, and the features that `Segmented` has of them."""
-        resized = upsample(as_input(frames), self.test_size)
+        resized = upsample(as_input(frames, self.model.dtype), self.test_size)
         encoded = self.model.encode(resized, None if flow is None else upsample(flow, self.test_size))
         if self.model.branches:
             return encoded, encoded.embedding
@@ -125,6 +129,6 @@ class SegmentationModule(L.LightningModule):
         return encoded, encoder.aspp(encoder.features(resized)[-1])
 
 
-def as_input(frames: Tensor) -> Tensor:
-    """Frames uint8 `[B, 3, H, W]` -> float in [0, 1], channels last."""
-    return frames.float().div(255).contiguous(memory_format=torch.channels_last)
+def as_input(frames: Tensor, dtype: torch.dtype) -> Tensor:
+    """Frames uint8 `[B, 3, H, W]` -> `dtype`, that of the network's weights, in [0, 1], channels last."""
+    return frames.to(dtype).div(255).contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from adnet.data.pairs import TrainingPair
@@ -46,8 +47,9 @@ class Throughput(Callback):
         now = time.perf_counter()
         self._batches.append((len(batch["mask"]), now - self._ended, self._began - self._ended))
         self._ended = now
-        pl_module.log("train/pairs_per_second", self.pairs_per_second * trainer.world_size)
-        pl_module.log("train/data_wait", self.data_wait)
+        # Tensors, for Lightning would copy a number to the GPU, and wait for it.
+        pl_module.log("train/pairs_per_second", torch.tensor(self.pairs_per_second * trainer.world_size))
+        pl_module.log("train/data_wait", torch.tensor(self.data_wait))
 
     def on_validation_end(self, *_: Any) -> None:
         # A validation in the middle of an epoch.

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torchvision.models.segmentation import deeplabv3_resnet50
+
+from adnet.errors import UserError
+from adnet.models import ADNet, DeepLabV3
+
+ANCHOR, FRAME, FLOW = torch.rand(3, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def checkpoint(tiny_model: ADNet, tiny_model_config: dict[str, Any], tmp_path: Path) -> Path:
+    """A checkpoint of the `full` variant."""
+    file = tmp_path / "full.ckpt"
+    weights = {f"model.{key}": value for key, value in tiny_model.state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": {"model": tiny_model_config}}, file)
+    return file
+
+
+@pytest.fixture
+def build(tiny_model_config: dict[str, Any], checkpoint: Path) -> Callable[..., ADNet]:
+    def call(encoder: dict[str, Any] | None = None, **options: Any) -> ADNet:
+        config = copy.deepcopy(tiny_model_config)
+        config["encoder"] |= encoder or {}
+        torch.manual_seed(1)
+        model: ADNet = instantiate({"weights": str(checkpoint)} | config | options)
+        return model
+
+    return call
+
+
+def motion(config: dict[str, Any]) -> dict[str, Any]:
+    return {"variant": "full_motion", "motion": copy.deepcopy(config["encoder"])}
+
+
+def test_the_same_network_begins_where_the_other_ended(tiny_model: ADNet, build: Callable[..., ADNet]) -> None:
+    model = build()
+    assert all(torch.equal(value, tiny_model.state_dict()[key]) for key, value in model.state_dict().items())
+    assert str(model.began_with).endswith("new: none; missing: none; unused: none")
+
+
+def test_a_new_branch_changes_nothing_yet_and_can_learn(
+    tiny_model: ADNet, build: Callable[..., ADNet], tiny_model_config: dict[str, Any]
+) -> None:
+    model = build(**motion(tiny_model_config))
+    outputs = [network.eval()(ANCHOR, FRAME, flow) for network, flow in ((tiny_model, None), (model, FLOW))]
+    assert torch.allclose(*outputs, atol=1e-6)
+    outputs[1].sum().backward()
+    assert model.head[0].weight.grad[:, 16:24].abs().sum() > 0  # type: ignore[index, union-attr, operator]
+    assert "; new: motion.backbone (" in str(model.began_with)
+
+
+def test_a_decoder_is_new_and_the_last_layer_unused(build: Callable[..., ADNet]) -> None:
+    model = build({"shallow": True}, decoder=True, aux_weight=0.4)
+    said = str(model.began_with)
+    assert "decoder (" in said.split("; ")[1]
+    assert "aux (" in said.split("; ")[1]
+    assert said.endswith("; missing: none; unused: head (2)")
+
+
+def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADNet], checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    del content["state_dict"]["model.head.1.bias"]
+    torch.save(content, checkpoint)
+    assert "; new: none; missing: head (1); unused: none" in str(build().began_with)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "said"),
+    [
+        (
+            {"aspp_channels": 16},
+            {},
+            r"of another shape: encoder\.aspp\.convolutions\.0\.0\.weight is \[8, 512, 1, 1\], not \[16",
+        ),
+        ({}, {"variant": "anchor"}, r"of another shape: head\.0\.weight is \[8, 24, 1, 1\], not \[8, 16"),
+        (
+            {"backbone": "resnet18"},
+            {},
+            r"lacks encoder\.backbone\.conv1\.weight \(\d+ such\): it is of another backbone",
+        ),
+        (
+            {"freeze_batch_norm": True},
+            {},
+            r"lacks encoder\.backbone\.conv1\.0\.bias .*freeze_batch_norm was otherwise",
+        ),
+        ({"mean": [0.1, 0.2, 0.3]}, {}, r"another normalisation: give model\.encoder\.mean=\[0\.485,0\.456,0\.406\]"),
+    ],
+)
+def test_what_does_not_fit_is_one_error(
+    build: Callable[..., ADNet], encoder: dict[str, Any], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Exception, match=said) as raised:
+        build(encoder, **options)
+    assert isinstance(raised.value.__cause__, UserError)
+    assert "\n" not in str(raised.value.__cause__)
+
+
+def test_a_file_that_could_run_code_is_refused(build: Callable[..., ADNet], checkpoint: Path) -> None:
+    torch.save({"state_dict": {"model.x": Path}}, checkpoint)
+    with pytest.raises(Exception, match="is refused: it holds more than tensors"):
+        build()
+
+
+def test_a_deeplabv3_of_torchvision(tmp_path: Path) -> None:
+    """Its backbone gives the same features, and its ASPP the same before the activations, which are other ones."""
+    torch.manual_seed(0)
+    theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).eval()
+    torch.save(theirs.state_dict(), tmp_path / "deeplab.pth")
+    model = ADNet(DeepLabV3("resnet50", False, aspp_channels=256), weights=str(tmp_path / "deeplab.pth")).eval()
+    said = str(model.began_with)
+    assert "; new: encoder.project (2), head (" in said
+    assert "; missing: none; unused: classifier (" in said
+    assert "aux_classifier (" in said
+    encoder, aspp = model.encoder, theirs.classifier[0]
+    frames = torch.randn(1, 3, 33, 33)
+    with torch.inference_mode():
+        features = theirs.backbone(frames)["out"]
+        assert torch.allclose(encoder.backbone(frames)[-1], features, atol=1e-4)
+        pooled = features.mean((2, 3), keepdim=True)
+        pairs = [(ours, [*their], features) for ours, their in zip(encoder.aspp.convolutions, aspp.convs, strict=False)]
+        pairs.append((encoder.aspp.pooling[1], [*aspp.convs[4]][1:], pooled))  # type: ignore[arg-type]
+        pairs.append((encoder.aspp.project[0], [*aspp.project], torch.randn(1, 1280, 5, 5)))
+        for ours, their, given in pairs:
+            (conv, norm, *_), (their_conv, their_norm, *_) = ours, their  # type: ignore[misc]
+            assert torch.allclose(norm(conv(given)), their_norm(their_conv(given)), atol=1e-5)
