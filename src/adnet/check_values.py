@@ -67,6 +67,12 @@ LIMITS = {
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.gradient_clip_val": POSITIVE,
     "callbacks.weight_averaging.decay": Limit(0, 1),
+    "port": Limit(1, 65535, whole=True),
+    "examples": Limit(0, whole=True),
+    "max_megabytes": COUNT,
+    "max_frames": COUNT,
+    "max_megapixels": POSITIVE,
+    "max_waiting": COUNT,
 }
 """Ranges by key, in whichever command has it; null passes where it is the default."""
 
