@@ -5,7 +5,6 @@ It is served until Ctrl-C. What visitors upload and get is in a temporary folder
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -28,7 +27,6 @@ def main(cfg: DictConfig) -> None:
     # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory(prefix="adnet-app-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
         try:
             page = import_module("adnet.app.page")
         except ImportError as error:

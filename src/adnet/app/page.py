@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +30,12 @@ QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a ti
 AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 TRACKED = gr.Progress(track_tqdm=True)
 """As a default argument it makes the page show the bars that are else drawn in the terminal."""
+STALE = 60
+"""Seconds after which nobody can want an upload that was not taken."""
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-#anchor img, #attention img { width: 100%; }
 #anchor img { cursor: crosshair; }
+#examples .grid-wrap { padding-top: 34px; }
 #examples .thumbnail-item { aspect-ratio: 16 / 9; }
 #examples .caption-label { display: none; }
 """
@@ -59,7 +63,8 @@ class Page:
     def __init__(self, network: Network, limits: Limits, examples: Sequence[VideoSource], root: Path) -> None:
         self.network, self.limits, self.examples = network, limits, examples
         self.visits = Visits(root)
-        self._thumbnails = root / "examples"
+        self._uploads, self._thumbnails = root / "uploads", root / "examples"
+        os.environ["GRADIO_TEMP_DIR"] = str(self._uploads)
         # Gradio else copies what it shows into a folder that all visitors share.
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
@@ -89,7 +94,7 @@ class Page:
 
     def _blocks(self) -> gr.Blocks:
         diffuses = self.network.diffuses
-        with gr.Blocks(title="adnet", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
+        with gr.Blocks(title="adnet", analytics_enabled=False) as blocks:
             gr.Markdown(
                 "# adnet\nThe main object of a video, found by anchor diffusion. The first frame is the anchor.\n\n"
                 f"Up to {self.limits.megabytes} MB; the first {self.limits.frames} frames are segmented, on {self._device()}."
@@ -111,6 +116,8 @@ class Page:
                     elem_id="examples",
                     visible=bool(self.examples),
                 )
+            # Gradio's own leaves an empty file for each upload; that it was uploaded has been checked by then.
+            upload.preprocess = lambda payload: payload.path
             status = gr.Markdown(min_height=70, elem_id="status")
             with gr.Column(visible=False) as results:
                 with gr.Row():
@@ -174,27 +181,30 @@ class Page:
 
     def _keep(self, path: str, request: gr.Request) -> tuple[Any, ...]:
         """Take an upload out of the folder that all visitors share."""
-        with _complaining(), self.visits.begin(request.session_hash) as visit:
+        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
             mine = visit.fresh(visit.private, "upload") / Path(path).name
             try:
                 shutil.move(path, mine)
             except FileNotFoundError as error:
                 raise UserError("the upload is gone: drop the video again") from error
+            with suppress(OSError):  # another visitor's upload is in it
+                Path(path).parent.rmdir()
             return (None, *_waiting(visit, VideoFile(mine.stem, mine)))
 
     def _choose(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        with _complaining(), self.visits.begin(request.session_hash) as visit:
+        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
             return _waiting(visit, self.examples[event.index])
 
     def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
         with _complaining(), self.visits[request.session_hash] as visit:
             assert visit.source
-            source = self._bounded(visit.source, lambda: visit.left)
+            source = self._bounded(visit.source, visit.outdated())
             segmentation = Segmentation(self.network, source, visit.fresh(visit.private, "maps"))
             predicted = segmentation.segment()
+            if source.unwanted():
+                return (gr.skip(),) * 9
             if not predicted.frames:
-                nothing = [gr.skip()] * 7
-                return f"⚠️ {_problem(predicted, visit.source)}", gr.Column(visible=False), *nothing
+                return f"⚠️ {_problem(predicted, visit.source)}", *(gr.skip(),) * 8
             visit.segmentation, last = segmentation, predicted.frames - 1
             visit.point = segmentation.most_probable_pixel()
             return (
@@ -221,6 +231,11 @@ class Page:
 
     def _leave(self, request: gr.Request) -> None:
         self.visits.leave(request.session_hash)
+        # Of uploads that were broken off; one that goes on grows all the time.
+        for path in self._uploads.glob("*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _bounded(self, source: VideoSource, unwanted: Callable[[], bool]) -> Bounded:
         return Bounded(source, self.limits.frames, round(self.limits.megapixels * 1e6), unwanted)
@@ -249,7 +264,7 @@ class Page:
 
 def _waiting(visit: Visit, source: VideoSource) -> tuple[Any, ...]:
     visit.source, visit.segmentation = source, None
-    return f"**{source.name}** waits for its turn.", gr.Column(visible=False)
+    return f"**{source.name}**", gr.Column(visible=False)
 
 
 def _segmentation(visit: Visit) -> Segmentation:

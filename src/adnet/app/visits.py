@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
@@ -29,6 +30,7 @@ class Visit(AbstractContextManager["Visit"]):
         self.point = (0, 0)
         """Column and row of the anchor's pixel that was clicked on last."""
         self.left = False
+        self._order = 0
         self._busy = Lock()
 
     def __enter__(self) -> Visit:
@@ -41,6 +43,16 @@ class Visit(AbstractContextManager["Visit"]):
         if self.left:
             self._remove()
         self._busy.release()
+
+    def anew(self) -> Visit:
+        """This visit, and what is being done in it is outdated: another video comes."""
+        self._order += 1
+        return self
+
+    def outdated(self) -> Callable[[], bool]:
+        """What tells from now on whether nobody waits any more for what is being done."""
+        order = self._order
+        return lambda: self.left or self._order != order
 
     def leave(self) -> None:
         """Remove the folders, now or as soon as what is being done in them has ended."""
