@@ -27,6 +27,9 @@ FRAMES = 12
 """The most that this page takes of a video."""
 
 
+PATIENCE = 100  # seconds; a busy machine is not a failure
+
+
 class Server(NamedTuple):
     url: str
     root: Path
@@ -79,6 +82,7 @@ def visit(browser: Any, server: Server) -> Iterator[Callable[[], Any]]:
 
     def opened() -> Any:
         contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
+        contexts[-1].set_default_timeout(PATIENCE * 1000)
         tab = contexts[-1].new_page()
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -120,7 +124,7 @@ def masks(archive: bytes) -> np.ndarray:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
