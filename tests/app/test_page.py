@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root, model = tmp_path_factory.mktemp("app"), InstantModel()
     synthetic = synthesize(root / "synthetic", train=0, val=2, frames=3, size=(48, 80))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", "")  # so that what the page sets is undone
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
         blocks = page(root, model, video_sources(f"{synthetic}/JPEGImages/480p/*")).launch("127.0.0.1", None)
         yield Server(blocks.local_url, root, model)
         blocks.close(verbose=False)
@@ -274,7 +274,8 @@ def test_no_file_of_the_server_can_be_handed_in(server: Server, tmp_path: Path) 
     assert not server.files("victim.mp4")
 
 
-def test_the_page_says_when_there_is_no_attention(tmp_path: Path) -> None:
+def test_the_page_says_when_there_is_no_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     model = InstantModel()
     model.variant = "cross"
     components = page(tmp_path, model, [])._blocks().get_config_file()["components"]

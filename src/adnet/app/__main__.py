@@ -5,6 +5,7 @@ It is served until Ctrl-C. What visitors upload and get is in a temporary folder
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -27,6 +28,8 @@ def main(cfg: DictConfig) -> None:
     # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory(prefix="adnet-app-") as folder:
+        # Asked for when Gradio is imported, too.
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
         try:
             page = import_module("adnet.app.page")
         except ImportError as error:

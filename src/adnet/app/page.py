@@ -57,14 +57,13 @@ class Page:
         network: see there.
         limits: see there.
         examples: videos that may be chosen.
-        root: an empty folder for all that is written.
+        root: an empty folder for all that is written; but uploads come to $GRADIO_TEMP_DIR first.
     """
 
     def __init__(self, network: Network, limits: Limits, examples: Sequence[VideoSource], root: Path) -> None:
         self.network, self.limits, self.examples = network, limits, examples
         self.visits = Visits(root)
-        self._uploads, self._thumbnails = root / "uploads", root / "examples"
-        os.environ["GRADIO_TEMP_DIR"] = str(self._uploads)
+        self._uploads, self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]), root / "examples"
         # Gradio else copies what it shows into a folder that all visitors share.
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
