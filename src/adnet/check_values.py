@@ -70,6 +70,12 @@ LIMITS = {
     "callbacks.weight_averaging.decay": Limit(0, 1),
     "calibration_frames": COUNT,
     "inference.calibration_frames": COUNT,
+    "port": Limit(1, 65535, whole=True),
+    "examples": Limit(0, whole=True),
+    "max_megabytes": COUNT,
+    "max_frames": COUNT,
+    "max_megapixels": POSITIVE,
+    "max_waiting": COUNT,
 }
 """Ranges by key, in whichever command has it; null passes where it is the default."""
 

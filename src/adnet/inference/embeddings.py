@@ -20,7 +20,9 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
 from adnet.errors import UserError
 from adnet.files import write_json
+from adnet.inference.segmenter import SegmentationModel
 from adnet.models import ADNet, upsample
+from adnet.models.branches import VARIANTS
 
 THUMBNAIL_WIDTH = 480  # pixels
 
@@ -62,12 +64,15 @@ def write_embeddings(
 
 
 @torch.inference_mode()
-def pixel_embeddings(model: ADNet, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """RGB uint8 `[H, W, 3]` -> `[1, C, h, w]`, as `write_embeddings` keeps them; the model is in eval mode."""
-    device = next(model.parameters()).device
-    image = upsample(to_tensor(frame).to(device)[None].float() / 255, size)
-    if model.branches:
+def pixel_embeddings(model: SegmentationModel, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """RGB uint8 `[H, W, 3]` -> `[1, C, h, w]`, as `write_embeddings` keeps them; the model is in eval mode.
+
+    Of an exported network only the embeddings that its branches are given can be had.
+    """
+    image = upsample(to_tensor(frame).to(model.device)[None].float() / 255, size)
+    if VARIANTS[model.variant]:
         return model.embed(image)
+    assert isinstance(model, ADNet)
     features: Tensor = model.encoder.aspp(model.encoder.features(image)[-1])
     return features
 

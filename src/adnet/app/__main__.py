@@ -1,0 +1,58 @@
+"""A page to drop a video on: `python -m adnet.app checkpoint=RUN/checkpoints/last.ckpt`, then http://127.0.0.1:7860.
+
+It is served until Ctrl-C. What visitors upload and get is in a temporary folder, and gone when they close the page.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from adnet.app.segmentation import Network
+from adnet.command import command
+from adnet.data.synthetic import synthesize
+from adnet.errors import UserError
+from adnet.inference.backends import load_backend
+from adnet.inference.video import VideoSource, video_sources
+
+
+@command("app")
+def main(cfg: DictConfig) -> None:
+    # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with TemporaryDirectory(prefix="adnet-app-") as folder:
+        # Asked for when Gradio is imported, too.
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
+        try:
+            page = import_module("adnet.app.page")
+        except ImportError as error:
+            raise UserError("adnet.app needs the extra: pip install 'adnet[app]'") from error
+        model, size = load_backend(cfg.checkpoint, cfg.backend, cfg.device)
+        network = Network(model, instantiate(cfg.protocol), tuple(cfg.size or size))
+        limits = page.Limits(cfg.max_megabytes, cfg.max_frames, cfg.max_megapixels, cfg.max_waiting)
+        blocks = page.Page(network, limits, _examples(Path(folder), cfg.examples), Path(folder)).launch(
+            cfg.host, cfg.port
+        )
+        print(f"{blocks.local_url} until Ctrl-C", flush=True)
+        try:
+            blocks.block_thread()
+        finally:
+            blocks.close(verbose=False)
+
+
+def _examples(folder: Path, number: int) -> list[VideoSource]:
+    if not number:
+        return []
+    root = synthesize(folder / "synthetic", train=0, val=number, frames=24)
+    return video_sources(f"{root}/JPEGImages/480p/*", fps=12)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A video that ends where a page's limits are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from adnet.errors import UserError
+from adnet.inference.video import VideoSource
+from adnet.inference.video_file import VideoFrame
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """`source` without what comes after its first `max_frames` frames, or after nobody waits for it any more.
+
+    Raises UserError for a frame of more than `max_pixels`, and, as other videos do, AFTER the last frame where some are left out.
+    """
+
+    source: VideoSource
+    max_frames: int
+    max_pixels: int
+    unwanted: Callable[[], bool]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def live(self) -> bool:
+        return self.source.live
+
+    def length(self) -> int | None:
+        length = self.source.length()
+        return None if length is None else min(length, self.max_frames)
+
+    def disk_bytes(self) -> int | None:
+        return self.source.disk_bytes()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        frames = self.source.frames()
+        for frame in islice(frames, self.max_frames):
+            if self.unwanted():
+                raise UserError("nobody waits for this video any more")
+            height, width = frame.image.shape[:2]
+            if height * width > self.max_pixels:
+                raise UserError(
+                    f"{self.name} has frames of {width} x {height}, {height * width / 1e6:.1f} megapixels; "
+                    f"at most {self.max_pixels / 1e6:g} are taken here (max_megapixels)"
+                )
+            yield frame
+        if next(frames, None):
+            raise UserError(f"{self.name} is longer than the {self.max_frames} frames that are taken here (max_frames)")

@@ -1,0 +1,303 @@
+"""The page: a Gradio app on localhost that asks no other server for anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from adnet.app.bounded import Bounded
+from adnet.app.segmentation import Network, Segmentation
+from adnet.app.visits import Visit, Visits
+from adnet.data.sequence import Frame
+from adnet.errors import UserError
+from adnet.inference.prediction import Predicted
+from adnet.inference.video import VIDEOS, VideoSource
+from adnet.inference.video_file import VideoFile
+from adnet.inference.write_png import write_png
+
+QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}
+AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+TRACKED = gr.Progress(track_tqdm=True)
+"""As a default argument it makes the page show the bars that are else drawn in the terminal."""
+STALE = 60
+"""Seconds after which nobody can want an upload that was not taken."""
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+#anchor img { cursor: crosshair; }
+#examples .grid-wrap { padding-top: 34px; }
+#examples .thumbnail-item { aspect-ratio: 16 / 9; }
+#examples .caption-label { display: none; }
+"""
+
+
+class Limits(NamedTuple):
+    """What a visitor may ask for. Of longer videos the first `frames` are taken; `waiting` jobs may be in the queue."""
+
+    megabytes: int
+    frames: int
+    megapixels: float
+    waiting: int
+
+
+class Page:
+    """What is between a visitor's click and a `Segmentation`.
+
+    Args:
+        network: see there.
+        limits: see there.
+        examples: videos that may be chosen.
+        root: an empty folder for all that is written; but uploads come to $GRADIO_TEMP_DIR first.
+    """
+
+    def __init__(self, network: Network, limits: Limits, examples: Sequence[VideoSource], root: Path) -> None:
+        self.network, self.limits, self.examples = network, limits, examples
+        self.visits = Visits(root)
+        self._uploads, self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]), root / "examples"
+        # Gradio else copies what it shows into a folder that all visitors share.
+        gr.set_static_paths([self.visits.shown, self._thumbnails])
+
+    def launch(self, host: str, port: int | None) -> gr.Blocks:
+        """Serve the page in threads of its own until `close()` of what this returns."""
+        blocks: gr.Blocks = self._blocks()
+        blocks.queue(max_size=self.limits.waiting, api_open=False)
+        blocks.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=f"{self.limits.megabytes}mb",
+            # The reader's own fonts: the usual ones come from another server.
+            theme=gr.themes.Default(
+                primary_hue="pink", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
+            css=CSS,
+            footer_links=[],
+            run_history=False,
+            share=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+        return blocks
+
+    def _blocks(self) -> gr.Blocks:
+        diffuses = self.network.diffuses
+        with gr.Blocks(title="adnet", analytics_enabled=False) as blocks:
+            gr.Markdown(
+                "# adnet\nThe main object of a video, found by anchor diffusion. The first frame is the anchor.\n\n"
+                f"Up to {self.limits.megabytes} MB; the first {self.limits.frames} frames are segmented, on {self._device()}."
+            )
+            with gr.Row(equal_height=True):
+                upload = gr.File(
+                    label="Drop a video here", file_types=sorted(VIDEOS), height=190, scale=2, elem_id="upload"
+                )
+                gallery = gr.Gallery(
+                    self._gallery(),
+                    label="or choose a synthetic one",
+                    columns=max(len(self.examples), 1),
+                    height=190,
+                    object_fit="cover",
+                    allow_preview=False,
+                    buttons=[],
+                    interactive=False,
+                    scale=3,
+                    elem_id="examples",
+                    visible=bool(self.examples),
+                )
+            # Gradio's own leaves an empty file for each upload; that it was uploaded has been checked by then.
+            upload.preprocess = lambda payload: payload.path
+            status = gr.Markdown(min_height=70, elem_id="status")
+            with gr.Column(visible=False) as results:
+                with gr.Row():
+                    overlay = gr.Video(
+                        label="Overlay", autoplay=True, loop=True, buttons=[], scale=3, height=440, elem_id="overlay"
+                    )
+                    with gr.Column(scale=1, min_width=240):
+                        threshold = gr.Slider(
+                            0,
+                            1,
+                            self.network.protocol.threshold,
+                            step=0.01,
+                            label="Threshold",
+                            info="of the probability",
+                            elem_id="threshold",
+                        )
+                        masks = gr.DownloadButton("Masks (ZIP)", elem_id="masks")
+                        video = gr.DownloadButton("Overlay (MP4)", elem_id="video")
+                gr.Markdown(
+                    "## What the anchor attends to\n"
+                    + (
+                        "Click on a pixel of the anchor: its row of softmax(X₀ Xₜᵀ / √C) appears over the frame."
+                        if diffuses
+                        else f"The variant of this network, `{self.network.model.variant}`, has no anchor diffusion: "
+                        "there is no attention to show."
+                    ),
+                    elem_id="explained",
+                )
+                with gr.Row(visible=diffuses):
+                    anchor = gr.Image(label="Anchor", buttons=[], interactive=False, elem_id="anchor")
+                    attention = gr.Image(label="Frame", buttons=[], interactive=False, elem_id="attention")
+                with gr.Row(visible=diffuses):
+                    share = gr.Markdown(elem_id="share")
+                    frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
+
+            drawn, attended = [overlay, masks, video], [anchor, attention, share]
+            for chosen in (
+                upload.upload(self._keep, upload, [upload, status, results], **AT_ONCE),
+                gallery.select(self._choose, None, [status, results], **AT_ONCE),
+            ):
+                chosen.success(
+                    self._segment,
+                    threshold,
+                    [status, results, *drawn, frame, *attended],
+                    show_progress_on=status,
+                    **QUEUED,
+                )
+            threshold.release(self._redraw, threshold, drawn, show_progress_on=overlay, **QUEUED)
+            anchor.select(self._point, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
+            frame.release(self._look, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
+            blocks.unload(self._leave)
+        return blocks
+
+    def _gallery(self) -> list[tuple[Path, str]]:
+        pictures = []
+        for number, source in enumerate(self.examples):
+            pictures.append((self._thumbnails / f"{number}.png", source.name))
+            for frame in islice(source.frames(), 1):
+                write_png(pictures[-1][0], frame.image)
+        return pictures
+
+    def _keep(self, path: str, request: gr.Request) -> tuple[Any, ...]:
+        """Take an upload out of the folder that all visitors share."""
+        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
+            mine = visit.fresh(visit.private, "upload") / Path(path).name
+            try:
+                shutil.move(path, mine)
+            except FileNotFoundError as error:
+                raise UserError("the upload is gone: drop the video again") from error
+            with suppress(OSError):  # another visitor's upload is in it
+                Path(path).parent.rmdir()
+            return (None, *_waiting(visit, VideoFile(mine.stem, mine)))
+
+    def _choose(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
+        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
+            return _waiting(visit, self.examples[event.index])
+
+    def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
+        with _complaining(), self.visits[request.session_hash] as visit:
+            assert visit.source
+            source = self._bounded(visit.source, visit.outdated())
+            segmentation = Segmentation(self.network, source, visit.fresh(visit.private, "maps"))
+            predicted = segmentation.segment()
+            if source.unwanted():
+                return (gr.skip(),) * 9
+            if not predicted.frames:
+                return f"⚠️ {_problem(predicted, visit.source)}", *(gr.skip(),) * 8
+            visit.segmentation, last = segmentation, predicted.frames - 1
+            visit.point = segmentation.most_probable_pixel()
+            return (
+                self._described(predicted, visit.source),
+                gr.Column(visible=True),
+                *_drawn(visit, threshold),
+                gr.Slider(maximum=max(last, 1), value=last),
+                *self._attended(visit, last, threshold),
+            )
+
+    def _redraw(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
+        with _complaining(), self.visits[request.session_hash] as visit:
+            return _drawn(visit, threshold)
+
+    def _point(self, frame: int, threshold: float, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
+        with _complaining(), self.visits[request.session_hash] as visit:
+            column, row = event.index
+            visit.point = column, row
+            return self._attended(visit, frame, threshold)
+
+    def _look(self, frame: int, threshold: float, request: gr.Request) -> tuple[Any, ...]:
+        with _complaining(), self.visits[request.session_hash] as visit:
+            return self._attended(visit, frame, threshold)
+
+    def _leave(self, request: gr.Request) -> None:
+        self.visits.leave(request.session_hash)
+        # Of uploads that were broken off; one that goes on grows all the time.
+        for path in self._uploads.glob("*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _bounded(self, source: VideoSource, unwanted: Callable[[], bool]) -> Bounded:
+        return Bounded(source, self.limits.frames, round(self.limits.megapixels * 1e6), unwanted)
+
+    def _attended(self, visit: Visit, frame: int, threshold: float) -> tuple[Any, ...]:
+        """The anchor with the point marked, the frame with what it attends to, and how much of that is on the object."""
+        if not self.network.diffuses:
+            return (gr.skip(),) * 3
+        segmentation = _segmentation(visit)
+        attention = segmentation.attention(frame, *visit.point, threshold)
+        folder = visit.fresh(visit.shown, "attention")
+        write_png(folder / "anchor.png", _marked(segmentation.frame(0), *visit.point))
+        write_png(folder / "frame.png", attention.picture)
+        said = f"Of this pixel's attention {100 * attention.inside:.0f} % is on the object in frame {frame}."
+        return folder / "anchor.png", folder / "frame.png", said
+
+    def _device(self) -> str:
+        device = self.network.model.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device.type.upper()}"
+
+    def _described(self, predicted: Predicted, source: VideoSource) -> str:
+        rate = predicted.segmented / max(predicted.seconds, 0.01)
+        described = f"**{source.name}**: {predicted.frames} frames in {predicted.seconds:.1f} s, {rate:.1f} a second, on {self._device()}."
+        return f"{described}\n\n⚠️ {_problem(predicted, source)}" if predicted.problem else described
+
+
+def _waiting(visit: Visit, source: VideoSource) -> tuple[Any, ...]:
+    visit.source, visit.segmentation = source, None
+    return f"**{source.name}**", gr.Column(visible=False)
+
+
+def _segmentation(visit: Visit) -> Segmentation:
+    if visit.segmentation is None:
+        raise UserError("another video has been dropped in the meantime")
+    return visit.segmentation
+
+
+def _drawn(visit: Visit, threshold: float) -> tuple[Path, ...]:
+    """The overlay, the masks, and the overlay again, to download."""
+    segmentation, folder = _segmentation(visit), visit.fresh(visit.shown, "drawing")
+    segmentation.draw(threshold, folder)
+    return folder / "overlay.mp4", folder / "masks.zip", folder / "overlay.mp4"
+
+
+def _problem(predicted: Predicted, source: VideoSource) -> str:
+    """What is wrong with a video, without the folder in which it lies here."""
+    problem = predicted.problem or "no frames"
+    return problem.replace(f"{source.path.parent}/", "") if isinstance(source, VideoFile) else problem
+
+
+def _marked(image: Frame, x: int, y: int) -> Frame:
+    """`image` with a ring, white in black, around a pixel."""
+    drawn = Image.fromarray(image)
+    radius = max(4, round(min(drawn.size) / 40))
+    for colour, width in (("black", radius), ("white", radius // 2)):
+        ImageDraw.Draw(drawn).circle((x, y), radius + width // 2, outline=colour, width=width)
+    return np.asarray(drawn)
+
+
+@contextmanager
+def _complaining() -> Iterator[None]:
+    """Show a user's mistake on the page."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -1,0 +1,145 @@
+"""One video's probabilities on disk: masks at any threshold, and what the anchor attends to, without segmenting again."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import ZIP_STORED, ZipFile
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from adnet.data.sequence import Frame
+from adnet.errors import UserError
+from adnet.inference.embeddings import pixel_embeddings
+from adnet.inference.overlay_video import OverlayVideo
+from adnet.inference.prediction import Outputs, Predicted, predict
+from adnet.inference.segmenter import Protocol, SegmentationModel, VideoSegmenter, fitted_size
+from adnet.inference.video import VideoSource
+from adnet.models import upsample
+from adnet.models.attention import similarity
+from adnet.models.branches import VARIANTS
+
+
+class Network(NamedTuple):
+    """What frames go through; `size` is the test size, (height, width) in pixels."""
+
+    model: SegmentationModel
+    protocol: Protocol
+    size: tuple[int, int]
+
+    @property
+    def diffuses(self) -> bool:
+        """Whether there is an anchor diffusion to look at."""
+        return "anchor_diffusion" in VARIANTS[self.model.variant]
+
+
+class Attention(NamedTuple):
+    """What one pixel of the anchor attends to in a frame.
+
+    `picture` is the frame in grey with the attention over it; `inside` the share of it on the mask.
+    """
+
+    picture: Frame
+    inside: float
+
+
+class Segmentation:
+    """Results of one video in `folder`, which is this object's alone.
+
+    Args:
+        network: see there.
+        source: the video, which is read again for each drawing.
+        folder: `probabilities/<frame>.png` go there, 8-bit.
+    """
+
+    def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
+        self.network, self.source, self.folder = network, source, folder
+        self._embedded: dict[int, tuple[Frame, Tensor]] = {}
+
+    def segment(self) -> Predicted:
+        """Send all frames through the network."""
+        model, protocol, size = self.network
+        return predict(
+            self.source,
+            Outputs(self.folder, probabilities=True),
+            lambda frame_size: VideoSegmenter(model, protocol, fitted_size(size, frame_size)),
+        )
+
+    def draw(self, threshold: float, folder: Path) -> None:
+        """Write `overlay.mp4` and `masks.zip` (`<frame>.png`, 0 or 255) into `folder`."""
+        with (
+            OverlayVideo(folder / "overlay.mp4") as overlay,
+            ZipFile(folder / "masks.zip", "w", ZIP_STORED) as archive,  # PNG is compressed already
+        ):
+            # The maps first: a damaged video complains when asked for more than it has.
+            for path, frame in zip(
+                tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
+            ):
+                mask = _levels(path) > 255 * threshold
+                overlay.add(frame.image, mask, frame.time)
+                png = BytesIO()
+                Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
+                archive.writestr(f"{frame.name}.png", png.getvalue())
+
+    def frame(self, index: int) -> Frame:
+        """RGB, `[H, W, 3]`."""
+        for frame in islice(self.source.frames(), index, index + 1):
+            return frame.image
+        raise UserError(f"{self.source.name} has no frame {index}")
+
+    def most_probable_pixel(self) -> tuple[int, int]:
+        """Column and row in the anchor."""
+        levels = _levels(self._maps()[0])
+        row, column = np.unravel_index(levels.argmax(), levels.shape)
+        return int(column), int(row)
+
+    def attention(self, index: int, x: int, y: int, threshold: float) -> Attention:
+        """What the pixel in column `x` and row `y` of the anchor attends to in frame `index`.
+
+        That is its row of softmax(X_0 X_t^T / sqrt(C)), at scale 1.
+        """
+        anchor, first = self._embedding(0)
+        image, embedding = self._embedding(index)
+        # With aligned corners the first and the last embedding lie on the first and the last pixel.
+        point = [
+            round(place / max(pixels - 1, 1) * (cells - 1))
+            for place, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
+        ]
+        shares = similarity(first, embedding, torch.tensor([point], device=first.device)).cpu()
+        probability = torch.from_numpy(_levels(self._maps()[index]))[None, None] / 255
+        foreground = upsample(probability, (embedding.shape[2], embedding.shape[3])) > threshold
+        heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
+        return Attention(_heated(image, heat), float(shares[foreground].sum()))
+
+    def _embedding(self, index: int) -> tuple[Frame, Tensor]:
+        """A frame with its embedding; those of the anchor and of the frame asked for last are kept."""
+        if index not in self._embedded:
+            image = self.frame(index)
+            size = fitted_size(self.network.size, (image.shape[0], image.shape[1]))
+            kept = {0: self._embedded[0]} if 0 in self._embedded else {}
+            self._embedded = {**kept, index: (image, pixel_embeddings(self.network.model, image, size))}
+        return self._embedded[index]
+
+    def _maps(self) -> list[Path]:
+        return sorted((self.folder / "probabilities").iterdir())
+
+
+def _levels(path: Path) -> npt.NDArray[np.uint8]:
+    with Image.open(path) as image:
+        levels: npt.NDArray[np.uint8] = np.array(image)
+        return levels
+
+
+def _heated(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:
+    """As the report's explorer shows it: grey, under 0.7 of viridis."""
+    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    grey = image.mean(axis=-1, keepdims=True)
+    return np.asarray(np.rint(0.3 * grey + 0.7 * colours), np.uint8)

@@ -1,0 +1,286 @@
+"""The page as visitors meet it: in a real browser, and by requests that no browser would make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import requests
+from chromium import CHROMIUM
+from PIL import Image
+from videos import InstantModel, pictures, write_video
+
+from adnet.app.segmentation import Network
+from adnet.data.synthetic import synthesize
+from adnet.inference.segmenter import Protocol
+from adnet.inference.video import VideoSource, video_sources
+
+pytest.importorskip("gradio")
+
+FRAMES = 12
+"""The most that this page takes of a video."""
+
+
+PATIENCE = 100  # seconds; a busy machine is not a failure
+
+
+class Server(NamedTuple):
+    url: str
+    root: Path
+    model: InstantModel
+
+    def files(self, name: str = "*") -> list[Path]:
+        """What is on disk, but for what belongs to no visitor."""
+        return [
+            path
+            for part in ("private", "shown", "uploads")
+            for path in (self.root / part).rglob(name)
+            if path.is_file()
+        ]
+
+
+def page(root: Path, model: Any, examples: list[VideoSource]) -> Any:
+    from adnet.app.page import Limits, Page
+
+    network = Network(model, Protocol("single_scale"), (33, 57))
+    return Page(network, Limits(1, FRAMES, 0.1, 5), examples, root)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root, model = tmp_path_factory.mktemp("app"), InstantModel()
+    synthetic = synthesize(root / "synthetic", train=0, val=2, frames=3, size=(48, 80))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        blocks = page(root, model, video_sources(f"{synthetic}/JPEGImages/480p/*")).launch("127.0.0.1", None)
+        yield Server(blocks.local_url, root, model)
+        blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as started:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=[*flags, "--disable-sync"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Callable[[], Any]]:
+    """Open the page as another visitor; in the end nobody but the page's own server was asked for anything."""
+    contexts, asked, errors = [], list[str](), list[str]()
+
+    def opened() -> Any:
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
+        contexts[-1].set_default_timeout(PATIENCE * 1000)
+        tab = contexts[-1].new_page()
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(server.url)
+        tab.wait_for_selector("#upload input[type=file]", state="attached")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
+    assert errors == []
+
+
+def drop(tab: Any, path: Path, said: str) -> str:
+    """Upload a video; what the page says when it is done."""
+    tab.set_input_files("#upload input[type=file]", path)
+    status = tab.locator("#status [data-testid=markdown]")
+    status.filter(has_text=said).wait_for()
+    return str(status.inner_text())
+
+
+def source(tab: Any, selector: str) -> str:
+    return str(tab.locator(selector).first.evaluate("element => element.currentSrc || element.src"))
+
+
+def downloaded(tab: Any, selector: str) -> bytes:
+    with tab.expect_download() as waiting:
+        tab.locator(selector).click()
+    return Path(waiting.value.path()).read_bytes()
+
+
+def masks(archive: bytes) -> np.ndarray:
+    """Bool `[frames, H, W]`."""
+    with ZipFile(BytesIO(archive)) as opened:
+        images = [np.asarray(Image.open(opened.open(name))) for name in opened.namelist()]
+    assert set(np.unique(images)) <= {0, 255}
+    return np.stack(images) > 0
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_video_is_dropped_drawn_anew_and_downloaded(visit: Any, server: Server, tmp_path: Path) -> None:
+    tab = visit()
+    said = drop(tab, write_video(tmp_path / "clip.mp4", pictures(6)), "a second")
+    assert said.startswith("clip: 6 frames in ")
+    assert said.endswith(" a second, on the CPU.")
+    tab.wait_for_function("document.querySelector('#overlay video')?.videoWidth === 80")
+    before, many, embedded = source(tab, "#overlay video"), masks(downloaded(tab, "#masks")), len(server.model.batches)
+    assert many.shape == (6, 48, 80)
+
+    # The end of the slider: hardly anything is as probable.
+    box = tab.locator("#threshold input[type=range]").bounding_box()
+    tab.mouse.click(box["x"] + 0.97 * box["width"], box["y"] + box["height"] / 2)
+    until(lambda: source(tab, "#overlay video") != before)
+    few = masks(downloaded(tab, "#masks"))
+    assert few.shape == many.shape
+    assert few.sum() < many.sum()
+    assert not (few & ~many).any()
+    assert len(server.model.batches) == embedded  # the network was not asked again
+    assert downloaded(tab, "#video")[4:8] == b"ftyp"
+
+    # Another one in its place.
+    said = drop(tab, write_video(tmp_path / "next.mp4", pictures(2)), "next: 2 frames")
+    assert len(server.files("*.mp4")) == 2  # the upload and its overlay
+
+
+def test_a_click_on_the_anchor_shows_what_it_attends_to(visit: Any, tmp_path: Path) -> None:
+    tab = visit()
+    drop(tab, write_video(tmp_path / "clip.mp4", pictures(4)), "a second")
+    share = tab.locator("#share [data-testid=markdown]")
+    assert share.inner_text().endswith("on the object in frame 3.")
+    before = source(tab, "#attention img")
+    picture = tab.locator("#anchor img")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    until(lambda: source(tab, "#attention img") != before)
+    marked = np.asarray(Image.open(BytesIO(requests.get(source(tab, "#anchor img"), timeout=9).content)))
+    assert (marked.min(axis=-1) > 250).any()  # the ring
+    place = np.argwhere(marked.min(axis=-1) > 250).mean(axis=0)
+    np.testing.assert_allclose(place, (12, 20), atol=1.5)
+
+    # Another frame, at the same pixel.
+    tab.locator("#frame input[type=number]").fill("1")
+    tab.locator("#frame input[type=number]").press("Enter")
+    tab.locator("#frame input[type=number]").blur()
+    share.filter(has_text="in frame 1.").wait_for()
+
+
+def test_an_example_is_chosen(visit: Any) -> None:
+    tab = visit()
+    tab.locator("#examples button.thumbnail-item").nth(1).click()
+    tab.locator("#status", has_text="val-001: 3 frames").wait_for()
+    tab.wait_for_function("document.querySelector('#overlay video')?.videoWidth === 80")
+
+
+def test_damaged_long_and_large_videos_are_said_to_be_so(visit: Any, server: Server, tmp_path: Path) -> None:
+    tab = visit()
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(b"no video")
+    said = drop(tab, damaged, "cannot read")
+    assert said == "⚠️ cannot read the video damaged.mp4: Invalid data found when processing input"
+    assert not tab.locator("#overlay").is_visible()
+    said = drop(tab, write_video(tmp_path / "long.mp4", pictures(FRAMES + 3)), "long: ")
+    assert f"long: {FRAMES} frames in " in said
+    assert f"long is longer than the {FRAMES} frames that are taken here (max_frames)" in said
+    assert masks(downloaded(tab, "#masks")).shape[0] == FRAMES
+    said = drop(tab, write_video(tmp_path / "wide.mp4", pictures(1, (400, 600))), "megapixels")
+    assert "wide has frames of 600 x 400, 0.2 megapixels; at most 0.1 are taken here" in said
+    # A file that is too large never gets here.
+    heavy = tmp_path / "heavy.mp4"
+    heavy.write_bytes(bytes(1_100_000))
+    tab.set_input_files("#upload input[type=file]", heavy)
+    tab.get_by_text("exceed the maximum allowed size of 1.0 Mb").first.wait_for()
+    assert not server.files("heavy.mp4")
+
+
+def test_two_visitors_share_nothing_and_leave_nothing(visit: Any, server: Server, tmp_path: Path) -> None:
+    until(lambda: not server.files())  # of the tests before
+    clips = [write_video(tmp_path / f"{number}.mp4", pictures(number)) for number in (3, 5)]
+    first, second = visit(), visit()
+    for tab, clip in zip((first, second), clips, strict=True):
+        tab.set_input_files("#upload input[type=file]", clip)
+    for tab, number in ((first, 3), (second, 5)):
+        tab.locator("#status", has_text=f"{number}: {number} frames").wait_for()
+        assert len(masks(downloaded(tab, "#masks"))) == number
+    folders = [Path(source(tab, "#overlay video").partition("file=")[2]).parents[1] for tab in (first, second)]
+    assert folders[0] != folders[1]
+    assert all(folder.is_dir() for folder in folders)
+    first.close()
+    until(lambda: not folders[0].exists())
+    assert len(server.files("masks.zip")) == 1
+    assert len(masks(downloaded(second, "#masks"))) == 5
+    second.close()
+    until(lambda: not server.files())
+
+
+def test_no_file_of_the_server_can_be_read(server: Server) -> None:
+    secret = server.root / "private" / "secret.txt"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text("hush")
+    here = Path(__file__)
+    paths = [
+        "/etc/passwd",
+        "//etc/passwd",
+        "%2Fetc%2Fpasswd",
+        "../../../../../../../etc/passwd",
+        str(here),
+        str(secret),
+    ]
+    paths += [f"{server.root}/shown/../private/secret.txt", f"{server.root}/uploads/../../../../../../etc/passwd"]
+    paths += [f"{server.root}/shown/%2e%2e/private/secret.txt", "file:///etc/passwd", str(server.root / "private")]
+    for path in paths:
+        for route in ("gradio_api/file=", "file=", "gradio_api/file/"):
+            # requests would tidy the dots up.
+            prepared = requests.Request("GET", server.url).prepare()
+            prepared.url = f"{server.url}{route}{path}"
+            answer = requests.Session().send(prepared, timeout=9)
+            assert answer.status_code in (403, 404), prepared.url
+            assert "hush" not in answer.text
+            assert "root:" not in answer.text
+    secret.unlink()
+
+
+def test_no_file_of_the_server_can_be_handed_in(server: Server, tmp_path: Path) -> None:
+    """As if it were an upload: that one would be moved into the visitor's folder."""
+    victim = write_video(tmp_path / "victim.mp4", pictures(1))
+    for dependency in requests.get(f"{server.url}config", timeout=9).json()["dependencies"]:
+        body = {
+            "data": [{"path": str(victim), "meta": {"_type": "gradio.FileData"}}] * len(dependency["inputs"]),
+            "fn_index": dependency["id"],
+            "session_hash": "intruder",
+        }
+        for route in (
+            "gradio_api/queue/join",
+            "gradio_api/run/predict",
+            "gradio_api/call/_keep",
+            "gradio_api/api/_keep",
+        ):
+            requests.post(f"{server.url}{route}", json=body, timeout=9)
+    time.sleep(1)
+    assert victim.exists()
+    assert not server.files("victim.mp4")
+
+
+def test_the_page_says_when_there_is_no_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    model = InstantModel()
+    model.variant = "cross"
+    components = page(tmp_path, model, [])._blocks().get_config_file()["components"]
+    props = {component["props"].get("elem_id"): component["props"] for component in components}
+    assert "The variant of this network, `cross`, has no anchor diffusion" in props["explained"]["value"]
+    assert props["examples"]["visible"] is False
+    hidden = [c for c in components if c["type"] == "row" and c["props"]["visible"] is False]
+    assert len(hidden) == 2
