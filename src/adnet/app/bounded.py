@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from adnet.errors import UserError
 from adnet.inference.video import VideoSource
@@ -35,8 +36,8 @@ class Bounded:
         length = self.source.length()
         return None if length is None else min(length, self.max_frames)
 
-    def disk_bytes(self) -> int | None:
-        return self.source.disk_bytes()
+    def content(self) -> dict[str, Any] | None:
+        return self.source.content()
 
     def frames(self) -> Iterator[VideoFrame]:
         frames = self.source.frames()
