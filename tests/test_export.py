@@ -11,6 +11,7 @@ import torch
 from adnet import export
 from adnet.data import davis2016
 from adnet.export import calibration_inputs
+from adnet.inference import load_checkpoint
 from adnet.inference.exported import ExportedModel
 from adnet.models import ADNet
 
@@ -90,3 +91,21 @@ def test_calibration_inputs_come_from_every_sequence(tiny_davis: Path) -> None:
         assert all(0 <= tensor.min() <= tensor.max() <= 1 for given in inputs for tensor in given)
         assert not torch.equal(inputs[0][0], inputs[1][0])
         assert not torch.equal(inputs[0][0], inputs[2][0])
+
+
+def test_weights_alone_are_a_checkpoint_of_half_the_size(
+    run: Callable[..., Any], checkpoint: Path, tiny_model: ADNet
+) -> None:
+    output = checkpoint.parent / "weights"
+    arguments = (f"checkpoint={checkpoint}", "format=safetensors", f"output={output}")
+    ended = run(export.main, *arguments, "size=[33,57]")
+    assert ended.code == 0, ended.err
+    assert sorted(path.name for path in output.iterdir()) == ["config.json", "model.safetensors"]
+    model, size = load_checkpoint(output)
+    assert size == (33, 57)
+    anchor, frame = torch.rand(2, 1, 3, 33, 57)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(anchor, frame), tiny_model.eval()(anchor, frame), atol=0.01, rtol=0.01)
+    ended = run(export.main, *arguments)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "is not an empty folder" in ended.err

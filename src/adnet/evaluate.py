@@ -19,11 +19,12 @@ from adnet.inference.claim import contents
 from adnet.inference.embeddings import write_embeddings
 from adnet.inference.exported import METADATA
 from adnet.inference.shards import Shard
+from adnet.models.pretrained import WEIGHTS, locate
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
-    checkpoint = Path(cfg.checkpoint)
+    checkpoint = locate(cfg.checkpoint)
     if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
         raise UserError(
             f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} is of"
@@ -35,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     described = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
     settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
-    output = Path(cfg.output or _home(checkpoint) / "evaluation" / f"{checkpoint.stem}-{name}")
+    output = Path(cfg.output or _home(checkpoint) / f"{_label(checkpoint)}-{name}")
     shard = Shard(cfg.shard, cfg.shards)
     scores = evaluate(
         segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard
@@ -59,9 +60,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def _home(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint; of one that lies elsewhere, the folder that it is in."""
+    """The folder of evaluations: in the run folder of a checkpoint; beside one that lies elsewhere; here for weights alone."""
+    if checkpoint.name == WEIGHTS:  # in the package, or the hub's cache
+        return Path("evaluation")
     folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "checkpoints" else folder
+    return (folder.parent if folder.name == "checkpoints" else folder) / "evaluation"
+
+
+def _label(checkpoint: Path) -> str:
+    return checkpoint.parent.name if checkpoint.name == WEIGHTS else checkpoint.stem
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The encoder and the fusion are files of their own, so that a video's anchor is embedded once. The result goes wherever a
 checkpoint goes: `python -m adnet.evaluate checkpoint=DIR backend=openvino output=MASKS`. Its `export.json` lists the SHA-256 of
-each file; a folder in which one is missing or another is not opened.
+each file; a folder in which one is missing or another is not opened. `format=safetensors` writes the weights alone, in half
+precision, with a `config.json` that says which network they are of: what is published, and goes wherever a checkpoint goes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from adnet.command import command
 from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import VideoDataset, read_frame
-from adnet.inference import load_checkpoint
 from adnet.inference.backends import describe
+from adnet.inference.checkpoint import load_checkpoint, read_checkpoint
 from adnet.inference.exporting import export_model
 from adnet.models import upsample
+from adnet.models.pretrained import locate, write_pretrained
 
 
 @command("export")
 def main(cfg: DictConfig) -> None:
-    checkpoint, output = Path(cfg.checkpoint), Path(cfg.output)
+    checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)
     model, size = load_checkpoint(checkpoint)
     size = tuple(cfg.size or size)
+    if cfg.format == "safetensors":
+        config, _, weights = read_checkpoint(checkpoint)
+        write_pretrained(output, config, size, weights, describe(checkpoint))
+        print(f"{checkpoint}: {model.variant} -> {output}   weights alone, in half precision")
+        return
     inputs = []
     if cfg.int8:
         inputs = calibration_inputs(instantiate(cfg.data), cfg.calibration_frames, size, model.needs_flow)

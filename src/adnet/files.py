@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: `$ADNET_CACHE`, or `.cache/adnet` of the user; it may not be there yet."""
+    return Path(os.environ.get("ADNET_CACHE") or Path.home() / ".cache" / "adnet")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, with the folders above it."""
     write_text(path, json.dumps(content, indent=1) + "\n")

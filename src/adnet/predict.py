@@ -1,4 +1,4 @@
-"""Masks for any video: `python -m adnet.predict input=VIDEO|FOLDER|GLOB|WEBCAM_INDEX checkpoint=... output=DIR [overlay=true]`.
+"""Masks for any video: `python -m adnet.predict input=VIDEO|FOLDER|GLOB|WEBCAM_INDEX [checkpoint=...] [output=DIR] [overlay=true]`.
 
 Writes `output/masks/<frame>.png`, for several videos `output/<video>/masks/<frame>.png`. The same command goes on where it was
 stopped. Exits with 1 after a damaged video, when all that could be read is done.
@@ -24,12 +24,14 @@ from adnet.inference.prediction import Outputs, Predicted, predict
 from adnet.inference.segmenter import fitted_size
 from adnet.inference.shards import Shard
 from adnet.inference.video import VideoSource, video_sources
+from adnet.models.pretrained import locate
 
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
-    checkpoint, output = Path(cfg.checkpoint), Path(cfg.output)
+    checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
+    output = Path(cfg.output or ("predictions" if len(sources) > 1 else f"predictions/{sources[0].name}"))
     model, test_size = load_backend(checkpoint, cfg.backend, cfg.device)
     protocol: Protocol = instantiate(cfg.protocol)
     size: tuple[int, int] = tuple(cfg.size or test_size)

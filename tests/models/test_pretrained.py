@@ -71,8 +71,9 @@ def test_a_checkpoint_is_a_path_the_released_weights_or_one_of_the_hub(
 
     monkeypatch.setattr(pretrained, "snapshot_download", download)
     assert locate("runs/last.ckpt") == Path("runs/last.ckpt")
-    assert locate(None) == pretrained.RELEASED
-    assert locate("hub:someone/model") == locate("hub:someone/model@v1") == folder
+    assert locate(None) == pretrained.RELEASED / WEIGHTS
+    assert locate(folder) == folder / WEIGHTS
+    assert locate("hub:someone/model") == locate("hub:someone/model@v1") == folder / WEIGHTS
     assert asked == [("someone/model", None, [CONFIG, WEIGHTS]), ("someone/model", "v1", [CONFIG, WEIGHTS])]
 
 

@@ -9,28 +9,30 @@ import torch
 from filelock import FileLock
 
 from adnet.errors import UserError
-from adnet.files import sha256
+from adnet.files import cache_folder
 from adnet.inference.checkpoint import load_checkpoint
+from adnet.inference.claim import checkpoint_sha256
 from adnet.inference.device import usable_device
 from adnet.inference.exported import METADATA, ExportedModel, read_metadata
 from adnet.inference.exporting import export_model
 from adnet.inference.optimised import optimised
 from adnet.inference.segmenter import SegmentationModel
+from adnet.models.pretrained import WEIGHTS, locate
 
 BACKENDS = ("torch", "compile", "openvino", "onnx")
 
 
 def load_backend(
-    checkpoint: str | Path, backend: str = "torch", device: str | torch.device | None = None
+    checkpoint: str | Path | None = None, backend: str = "torch", device: str | torch.device | None = None
 ) -> tuple[SegmentationModel, tuple[int, int]]:
     """The network in a checkpoint, ready for `VideoSegmenter`, and its test size (height, width) in pixels.
 
     Args:
-        checkpoint: of training or of `adnet.convert`; or a folder that `adnet.export` wrote (or the `export.json` in it),
-            for its own backend.
+        checkpoint: of training or of `adnet.convert`, or what else `locate` takes; None: the released weights. Or a folder
+            that `adnet.export` wrote (or the `export.json` in it), for its own backend.
         backend: `torch` (see `adnet.inference.optimised`), `compile` (the same through torch.compile, which compiles
             for each size of frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into
-            a folder beside it whose name ends in the checkpoint's hash.
+            a folder beside it whose name ends in the checkpoint's hash; weights alone into the user's cache.
         device: of `torch` and `compile`; None: cuda where there is one.
 
     Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
@@ -38,7 +40,7 @@ def load_backend(
     """
     if backend not in BACKENDS:
         raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
-    path = Path(checkpoint)
+    path = locate(checkpoint)
     folder = path.parent if path.name == METADATA else path
     on_cpu = backend in ("openvino", "onnx")
     if on_cpu and not str(device or "cpu").startswith("cpu"):
@@ -53,7 +55,9 @@ def load_backend(
     model, size = load_checkpoint(path)
     if on_cpu:
         described = describe(path)
-        cached = path.with_name(f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}")
+        beside = cache_folder() / "backends" if path.name == WEIGHTS else path.parent
+        cached = beside / f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}"
+        beside.mkdir(parents=True, exist_ok=True)
         if not cached.is_dir():
             # Of several first uses at once, as of shards, one exports, and the others wait for it.
             with FileLock(cached.with_name(f".{cached.name}.lock")):
@@ -65,7 +69,7 @@ def load_backend(
 
 def describe(checkpoint: Path) -> dict[str, str]:
     """Which checkpoint it was, for an export's metadata."""
-    return {"checkpoint": checkpoint.name, "checkpoint_sha256": sha256(checkpoint)}
+    return {"checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256(checkpoint)}
 
 
 def _compiled(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checkpoints of training and of `adnet.convert`, opened without the config that made them."""
+"""Checkpoints of training, of `adnet.convert`, and weights alone, opened without the config that made them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,36 @@ import torch
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.build_network import build_network
+from adnet.models.pretrained import WEIGHTS, locate, read_pretrained
 
 
-def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
-    """The network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
+def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
+    """Load the network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
 
-    Nothing but tensors and plain values is read (`weights_only=True`), and nothing but our networks is built of them
-    (`build_network`). Raises UserError for a file that isn't there, can't be read or is no checkpoint of ours.
+    `path` is what `locate` takes; None: the released weights. Nothing but tensors and plain values is read
+    (`weights_only=True`), and nothing but our networks is built of them (`build_network`). Raises UserError for a file that
+    isn't there, can't be read or is no checkpoint of ours.
     """
-    path = Path(path)
+    path = locate(path)
+    config, size, weights = read_checkpoint(path)
+    try:
+        model = build_network(config)
+    except UserError as error:
+        raise UserError(f"{path} names another model than adnet's: {error}") from error
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
+    return model.eval(), size
+
+
+def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
+    """Read what a checkpoint or a file of weights alone holds: the network's config, its test size, its state dict.
+
+    The config is not looked into: that is `build_network`'s. Raises UserError as `load_checkpoint` does.
+    """
+    if path.name == WEIGHTS:
+        return read_pretrained(path.parent)
     if not path.is_file():
         raise UserError(
             f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder"
@@ -49,12 +70,4 @@ def load_checkpoint(path: str | Path) -> tuple[ADNet, tuple[int, int]]:
             f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "
             "through python -m adnet.convert first"
         ) from error
-    try:
-        model = build_network(config)
-    except UserError as error:
-        raise UserError(f"{path} names another model than adnet's: {error}") from error
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
-    return model.eval(), (height, width)
+    return config, (height, width), weights

@@ -11,6 +11,7 @@ from typing import Any
 from adnet.errors import UserError
 from adnet.files import remove, sha256, write_json
 from adnet.inference.exported import METADATA
+from adnet.models.pretrained import WEIGHTS
 
 _BEFORE: dict[str, Any] = {"backend": "torch", "postprocess": None, "files_sha256": {}, "flow": None}
 """What these were before there was a choice."""
@@ -45,8 +46,8 @@ def claim(
 
 
 def checkpoint_sha256(checkpoint: Path) -> str:
-    """Hash a checkpoint's file; of an export (its folder, or the `export.json` in it) all files."""
-    folder = checkpoint.parent if checkpoint.name == METADATA else checkpoint
+    """Hash a checkpoint's file; of an export (its folder, or the `export.json` in it) and of weights alone all files."""
+    folder = checkpoint.parent if checkpoint.name in (METADATA, WEIGHTS) else checkpoint
     return files_sha256(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else sha256(checkpoint)
 
 

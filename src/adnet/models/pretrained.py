@@ -23,24 +23,25 @@ WEIGHTS = "model.safetensors"
 
 
 RELEASED = Path(__file__).parents[1] / "released"
-"""The weights that come with the package; see docs/released_model.md."""
+"""The folder of the weights that come with the package; see docs/released_model.md."""
 
 _HUB = "hub:"
 
 
 def locate(checkpoint: str | Path | None) -> Path:
-    """Return where a checkpoint lies: a path as it is, `None` as the released weights, `hub:OWNER/NAME[@REVISION]` downloaded.
+    """Return where a checkpoint lies: `None` is the released weights, `hub:OWNER/NAME[@REVISION]` is downloaded, a path stays.
 
-    From the Hugging Face hub come the config and the weights and nothing else, into the hub's own cache, which is all that
-    is asked where there is no network. Raises UserError where they can't be had.
+    A folder of weights becomes the file of them. From the Hugging Face hub come the config and the weights and nothing else,
+    into the hub's own cache, which is all that is asked where there is no network. Raises UserError where they can't be had.
     """
     if checkpoint is None:
-        return RELEASED
+        return RELEASED / WEIGHTS
     if not str(checkpoint).startswith(_HUB):
-        return Path(checkpoint)
+        path = Path(checkpoint)
+        return path / WEIGHTS if (path / CONFIG).is_file() else path
     name, _, revision = str(checkpoint).removeprefix(_HUB).partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS])) / WEIGHTS
     except (OSError, ValueError, HfHubHTTPError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(
