@@ -12,7 +12,9 @@ from PIL import Image
 from videos import pictures, write_video
 
 from adnet import predict
+from adnet.inference.claim import checkpoint_sha256
 from adnet.models import ADNet
+from adnet.models.pretrained import locate
 
 
 @pytest.fixture
@@ -210,3 +212,13 @@ def test_every_postprocess_composes() -> None:
         for path in sorted((conf_dir() / "postprocess").glob("*.yaml")):
             with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 check_keys(hydra.compose(command, [f"postprocess={path.stem}"]), command)
+
+
+def test_a_video_alone_is_enough(run: Callable[..., Any], tmp_path: Path) -> None:
+    """By the weights that come with the package, into a folder named after the video."""
+    clip = write_video(tmp_path / "clip.mp4", pictures(3))
+    ended = run(predict.main, f"input={clip}", "size=[33,57]")
+    assert ended.code == 0, ended.err
+    out = Path("predictions/clip")
+    assert names(out) == [*(f"masks/{index:05d}.png" for index in range(3)), "predict.json"]
+    assert json.loads((out / "predict.json").read_text())["checkpoint_sha256"] == checkpoint_sha256(locate(None))

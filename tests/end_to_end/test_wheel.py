@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from adnet.inference import load_checkpoint
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -20,6 +22,8 @@ def test_a_wheel_brings_its_configs_and_composes_them_anywhere(tmp_path: Path) -
         archive.extractall(site)
     shipped = {path.relative_to(site / "adnet" / "conf") for path in (site / "adnet" / "conf").rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY / "conf") for path in (REPOSITORY / "conf").rglob("*.yaml")}
+
+    assert load_checkpoint(site / "adnet" / "released")[1] == load_checkpoint()[1]
 
     # PYTHONPATH comes before the editable install.
     done = subprocess.run(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adnet.errors import UserError
+from adnet.inference import load_checkpoint
 from adnet.models import pretrained
 from adnet.models.pretrained import CONFIG, WEIGHTS, locate, read_pretrained, write_pretrained
 
@@ -82,3 +83,13 @@ def test_what_the_hub_has_not_is_one_line(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="can't get hub:"):
         locate(name)
+
+
+def test_the_released_weights_are_a_network_with_outlines() -> None:
+    model, size = load_checkpoint()
+    assert (model.variant, size) == ("full", (257, 449))
+    assert model.decoder is not None
+    assert sum(file.stat().st_size for file in pretrained.RELEASED.iterdir()) < 15e6
+    with torch.inference_mode():
+        logits = model(*torch.rand(2, 1, 3, 65, 97, generator=torch.manual_seed(0)))
+    assert torch.isfinite(logits).all()

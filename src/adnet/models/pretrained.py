@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from adnet.errors import UserError
@@ -75,7 +75,7 @@ def write_pretrained(
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
     }
     draft = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(halves, draft)
+    draft.write_bytes(save(halves))  # save_file's is readable to its owner alone
     os.replace(draft, folder / WEIGHTS)
     # The config comes last: a folder that has one is whole.
     write_json(folder / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
