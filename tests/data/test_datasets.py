@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from adnet.data import davis2016, read_mask, synthetic
+from adnet.data.datasets import folder
 from adnet.data.sequence import write_mask
 from adnet.errors import UserError
 
@@ -78,6 +79,16 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_missing_split_names_those_there_are(tiny_davis: Path) -> None:
     with pytest.raises(UserError, match=r"test\.txt: the splits here are train, val; set data\.split"):
         davis2016(tiny_davis, "test")
+
+
+def test_a_split_without_sequences(tiny_davis: Path, tmp_path: Path) -> None:
+    (tiny_davis / "ImageSets" / "480p" / "val.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"^davis2016 val has no sequences; check the dataset in .*tiny_davis$"):
+        davis2016(tiny_davis, "val")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(UserError, match=r"^folder all has no sequences; check the dataset in "):
+        folder(tmp_path)
 
 
 def test_frame_without_mask(tiny_davis: Path) -> None:

@@ -134,8 +134,7 @@ def test_a_sequence_without_scored_frames(predictions, tmp_path):
         score_sequence(sequence, predictions)
 
 
-def test_no_sequences_and_no_workers(dataset, predictions, tmp_path):
-    assert "has no sequences" in error_of(VideoDataset("toy", "val", tmp_path, ()), predictions)
+def test_no_workers(dataset, predictions):
     assert "workers is 0" in error_of(dataset, predictions, workers=0)
 
 

@@ -122,6 +122,19 @@ def test_what_is_no_report_is_refused(bare: Path, tmp_path: Path, name: str) -> 
     assert (output / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("output", [".", "..", "sub/.."])
+def test_the_working_folder_is_refused(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Where it is empty, too: what is replaced is moved, and the shell would be left in it."""
+    here = tmp_path / "above" / "here"
+    (here / "sub").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(UserError, match=rf"^output={output}: a report is a folder that is replaced as a whole"):
+        build_report([bare], Path(output))
+    assert here.is_dir()
+
+
 def test_a_file_is_refused(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("mine")
     with pytest.raises(UserError, match="this is a file"):

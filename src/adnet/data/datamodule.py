@@ -63,12 +63,13 @@ class PairDataModule(L.LightningDataModule):
                     f"pairs.holdout: no training sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
                 )
         if holdout:
+            left = tuple(s for s in train.sequences if s.name not in holdout)
+            if not left:
+                raise UserError(
+                    f"no training sequence is left in {train.name}: shorten pairs.holdout, or name more in data.train_sequences"
+                )
             val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
-            train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in holdout))
-        if not train.sequences:
-            raise UserError(
-                f"no training sequence is left in {train.name}: shorten pairs.holdout, or name more in data.train_sequences"
-            )
+            train = replace(train, sequences=left)
         self.train = train
         self.val = val
         self.batch_size = batch_size

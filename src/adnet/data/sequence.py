@@ -46,9 +46,10 @@ class Sequence:
 
 @dataclass(frozen=True)
 class VideoDataset:
-    """Sequences of one split. `scored` is the benchmark's rule for the frames that count:
+    """Sequences of one split, at least one. `scored` is the benchmark's rule for the frames that count:
 
-    `"inner"` leaves out each sequence's first and last frame (DAVIS-2016), `"all"` takes every annotated frame.
+    `"inner"` leaves out each sequence's first and last frame (DAVIS-2016), `"all"` takes every annotated frame. Raises
+    UserError where there is no sequence.
     """
 
     name: str
@@ -56,6 +57,10 @@ class VideoDataset:
     root: Path
     sequences: tuple[Sequence, ...]
     scored: Literal["inner", "all"] = "inner"
+
+    def __post_init__(self) -> None:
+        if not self.sequences:
+            raise UserError(f"{self.name} {self.split} has no sequences; check the dataset in {self.root}")
 
 
 def read_frame(path: Path, reduction: int = 1) -> Frame:

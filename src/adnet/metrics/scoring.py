@@ -177,8 +177,6 @@ def _attribute(sequences: dict[str, Scores], names: list[str]) -> Scores:
 
 
 def _check(dataset: VideoDataset, folders: Iterable[Path]) -> None:
-    if not dataset.sequences:
-        raise UserError(f"{dataset.name} {dataset.split} has no sequences; check the dataset in {dataset.root}")
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")

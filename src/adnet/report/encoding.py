@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -40,5 +41,6 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def slug(text: str) -> str:
-    """`text` as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+    """`text` as a file name; a long one ends in a hash, since file systems take 255 characters with the ending."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+    return name if len(name) <= 200 else f"{name[:192]}-{hashlib.sha256(text.encode()).hexdigest()[:7]}"

@@ -84,6 +84,8 @@ def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **op
 
 
 def _check_output(output: Path, runs: Iterable[Path]) -> None:
+    if output.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"output={output}: a report is a folder that is replaced as a whole; give one of its own")
     if output.is_file():
         raise UserError(f"output={output}: this is a file; give a folder for the report")
     if output.is_dir() and any(output.iterdir()):
