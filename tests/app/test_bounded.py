@@ -20,7 +20,7 @@ class Clip:
     def length(self) -> int | None:
         return self.number if self.known else None
 
-    def disk_bytes(self) -> int | None:
+    def content(self) -> dict[str, Any] | None:
         return None
 
     def frames(self) -> Iterator[VideoFrame]:
