@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -14,6 +15,8 @@ def keep_freed_memory() -> None:
     a fifth of the time of training at `scale=lite`, a seventh of a ResNet-101's frame, and nothing of a small network's.
     The process stays as large as it was at its peak. No effect with another C library.
     """
+    if sys.platform == "win32":  # where there is no handle to the program itself
+        return
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_TRIM_THRESHOLD, -1)
         mallopt(_M_MMAP_MAX, 0)

@@ -81,7 +81,7 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
     except BrokenPipeError:
         # As a program does whose reader (`| head`) has gone; what is left to be written can't fail any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(128 + getattr(signal, "SIGPIPE", 13))  # Windows has no such signal
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if folder:
             _remove_if_empty(folder)

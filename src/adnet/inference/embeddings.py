@@ -89,8 +89,8 @@ def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
     """1 - cosine, mean over all pairs of a row of `directions` `[N, C]` and one of `others` `[M, C]`; None without any."""
     if not len(directions) or not len(others):
         return None
-    # The mean over pairs is the product of the means.
-    means = [normalize(rows.double(), dim=1).mean(dim=0) for rows in (directions, others)]
+    # The mean over pairs is the product of the means; on the CPU, since Apple's GPU has no float64.
+    means = [normalize(rows.cpu().double(), dim=1).mean(dim=0) for rows in (directions, others)]
     return float(1 - means[0] @ means[1])
 
 
