@@ -30,6 +30,9 @@ class Ranks:
     def __init__(self, losses: list[float]) -> None:
         self.losses = torch.tensor(losses)
 
+    def reduce_boolean_decision(self, _: bool) -> bool:
+        return bool(self.losses.isfinite().all())
+
     def all_gather(self, _: torch.Tensor) -> torch.Tensor:
         return self.losses
 

@@ -25,11 +25,12 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: TrainingPair, batch_idx: int
     ) -> None:
+        loss = outputs["loss"].detach()
         # All processes stop: those with a good loss would wait for the others for ever.
-        losses = trainer.strategy.all_gather(outputs["loss"].detach()).reshape(-1)
-        finite = losses.isfinite().tolist()
-        if all(finite):
+        if trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
             return
+        losses = trainer.strategy.all_gather(loss).reshape(-1)
+        finite = losses.isfinite().tolist()
         step = trainer.global_step
         if not finite[trainer.global_rank]:
             sequences = trainer.datamodule.train.sequences  # type: ignore[attr-defined]
@@ -38,7 +39,7 @@ class FiniteLoss(Callback):
                 {
                     "step": step,
                     "batch": batch_idx,
-                    "loss": str(losses[trainer.global_rank].item()),
+                    "loss": str(loss.item()),
                     "pairs": [
                         {
                             "sequence": sequences[s].name,
