@@ -62,6 +62,7 @@ def main(cfg: DictConfig) -> None:
         tuple(cfg.test_size),
         OmegaConf.to_container(cfg.model),  # type: ignore[arg-type]
         cfg.seed,
+        instantiate(cfg.loss),
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)

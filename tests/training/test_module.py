@@ -19,14 +19,15 @@ from adnet.inference import load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.training import SegmentationModule, poly
+from adnet.training.loss import Loss
 
 SIZE = (33, 57)
 
 
-def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01) -> SegmentationModule:
+def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01, loss: Loss | None = None) -> SegmentationModule:
     torch.manual_seed(seed)
     optimizer = partial(torch.optim.SGD, lr=lr, momentum=0.9)
-    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config)
+    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config, loss=loss)
 
 
 def pairs(root: Path, epoch_steps: int = 2, workers: int = 1) -> PairDataModule:
@@ -84,6 +85,22 @@ def test_loss_is_the_mean_cross_entropy(
     assert loss == pytest.approx(-np.where(y, np.log(p), np.log(1 - p)).mean(), rel=1e-5)
     assert float(logged["train/loss"]) == loss
     assert logged["train/lr"] == 0.01
+
+
+def test_the_module_trains_on_the_loss_that_it_is_given(
+    tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build(tiny_model_config | {"aux_weight": 0.5}, loss=Loss(soft_iou=2.0)).eval()
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "lr_schedulers", lambda: module.configure_optimizers()["lr_scheduler"]["scheduler"])
+    mask = batch["mask"][:, None]
+    with torch.no_grad():
+        loss = module.training_step(batch, 0)  # type: ignore[arg-type]
+        outputs = module.model.forward_with_aux(batch["anchor"] / 255, batch["frame"] / 255)
+        main, aux = (
+            Loss(soft_iou=2.0)(interpolate(one, SIZE, mode="bilinear", align_corners=True), mask) for one in outputs
+        )
+    torch.testing.assert_close(loss, main + 0.5 * aux)
 
 
 def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> None:

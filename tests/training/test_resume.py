@@ -63,6 +63,17 @@ def test_the_keys_that_differ_are_named(cut_off: Path) -> None:
         checkpoint_to_resume(cut_off, OmegaConf.merge(config(), {"pairs": {"holdout": ["bear"]}}))  # type: ignore[arg-type]
 
 
+def test_a_run_from_before_there_was_a_loss_to_choose(cut_off: Path) -> None:
+    loss = {"_target_": "adnet.training.loss.Loss", "soft_iou": 0.0, "boundary": 0.0, "boundary_width": 5}
+    now: Any = OmegaConf.merge(config(), {"loss": loss})
+    assert checkpoint_to_resume(cut_off, now) == cut_off / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match=r"another config: loss\.soft_iou was 0\.0 and is 1\.0;"):
+        checkpoint_to_resume(cut_off, OmegaConf.merge(now, {"loss": {"soft_iou": 1.0}}))  # type: ignore[arg-type]
+    OmegaConf.save(OmegaConf.merge(now, {"loss": {"boundary": 2.0}}), cut_off / "config.yaml")
+    with pytest.raises(UserError, match=r"another config: loss\.boundary was 2\.0 and is 0\.0;"):
+        checkpoint_to_resume(cut_off, now)
+
+
 def test_resume_false_refuses(cut_off: Path) -> None:
     with pytest.raises(UserError, match="holds a run that was cut off; resume=true goes on with it"):
         checkpoint_to_resume(cut_off, config("resume=false"))

@@ -40,6 +40,14 @@ BOUND = (
 )
 """Those among them that do change the weights."""
 
+BEFORE = {
+    "loss._target_": "adnet.training.loss.Loss",
+    "loss.soft_iou": 0.0,
+    "loss.boundary": 0.0,
+    "loss.boundary_width": 5,
+}
+"""What these were before there was a choice: a run of an older version, whose config lacks them, is gone on with."""
+
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
     """The checkpoint that training with `cfg` in `folder` goes on from; None to begin.
@@ -94,6 +102,7 @@ def _check_config(folder: Path, cfg: DictConfig) -> None:
     if not file.is_file():
         raise UserError(f"{folder} has checkpoints and no config.yaml; give another hydra.run.dir")
     earlier, now = (dict(_leaves(OmegaConf.to_container(config), "")) for config in (OmegaConf.load(file), cfg))
+    earlier = {key: value for key, value in BEFORE.items() if key in now} | earlier
     different = [
         f"{key} was {earlier.get(key, 'not set')} and is {now.get(key, 'not set')}"
         for key in dict.fromkeys([*now, *earlier])
