@@ -130,7 +130,7 @@ def test_values_are_held_against_annotations(given: dict[str, Any], expected: st
 
 def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
     found: set[str] = set()
-    for arguments in (["data=synthetic", "optim=sgd"], ["optim=adamw", "callbacks=averaged"]):
+    for arguments in (["data=synthetic", "optim=sgd"], ["optim=adamw", "callbacks=averaged", "flow=raft"]):
         run(
             command("train")(lambda cfg: found.update(key for key in LIMITS if OmegaConf.select(cfg, key) is not None)),
             *arguments,

@@ -65,6 +65,8 @@ LIMITS = {
     "model.encoder.dropout": SHARE,
     "model.encoder.aspp_channels": COUNT,
     "model.encoder.embedding_channels": COUNT,
+    "flow.method.height": COUNT,
+    "flow.method.updates": COUNT,
     "protocol.threshold": SHARE,
     "trainer.log_every_n_steps": COUNT,
     "trainer.accumulate_grad_batches": COUNT,

@@ -14,6 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adnet.command import command
+from adnet.data.flow import FrameFlow, SequenceFlow
+from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.files import write_json
 from adnet.inference import Protocol, VideoSegmenter
@@ -33,6 +35,11 @@ def main(cfg: DictConfig) -> None:
     protocol: Protocol = instantiate(cfg.protocol)
     size: tuple[int, int] = tuple(cfg.size or test_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    method = flow.method if flow else None
+    if isinstance(method, FlowFolder):
+        for source in sources:
+            method.found(source.name)  # or it is missed before anything is written
     outputs = {source.name: _outputs(cfg, output, source, len(sources)) for source in sources}
     described = {
         "input": {source.name: source.disk_bytes() for source in sources},
@@ -42,6 +49,7 @@ def main(cfg: DictConfig) -> None:
         "backend": cfg.backend,
         "postprocess": OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None,
         "anchor": cfg.anchor,
+        **({"flow": repr(method)} if method else {}),
     }
     marker = output / "predict.json"
     shard = Shard(cfg.shard, cfg.shards)
@@ -64,10 +72,17 @@ def main(cfg: DictConfig) -> None:
         result = predict(
             source,
             made,
-            lambda frame_size: VideoSegmenter(model, protocol, fitted_size(size, frame_size), cfg.batch_size),
+            lambda frame_size: VideoSegmenter(
+                model,
+                protocol,
+                fitted_size(size, frame_size),
+                cfg.batch_size,
+                method if isinstance(method, FrameFlow) else None,
+            ),
             postprocess,
             cfg.anchor,
             resume=bool(earlier),
+            flow=method if isinstance(method, FlowFolder) else None,
         )
         videos[source.name] = result
         with shard.alone(output):

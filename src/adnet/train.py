@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
 from adnet.data.fingerprint import fingerprint
+from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.files import write_json, write_text
@@ -44,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
     model = instantiate(cfg.model)
-    flow = instantiate(cfg.flow) if model.needs_flow else None
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     # Hydra would take a dataset handed to it for a config.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
     provenance: dict[str, Any] = {
@@ -81,6 +82,7 @@ def main(cfg: DictConfig) -> None:
         instantiate(cfg.protocol),
         val if cfg.test_at_end else None,
         folder,
+        flow,
     )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
@@ -126,6 +128,7 @@ def _score(
     protocol: Protocol,
     dataset: VideoDataset | None,
     folder: Path,
+    flow: SequenceFlow | None,
     name: str,
     embeddings: int = 0,
     loggers: Sequence[Logger] = (),
@@ -136,7 +139,7 @@ def _score(
     # Lightning brings the module back to the CPU after a fit.
     segmenter = VideoSegmenter(module.model.to(device), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
-    scores = evaluate(segmenter, dataset, output, overwrite=True)
+    scores = evaluate(segmenter, dataset, output, overwrite=True, flow=flow)
     if embeddings:
         write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()

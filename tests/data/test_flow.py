@@ -204,14 +204,22 @@ def test_a_damaged_file_in_the_cache_is_computed_again(tiny_davis: Path, tmp_pat
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [file]
 
 
+def test_a_sequence_of_one_frame_has_no_motion(tiny_davis: Path, tmp_path: Path) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    alone = replace(sequence, frames=sequence.frames[:1])
+    flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
+    flow.fill([alone], workers=1)
+    vectors = to_flow_input(flow(alone, 0))
+    assert torch.equal(vectors, no_motion(vectors[None])[0])
+    assert not (tmp_path / "cache").exists()
+
+
 def test_mistakes(tiny_davis: Path) -> None:
     with pytest.raises(UserError, match=r"flow\.preset=slow: choose from ultrafast, fast, medium"):
         OpticalFlow(preset="slow")
     with pytest.raises(UserError, match="a frame of 240x160 follows one of 160x240"):
         OpticalFlow()(texture(), texture().transpose(1, 0, 2))
     sequence = davis2016(tiny_davis, "train").sequences[0]
-    with pytest.raises(UserError, match="has one frame: optical flow needs a neighbour"):
-        SequenceFlow(OpticalFlow())(replace(sequence, frames=sequence.frames[:1]), 0)
     gone = replace(sequence, frames=(Path("gone.jpg"), *sequence.frames[1:]))
     with pytest.raises(UserError, match=r"cannot read the image gone\.jpg: No such file"):
         SequenceFlow(OpticalFlow(), "cache")(gone, 1)

@@ -5,17 +5,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from videos import InstantModel
+from videos import InstantModel, MotionModel
 
 from adnet.data import davis2016, read_frame, read_mask
+from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
+from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.metrics import score_dataset
-from adnet.models import ADNet
+from adnet.models import ADNet, upsample
 
 
 @pytest.fixture
@@ -213,3 +216,33 @@ def test_postprocess_sees_whole_videos(tiny_davis: Path, segmenter: VideoSegment
     postprocess.calls.clear()
     evaluate(segmenter, dataset, output, **options)
     assert postprocess.calls == ["val-001 of 4", *names]
+
+
+def test_flow_comes_from_where_it_is_told(tiny_davis: Path, tmp_path: Path) -> None:
+    """And the whole sequence is gone through again where a mask is missing: frames know their own flow."""
+    dataset, model = davis2016(tiny_davis), MotionModel()
+    for sequence in dataset.sequences:
+        (tmp_path / "flow" / sequence.name).mkdir(parents=True)
+        for index, frame in enumerate(sequence.frames[1:]):
+            flow = np.random.default_rng(index).normal(0, 3, (64, 112, 2)).astype(np.float32)
+            cv2.writeOpticalFlow(str(tmp_path / "flow" / sequence.name / f"{frame.stem}.flo"), flow)
+    flow = SequenceFlow(FlowFolder(tmp_path / "flow"), tmp_path / "cache")
+    segmenter = VideoSegmenter(model, Protocol("test"), (33, 57), 3)
+    evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
+    expected = [to_flow_input(flow(sequence, index))[None] for sequence in dataset.sequences for index in range(4)]
+    torch.testing.assert_close(torch.stack(model.flows), torch.cat([upsample(one, (33, 57)) for one in expected]))
+    model.flows.clear()
+    (tmp_path / "out" / "masks" / ALL[6]).unlink()
+    (tmp_path / "flow" / "val-000" / "00002.flo").unlink()  # of no use any more
+    evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
+    torch.testing.assert_close(torch.stack(model.flows), torch.cat([upsample(one, (33, 57)) for one in expected[4:]]))
+
+
+def test_an_evaluation_with_flow_from_before_there_was_a_choice(tiny_davis: Path, tmp_path: Path) -> None:
+    segmenter = VideoSegmenter(MotionModel(), Protocol("test"), (33, 57))
+    dataset, flow = davis2016(tiny_davis), SequenceFlow(OpticalFlow())
+    scores = evaluate(segmenter, dataset, tmp_path / "out")
+    assert evaluate(segmenter, dataset, tmp_path / "out", settings={"flow": repr(flow.method)}, flow=flow) == scores
+    with pytest.raises(UserError, match="holds another evaluation"):
+        evaluate(segmenter, dataset, tmp_path / "out", settings={"flow": repr(OpticalFlow(height=120))})

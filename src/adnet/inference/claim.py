@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from adnet.data.flow import OpticalFlow
 from adnet.errors import UserError
 from adnet.files import write_json
 
@@ -32,7 +33,8 @@ def claim(
     elif marker.is_file():
         earlier: dict[str, Any] = json.loads(marker.read_text())
         # What these were before there was a choice.
-        if {key: ({"backend": "torch", "postprocess": None} | earlier).get(key) for key in described} == described:
+        usual = {"backend": "torch", "postprocess": None, "flow": repr(OpticalFlow())}
+        if {key: (usual | earlier).get(key) for key in described} == described:
             return earlier
         raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
     elif folder.is_dir() and any(folder.iterdir()):

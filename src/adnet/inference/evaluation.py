@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Sequence, VideoDataset, read_frame, write_mask
 from adnet.files import write_json
 from adnet.inference.claim import checkpoint_sha256, claim
@@ -33,6 +35,7 @@ def evaluate(
     postprocess: Postprocess | None = None,
     settings: Mapping[str, Any] | None = None,
     shard: Shard | None = None,
+    flow: SequenceFlow | None = None,
 ) -> dict[str, Any]:
     """Segment every frame of `dataset` and score the masks; the scores, as in `scores.json`.
 
@@ -43,6 +46,8 @@ def evaluate(
 
     `checkpoint` is where the network came from, if it was from a file. `settings` says in plain values what else tells
     evaluations apart: the `backend` ("torch" by default) and the parameters of `postprocess`.
+
+    `flow` gives the frames' optical flow to a network that needs it; without, `segmenter` computes it.
 
     A `shard` segments its share of the sequences; the one that finds all done scores them, the others return {}.
     """
@@ -66,6 +71,7 @@ def evaluate(
     shard.refuse_overwrite(output, overwrite)
     with shard.alone(output):
         done = bool(claim(output / "evaluation.json", "evaluation", described, overwrite, replaced))
+    flow = flow if segmenter.model.needs_flow else None
     whole = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:
@@ -84,6 +90,8 @@ def evaluate(
     started, count = time.perf_counter(), 0
     sequences = shard.mine(dataset.sequences)
     total = sum(len(sequence.frames) for sequence in sequences)
+    if flow is not None:
+        flow.fill((s for s in sequences if not done or missing(s)), workers=os.cpu_count() or 1)
     description = f"{dataset.name} {dataset.split}"
     with tqdm(total=total, desc=description, unit="frame", leave=False) as progress, write_behind(write) as put:
         for sequence in sequences:
@@ -97,7 +105,9 @@ def evaluate(
                 postprocess.start(sequence.name, map(read_frame, sequence.frames))
             segmenter.start(read_frame(sequence.frames[0]))
             with closing(prefetch(map(read_frame, left))) as frames:
-                for frame, probability in zip(left, segmenter.steps(frames), strict=True):
+                # A network that needs flow goes through whole sequences.
+                flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
+                for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
                     if postprocess:
                         probability = postprocess.step(frame.stem, probability)
                     put((sequence.name, frame.stem), probability)

@@ -27,6 +27,7 @@ FREE = (
     "logger",
     "callbacks",
     "data.root",  # the data itself is compared
+    "flow.cache",
     "pairs.workers",
     "trainer",
 )
