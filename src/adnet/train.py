@@ -46,8 +46,9 @@ def main(cfg: DictConfig) -> None:
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
     model = instantiate(cfg.model)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    mix = {name: instantiate(source) for name, source in cfg.mix.items()}
     # Hydra would take a dataset handed to it for a config.
-    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),

@@ -41,7 +41,8 @@ BOUND = (
 )
 """Those among them that do change the weights."""
 
-BEFORE = {
+BEFORE: dict[str, Any] = {
+    "mix": {},
     "loss._target_": "adnet.training.loss.Loss",
     "loss.soft_iou": 0.0,
     "loss.boundary": 0.0,
