@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from videos import InstantModel, MotionModel
 
-from adnet.data import davis2016, read_frame, read_mask
-from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
+from adnet.data import davis2016, folder, read_frame, read_mask
+from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
 from adnet.data.flow_folder import FlowFolder
+from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.metrics import score_dataset
@@ -246,3 +247,20 @@ def test_an_evaluation_with_flow_from_before_there_was_a_choice(tiny_davis: Path
     assert evaluate(segmenter, dataset, tmp_path / "out", settings={"flow": repr(flow.method)}, flow=flow) == scores
     with pytest.raises(UserError, match="holds another evaluation"):
         evaluate(segmenter, dataset, tmp_path / "out", settings={"flow": repr(OpticalFlow(height=120))})
+
+
+def test_a_data_set_of_single_frames_is_segmented_by_appearance(tiny_davis: Path, tmp_path: Path) -> None:
+    for index, frame in enumerate(davis2016(tiny_davis).sequences[0].frames):
+        for kind, path in (("frames", frame), ("masks", davis2016(tiny_davis).sequences[0].annotations[frame.stem])):
+            target = tmp_path / "stills" / kind / str(index) / path.name
+            target.parent.mkdir(parents=True)
+            target.write_bytes(path.read_bytes())
+    dataset, model = folder(tmp_path / "stills"), MotionModel()
+    assert [len(sequence.frames) for sequence in dataset.sequences] == [1, 1, 1, 1]
+    segmenter = VideoSegmenter(model, Protocol("test"), (33, 57))
+    scores = evaluate(segmenter, dataset, tmp_path / "out", flow=SequenceFlow(OpticalFlow(), tmp_path / "cache"))
+    assert len(masks(tmp_path / "out")) == 4
+    assert 0 <= scores["mean"]["J"]["mean"] <= 1
+    flows = torch.stack(model.flows)
+    torch.testing.assert_close(flows, no_motion(flows))
+    assert len(ValidationPairs(dataset, 2)) == 4
