@@ -132,7 +132,7 @@ def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
     found: set[str] = set()
     for name, *arguments in (
         ("train", "data=synthetic", "optim=sgd"),
-        ("train", "optim=adamw", "callbacks=averaged"),
+        ("train", "optim=adamw", "callbacks=averaged", "flow=raft"),
         ("export", "checkpoint=a", "output=b"),
         ("benchmark", "what=inference"),
     ):

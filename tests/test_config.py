@@ -18,6 +18,8 @@ COMMANDS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for path in conf_dir().glob("*/*.yaml"))
 ADDED = {"experiment"}
 """Groups that have no entry in the defaults list."""
+LISTS = {"mix"}
+"""Groups of which a command takes any number, none by default."""
 
 
 def compose(name: str, *overrides: str) -> Any:
@@ -57,7 +59,7 @@ def test_each_command_composes(name: str) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_each_option_composes_with_every_command_that_has_its_group(group: str, option: str) -> None:
-    commands = ["train"] if group in ADDED else [name for name in COMMANDS if group in groups(name)]
+    commands = ["train"] if group in ADDED | LISTS else [name for name in COMMANDS if group in groups(name)]
     assert commands, f"nothing uses conf/{group}"
     for name in commands:
         check_targets(compose(name, f"{'+' if group in ADDED else ''}{group}={option}"))

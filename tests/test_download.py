@@ -45,9 +45,17 @@ def test_davis_is_downloaded_and_then_only_checked(run: Callable[..., Any], url:
     assert url.endswith("tiny.zip")
 
 
+@pytest.mark.parametrize("name", ["davis2017", "youtube_vos", "duts", "msra10k"])
+def test_what_is_not_downloaded_is_to_be_had_elsewhere(run: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    ended = run(main, f"data.root={tmp_path / 'nothing'}", f"data={name}")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert ended.err.startswith(f"adnet: {name}: take ")
+    assert f"put it at {tmp_path / 'nothing'}" in ended.err
+
+
 def test_a_mistake_is_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
     ended = run(main, f"data.root={tmp_path / 'nothing'}", "data=visal")
     assert ended.code == 1
-    assert ended.err.startswith("adnet: visal has no public address: ask its authors")
+    assert ended.err.startswith("adnet: visal: no public address; ask its authors")
     assert ended.err.count("\n") == 1
     assert not (tmp_path / "nothing").exists()

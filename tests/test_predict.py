@@ -5,15 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from PIL import Image
 from videos import pictures, write_video
 
 from adnet import predict
+from adnet.inference import load_checkpoint
 from adnet.inference.claim import checkpoint_sha256
-from adnet.models import ADNet
+from adnet.models import ADNet, upsample
 from adnet.models.pretrained import locate
 
 
@@ -181,6 +184,75 @@ def test_settings_that_can_t_be_are_one_line(call: Callable[..., Any], images: P
     ended = call(f"input={images}", "device=foo")
     assert ended.err.startswith("adnet: device=foo can't be used (")
     assert ended.err.count("\n") == 1
+
+
+@pytest.fixture
+def motion_checkpoint(checkpoint: Path, tiny_model_config: dict[str, Any]) -> Path:
+    """The network with a motion branch in place of the one without."""
+    torch.manual_seed(0)
+    config = tiny_model_config | {"variant": "full_motion", "motion": tiny_model_config["encoder"]}
+    model = instantiate(config)
+    with torch.no_grad():
+        for _ in range(20):  # batch norm learns how small the features of an untrained network are
+            model(*torch.rand(3, 4, 3, 33, 57))
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"hyper_parameters": {"model": config, "test_size": [33, 57]}, "state_dict": weights}, checkpoint)
+    return checkpoint
+
+
+@pytest.mark.usefixtures("motion_checkpoint")
+def test_flow_that_others_computed(call: Callable[..., Any], tmp_path: Path) -> None:
+    for index, image in enumerate(pictures(3)):
+        frame = tmp_path / "clip" / f"{index:05d}.png"
+        frame.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(frame)
+        flow = np.random.default_rng(index).normal(0, 5, (48, 80, 2)).astype(np.float32)
+        (tmp_path / "flow" / "clips").mkdir(parents=True, exist_ok=True)
+        cv2.writeOpticalFlow(str(tmp_path / "flow" / "clips" / f"{index:05d}.flo"), flow)
+    arguments = (
+        f"input={tmp_path / 'clip'}",
+        "flow=folder",
+        f"flow.method.root={tmp_path / 'flow'}",
+        "probabilities=true",
+    )
+    ended = call(*arguments)
+    assert ended.err == f"adnet: no folder {tmp_path}/flow/clip with the optical flow of clip: set flow.method.root\n"
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "flow" / "clips").rename(tmp_path / "flow" / "clip")
+    ended = call(*arguments)
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "out" / "predict.json").read_text())["flow"]["method"].startswith("FlowFolder(root=")
+    given = (tmp_path / "out" / "probabilities" / "00001.png").read_bytes()
+    flow_file = tmp_path / "flow" / "clip" / "00002.flo"
+    before = flow_file.read_bytes()
+    flow_file.write_bytes((tmp_path / "flow" / "clip" / "00001.flo").read_bytes())
+    assert "holds another prediction" in call(*arguments).err
+    flow_file.write_bytes(before)
+    assert call(*arguments).code == 0
+    assert call(arguments[0], "probabilities=true", "overwrite=true").code == 0
+    assert (tmp_path / "out" / "probabilities" / "00001.png").read_bytes() != given
+    assert "flow.method.root has no value" in call(*arguments[:2]).err
+
+
+@pytest.mark.usefixtures("motion_checkpoint")
+def test_one_image_is_segmented_by_its_appearance(
+    call: Callable[..., Any], tmp_path: Path, motion_checkpoint: Path
+) -> None:
+    """An image has no motion: the mask is the network's without flow."""
+    image = pictures(1)[0]
+    Image.fromarray(image).save(tmp_path / "one.png")
+    ended = call(f"input={tmp_path / 'one.png'}", "probabilities=true", "size=[33,57]")
+    assert ended.code == 0, ended.err
+    model, _ = load_checkpoint(motion_checkpoint)
+    frame = upsample(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, (33, 57))
+    with torch.no_grad():
+        expected, moving = (
+            upsample(model(frame, frame, flow), (48, 80)).sigmoid()[0, 0].numpy()
+            for flow in (None, torch.rand_like(frame))
+        )
+    assert np.abs(moving - expected).max() > 0.02  # motion would say something
+    with Image.open(tmp_path / "out" / "probabilities" / "one.png") as probability:
+        np.testing.assert_allclose(np.asarray(probability) / 255, expected, atol=0.003)
 
 
 class Camera:

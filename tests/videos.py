@@ -77,3 +77,18 @@ class InstantModel:
         embedding = frame.embedding
         assert anchor_embedding.shape[2:] == embedding.shape[2:]
         return 20 * (embedding - anchor_embedding.mean((1, 2, 3), keepdim=True)).mean(1, keepdim=True)
+
+
+class MotionModel(InstantModel):
+    """Keeps the optical flow that it is given."""
+
+    needs_flow = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flows: list[torch.Tensor] = []
+
+    def encode(self, frames: torch.Tensor, flow: torch.Tensor | None = None) -> Encoded:
+        assert flow is not None
+        self.flows += flow
+        return super().encode(frames, flow)

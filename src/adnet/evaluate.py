@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command
+from adnet.data.flow import SequenceFlow
 from adnet.errors import UserError
 from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
 from adnet.inference.backends import load_backend
@@ -31,6 +32,7 @@ def main(cfg: DictConfig) -> None:
         )
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
     described = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
@@ -39,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     output = Path(cfg.output or _home(checkpoint) / f"{_label(checkpoint)}-{name}")
     shard = Shard(cfg.shard, cfg.shards)
     scores = evaluate(
-        segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard
+        segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard, flow
     )
     if not scores:
         print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, another is not: {output}")

@@ -14,12 +14,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adnet.command import command
-from adnet.data.flow import OpticalFlow
+from adnet.data.flow import FrameFlow, SequenceFlow
+from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.files import remove, write_json
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.backends import load_backend
-from adnet.inference.claim import checkpoint_sha256, claim, contents
+from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow
 from adnet.inference.prediction import Outputs, Predicted, predict
 from adnet.inference.segmenter import fitted_size
 from adnet.inference.shards import Shard
@@ -37,6 +38,8 @@ def main(cfg: DictConfig) -> None:
     size: tuple[int, int] = tuple(cfg.size or test_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
     settings = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    method = flow.method if flow else None
     outputs = {source.name: _outputs(cfg, output, source, len(sources)) for source in sources}
     described = {
         "input": {source.name: source.content() for source in sources},
@@ -44,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(size),
         "backend": cfg.backend,
-        "flow": asdict(OpticalFlow()) if model.needs_flow else None,
+        "flow": described_flow(method, (source.name for source in sources)),
         "postprocess": settings,
         "anchor": cfg.anchor,
         "files_sha256": contents([cfg.anchor, settings]),
@@ -72,10 +75,17 @@ def main(cfg: DictConfig) -> None:
                 result = predict(
                     source,
                     made,
-                    lambda frame_size: VideoSegmenter(model, protocol, fitted_size(size, frame_size), cfg.batch_size),
+                    lambda frame_size: VideoSegmenter(
+                        model,
+                        protocol,
+                        fitted_size(size, frame_size),
+                        cfg.batch_size,
+                        method if isinstance(method, FrameFlow) else None,
+                    ),
                     postprocess,
                     cfg.anchor,
                     resume=bool(earlier),
+                    flow=method if isinstance(method, FlowFolder) else None,
                 )
             except UserError:
                 if not begun:

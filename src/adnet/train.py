@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from adnet.command import command, resolved, run_dir
 from adnet.data.datamodule import PairDataModule
 from adnet.data.fingerprint import fingerprint
+from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.files import write_json, write_text
@@ -58,9 +59,10 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
     begun = {"weights": None} if checkpoint else {}
     model = instantiate(cfg.model, **begun)
-    flow = instantiate(cfg.flow) if model.needs_flow else None
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    mix = {name: instantiate(source) for name, source in cfg.mix.items()}
     # Hydra would take a dataset handed to it for a config.
-    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow)
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),
@@ -76,6 +78,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         tuple(cfg.test_size),
         OmegaConf.to_container(cfg.model) | {"weights": None},  # type: ignore[arg-type, operator]
         cfg.seed,
+        instantiate(cfg.loss),
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
@@ -96,6 +99,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         instantiate(cfg.protocol),
         val if cfg.test_at_end else None,
         folder,
+        flow,
     )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
@@ -146,6 +150,7 @@ def _score(
     protocol: Protocol,
     dataset: VideoDataset | None,
     folder: Path,
+    flow: SequenceFlow | None,
     name: str,
     embeddings: int = 0,
     loggers: Sequence[Logger] = (),
@@ -156,7 +161,7 @@ def _score(
     # Lightning brings the module back to the CPU after a fit, but not back from half precision.
     segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
-    scores = evaluate(segmenter, dataset, output, overwrite=True)
+    scores = evaluate(segmenter, dataset, output, overwrite=True, flow=flow)
     if embeddings:
         write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()

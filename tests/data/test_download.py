@@ -101,7 +101,7 @@ def test_what_is_there_is_never_replaced(archive: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_downloaded(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="visal has no public address: ask its authors"):
+    with pytest.raises(UserError, match="visal: no public address; ask its authors"):
         download("visal", tmp_path / "ViSal", load)
     with pytest.raises(UserError, match="nothing to download for data=synthetic; choose from davis2016, fbms, visal"):
         download("synthetic", tmp_path / "synthetic", load)

@@ -113,15 +113,16 @@ def test_a_mirrored_flow_is_that_of_mirrored_vectors(seed: int) -> None:
     torch.testing.assert_close(mirrored_flow(to_flow_input(vectors)[None])[0], to_flow_input(mirrored))
 
 
-@pytest.mark.parametrize("angle", [0, 45, 90, 135, 180])
+@pytest.mark.parametrize("angle", range(0, 360, 45))
 @pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("min_crop", [1.0, 0.4])
 def test_a_turned_crop_s_flow_is_the_flow_of_turned_crops(
-    angle: int, flip: float, monkeypatch: pytest.MonkeyPatch
+    angle: int, flip: float, min_crop: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against flow computed on the two frames after both were cut out alike."""
     monkeypatch.setattr("adnet.data.augmentation.ROTATIONS", {angle: 1.0})
     frame, before, mask = moving((6, -4))
-    method, augmentation = OpticalFlow(camera=False), Augmentation(SIZE, min_crop=1.0, flip=flip)
+    method, augmentation = OpticalFlow(camera=False), Augmentation(SIZE, min_crop=min_crop, flip=flip)
     cut = [
         augmentation(lambda _, image=image: image, mask, np.random.default_rng(0), method(frame, before))
         for image in (frame, before)
@@ -132,6 +133,9 @@ def test_a_turned_crop_s_flow_is_the_flow_of_turned_crops(
     got = np.median(cut[0].flow[inside], axis=0)
     cosine = got @ expected / np.linalg.norm(got) / np.linalg.norm(expected)
     assert cosine > 0.99
+    # It lies where the object does: around that the world is still.
+    around = cv2.dilate(cut[0].mask.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool)
+    assert np.abs(cut[0].flow[~around]).mean() < 0.1 * np.linalg.norm(got)
 
 
 def test_spoilt_flow() -> None:
@@ -204,14 +208,22 @@ def test_a_damaged_file_in_the_cache_is_computed_again(tiny_davis: Path, tmp_pat
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [file]
 
 
+def test_a_sequence_of_one_frame_has_no_motion(tiny_davis: Path, tmp_path: Path) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    alone = replace(sequence, frames=sequence.frames[:1])
+    flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
+    flow.fill([alone], workers=1)
+    vectors = to_flow_input(flow(alone, 0))
+    assert torch.equal(vectors, no_motion(vectors[None])[0])
+    assert not (tmp_path / "cache").exists()
+
+
 def test_mistakes(tiny_davis: Path) -> None:
     with pytest.raises(UserError, match=r"flow\.preset=slow: choose from ultrafast, fast, medium"):
         OpticalFlow(preset="slow")
     with pytest.raises(UserError, match="a frame of 240x160 follows one of 160x240"):
         OpticalFlow()(texture(), texture().transpose(1, 0, 2))
     sequence = davis2016(tiny_davis, "train").sequences[0]
-    with pytest.raises(UserError, match="has one frame: optical flow needs a neighbour"):
-        SequenceFlow(OpticalFlow())(replace(sequence, frames=sequence.frames[:1]), 0)
     gone = replace(sequence, frames=(Path("gone.jpg"), *sequence.frames[1:]))
     with pytest.raises(UserError, match=r"cannot read the image gone\.jpg: No such file"):
         SequenceFlow(OpticalFlow(), "cache")(gone, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.data import Sequence, fbms, folder, visal
+from adnet.data import Sequence, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
 from adnet.data.augmentation import Augmentation
 from adnet.data.datasets import FBMS, VISAL_SEQUENCES
 from adnet.data.pairs import TrainingPairs, ValidationPairs
@@ -301,3 +302,116 @@ def test_pairs_of_a_sparsely_annotated_dataset(videos: Path) -> None:
 def test_fbms_takes_val_sequences_for_its_test_split(fbms_root: Path) -> None:
     (found,) = fbms(fbms_root, "test", train_sequences=["other"], val_sequences=["cats01"]).sequences
     assert found.name == "cats01"
+
+
+# Further data to train on
+
+
+def annotated_images(images: Path, annotations: Path, names: tuple[str, ...], labels: np.ndarray) -> None:
+    for name in names:
+        save(images / f"{name}.jpg")
+        save(annotations / f"{name}.png", labels)
+
+
+def test_duts(tmp_path: Path) -> None:
+    """Outlines are soft: what is darker than half is background. Some annotations are in colour."""
+    labels = np.where(MASK, 200, 90)
+    for part, names in (("TR", ("img_10", "img_9")), ("TE", ("0001",))):
+        top = tmp_path / f"DUTS-{part}"
+        annotated_images(top / f"DUTS-{part}-Image", top / f"DUTS-{part}-Mask", names, labels)
+    Image.fromarray(np.repeat(labels[..., None], 3, axis=2).astype(np.uint8)).save(
+        tmp_path / "DUTS-TR" / "DUTS-TR-Mask" / "img_10.png"
+    )
+    train = duts(tmp_path)
+    assert (train.name, train.split, train.scored) == ("duts", "train", "all")
+    assert [(s.name, stems(s)) for s in train.sequences] == [("img_9", ["img_9"]), ("img_10", ["img_10"])]
+    for sequence in train.sequences:
+        np.testing.assert_array_equal(masks(sequence)[sequence.name], MASK)
+    assert [s.name for s in duts(tmp_path, "val", train_sequences=["img_9"]).sequences] == ["0001"]
+    assert [s.name for s in duts(tmp_path, train_sequences=["img_9"], val_sequences=["0001"]).sequences] == ["img_9"]
+    assert [s.name for s in duts(tmp_path, sequences=["img_10"]).sequences] == ["img_10"]
+    with pytest.raises(UserError, match="DUTS has no split 'all': the splits are train, test"):
+        duts(tmp_path, "all")
+    mask = tmp_path / "DUTS-TR" / "DUTS-TR-Mask" / "img_9.png"
+    save(mask, np.zeros((3, 3)))
+    with pytest.raises(UserError, match=r"frame img_9 in sequence 'img_9' of .* is 9x6 and its mask 3x3"):
+        duts(tmp_path)
+    mask.unlink()
+    with pytest.raises(UserError, match=r"DUTS-TR-Mask/img_9\.png is missing \(1 such\): add it, or remove"):
+        duts(tmp_path)
+    (tmp_path / "DUTS-TE" / "DUTS-TE-Image").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        UserError, match=r"no \*\.jpg in .*DUTS-TE-Image: set data\.root to the folder that holds DUTS-TE/D"
+    ):
+        duts(tmp_path, "test")
+
+
+def test_msra10k(tmp_path: Path) -> None:
+    annotated_images(tmp_path / "Imgs", tmp_path / "Imgs", ("5", "12"), MASK * 255)
+    train = msra10k(tmp_path)
+    assert [(s.name, stems(s)) for s in train.sequences] == [("5", ["5"]), ("12", ["12"])]
+    np.testing.assert_array_equal(masks(train.sequences[0])["5"], MASK)
+    with pytest.raises(UserError, match="MSRA10K has no split 'val': it is there to train on"):
+        msra10k(tmp_path, "val")
+
+
+def test_images(tmp_path: Path) -> None:
+    annotated_images(tmp_path / "Image", tmp_path / "Mask", ("a", "b", "c"), MASK)
+    assert [s.name for s in images(tmp_path).sequences] == ["a", "b", "c"]
+    np.testing.assert_array_equal(masks(images(tmp_path).sequences[1])["b"], MASK)  # of 0 and 1
+    (tmp_path / "val.txt").write_text("b\n")
+    assert [s.name for s in images(tmp_path, "val").sequences] == ["b"]
+    with pytest.raises(UserError, match=r"no sequence 'a' in this split of 1"):
+        images(tmp_path, "val", ["a"])
+    (tmp_path / "Image" / "a.jpg").unlink()
+    with pytest.raises(UserError, match=r"Image/a\.jpg is missing"):
+        images(tmp_path)
+
+
+def objects(path: Path) -> None:
+    """A palette image of two objects."""
+    labels = np.zeros(SIZE, np.uint8)
+    labels[2:4, 3:5], labels[2:4, 5:7] = 1, 2
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 0, 0])  # by its colour the second object would be background
+    image.save(path)
+
+
+def test_youtube_vos(tmp_path: Path) -> None:
+    for video in ("0043f083b5", "003234408d"):
+        for index in (0, 5, 7, 10):
+            save(tmp_path / "train" / "JPEGImages" / video / f"{index:05d}.jpg")
+        for index in (0, 5, 10):
+            objects(tmp_path / "train" / "Annotations" / video / f"{index:05d}.png")
+    dataset = youtube_vos(tmp_path)
+    assert (dataset.name, dataset.scored) == ("youtube_vos", "all")
+    assert [s.name for s in dataset.sequences] == ["003234408d", "0043f083b5"]
+    for sequence in dataset.sequences:
+        assert [len(stems(sequence)), list(masks(sequence))] == [4, ["00000", "00005", "00010"]]
+        np.testing.assert_array_equal(masks(sequence)["00005"], MASK)
+    with pytest.raises(UserError, match=r"no folder .*valid/JPEGImages: set data\.root"):
+        youtube_vos(tmp_path, "valid")
+    shutil.copytree(tmp_path / "train", tmp_path / "valid")
+    chosen = {"train_sequences": ["003234408d"], "val_sequences": ["0043f083b5"]}
+    for split, names in zip(("train", "valid"), chosen.values(), strict=True):
+        assert [s.name for s in youtube_vos(tmp_path, split, **chosen).sequences] == names
+    shutil.rmtree(tmp_path / "train" / "Annotations" / "0043f083b5")
+    with pytest.raises(UserError, match=r"no frame in sequence '0043f083b5' of .* has a mask"):
+        youtube_vos(tmp_path)
+
+
+def test_davis2017(tmp_path: Path) -> None:
+    for index in range(3):
+        save(tmp_path / "JPEGImages" / "480p" / "bear" / f"{index:05d}.jpg")
+        objects(tmp_path / "Annotations" / "480p" / "bear" / f"{index:05d}.png")
+    (tmp_path / "ImageSets" / "2017").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "2017" / "train.txt").write_text("bear\n\n")
+    (bear,) = davis2017(tmp_path, "train", ["none"], train_sequences=["bear"]).sequences
+    assert (bear.name, stems(bear)) == ("bear", ["00000", "00001", "00002"])
+    np.testing.assert_array_equal(masks(bear)["00002"], MASK)
+    with pytest.raises(UserError, match=r"no split file .*2017/val\.txt: the splits here are train; set data\.split"):
+        davis2017(tmp_path)
+    (tmp_path / "Annotations" / "480p" / "bear" / "00001.png").unlink()
+    with pytest.raises(UserError, match=r"frame 00001 in sequence 'bear' of .* has no mask"):
+        davis2017(tmp_path, "train")

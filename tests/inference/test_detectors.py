@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from adnet.errors import UserError
-from adnet.inference import detectors
 from adnet.inference.detectors import RFDETR, MaskRCNN, Precomputed
 from adnet.inference.run_lengths import encode
 
@@ -142,7 +141,7 @@ def test_mask_rcnn_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise UserError(f"cannot download {url}: no route to host")
 
     asked: list[str] = []
-    monkeypatch.setattr(detectors, "fetch", fetch)
+    monkeypatch.setattr("adnet.models.torchvision_weights.fetch", fetch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UserError) as error:
         MaskRCNN()
@@ -159,14 +158,6 @@ def test_mask_rcnn_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cache.parent.mkdir(parents=True)
     torch.save({"scale": torch.ones(1)}, cache)
     assert MaskRCNN(device="cpu").detect("bear", [FRAME]).frames == 1
-
-
-def test_the_address_of_the_weights_is_torchvision_s() -> None:
-    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights
-
-    assert (
-        MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url == f"https://download.pytorch.org/models/{detectors._CHECKPOINT}"
-    )
 
 
 @pytest.fixture

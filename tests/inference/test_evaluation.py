@@ -5,17 +5,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from videos import InstantModel
+from videos import InstantModel, MotionModel
 
-from adnet.data import davis2016, read_frame, read_mask
+from adnet.data import davis2016, folder, read_frame, read_mask
+from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
+from adnet.data.flow_folder import FlowFolder
+from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.metrics import score_dataset
-from adnet.models import ADNet
+from adnet.models import ADNet, upsample
 
 
 @pytest.fixture
@@ -219,3 +223,57 @@ def test_postprocess_sees_whole_videos(tiny_davis: Path, segmenter: VideoSegment
     postprocess.calls.clear()
     evaluate(segmenter, dataset, output, **options)
     assert postprocess.calls == ["val-001 of 4", *names]
+
+
+def test_flow_comes_from_where_it_is_told(tiny_davis: Path, tmp_path: Path) -> None:
+    """And the whole sequence is gone through again where a mask is missing: frames know their own flow."""
+    dataset, model = davis2016(tiny_davis), MotionModel()
+    for sequence in dataset.sequences:
+        (tmp_path / "flow" / sequence.name).mkdir(parents=True)
+        for index, frame in enumerate(sequence.frames[1:]):
+            flow = np.random.default_rng(index).normal(0, 3, (64, 112, 2)).astype(np.float32)
+            cv2.writeOpticalFlow(str(tmp_path / "flow" / sequence.name / f"{frame.stem}.flo"), flow)
+    flow = SequenceFlow(FlowFolder(tmp_path / "flow"), tmp_path / "cache")
+    segmenter = VideoSegmenter(model, Protocol("test"), (33, 57), 3)
+    evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
+    expected = [to_flow_input(flow(sequence, index))[None] for sequence in dataset.sequences for index in range(4)]
+    torch.testing.assert_close(torch.stack(model.flows), torch.cat([upsample(one, (33, 57)) for one in expected]))
+    model.flows.clear()
+    (tmp_path / "out" / "masks" / ALL[6]).unlink()
+    evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
+    torch.testing.assert_close(torch.stack(model.flows), torch.cat([upsample(one, (33, 57)) for one in expected[4:]]))
+    changed = tmp_path / "flow" / "val-000" / "00002.flo"
+    changed.write_bytes((changed.parent / "00003.flo").read_bytes())
+    with pytest.raises(UserError, match="holds another evaluation"):
+        evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
+    (tmp_path / "flow" / "val-001").rename(tmp_path / "flow" / "val-1")
+    with pytest.raises(UserError, match="no folder .*val-001 with the optical flow of val-001"):
+        evaluate(segmenter, dataset, tmp_path / "new", flow=flow)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_evaluation_is_that_of_its_flow_whoever_computes_it(tiny_davis: Path, tmp_path: Path) -> None:
+    segmenter = VideoSegmenter(MotionModel(), Protocol("test"), (33, 57))
+    dataset, flow = davis2016(tiny_davis), SequenceFlow(OpticalFlow())
+    scores = evaluate(segmenter, dataset, tmp_path / "out")
+    assert evaluate(segmenter, dataset, tmp_path / "out", flow=flow) == scores
+    with pytest.raises(UserError, match="holds another evaluation"):
+        evaluate(segmenter, dataset, tmp_path / "out", flow=SequenceFlow(OpticalFlow(height=120)))
+
+
+def test_a_data_set_of_single_frames_is_segmented_by_appearance(tiny_davis: Path, tmp_path: Path) -> None:
+    for index, frame in enumerate(davis2016(tiny_davis).sequences[0].frames):
+        for kind, path in (("frames", frame), ("masks", davis2016(tiny_davis).sequences[0].annotations[frame.stem])):
+            target = tmp_path / "stills" / kind / str(index) / path.name
+            target.parent.mkdir(parents=True)
+            target.write_bytes(path.read_bytes())
+    dataset, model = folder(tmp_path / "stills"), MotionModel()
+    assert [len(sequence.frames) for sequence in dataset.sequences] == [1, 1, 1, 1]
+    segmenter = VideoSegmenter(model, Protocol("test"), (33, 57))
+    scores = evaluate(segmenter, dataset, tmp_path / "out", flow=SequenceFlow(OpticalFlow(), tmp_path / "cache"))
+    assert len(masks(tmp_path / "out")) == 4
+    assert 0 <= scores["mean"]["J"]["mean"] <= 1
+    flows = torch.stack(model.flows)
+    torch.testing.assert_close(flows, no_motion(flows))
+    assert len(ValidationPairs(dataset, 2)) == 4

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from videos import InstantModel, pictures, write_video
+from videos import InstantModel, MotionModel, pictures, write_video
 
 from adnet.data import read_mask
+from adnet.data.flow import NO_MOTION, normalised, to_flow_input
+from adnet.data.flow_folder import FlowFolder
 from adnet.data.overlay import draw_overlay
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
@@ -17,6 +23,7 @@ from adnet.inference.prediction import Outputs, Predicted, predict
 from adnet.inference.segmenter import fitted_size
 from adnet.inference.video import Images, VideoSource, video_sources
 from adnet.inference.video_file import VideoFile, VideoFrame
+from adnet.models import upsample
 
 TIMES = [0.0, 0.04, 0.2, 0.5, 1.0, 1.5]
 ALL = [f"{index:05d}.png" for index in range(6)]
@@ -221,3 +228,39 @@ def test_a_full_disk_is_an_error(
 def test_a_source_is_found_by_its_path(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
     assert video_sources(str(clip.path)) == [clip]
     assert call(model, clip, Outputs(tmp_path / "out")).frames == 6
+
+
+def flow_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 3, (48, 80, 2)).astype(np.float32)
+
+
+def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
+    (tmp_path / "flow" / "clip").mkdir(parents=True)
+    for index in range(1, 6):
+        cv2.writeOpticalFlow(str(tmp_path / "flow" / "clip" / f"{index:05d}.flo"), flow_of(index))
+    model, flow, outputs = MotionModel(), FlowFolder(tmp_path / "flow", camera=False), Outputs(tmp_path / "out")
+    assert call(model, clip, outputs, flow=flow) == replace(
+        call(model, clip, outputs, flow=flow, resume=True), segmented=6, seconds=ANY
+    )
+    size = model.flows[0].shape[1:]
+    expected = [NO_MOTION, *(normalised(flow_of(index)) for index in range(1, 6))]
+    for got, vectors in zip(model.flows, expected, strict=True):
+        torch.testing.assert_close(got, upsample(to_flow_input(vectors)[None], tuple(size))[0])
+
+    # What was segmented already is passed over, and a frame's flow is its own wherever one goes on.
+    (tmp_path / "out" / "masks" / ALL[3]).unlink()
+    model.flows.clear()
+    assert call(model, clip, outputs, flow=flow, resume=True).segmented == 1
+    torch.testing.assert_close(model.flows[0], upsample(to_flow_input(expected[3])[None], tuple(size))[0])
+
+    # Flow of another number of frames.
+    last = tmp_path / "flow" / "clip" / "00005.flo"
+    last.rename(last.with_name("00006.flo"))
+    with pytest.raises(UserError, match=r"no optical flow of frame 00005 in .*clip: add 00005\.flo or 00005\.png"):
+        call(model, clip, outputs, flow=flow)
+    cv2.writeOpticalFlow(str(last), flow_of(5))
+    problem = call(model, clip, outputs, flow=flow).problem
+    assert problem == f"{tmp_path}/flow/clip has flow of frames that clip hasn't, first 00006"
+    cv2.writeOpticalFlow(str(last), flow_of(5)[:40])
+    with pytest.raises(UserError, match=r"00005\.flo is of 80x40 and its frame of 80x48"):
+        call(model, clip, outputs, flow=flow)

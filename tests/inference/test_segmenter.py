@@ -12,14 +12,14 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
-from videos import InstantModel
+from videos import InstantModel, MotionModel
 
 from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
 from adnet.inference.segmenter import fitted_size, scaled_size
-from adnet.models import ADNet, Encoded
+from adnet.models import ADNet
 
 SIZE = (33, 57)
 
@@ -250,21 +250,6 @@ def test_other_errors_of_the_device_are_its_own() -> None:
 
     with pytest.raises(RuntimeError, match="device-side assert"):
         VideoSegmenter(Broken(), Protocol("test"), SIZE).start(frames(1)[0])
-
-
-class MotionModel(InstantModel):
-    """Keeps the optical flow that it is given."""
-
-    needs_flow = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flows: list[torch.Tensor] = []
-
-    def encode(self, frames: torch.Tensor, flow: torch.Tensor | None = None) -> Encoded:
-        assert flow is not None
-        self.flows += flow
-        return super().encode(frames, flow)
 
 
 def brightness(frame: np.ndarray, neighbour: np.ndarray) -> Vectors:

@@ -19,15 +19,16 @@ from adnet.inference import load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.training import SegmentationModule, poly
+from adnet.training.loss import Loss
 from adnet.training.module import as_input
 
 SIZE = (33, 57)
 
 
-def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01) -> SegmentationModule:
+def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01, loss: Loss | None = None) -> SegmentationModule:
     torch.manual_seed(seed)
     optimizer = partial(torch.optim.SGD, lr=lr, momentum=0.9)
-    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config)
+    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config, loss=loss)
 
 
 def pairs(root: Path, epoch_steps: int = 2, workers: int = 1) -> PairDataModule:
@@ -110,7 +111,7 @@ def test_gradients_in_half_precision_point_where_those_of_float32_do(
         module = build(tiny_model_config).to(dtype).eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = module.model(as_input(batch["anchor"], module.dtype), as_input(batch["frame"], module.dtype))
-            loss = module._cross_entropy(logits, batch["mask"].unsqueeze(1))
+            loss = module._loss_of(logits, batch["mask"].unsqueeze(1))
         assert loss.dtype is torch.float32
         loss.backward()
         return torch.cat([p.grad.float().flatten() for p in module.parameters() if p.grad is not None])
@@ -119,17 +120,33 @@ def test_gradients_in_half_precision_point_where_those_of_float32_do(
     assert torch.cosine_similarity(half, gradient(torch.float32, False), dim=0) > 0.99
 
 
-def test_logits_are_upsampled_in_float32() -> None:
+def test_logits_are_upsampled_in_float32(tiny_model_config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     mask = torch.rand(2, 1, 65, 113) > 0.5
-    gradients = []
+    module, gradients = build(tiny_model_config), []
     for dtype in (torch.bfloat16, torch.float32):
         torch.manual_seed(1)
         logits = torch.randn(2, 1, 9, 15).to(torch.bfloat16).to(dtype).requires_grad_()
-        SegmentationModule._cross_entropy(logits, mask).backward()
+        module._loss_of(logits, mask).backward()
         assert logits.grad is not None
         gradients.append(logits.grad.float())
     assert torch.equal(gradients[0], gradients[1].to(torch.bfloat16).float())  # rounded once, at the end
+
+
+def test_the_module_trains_on_the_loss_that_it_is_given(
+    tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build(tiny_model_config | {"aux_weight": 0.5}, loss=Loss(soft_iou=2.0)).eval()
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "lr_schedulers", lambda: module.configure_optimizers()["lr_scheduler"]["scheduler"])
+    mask = batch["mask"][:, None]
+    with torch.no_grad():
+        loss = module.training_step(batch, 0)  # type: ignore[arg-type]
+        outputs = module.model.forward_with_aux(batch["anchor"] / 255, batch["frame"] / 255)
+        main, aux = (
+            Loss(soft_iou=2.0)(interpolate(one, SIZE, mode="bilinear", align_corners=True), mask) for one in outputs
+        )
+    torch.testing.assert_close(loss, main + 0.5 * aux)
 
 
 def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> None:

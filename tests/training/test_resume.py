@@ -91,6 +91,26 @@ def test_how_a_batch_is_shared_stays(cut_off: Path, key: str, before: Any, now: 
     )
 
 
+def test_a_run_from_before_there_was_a_loss_or_a_mixture_to_choose(cut_off: Path) -> None:
+    loss = {"_target_": "adnet.training.loss.Loss", "soft_iou": 0.0, "boundary": 0.0, "boundary_width": 5}
+    now: Any = OmegaConf.merge(config(), {"loss": loss, "mix": {}})
+    assert checkpoint_to_resume(cut_off, now) == cut_off / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match=r"another config: loss\.soft_iou was 0\.0 and is 1\.0;"):
+        checkpoint_to_resume(cut_off, OmegaConf.merge(now, {"loss": {"soft_iou": 1.0}}))  # type: ignore[arg-type]
+    OmegaConf.save(OmegaConf.merge(now, {"loss": {"boundary": 2.0}}), cut_off / "config.yaml")
+    with pytest.raises(UserError, match=r"another config: loss\.boundary was 2\.0 and is 0\.0;"):
+        checkpoint_to_resume(cut_off, now)
+
+
+def test_another_mixture_is_another_run(cut_off: Path) -> None:
+    mixture: Any = OmegaConf.merge(config(), {"mix": {"duts": {"weight": 2.0}}})
+    with pytest.raises(UserError, match=r"another config: mix\.duts\.weight was not set and is 2\.0;"):
+        checkpoint_to_resume(cut_off, mixture)
+    OmegaConf.save(mixture, cut_off / "config.yaml")
+    with pytest.raises(UserError, match=r"another config: mix\.duts\.weight was 2\.0 and is not set;"):
+        checkpoint_to_resume(cut_off, OmegaConf.merge(config(), {"mix": {}}))  # type: ignore[arg-type]
+
+
 def test_resume_false_refuses(cut_off: Path) -> None:
     with pytest.raises(UserError, match="holds a run that was cut off; resume=true goes on with it"):
         checkpoint_to_resume(cut_off, config("resume=false"))

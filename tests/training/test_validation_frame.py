@@ -102,3 +102,7 @@ def test_overlay_keeps_small_frames_and_shrinks_others() -> None:
     assert small.frame.shape == (15, 20, 3)
     np.testing.assert_array_equal(small.mask, annotation[::2, ::2])
     np.testing.assert_array_equal(small.annotation, ~small.mask)
+
+
+def test_the_only_frame_is_at_the_beginning() -> None:
+    assert ValidationFrame("still", 0, 1, 1.0, 1.0, np.zeros((2, 256), np.int64), None, None).time == 0

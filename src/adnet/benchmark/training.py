@@ -109,7 +109,7 @@ class _PlainModule(SegmentationModule):
         else:
             embedding = self.model.embed(frame)
             logits = self.model.segment(self.model.embed(anchor) if self.model.needs_anchor else embedding, embedding)
-        return self._cross_entropy(logits, batch["mask"].unsqueeze(1))
+        return self._loss_of(logits, batch["mask"].unsqueeze(1))
 
     def _as_input(self, frames: Tensor) -> Tensor:
         return as_input(frames, self.model.dtype) if self.way.channels_last else frames.to(self.model.dtype).div(255)
@@ -120,7 +120,13 @@ def _fit(
 ) -> dict[str, float]:
     optim = settings.optim
     kind = SegmentationModule if way.joint_encoder and way.channels_last else _PlainModule
-    module = kind(model, instantiate(optim.optimizer), instantiate(optim.schedule), optim.new_layers_lr)
+    module = kind(
+        model,
+        instantiate(optim.optimizer),
+        instantiate(optim.schedule),
+        optim.new_layers_lr,
+        loss=instantiate(settings.loss),
+    )
     if isinstance(module, _PlainModule):
         module.way = way
     if not way.channels_last:

@@ -3,18 +3,23 @@
 What needs torch is imported from its own module, so that scoring masks starts without it.
 """
 
-from adnet.data.datasets import davis2016, fbms, folder, synthetic, visal
+from adnet.data.datasets import davis2016, davis2017, duts, fbms, folder, images, msra10k, synthetic, visal, youtube_vos
 from adnet.data.sequence import Sequence, VideoDataset, read_frame, read_mask, write_mask
 
 __all__ = [
     "Sequence",
     "VideoDataset",
     "davis2016",
+    "davis2017",
+    "duts",
     "fbms",
     "folder",
+    "images",
+    "msra10k",
     "read_frame",
     "read_mask",
     "synthetic",
     "visal",
     "write_mask",
+    "youtube_vos",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
+from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
@@ -37,6 +38,7 @@ class PairDataModule(L.LightningDataModule):
         seed: see `TrainingPairs`.
         flow: gives the frames' optical flow to a network that needs it.
         flow_augmentation: see there.
+        mix: further sources of training pairs by their names, see `adnet.data.mixed`; `holdout` and `val` know `train` alone.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class PairDataModule(L.LightningDataModule):
         seed: int = 0,
         flow: SequenceFlow | None = None,
         flow_augmentation: FlowAugmentation | None = None,
+        mix: Mapping[str, Source] | None = None,
     ) -> None:
         super().__init__()
         names = [sequence.name for sequence in train.sequences]
@@ -70,7 +73,7 @@ class PairDataModule(L.LightningDataModule):
                 )
             val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
             train = replace(train, sequences=left)
-        self.train = train
+        self.train = train = mixed(train, mix or {})
         self.val = val
         self.batch_size = batch_size
         self.workers = workers

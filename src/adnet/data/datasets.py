@@ -1,9 +1,9 @@
 """The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
 
 Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones); those with a split
-to train on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All raise UserError for a
-missing root or split, an unknown sequence, an annotation without a frame or of another size, and a sequence of fewer than two
-frames.
+to train on and one to validate on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All
+raise UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a video
+of fewer than two frames. An image is a sequence of one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".we
 
 FBMS = {"train": ("Trainingset", 29), "test": ("Testset", 30)}  # folder and number of sequences of each split
 VISAL_SEQUENCES = 17
+DUTS = {"train": "DUTS-TR", "test": "DUTS-TE"}
+
+GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
+"""Regions of annotations with soft edges, in grey or colour: from half of the brightness on it is foreground."""
 
 
 def davis2016(
@@ -42,16 +46,42 @@ def davis2016(
     `db_info.yml` with the sequences' attributes. Raises UserError, besides, for a frame without a mask.
     """
     root = _root(root)
-    split_file = root / "ImageSets" / "480p" / f"{split}.txt"
-    if not split_file.is_file():
-        known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
-        raise UserError(f"no split file {split_file}: the splits here are {known}; set data.split")
     names = dict.fromkeys(
-        Path(line.split()[0]).parent.name for line in split_file.read_text().splitlines() if line.strip()
+        Path(line.split()[0]).parent.name for line in _davis_split(root / "ImageSets" / "480p", split)
     )
+    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    return VideoDataset(name, split, root, _davis(root, names, wanted), scored="inner")
+
+
+def davis2017(
+    root: str | Path,
+    split: str = "val",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
+    """DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`; all objects are one foreground.
+
+    As `davis2016` but for the split files, which are in `ImageSets/2017` and name a sequence on each line.
+    """
+    root = _root(root)
+    names = [line.strip() for line in _davis_split(root / "ImageSets" / "2017", split)]
+    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    return VideoDataset("davis2017", split, root, _davis(root, names, wanted), scored="inner")
+
+
+def _davis_split(folder: Path, split: str) -> list[str]:
+    file = folder / f"{split}.txt"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
+        raise UserError(f"no split file {file}: the splits here are {known}; set data.split")
+    return [line for line in file.read_text().splitlines() if line.strip()]
+
+
+def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) -> tuple[Sequence, ...]:
     attributes = _davis_attributes(root)
     found = []
-    for sequence in _select(names, _of_split(split, sequences, train_sequences, val_sequences)):
+    for sequence in _select(names, wanted):
         frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
         masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))}
         if alone := sorted(frames.keys() - masks.keys()):
@@ -60,7 +90,7 @@ def davis2016(
                 f"Annotations/480p/{sequence}/{alone[0]}.png"
             )
         found.append(_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
-    return VideoDataset(name, split, root, tuple(found), scored="inner")
+    return tuple(found)
 
 
 def synthetic(
@@ -133,6 +163,106 @@ def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | N
     return VideoDataset("visal", "test", root, found, scored="all")
 
 
+def youtube_vos(
+    root: str | Path,
+    split: str = "train",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
+    """YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
+
+    `root` holds `<split>/JPEGImages/<video>/*.jpg`, with or without the frames between those annotated, and
+    `<split>/Annotations/<video>/*.png`. Raises UserError, besides, for a video without annotation.
+    """
+    root = _root(root)
+    videos, truth = root / split / "JPEGImages", root / split / "Annotations"
+    found = (
+        _sequence(root, name, _images(videos / name), _images(truth / name))
+        for name in _select(_folders(videos), _of_split(split, sequences, train_sequences, val_sequences))
+    )
+    return VideoDataset("youtube_vos", split, root, tuple(found), scored="all")
+
+
+def duts(
+    root: str | Path,
+    split: str = "train",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
+    """DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test`, of which `val` is another name.
+
+    `root` holds `DUTS-TR` and `DUTS-TE` as the archives have them: `DUTS-TR-Image/*.jpg` and `DUTS-TR-Mask/*.png`, and so on.
+    """
+    root, split = _root(root), "test" if split == "val" else split
+    if split not in DUTS:
+        raise UserError(f"DUTS has no split {split!r}: the splits are {', '.join(DUTS)}; set data.split")
+    part = DUTS[split]
+    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    found = _stills(root, root / part / f"{part}-Image", root / part / f"{part}-Mask", wanted, GREY)
+    return VideoDataset("duts", split, root, found, scored="all")
+
+
+def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+    """MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all of them in `train`.
+
+    `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
+    """
+    root = _root(root)
+    if split != "train":
+        raise UserError(f"MSRA10K has no split {split!r}: it is there to train on; set data.split=train")
+    return VideoDataset(
+        "msra10k", split, root, _stills(root, root / "Imgs", root / "Imgs", sequences, GREY), scored="all"
+    )
+
+
+def images(
+    root: str | Path,
+    split: str = "all",
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
+    """Anyone's images: `root/Image/*.jpg` and `root/Mask/*.png`, a mask of the name of its image.
+
+    The split `all` is every image; any other is a text file `root/<split>.txt` with the name of an image, without its ending, on
+    each line.
+    """
+    root = _root(root)
+    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    listed = None if split == "all" else _listed(root, split)
+    found = _stills(root, root / "Image", root / "Mask", wanted, listed=listed)
+    return VideoDataset("images", split, root, found, scored="all")
+
+
+def _stills(
+    root: Path,
+    images: Path,
+    masks: Path,
+    wanted: SequenceABC[str] | None,
+    regions: tuple[int, ...] = (),
+    listed: SequenceABC[str] | None = None,
+) -> tuple[Sequence, ...]:
+    """Images, each a sequence of one frame; of those `listed`, where there is a list, the ones `wanted`.
+
+    Raises UserError for an image without a mask and the other way round.
+    """
+    frames, annotations = (
+        {path.stem: path for path in sorted(folder.glob(pattern), key=_numbers)}
+        for folder, pattern in ((images, "*.jpg"), (masks, "*.png"))
+    )
+    if not frames:
+        raise UserError(f"no *.jpg in {images}: set data.root to the folder that holds {images.relative_to(root)}")
+    if alone := sorted(frames.keys() ^ annotations.keys()):
+        missing = masks / f"{alone[0]}.png" if alone[0] in frames else images / f"{alone[0]}.jpg"
+        raise UserError(f"{missing} is missing ({len(alone)} such): add it, or remove its counterpart")
+    return tuple(
+        _sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
+        for name in _select(_select(frames, listed), wanted)
+    )
+
+
 def folder(
     root: str | Path,
     split: str = "all",
@@ -142,26 +272,30 @@ def folder(
 ) -> VideoDataset:
     """Anyone's videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
-    A mask has the name of its frame; frames without one don't count. The split `all` is every sequence; any other is a text
-    file `root/<split>.txt` with the name of a sequence on each line. Raises UserError, besides, for a sequence without masks
-    and for a folder in `masks` without frames.
+    A mask has the name of its frame; frames without one don't count, and a sequence may be one image. The split `all` is every
+    sequence; any other is a text file `root/<split>.txt` with the name of a sequence on each line. Raises UserError, besides, for a
+    sequence without masks and for a folder in `masks` without frames.
     """
     root = _root(root)
     names = _folders(root / "frames")
     if alone := sorted({*_folders(root / "masks")} - {*names}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
     if split != "all":
-        file = root / f"{split}.txt"
-        if not file.is_file():
-            raise UserError(f"no {file}: write the name of a sequence on each line, or set data.split=all")
-        listed = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        listed = _listed(root, split)
         _select(names, listed)
         names = listed
     found = (
-        _sequence(root, name, _images(root / "frames" / name), _images(root / "masks" / name))
+        _sequence(root, name, _images(root / "frames" / name), _images(root / "masks" / name), least=1)
         for name in _select(names, _of_split(split, sequences, train_sequences, val_sequences))
     )
     return VideoDataset("folder", split, root, tuple(found), scored="all")
+
+
+def _listed(root: Path, split: str) -> list[str]:
+    file = root / f"{split}.txt"
+    if not file.is_file():
+        raise UserError(f"no {file}: write the name of a sequence on each line, or set data.split=all")
+    return [line.strip() for line in file.read_text().splitlines() if line.strip()]
 
 
 def _root(root: str | Path) -> Path:
@@ -199,8 +333,9 @@ def _of_split(
     train_sequences: SequenceABC[str] | None,
     val_sequences: SequenceABC[str] | None,
 ) -> SequenceABC[str] | None:
-    """The sequences that are asked for of a split; `test` is another name of `val`."""
-    return {"train": train_sequences, "val": val_sequences, "test": val_sequences}.get(split) or sequences
+    """The sequences that are asked for of a split; `test` and `valid` are other names of `val`."""
+    of_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
+    return of_split.get(split) or sequences
 
 
 def _select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
@@ -232,6 +367,7 @@ def _sequence(
     masks: Mapping[str, Path],
     attributes: tuple[str, ...] = (),
     regions: tuple[int, ...] = (),
+    least: int = 2,
 ) -> Sequence:
     where = f"in sequence {name!r} of {root}"
     if alone := sorted(masks.keys() - frames.keys()):
@@ -239,7 +375,7 @@ def _sequence(
             f"mask {alone[0]} {where} has no frame ({len(alone)} such): add it, or remove "
             f"{masks[alone[0]].relative_to(root)}"
         )
-    if len(frames) < 2:
+    if len(frames) < least:
         raise UserError(f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; leave the sequence out")
     if not masks:
         raise UserError(f"no frame {where} has a mask: leave the sequence out")

@@ -31,7 +31,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Source:
-    """Of a dataset: `url` of its ZIP file (None: to be asked for), what lies at the top of its root, its splits, its page."""
+    """Of a dataset: `url` of its ZIP file (None: `page` says how to get it), what lies at the top of its root, its splits, its page."""
 
     url: str | None
     top: str
@@ -60,9 +60,28 @@ SOURCES = {
         None,
         "GroundTruth",
         {"test": Content(17)},
-        "its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow optimization and global "
-        "refinement', IEEE TIP 2015; https://github.com/wenguanwang",
+        "no public address; ask its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow "
+        "optimization and global refinement', IEEE TIP 2015; https://github.com/wenguanwang",
     ),
+    "davis2017": Source(
+        None,
+        "ImageSets",
+        {"train": Content(60), "val": Content(30)},
+        "take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
+    ),
+    "youtube_vos": Source(
+        None,
+        "train",
+        {"train": Content(3471)},
+        "take train from https://youtube-vos.org (a login is asked for)",
+    ),
+    "duts": Source(
+        None,
+        "DUTS-TR",
+        {"train": Content(10553), "test": Content(5019)},
+        "take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
+    ),
+    "msra10k": Source(None, "Imgs", {"train": Content(10000)}, "take it from https://mmcheng.net/msra10k"),
 }
 
 
@@ -88,7 +107,7 @@ def download(name: str, root: Path, load: Load, url: str | None = None, verify: 
             ) from error
     url = url or source.url
     if url is None:
-        raise UserError(f"{name} has no public address: ask {source.page}; then put it at {root}, or give url=...")
+        raise UserError(f"{name}: {source.page}; then put it at {root}, or give url=...")
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{name}.zip"))
     staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import typing
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ from adnet.errors import UserError
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
 
+NO_MOTION: Vectors = np.zeros((2, 2, 2), np.int8)
+"""Of a frame that has no neighbour; flow may be of any size."""
+
 CLIP = 3.0
 _PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -39,8 +44,42 @@ _GRID = 8
 """Pixels between two points of the grid that the camera's motion is fitted to."""
 
 
+class FrameFlow(ABC):
+    """Flow that is computed of a frame and its neighbour; `vectors` says how."""
+
+    camera: bool
+
+    @abstractmethod
+    def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
+        """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]` in pixels of its size."""
+
+    def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:
+        """Compute the normalised flow from `frame` to `neighbour`, both RGB uint8 `[H, W, 3]`: int8 `[h, w, 2]`.
+
+        Raises UserError if the two differ in size.
+        """
+        if frame.shape != neighbour.shape:
+            raise UserError(
+                f"a frame of {frame.shape[1]}x{frame.shape[0]} follows one of {neighbour.shape[1]}x{neighbour.shape[0]}: optical "
+                "flow needs frames of one size"
+            )
+        flow = self.vectors(frame, neighbour)
+        return normalised(flow - camera_motion(flow) if self.camera else flow)
+
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+        """Find the frame and its neighbour: the one before; for the first the one after, with the sign -1."""
+        if len(sequence.frames) < 2:
+            return (), 1
+        return (sequence.frames[index], sequence.frames[index - 1 if index else 1]), 1 if index else -1
+
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:
+        """Compute the normalised flow of a frame and its neighbour. Raises UserError if one can't be read, or they differ in size."""
+        frame, neighbour = map(read_frame, files)
+        return self(frame, neighbour)
+
+
 @dataclass(frozen=True)
-class OpticalFlow:
+class OpticalFlow(FrameFlow):
     """Optical flow by Dense Inverse Search (Kroeger et al., arXiv:1603.03590), which needs no weights.
 
     Args:
@@ -57,25 +96,18 @@ class OpticalFlow:
         if self.preset not in _PRESETS:
             raise UserError(f"flow.preset={self.preset}: choose from {', '.join(_PRESETS)}")
 
-    def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:
-        """Compute the normalised flow from `frame` to `neighbour`, both RGB uint8 `[H, W, 3]`: int8 `[h, w, 2]`.
-
-        Raises UserError if the two differ in size.
-        """
-        if frame.shape != neighbour.shape:
-            raise UserError(
-                f"a frame of {frame.shape[1]}x{frame.shape[0]} follows one of {neighbour.shape[1]}x{neighbour.shape[0]}: optical "
-                "flow needs frames of one size"
-            )
+    def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
+        """Compute the flow on reduced grey frames."""
         dis = cv2.DISOpticalFlow.create(_PRESETS[self.preset])
-        flow = np.asarray(dis.calc(self._reduced(frame), self._reduced(neighbour), None), np.float32)
-        return normalised(flow - camera_motion(flow) if self.camera else flow)
+        before, after = (reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), self.height) for image in (frame, neighbour))
+        return np.asarray(dis.calc(before, after, None), np.float32)
 
-    def _reduced(self, frame: Frame) -> npt.NDArray[np.uint8]:
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        height = min(self.height, frame.shape[0])
-        width = max(1, round(frame.shape[1] * height / frame.shape[0]))
-        return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
+    """Reduce an image or a field `[H, W]` or `[H, W, K]` to `height` rows by means over areas; a smaller one stays as it is."""
+    height = min(height, image.shape[0])
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def camera_motion(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -121,48 +153,67 @@ def mirrored_flow(flow: Tensor) -> Tensor:
     return torch.cat([1 - flow[:, :1], flow[:, 1:]], dim=1)
 
 
+class FlowMethod(typing.Protocol):
+    """Where the flow of a data set's frames comes from; its `repr` tells settings apart."""
+
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+        """Find the files that the flow of frame `index` is made of, none where it has no neighbour, and the flow's sign."""
+        ...
+
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:
+        """Give the normalised flow that is made of `files`, int8 `[h, w, 2]`."""
+        ...
+
+
 @dataclass(frozen=True)
 class SequenceFlow:
     """Optical flow of a data set's frames, each computed once and kept in `cache`.
 
-    A file there is named by what it was made of, the method's settings and the content of both frames: a changed frame or
+    A file there is named by what it was made of, the method's settings and the content of the files: a changed frame or
     setting is another file, and several processes and data sets may share the folder.
 
     Args:
-        method: computes it.
+        method: computes or reads it.
         cache: a folder; None: compute it each time.
     """
 
-    method: OpticalFlow
+    method: FlowMethod
     cache: str | Path | None = None
 
     def __call__(self, sequence: Sequence, index: int) -> Vectors:
-        """Return the normalised flow of frame `index`, int8 `[h, w, 2]`. Raises UserError if a frame can't be read."""
-        other, sign = (index - 1, 1) if index else (1, -1)
-        if other >= len(sequence.frames):
-            raise UserError(f"sequence {sequence.name} has one frame: optical flow needs a neighbour")
-        frame, neighbour = sequence.frames[index], sequence.frames[other]
+        """Return the normalised flow of frame `index`, int8 `[h, w, 2]`; a sequence of one frame has no motion.
+
+        Raises UserError if a file can't be read, and as the method does.
+        """
+        files, sign = self.method.files(sequence, index)
+        if not files:
+            return NO_MOTION
         if self.cache is None:
-            return np.asarray(sign * self.method(read_frame(frame), read_frame(neighbour)), np.int8)
-        file = Path(self.cache) / self._name(frame, neighbour)
+            return np.asarray(sign * self.method.of_files(files), np.int8)
+        file = Path(self.cache) / self._name(files)
         if (found := _read(file)) is None:
-            found = self.method(read_frame(frame), read_frame(neighbour))
+            found = self.method.of_files(files)
             _write(file, found)
         return np.asarray(sign * found, np.int8)
 
-    def _name(self, frame: Path, neighbour: Path) -> str:
+    def _name(self, files: tuple[Path, ...]) -> str:
         try:
-            contents = [hashlib.blake2b(path.read_bytes()).digest() for path in (frame, neighbour)]
+            contents = [hashlib.blake2b(path.read_bytes()).digest() for path in files]
         except OSError as error:
             raise UserError(f"cannot read the image {error.filename}: {error.strerror}; replace the file") from error
         name = hashlib.blake2b(repr(self.method).encode() + b"".join(contents), digest_size=16).hexdigest()
         return f"{name[:2]}/{name}.npy"
 
     def fill(self, sequences: Iterable[Sequence], workers: int) -> None:
-        """Compute what the cache lacks, in `workers` threads (OpenCV lets them run side by side), with a progress bar."""
+        """Compute what the cache lacks, in `workers` threads (OpenCV lets them run side by side), with a progress bar.
+
+        Files that the method lacks are missed before that, also without a cache. Raises UserError as a call does.
+        """
+        wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
+        for sequence, index in wanted:
+            self.method.files(sequence, index)
         if self.cache is None:
             return
-        wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
         with ThreadPoolExecutor(max(1, workers)) as pool:
             jobs = [pool.submit(self, *place) for place in wanted]
             try:

@@ -40,13 +40,13 @@ class ValidationPair(TrainingPair):
 
 
 class TrainingPairs(Dataset[TrainingPair]):
-    """`length` random pairs from the `start`-th on: a video, its anchor, and a random other frame of it.
+    """`length` random pairs from the `start`-th on: a video, its anchor, and a random other frame of it; of an image, the image twice.
 
     Pair i of the endless stream is a function of (`seed`, i) alone, so neither workers nor ranks change what is drawn, and a
     run that is resumed goes on with the pairs that it would have seen. `anchor="first"` takes the first frame, `"random"`
     any (the paper tried both and found the first slightly better). Both are frames that have an annotation: the anchor, too,
-    is cropped around its foreground. With `flow` the frame's optical flow comes along, spoilt by `flow_augmentation`. Raises
-    UserError if a sequence has fewer than two.
+    is cropped around its foreground. Videos are drawn by their `weight`. With `flow` the frame's optical flow comes along,
+    spoilt by `flow_augmentation`. Raises UserError for a video of fewer than two annotated frames and an image without annotation.
     """
 
     def __init__(
@@ -61,11 +61,15 @@ class TrainingPairs(Dataset[TrainingPair]):
         flow_augmentation: FlowAugmentation | None = None,
     ) -> None:
         for sequence in dataset.sequences:
-            if len(sequence.annotated) < 2:
+            if len(sequence.annotated) < min(2, len(sequence.frames)):
                 raise UserError(
                     f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, which a "
                     "training pair takes: leave it out of data.train_sequences"
                 )
+        weights = np.cumsum([sequence.weight for sequence in dataset.sequences])
+        # Of equal ones as it always was, so that a run of an older version sees the same pairs.
+        uniform = len({sequence.weight for sequence in dataset.sequences}) == 1
+        self._cumulative = None if uniform else weights / weights[-1]
         self.dataset = dataset
         self.length = length
         self.start = start
@@ -80,12 +84,15 @@ class TrainingPairs(Dataset[TrainingPair]):
 
     def __getitem__(self, index: int) -> TrainingPair:
         rng = np.random.default_rng([self.seed, self.start + index])
-        s = int(rng.integers(len(self.dataset.sequences)))
+        s = self._drawn(rng)
         sequence = self.dataset.sequences[s]
         annotated = sequence.annotated
         anchor = 0 if self.anchor == "first" else int(rng.integers(len(annotated)))
-        frame = int(rng.integers(len(annotated) - 1))
-        frame += frame >= anchor
+        if len(annotated) > 1:
+            frame = int(rng.integers(len(annotated) - 1))
+            frame += frame >= anchor
+        else:
+            frame = anchor  # augmented apart
         anchor, frame = annotated[anchor], annotated[frame]
         augmented_anchor, augmented = (
             self._augmented(sequence, anchor, rng),
@@ -100,6 +107,11 @@ class TrainingPairs(Dataset[TrainingPair]):
         if augmented.flow is not None:
             pair["flow"] = to_flow_input(self.flow_augmentation(augmented.flow, rng))
         return pair
+
+    def _drawn(self, rng: np.random.Generator) -> int:
+        if self._cumulative is None:
+            return int(rng.integers(len(self.dataset.sequences)))
+        return int(np.searchsorted(self._cumulative, rng.random(), side="right"))
 
     def _augmented(
         self, sequence: Sequence, index: int, rng: np.random.Generator, flow: SequenceFlow | None = None

@@ -25,7 +25,8 @@ class Sequence:
 
     `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be
     sparse. `attributes` are the dataset's own labels for the video (DAVIS: `OCC`, `FM`, ...). `regions` are the labels
-    that the annotations use, as `read_mask` takes them; without any, every label but 0 is foreground.
+    that the annotations use, as `read_mask` takes them; without any, every label but 0 is foreground. `weight` is how likely the
+    video is drawn for a training pair, relative to the others.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Sequence:
     annotations: Mapping[str, Path]
     attributes: tuple[str, ...] = ()
     regions: tuple[int, ...] = ()
+    weight: float = 1.0
 
     @property
     def annotated(self) -> list[int]:

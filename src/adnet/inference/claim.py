@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.files import remove, sha256, write_json
 from adnet.inference.exported import METADATA
@@ -60,6 +61,17 @@ def files_sha256(files: Iterable[Path]) -> str:
 def contents(settings: Any) -> dict[str, str]:
     """Hash each file that `settings`, nested lists and dictionaries of plain values, names: SHA-256 by path."""
     return {text: sha256(Path(text)) for text in _texts(settings) if Path(text).is_file()}
+
+
+def described_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
+    """What tells the optical flow of `videos` apart: the settings of `method` and, where it reads files, those of each video.
+
+    None for a `method` of None. Raises UserError for a video without a folder of flow.
+    """
+    if method is None:
+        return None
+    read = {video: method.found(video).values() for video in videos} if isinstance(method, FlowFolder) else {}
+    return {"method": repr(method), "files_sha256": {video: files_sha256(files) for video, files in read.items()}}
 
 
 def _texts(node: Any) -> Iterator[str]:

@@ -18,16 +18,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from adnet.data.fetch import fetch
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.detection import Detection
 from adnet.inference.device import usable_device
 from adnet.inference.run_lengths import decode
+from adnet.models.torchvision_weights import torchvision_weights
 from adnet.models.weights import read_weights
-
-_CHECKPOINT = "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,15 @@ class MaskRCNN:
 
         self.score, self.mask_threshold = score, mask_threshold
         self.device = usable_device(device)
-        state = read_weights(weights or _torchvision_checkpoint())
+        published = detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
+        state = read_weights(
+            weights
+            or torchvision_weights(
+                published,
+                "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
+                "postprocess.detector.file=FILE",
+            )
+        )
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
         try:
             model.load_state_dict(state)
@@ -195,16 +201,3 @@ def _kept(masks: np.ndarray[Any, np.dtype[np.bool_]], scores: Iterable[float], l
     """Detections of one frame, from masks `[N, H, W]`, without empty ones."""
     found = (Detection.of(mask, float(score)) for mask, score in zip(masks, scores, strict=True) if score >= least)
     return [detection for detection in found if detection]
-
-
-def _torchvision_checkpoint() -> Path:
-    """torchvision's own weights, in the cache that it would use itself."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / _CHECKPOINT
-    try:
-        # The first eight digits are in the name; the rest is unknown until it is here.
-        return path if path.is_file() else fetch(f"https://download.pytorch.org/models/{path.name}", path, attempts=1)
-    except UserError as error:
-        raise UserError(
-            f"no weights for Mask R-CNN ({error}); copy them to {path} from another machine, or give "
-            "postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed postprocess.detector.file=FILE"
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,9 +14,10 @@ from typing import Any
 from tqdm import tqdm
 
 from adnet.data.fingerprint import fingerprint
+from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Sequence, VideoDataset, read_frame, write_mask
 from adnet.files import write_json
-from adnet.inference.claim import checkpoint_sha256, claim
+from adnet.inference.claim import checkpoint_sha256, claim, described_flow
 from adnet.inference.pipeline import prefetch, write_behind
 from adnet.inference.postprocess import Postprocess, Probability
 from adnet.inference.segmenter import VideoSegmenter
@@ -34,6 +36,7 @@ def evaluate(
     postprocess: Postprocess | None = None,
     settings: Mapping[str, Any] | None = None,
     shard: Shard | None = None,
+    flow: SequenceFlow | None = None,
 ) -> dict[str, Any]:
     """Segment every frame of `dataset` and score the masks; the scores, as in `scores.json`.
 
@@ -44,11 +47,16 @@ def evaluate(
 
     `checkpoint` is where the network came from, if it was from a file. `settings` says in plain values what else tells
     evaluations apart: the `backend` ("torch" by default), the parameters of `postprocess` and, in `files_sha256`, the content
-    of the files that these name. The content of the network and of the data set tells them apart in any case.
+    of the files that these name. The content of the network, of the data set and
+    of its optical flow tells them apart in any case.
+
+    `flow` gives the frames' optical flow to a network that needs it; without, `segmenter` computes it.
 
     A `shard` segments its share of the sequences; the one that finds all done scores them, the others return {}.
     """
     protocol, shard, data = segmenter.protocol, shard or Shard(), fingerprint(dataset)
+    flow = flow if segmenter.model.needs_flow else None
+    videos = (sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1)  # an image has no motion
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
@@ -61,7 +69,7 @@ def evaluate(
         # As it reads in JSON, to compare with what an earlier call left.
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(segmenter.sizes[0]),
-        "flow": asdict(segmenter.flow) if segmenter.flow else None,
+        "flow": described_flow(flow.method if flow else segmenter.flow, videos),
         "backend": "torch",
         "postprocess": None,
         "files_sha256": {},
@@ -90,6 +98,8 @@ def evaluate(
     started, count = time.perf_counter(), 0
     sequences = shard.mine(dataset.sequences)
     total = sum(len(sequence.frames) for sequence in sequences)
+    if flow is not None:
+        flow.fill((s for s in sequences if not done or missing(s)), workers=os.cpu_count() or 1)
     description = f"{dataset.name} {dataset.split}"
     with tqdm(total=total, desc=description, unit="frame", leave=False) as progress, write_behind(write) as put:
         for sequence in sequences:
@@ -103,7 +113,9 @@ def evaluate(
                 postprocess.start(sequence.name, map(read_frame, sequence.frames))
             segmenter.start(read_frame(sequence.frames[0]))
             with closing(prefetch(map(read_frame, left))) as frames:
-                for frame, probability in zip(left, segmenter.steps(frames), strict=True):
+                # A network that needs flow goes through whole sequences.
+                flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
+                for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
                     if postprocess:
                         probability = postprocess.step(frame.stem, probability)
                     put((sequence.name, frame.stem), probability)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from adnet.data.flow import NO_MOTION, Vectors
+from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, read_frame, read_mask, write_mask
 from adnet.errors import UserError
 from adnet.inference.coco import write_coco
@@ -95,6 +97,7 @@ def predict(
     postprocess: Postprocess | None = None,
     anchor: str | int | None = None,
     resume: bool = False,
+    flow: FlowFolder | None = None,
 ) -> Predicted:
     """Segment `source` and write `outputs`.
 
@@ -103,6 +106,7 @@ def predict(
         anchor: the number of a frame or the path of an image; None is the first frame.
         resume: keep what is there from an earlier, interrupted call; frames that have their mask are not segmented again, unless
             results depend on the frames before.
+        flow: where the frames' optical flow lies, in a folder of the source's name; None: the segmenter computes it.
 
     A webcam ends with Ctrl-C. Where a video is damaged, what can be read is segmented and `problem` says so. Raises UserError for an
     `anchor` that there isn't, and for a `postprocess` of a webcam, which wants to see the whole video first.
@@ -115,6 +119,7 @@ def predict(
         if (first := next(frames, None)) is None:
             return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
         segmenter = segmenter_for((first.image.shape[0], first.image.shape[1]))
+        flow = flow if segmenter.model.needs_flow else None
         segmenter.start(_anchor(source, anchor, first.image))
         if postprocess:
             postprocess.start(source.name, (frame.image for frame in _Reading(source)))
@@ -125,7 +130,8 @@ def predict(
         put = stack.enter_context(write_behind(write))
         progress = stack.enter_context(tqdm(total=source.length(), desc=source.name, unit="frame", leave=False))
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
-            results = _results(chain([first], frames), known, segmenter, postprocess, source.live)
+            given = partial(_given_flow, flow, source.name) if flow else None
+            results = _results(chain([first], frames), known, segmenter, postprocess, source.live, given)
             for frame, probability in results:
                 put(frame, probability)
                 names.append(frame.name)
@@ -133,7 +139,10 @@ def predict(
                 progress.update()
     if outputs.rle:
         write_coco([outputs.folder / "masks" / f"{name}.png" for name in names], outputs.folder / "rle.json")
-    return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), reading.problem)
+    problem = reading.problem
+    if flow and not problem and (foreign := sorted(flow.found(source.name).keys() - set(names))):
+        problem = f"{flow.root}/{source.name} has flow of frames that {source.name} hasn't, first {foreign[0]}"
+    return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), problem)
 
 
 def _results(
@@ -142,6 +151,7 @@ def _results(
     segmenter: VideoSegmenter,
     postprocess: Postprocess | None,
     live: bool,
+    given_flow: Callable[[Iterable[VideoFrame]], Iterator[Vectors]] | None,
 ) -> Iterator[tuple[VideoFrame, Probability | None]]:
     """Each frame with its probability, or None if it is known; frames wait here for the rest of their batch."""
     for is_known, group in groupby(frames, known):
@@ -151,9 +161,24 @@ def _results(
                 yield frame, None
             continue
         shown, segmentable = tee(group)
-        probabilities = segmenter.steps((frame.image for frame in segmentable), live=live)
+        flows = None
+        if given_flow:
+            segmentable, moving = tee(segmentable)
+            flows = given_flow(moving)
+        probabilities = segmenter.steps((frame.image for frame in segmentable), live=live, flows=flows)
         for frame, probability in zip(shown, probabilities, strict=True):
             yield frame, postprocess.step(frame.name, probability) if postprocess else probability
+
+
+def _given_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> Iterator[Vectors]:
+    """The flow of each frame. One frame may be without: the first or the last has no neighbour."""
+    without = 0
+    for frame in frames:
+        vectors = flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
+        without += vectors is None
+        if without > 1:
+            raise flow.missing(video, frame.name)
+        yield NO_MOTION if vectors is None else vectors
 
 
 def _is_known(outputs: Outputs, frame: VideoFrame) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -116,7 +116,7 @@ class VideoSegmenter:
             so it is one for a whole video; see `fitted_size` for videos of another aspect.
         batch_size: frames that `steps` and `segment` take at a time; None: 1 on a CPU (where more gains little), else 4. It is
             halved where the device runs out of memory.
-        flow: computes the optical flow for a network that needs it; None: as `OpticalFlow()` does.
+        flow: computes the optical flow from a frame to its neighbour for a network that needs it; None: as `OpticalFlow()` does.
 
     Raises UserError for several anchors with a variant that takes one, a scale at which no frame is left, and a batch size
     below 1.
@@ -128,7 +128,7 @@ class VideoSegmenter:
         protocol: Protocol,
         size: tuple[int, int],
         batch_size: int | None = None,
-        flow: OpticalFlow | None = None,
+        flow: Callable[[Frame, Frame], Vectors] | None = None,
     ) -> None:
         if len(protocol.anchors) > 1 and not model.takes_several_anchors:
             raise UserError(
@@ -148,7 +148,7 @@ class VideoSegmenter:
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
-        self.flow = (flow or OpticalFlow()) if model.needs_flow else None
+        self.flow: Callable[[Frame, Frame], Vectors] | None = (flow or OpticalFlow()) if model.needs_flow else None
         self._frame_before: Frame | None = None
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
@@ -177,15 +177,19 @@ class VideoSegmenter:
         """
         return next(self.steps([frame], live=True))
 
-    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Probability]:
+    def steps(
+        self, frames: Iterable[Frame], *, live: bool = False, flows: Iterable[Vectors] | None = None
+    ) -> Iterator[Probability]:
         """Give `step` for each of `frames`, `batch_size` at a time.
 
         Unless they are `live`, the frame after a video's first one is asked for before the first is segmented, if the network
-        takes optical flow.
+        takes optical flow. `flows` are the normalised ones of the frames, where they are known; then none is computed.
         """
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
         timed = self._with_flow(frames, live)
+        if flows is not None and self.flow is not None:
+            timed = zip(frames, flows, strict=True)
         while batch := list(islice(timed, self.batch_size)):
             yield from self._within_memory(batch)
 

@@ -9,13 +9,13 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adnet.data.pairs import TrainingPair, ValidationPair
 from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
 from adnet.models import ADNet, Encoded, upsample
+from adnet.training.loss import Loss
 
 
 class Segmented(TypedDict):
@@ -30,7 +30,7 @@ class Segmented(TypedDict):
 
 
 class SegmentationModule(L.LightningModule):
-    """Binary cross-entropy on logits upsampled to the mask (Section 4, Training); logs J and F on validation pairs.
+    """A loss on logits upsampled to the mask (Section 4, Training); logs J and F on validation pairs.
 
     Args:
         model: the network.
@@ -40,6 +40,7 @@ class SegmentationModule(L.LightningModule):
         test_size: height and width in pixels of validation frames.
         model_config: what the model was built from, kept in checkpoints so that they can be opened by themselves.
         seed: of dropout; the pairs have their own.
+        loss: of logits and mask `[B, 1, H, W]`; None: binary cross-entropy alone.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class SegmentationModule(L.LightningModule):
         test_size: tuple[int, int] = (481, 857),
         model_config: dict[str, Any] | None = None,
         seed: int = 0,
+        loss: Loss | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"model": model_config, "test_size": list(test_size)})
@@ -60,6 +62,7 @@ class SegmentationModule(L.LightningModule):
         self._schedule = schedule
         self._new_layers_lr = new_layers_lr
         self._seed = seed
+        self._loss = loss or Loss()
         self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
 
@@ -85,21 +88,18 @@ class SegmentationModule(L.LightningModule):
         logits, aux = self.model.forward_with_aux(
             as_input(batch["anchor"], self.model.dtype), as_input(batch["frame"], self.model.dtype), batch.get("flow")
         )
-        loss = self._cross_entropy(logits, mask)
+        loss = self._loss_of(logits, mask)
         if aux is not None:
-            loss = loss + self.model.aux_weight * self._cross_entropy(aux, mask)
+            loss = loss + self.model.aux_weight * self._loss_of(aux, mask)
         self.log("train/loss", loss)
         # A tensor, for Lightning would copy a number to the GPU, and wait for it.
         rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
         self.log("train/lr", torch.tensor(rate, dtype=torch.float32))
         return loss
 
-    @staticmethod
-    def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    def _loss_of(self, logits: Tensor, mask: Tensor) -> Tensor:
         # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
-        return binary_cross_entropy_with_logits(
-            upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask.float()
-        )
+        return self._loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
 
     def on_validation_epoch_start(self) -> None:
         self._anchors = None  # its weights are of the validation before

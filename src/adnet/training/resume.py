@@ -22,6 +22,7 @@ FREE = (
     "logger",
     "callbacks",
     "data.root",  # the data itself is compared
+    "flow.cache",
     "pairs.workers",
     "trainer",
 )
@@ -42,6 +43,15 @@ BOUND: dict[str, Any] = {
     "callbacks.weight_averaging": None,
 }
 """Those below `FREE` that do change the weights, and what they are where they are not set."""
+
+BEFORE: dict[str, Any] = {
+    "mix": {},
+    "loss._target_": "adnet.training.loss.Loss",
+    "loss.soft_iou": 0.0,
+    "loss.boundary": 0.0,
+    "loss.boundary_width": 5,
+}
+"""What these were before there was a choice: a run of an older version, whose config lacks them, is gone on with."""
 
 
 def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
@@ -108,12 +118,21 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
         raise UserError(f"{folder} holds {kind} and no config.yaml; give another hydra.run.dir")
     earlier, now = (dict(_leaves(OmegaConf.to_container(config), "")) for config in (OmegaConf.load(file), cfg))
     keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, BOUND) or not _below(key, free)]
-    values = {key: [config.get(key, BOUND.get(key, "not set")) for config in (earlier, now)] for key in keys}
-    different = [f"{key} was {before} and is {after}" for key, (before, after) in values.items() if before != after]
+    usual = BOUND | BEFORE
+    values = {key: [config.get(key, usual.get(key)) for config in (earlier, now)] for key in keys}
+    different = [
+        f"{key} was {_shown(before)} and is {_shown(after)}"
+        for key, (before, after) in values.items()
+        if before != after
+    ]
     if different:
         raise UserError(
             f"{folder} holds {kind} of another config: {', '.join(different)}; give another hydra.run.dir, or these values"
         )
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)
 
 
 def _below(key: str, parents: Iterable[str]) -> bool:

@@ -50,7 +50,7 @@ class ValidationFrame:
     @property
     def time(self) -> float:
         """0 at the first frame of the sequence, 1 at the last."""
-        return self.index / (self.length - 1)
+        return self.index / max(self.length - 1, 1)
 
 
 def scores(logits: npt.NDArray[np.float32], annotation: Mask) -> tuple[float, float, npt.NDArray[np.int64]]:
