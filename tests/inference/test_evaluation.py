@@ -248,7 +248,7 @@ def test_flow_comes_from_where_it_is_told(tiny_davis: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match="holds another evaluation"):
         evaluate(segmenter, dataset, tmp_path / "out", flow=flow)
     (tmp_path / "flow" / "val-001").rename(tmp_path / "flow" / "val-1")
-    with pytest.raises(UserError, match="no folder .*val-001 with the optical flow of val-001"):
+    with pytest.raises(UserError, match=r"no folder .*val-001 with the optical flow of val-001"):
         evaluate(segmenter, dataset, tmp_path / "new", flow=flow)
     assert not (tmp_path / "new").exists()
 
