@@ -12,11 +12,11 @@ from adnet.errors import UserError
 from adnet.files import cache_folder
 from adnet.inference.checkpoint import load_checkpoint
 from adnet.inference.claim import checkpoint_sha256
-from adnet.inference.device import usable_device
 from adnet.inference.exported import METADATA, ExportedModel, read_metadata
 from adnet.inference.exporting import export_model
 from adnet.inference.optimised import optimised
 from adnet.inference.segmenter import SegmentationModel
+from adnet.models.device import usable_device
 from adnet.models.pretrained import WEIGHTS, locate
 
 BACKENDS = ("torch", "compile", "openvino", "onnx")

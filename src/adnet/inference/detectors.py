@@ -22,8 +22,8 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.detection import Detection
-from adnet.inference.device import usable_device
 from adnet.inference.run_lengths import decode
+from adnet.models.device import usable_device
 from adnet.models.torchvision_weights import torchvision_weights
 from adnet.models.weights import read_weights
 

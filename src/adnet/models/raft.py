@@ -17,7 +17,7 @@ from adnet.data.flow import FrameFlow, reduced
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
-from adnet.inference.device import usable_device
+from adnet.models.device import usable_device
 from adnet.models.torchvision_weights import torchvision_weights
 from adnet.models.weights import read_weights
 
