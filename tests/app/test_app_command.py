@@ -83,7 +83,6 @@ def test_without_gradio_the_extra_is_named(
         ("max_megapixels=0", "max_megapixels=0: expected a number above 0"),
         ("port=70000", "port=70000: expected a whole number of at least 1 and at most 65535"),
         ("max_frame=9", "unknown key max_frame; did you mean max_frames?"),
-        ("device=cpu", "checkpoint has no value: give checkpoint=..."),
     ],
 )
 def test_mistakes_end_in_one_line(run: Callable[..., Any], argument: str, said: str) -> None:

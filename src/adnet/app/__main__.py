@@ -1,4 +1,4 @@
-"""A page to drop a video on: `python -m adnet.app checkpoint=RUN/checkpoints/last.ckpt`, then http://127.0.0.1:7860.
+"""A page to drop a video on: `python -m adnet.app [checkpoint=RUN/checkpoints/last.ckpt]`, then http://127.0.0.1:7860.
 
 It is served until Ctrl-C. What visitors upload and get is in a temporary folder, and gone when they close the page.
 """
