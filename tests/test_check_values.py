@@ -135,6 +135,8 @@ def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
         ("train", "optim=adamw", "callbacks=averaged", "flow=raft"),
         ("export", "checkpoint=a", "output=b"),
         ("benchmark", "what=inference"),
+        ("predict", "input=a"),
+        ("app",),
     ):
         run(
             command(name)(lambda cfg: found.update(key for key in LIMITS if OmegaConf.select(cfg, key) is not None)),

@@ -97,8 +97,8 @@ def test_known_keys_pass(run: Callable[..., Any], arguments: list[str]) -> None:
 
 
 def test_missing_value(run: Callable[..., Any]) -> None:
-    line = mistake(run, command("evaluate")(lambda cfg: print(cfg.checkpoint)))
-    assert line == "checkpoint has no value: give checkpoint=..."
+    line = mistake(run, command("predict")(lambda cfg: print(cfg.input)))
+    assert line == "input has no value: give input=..."
 
 
 def test_a_user_s_mistake_is_one_line_and_leaves_no_folder(run: Callable[..., Any]) -> None:
