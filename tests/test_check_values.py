@@ -136,7 +136,7 @@ def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
         ("export", "checkpoint=a", "output=b"),
         ("benchmark", "what=inference"),
         ("predict", "input=a"),
-        ("app",),
+        ("app", "port=8000"),
     ):
         run(
             command(name)(lambda cfg: found.update(key for key in LIMITS if OmegaConf.select(cfg, key) is not None)),

@@ -201,7 +201,7 @@ def test_mistake_in_a_loader_worker_is_one_line(run: Callable[..., Any], tiny_da
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["adnet.evaluate"], "adnet: checkpoint has no value: give checkpoint=...\n"),
+        (["adnet.predict"], "adnet: input has no value: give input=...\n"),
         (
             ["adnet.train", "+experiment=ablation_anchr"],
             "adnet: no experiment is called 'ablation_anchr'; did you mean ablation_anchor?\n",
