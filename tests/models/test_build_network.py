@@ -70,3 +70,7 @@ def test_anything_else_is_one_line(tiny_model_config: dict[str, Any], change: di
 def test_what_is_no_config(config: Any) -> None:
     with pytest.raises(UserError, match="all of it is"):
         build_network(config)
+
+
+def test_a_file_that_the_config_names_is_not_read(tiny_model_config: dict[str, Any]) -> None:
+    assert build_network(tiny_model_config | {"weights": "nowhere.ckpt"}).began_with is None

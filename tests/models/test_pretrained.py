@@ -33,7 +33,7 @@ def test_what_is_written_is_read_in_half_precision(folder: Path) -> None:
 
 def test_a_folder_with_something_in_it_is_left_alone(folder: Path) -> None:
     with pytest.raises(UserError, match="exists and is not an empty folder"):
-        write_pretrained(folder, {}, (1, 1), {})
+        write_pretrained(folder, {}, (1, 1), {}, {})
     assert read_pretrained(folder)[1] == (65, 97)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
+from adnet.files import sha256
 from adnet.models import Encoded
 
 FILES = {
@@ -89,11 +89,6 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not known:
         raise UserError(f"{folder} is an export of format {metadata['format']!r}, which this version doesn't know")
     return metadata
-
-
-def sha256(file: Path) -> str:
-    """Hash a file as `export.json` has it of each file beside it."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check_files(folder: Path, metadata: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from adnet.errors import UserError
-from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library, sha256
+from adnet.files import sha256
+from adnet.inference.exported import FILES, METADATA, ExportedModel, in_own_thread, library
 from adnet.inference.optimised import plain
 from adnet.models import ADNet, Encoded, upsample
 

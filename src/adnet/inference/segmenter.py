@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adnet.data.flow import OpticalFlow, Vectors, mirrored_flow, to_flow_input
+from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
@@ -312,8 +312,7 @@ class VideoSegmenter:
         """The optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
         if self.flow is None:
             return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
-        none = np.zeros((2, 2, 2), np.int8)
-        given = [to_flow_input(none if flow is None else flow)[None].to(self.model.device) for flow in flows]
+        given = [to_flow_input(NO_MOTION if flow is None else flow)[None].to(self.model.device) for flow in flows]
         resized = [torch.cat([upsample(flow, size) for flow in given]) for size in self.sizes]
         views = [v for flow in resized for v in ((flow, mirrored_flow(flow)) if self.protocol.mirror else (flow,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]

@@ -19,7 +19,8 @@ def build_network(config: Any) -> ADNet:
 
     `config` is laid out as `conf/model` is: the arguments of `ADNet`, and as its `encoder` and `motion` those of
     `DeepLabV3`, each with its `_target_`. That is a name to compare and nothing else: where Hydra would call what is named
-    and compute what stands in `${...}`, here a value is of its argument's type or refused. No ImageNet weights are read.
+    and compute what stands in `${...}`, here a value is of its argument's type or refused. No file is read: neither
+    ImageNet weights nor the file that `weights` names.
 
     Raises UserError for another `_target_`, an unknown argument, a value of another type, and what no network can have.
     """
@@ -33,7 +34,7 @@ def build_network(config: Any) -> ADNet:
         for name in ("encoder", "motion"):
             if arguments[name] is not None:
                 arguments[name] = DeepLabV3(**_given(arguments[name], DeepLabV3) | {"pretrained": False})
-        return ADNet(**arguments)
+        return ADNet(**arguments | {"weights": None})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"no network can be built of it ({' '.join(str(error).split()):.200})") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def write_pretrained(
     config: Mapping[str, Any],
     test_size: tuple[int, int],
     weights: Mapping[str, Tensor],
-    about: Mapping[str, Any] = {},
+    about: Mapping[str, Any],
 ) -> None:
     """Write a network's weights in half precision, and how to build it, into a new `folder`.
 
@@ -70,15 +71,18 @@ def write_pretrained(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder; give another output")
-    folder.mkdir(parents=True, exist_ok=True)
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
     }
-    draft = folder / f".{WEIGHTS}.{os.getpid()}"
-    draft.write_bytes(save(halves))  # save_file's is readable to its owner alone
-    os.replace(draft, folder / WEIGHTS)
-    # The config comes last: a folder that has one is whole.
-    write_json(folder / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
+        write_json(draft / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
