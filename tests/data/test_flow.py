@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.datasets import davis2016
 from adnet.data.flow import (
+    NoFlow,
     OpticalFlow,
     SequenceFlow,
     camera_motion,
@@ -216,6 +217,14 @@ def test_a_sequence_of_one_frame_has_no_motion(tiny_davis: Path, tmp_path: Path)
     vectors = to_flow_input(flow(alone, 0))
     assert torch.equal(vectors, no_motion(vectors[None])[0])
     assert not (tmp_path / "cache").exists()
+
+
+def test_no_flow_is_no_motion_in_any_frame(tiny_davis: Path) -> None:
+    sequence = davis2016(tiny_davis).sequences[0]
+    for flow in (SequenceFlow(NoFlow())(sequence, 1), NoFlow()(*map(read_frame, sequence.frames[:2]))):
+        assert not flow.any()
+        given = to_flow_input(flow)[None]
+        torch.testing.assert_close(given, no_motion(given))
 
 
 def test_mistakes(tiny_davis: Path) -> None:

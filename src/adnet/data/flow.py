@@ -103,6 +103,21 @@ class OpticalFlow(FrameFlow):
         return np.asarray(dis.calc(before, after, None), np.float32)
 
 
+@dataclass(frozen=True)
+class NoFlow(FrameFlow):
+    """No motion in any frame: what a network with a motion branch finds by appearance alone."""
+
+    camera: bool = False
+
+    def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:  # noqa: ARG002
+        """Return zeros `[2, 2, 2]`; flow may be of any size."""
+        return np.zeros((2, 2, 2), np.float32)
+
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
+        """Find none: no frame needs to be read."""
+        return (), 1
+
+
 def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
     """Reduce an image or a field `[H, W]` or `[H, W, K]` to `height` rows by means over areas; a smaller one stays as it is."""
     height = min(height, image.shape[0])
