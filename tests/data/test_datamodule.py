@@ -117,5 +117,6 @@ batches.kept = batches  # as an exception's traceback may keep it
 import multiprocessing
 assert len(multiprocessing.active_children()) == 2
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    quiet = "ignore::UserWarning:torch.utils.data.dataloader"  # on one core, PyTorch advises fewer workers
+    ended = subprocess.run([sys.executable, "-W", quiet, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
