@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adnet.allocator import keep_freed_memory
 from adnet.check_values import check_values
 from adnet.completion import complete_module
+from adnet.console import quiet
 from adnet.errors import UserError
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -44,13 +45,17 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
 
     A user's mistake (UserError, an unknown config, group or key, a missing value) ends in one line on stderr and exit code
     1, with the nearest name where there is one; so do a full disk, a folder that may not be written, and a file in its place.
-    Everything else keeps its traceback: it is our mistake.
+    Everything else keeps its traceback: it is our mistake. Unless `hydra.verbose=true`, libraries' remarks are silenced.
+
+    What needs PyTorch is imported inside of `main`: help, `--cfg`, completion and a misspelt key are answered without it.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(cfg: DictConfig) -> None:
             # Leaving from inside the job spares the reader Hydra's own line about it.
             with _in_one_line(name, run_dir()):
+                if not HydraConfig.get().verbose:
+                    quiet()
                 check_config(cfg, name)
                 main(cfg)
 

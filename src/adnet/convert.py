@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from adnet.command import command
 from adnet.errors import UserError
-from adnet.models import load_published, published_config
 
 
 @command("convert")
 def main(cfg: DictConfig) -> None:
+    import torch
+
+    from adnet.models import load_published, published_config
+
     output = Path(cfg.output)
     if output.exists() and not cfg.overwrite:
         raise UserError(f"{output} exists; give another output, or overwrite=true")

@@ -15,13 +15,14 @@ from omegaconf import DictConfig
 from adnet.command import command
 from adnet.errors import UserError
 from adnet.files import write_json
-from adnet.training.loggers import wandb_login
 
 VARIANT = "model.variant"
 
 
 @command("dashboard")
 def main(cfg: DictConfig) -> None:
+    from adnet.training.loggers import wandb_login
+
     login = wandb_login()
     view = workspace(cfg.project, cfg.entity or "", cfg.name, cfg.sweep)
     if login:

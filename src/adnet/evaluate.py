@@ -12,19 +12,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.command import command
-from adnet.data.flow import SequenceFlow
 from adnet.errors import UserError
-from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
-from adnet.inference.backends import load_backend
-from adnet.inference.claim import contents
-from adnet.inference.embeddings import write_embeddings
-from adnet.inference.exported import METADATA
-from adnet.inference.shards import Shard
-from adnet.models.pretrained import WEIGHTS, locate
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
+    from adnet.data.flow import SequenceFlow
+    from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
+    from adnet.inference.backends import load_backend
+    from adnet.inference.claim import contents
+    from adnet.inference.embeddings import write_embeddings
+    from adnet.inference.exported import METADATA
+    from adnet.inference.shards import Shard
+    from adnet.models.pretrained import locate
+
     checkpoint = locate(cfg.checkpoint)
     if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
         raise UserError(
@@ -63,14 +64,21 @@ def main(cfg: DictConfig) -> None:
 
 def _home(checkpoint: Path) -> Path:
     """The folder of evaluations: in the run folder of a checkpoint; beside one that lies elsewhere; here for weights alone."""
-    if checkpoint.name == WEIGHTS:  # in the package, or the hub's cache
+    if _alone(checkpoint):  # in the package, or the hub's cache
         return Path("evaluation")
     folder = checkpoint.absolute().parent
     return (folder.parent if folder.name == "checkpoints" else folder) / "evaluation"
 
 
 def _label(checkpoint: Path) -> str:
-    return checkpoint.parent.name if checkpoint.name == WEIGHTS else checkpoint.stem
+    return checkpoint.parent.name if _alone(checkpoint) else checkpoint.stem
+
+
+def _alone(checkpoint: Path) -> bool:
+    """Whether it is weights without their training."""
+    from adnet.models.pretrained import WEIGHTS
+
+    return checkpoint.name == WEIGHTS
 
 
 if __name__ == "__main__":

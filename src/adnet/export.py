@@ -10,25 +10,26 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor
 
 from adnet.command import command
-from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
-from adnet.data.pairs import to_tensor
 from adnet.data.sequence import VideoDataset, read_frame
-from adnet.inference.backends import describe
-from adnet.inference.checkpoint import load_checkpoint, read_checkpoint
-from adnet.inference.exporting import export_model
-from adnet.models import upsample
-from adnet.models.pretrained import locate, write_pretrained
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @command("export")
 def main(cfg: DictConfig) -> None:
+    from adnet.inference.backends import describe
+    from adnet.inference.checkpoint import load_checkpoint, read_checkpoint
+    from adnet.inference.exporting import export_model
+    from adnet.models.pretrained import locate, write_pretrained
+
     checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)
     model, size = load_checkpoint(checkpoint)
     size = tuple(cfg.size or size)
@@ -54,6 +55,10 @@ def calibration_inputs(
 
     All are `[1, 3, H, W]` in [0, 1], resized to `size`.
     """
+    from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
+    from adnet.data.pairs import to_tensor
+    from adnet.models import upsample
+
     sequences = dataset.sequences
     each = -(-number // len(sequences))
     picks = islice(

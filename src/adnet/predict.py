@@ -9,27 +9,33 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adnet.command import command
-from adnet.data.flow import FrameFlow, SequenceFlow
-from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.files import remove, write_json
-from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.backends import load_backend
-from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow
-from adnet.inference.prediction import Outputs, Predicted, predict
-from adnet.inference.segmenter import fitted_size
-from adnet.inference.shards import Shard
-from adnet.inference.video import VideoSource, video_sources
-from adnet.models.pretrained import locate
+
+if TYPE_CHECKING:
+    from adnet.inference.prediction import Outputs
+    from adnet.inference.video import VideoSource
 
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
+    from adnet.data.flow import FrameFlow, SequenceFlow
+    from adnet.data.flow_folder import FlowFolder
+    from adnet.inference import Protocol, VideoSegmenter
+    from adnet.inference.backends import load_backend
+    from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow
+    from adnet.inference.prediction import Predicted, predict
+    from adnet.inference.segmenter import fitted_size
+    from adnet.inference.shards import Shard
+    from adnet.inference.video import video_sources
+    from adnet.models.pretrained import locate
+
     checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
     output = Path(cfg.output or ("predictions" if len(sources) > 1 else f"predictions/{sources[0].name}"))
@@ -106,6 +112,8 @@ def main(cfg: DictConfig) -> None:
 
 
 def _outputs(cfg: DictConfig, output: Path, source: VideoSource, number: int) -> Outputs:
+    from adnet.inference.prediction import Outputs
+
     folder = output if number == 1 else output / source.name
     return Outputs(folder, cfg.probabilities, cfg.cutout, cfg.overlay, cfg.rle)
 

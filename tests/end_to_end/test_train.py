@@ -27,6 +27,7 @@ def process(cwd: Path, *arguments: str) -> str:
     ended = subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
+    assert len((ended.stdout + ended.stderr).splitlines()) < 40  # a log has what its reader wants to know
     return ended.stdout
 
 

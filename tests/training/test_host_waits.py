@@ -96,4 +96,4 @@ def test_only_logging_steps_read_numbers(
     parameters = sum(1 for _ in module.parameters())
     assert 0 < waits.counts[3] < 8 < parameters  # what is logged, and no more
     assert reductions == [0, 4, 8]
-    assert "train/loss=" in capfd.readouterr().out  # the bar has it all the same
+    assert "step 8 of 8: train/loss " in capfd.readouterr().out  # it is shown all the same

@@ -11,20 +11,24 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.app.segmentation import Network
 from adnet.command import command
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
-from adnet.inference.backends import load_backend
-from adnet.inference.video import VideoSource, video_sources
+
+if TYPE_CHECKING:
+    from adnet.inference.video import VideoSource
 
 
 @command("app")
 def main(cfg: DictConfig) -> None:
+    from adnet.app.segmentation import Network
+    from adnet.inference.backends import load_backend
+
     # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory(prefix="adnet-app-") as folder:
@@ -50,6 +54,8 @@ def main(cfg: DictConfig) -> None:
 def _examples(folder: Path, number: int) -> list[VideoSource]:
     if not number:
         return []
+    from adnet.inference.video import video_sources
+
     root = synthesize(folder / "synthetic", train=0, val=number, frames=24)
     return video_sources(f"{root}/JPEGImages/480p/*", fps=12)
 

@@ -30,7 +30,7 @@ def extract(archive: Path, folder: Path) -> None:
                 raise UserError(
                     f"{archive} unpacks to {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB left: make room"
                 )
-            for member in tqdm(members, desc="unpacking", unit="file", leave=False):
+            for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
                 file.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:
         raise UserError(f"{archive} is no whole ZIP file ({error}); remove it and download it again") from error

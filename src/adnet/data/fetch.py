@@ -79,7 +79,7 @@ def _stream(url: str, part: Path, timeout: float) -> None:
         have = have if partial else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
-        bar = tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, leave=False)
+        bar = tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, leave=False, disable=None)
         with part.open("ab" if partial else "wb") as file, bar:
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)

@@ -232,7 +232,7 @@ class SequenceFlow:
         with ThreadPoolExecutor(max(1, workers)) as pool:
             jobs = [pool.submit(self, *place) for place in wanted]
             try:
-                for job in tqdm(as_completed(jobs), "optical flow", len(jobs), leave=False, unit="frame"):
+                for job in tqdm(as_completed(jobs), "optical flow", len(jobs), leave=False, disable=None, unit="frame"):
                     job.result()
             finally:
                 pool.shutdown(cancel_futures=True)

@@ -52,7 +52,7 @@ def write_embeddings(
         raise UserError(f"embeddings={frames}: give the number of frames per sequence that are kept, 1 or more")
     model.eval()
     curves: dict[str, Any] = {}
-    with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False) as progress:
+    with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False, disable=None) as progress:
         for sequence in progress:
             target = output / "embeddings" / f"{sequence.name}.npz"
             kept = {round(place) for place in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}

@@ -101,7 +101,10 @@ def evaluate(
     if flow is not None:
         flow.fill((s for s in sequences if not done or missing(s)), workers=os.cpu_count() or 1)
     description = f"{dataset.name} {dataset.split}"
-    with tqdm(total=total, desc=description, unit="frame", leave=False) as progress, write_behind(write) as put:
+    with (
+        tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
+        write_behind(write) as put,
+    ):
         for sequence in sequences:
             left = missing(sequence) if done else list(sequence.frames)
             if left and whole:

@@ -128,7 +128,9 @@ def predict(
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
         write = partial(_write, outputs, segmenter.protocol.threshold, overlay)
         put = stack.enter_context(write_behind(write))
-        progress = stack.enter_context(tqdm(total=source.length(), desc=source.name, unit="frame", leave=False))
+        progress = stack.enter_context(
+            tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
+        )
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             given = partial(_given_flow, flow, source.name) if flow else None
             results = _results(chain([first], frames), known, segmenter, postprocess, source.live, given)

@@ -1,19 +1,56 @@
-"""The progress bar of a training."""
+"""The progress of a training: one bar over all its steps, or a line for each validation where no terminal is."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
 
 
-class Progress(TQDMProgressBar):
-    """A `TQDMProgressBar` with the last loss, which is read when it is drawn: what `prog_bar=True` logs is read each step."""
+class Progress(ProgressBar):
+    """Shows step, last loss and last validation; the loss is read when it is shown, not at each step.
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Add `train/loss` to what Lightning shows."""
-        shown: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        if (loss := trainer.callback_metrics.get("train/loss")) is not None:
-            shown["train/loss"] = float(loss)
-        return shown
+    Args:
+        refresh_rate: steps between two drawings of the bar.
+    """
+
+    def __init__(self, refresh_rate: int = 10) -> None:
+        super().__init__()
+        self._refresh_rate = refresh_rate
+        self._bar: Any = None
+
+    def disable(self) -> None:
+        """Show nothing: Lightning asks so of every rank but the first."""
+        self._refresh_rate = 0
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if self._refresh_rate:
+            self._bar = tqdm(
+                desc="training", total=trainer.max_steps, initial=trainer.global_step, unit="step", disable=None
+            )
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if self._bar is not None and not self._bar.disable and trainer.global_step % self._refresh_rate == 0:
+            self._bar.set_postfix_str(_shown(trainer), refresh=False)
+            self._bar.update(trainer.global_step - self._bar.n)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if self._bar is not None and self._bar.disable:
+            print(f"step {trainer.global_step} of {trainer.max_steps}: {_shown(trainer)}", flush=True)
+
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(_shown(trainer), refresh=False)
+            self._bar.update(trainer.global_step - self._bar.n)
+            self._bar.close()
+
+    def on_exception(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _shown(trainer: L.Trainer) -> str:
+    found = ((name, trainer.callback_metrics.get(name)) for name in ("train/loss", "val/J", "val/F"))
+    return ", ".join(f"{name} {float(value):.3f}" for name, value in found if value is not None)

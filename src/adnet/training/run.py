@@ -1,0 +1,163 @@
+"""A whole training: from its config to the run folder and its summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from adnet.data.datamodule import PairDataModule
+from adnet.data.fingerprint import fingerprint
+from adnet.data.flow import SequenceFlow
+from adnet.data.sequence import VideoDataset
+from adnet.errors import UserError
+from adnet.files import write_json, write_text
+from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.inference.embeddings import write_embeddings
+from adnet.models.cost import model_cost
+from adnet.training import SegmentationModule
+from adnet.training.effective_batch import effective_batch
+from adnet.training.failures import explained
+from adnet.training.folder import held
+from adnet.training.loggers import finishing_wandb, log_config, log_scores
+from adnet.training.provenance import git_commit, versions
+from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
+
+
+@finishing_wandb()
+def train(cfg: DictConfig, folder: Path) -> None:
+    """Train and evaluate what the resolved config of `adnet.train` says, in `folder`; a finished run is only named."""
+    _check_horizon(cfg)
+    if cfg.model.weights:
+        cfg.model.encoder.pretrained = False  # these are another's, backbone and all
+    with held(folder):
+        if finished := finished_run(folder, cfg):
+            _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
+            print(f"run folder: {folder} (to train anew, remove it or give another hydra.run.dir)")
+        else:
+            _train(cfg, folder)
+
+
+def _train(cfg: DictConfig, folder: Path) -> None:
+    checkpoint = checkpoint_to_resume(folder, cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
+    begun = {"weights": None} if checkpoint else {}
+    model = instantiate(cfg.model, **begun)
+    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    mix = {name: instantiate(source) for name, source in cfg.mix.items()}
+    # Hydra would take a dataset handed to it for a config.
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
+    provenance: dict[str, Any] = {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "data": {"train": fingerprint(data.train), "val": fingerprint(data.val)},
+    }
+    if checkpoint:
+        check_data(folder, provenance["data"], cfg.allow_changed_data)
+    module = SegmentationModule(
+        model,
+        instantiate(cfg.optim.optimizer),
+        instantiate(cfg.optim.schedule),
+        cfg.optim.new_layers_lr,
+        tuple(cfg.test_size),
+        OmegaConf.to_container(cfg.model) | {"weights": None},  # type: ignore[arg-type, operator]
+        cfg.seed,
+        instantiate(cfg.loss),
+    )
+    callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
+    if trainer.is_global_zero:
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+        write_json(folder / "provenance.json", provenance)
+        print(f"{model.variant}: {model_cost(model, module.test_size)}")
+        if model.began_with:
+            print(model.began_with)
+        print(shared)
+        log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
+
+    score = partial(
+        _score,
+        module,
+        trainer.strategy.root_device,
+        instantiate(cfg.protocol),
+        val if cfg.test_at_end else None,
+        folder,
+        flow,
+    )
+    initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
+    started = time.perf_counter()
+    with explained():
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
+    if not trainer.is_global_zero:
+        return
+    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step)
+    summary: dict[str, Any] = {
+        "variant": model.variant,
+        "seed": cfg.seed,
+        **(final or {"J": None, "F": None}),
+        "initial": initial,
+        "dataset": train.name,
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 1),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **provenance,
+    }
+    write_json(folder / "summary.json", summary)
+    _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
+    print(f"run folder: {folder}")
+
+
+@rank_zero_only
+def _print_scores(head: str, summary: dict[str, Any]) -> None:
+    print(head)
+    for name, scores in (("before", summary["initial"]), ("after", summary)):
+        if scores and scores["J"] is not None:
+            print(
+                f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({summary['dataset']} val)"
+            )
+
+
+def _check_horizon(cfg: DictConfig) -> None:
+    horizon = cfg.optim.schedule.get("horizon")
+    if horizon is not None and cfg.steps > horizon:
+        raise UserError(
+            f"steps={cfg.steps}: the learning rate is 0 from step optim.schedule.horizon={horizon} on; raise the horizon, too "
+            "(optim.schedule.horizon='${steps}' ends at 0, 4/3 of the steps is the paper's)"
+        )
+
+
+def _score(
+    module: SegmentationModule,
+    device: torch.device,
+    protocol: Protocol,
+    dataset: VideoDataset | None,
+    folder: Path,
+    flow: SequenceFlow | None,
+    name: str,
+    embeddings: int = 0,
+    loggers: Sequence[Logger] = (),
+    step: int = 0,
+) -> dict[str, float] | None:
+    if dataset is None:
+        return None
+    # Lightning brings the module back to the CPU after a fit, but not back from half precision.
+    segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
+    output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
+    scores = evaluate(segmenter, dataset, output, overwrite=True, flow=flow)
+    if embeddings:
+        write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
+    module.train()
+    log_scores(loggers, scores, step)
+    return {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}

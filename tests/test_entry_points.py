@@ -1,0 +1,61 @@
+"""Entry points answer what needs no network before PyTorch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    "app",
+    "benchmark",
+    "convert",
+    "dashboard",
+    "download",
+    "evaluate",
+    "export",
+    "predict",
+    "report",
+    "score",
+    "train",
+)
+HEAVY = {"torch", "lightning", "timm", "gradio", "wandb"}
+
+
+def answer(cwd: Path, *calls: list[str]) -> str:
+    """Give several command lines to one process, each as `python -m` would; what it says, and the modules it has loaded then."""
+    code = (
+        "import runpy, sys\n"
+        f"for name, *arguments in {list(calls)!r}:\n"
+        "    sys.argv = [name, *arguments]\n"
+        "    try:\n        runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
+        "    except SystemExit as left:\n        print('left with', left.code or 0)\n"
+        f"print('loaded', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_help_and_config_need_no_pytorch(tmp_path: Path) -> None:
+    said = answer(tmp_path, *[[f"adnet.{name}", "--help"] for name in COMMANDS], ["adnet.train", "--cfg", "job"])
+    assert said.count("is powered by Hydra") == len(COMMANDS)
+    assert "variant: full" in said
+    assert "loaded []" in said
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("seeed=1", "unknown key seeed; did you mean seed?"),
+        ("+seeed=1", "unknown key seeed; did you mean seed?"),
+        ("model=ful", "no model is called 'ful'; did you mean full?"),
+    ],
+)
+def test_a_misspelt_word_needs_no_pytorch(tmp_path: Path, argument: str, line: str) -> None:
+    said = answer(tmp_path, ["adnet.train", argument])
+    assert f"adnet: {line}" in said
+    assert "left with 1" in said
+    assert "loaded []" in said
