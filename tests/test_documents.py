@@ -23,7 +23,7 @@ from adnet.models import ADNet
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     "README.md",
-    *(str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/*.md")]),
+    *(str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*/*.md")]),
 ]
 SHELL = r"""
 set -eu
