@@ -132,7 +132,9 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path: Path) 
     assert (ended.returncode, ended.stderr) == (0, "")
     pages = list((tmp_path / "site").rglob("*.html"))
     assert {"index.html", "commands.html", "groups.html", "models.html"} <= {page.name for page in pages}
-    loaded = re.compile(r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*(?:stylesheet|preconnect|icon)[^>]*//""")
+    loaded = re.compile(
+        r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*(?:stylesheet|preconnect|icon)[^>]*//"""
+    )
     assert [page.name for page in pages if loaded.search(page.read_text())] == []
     options = (tmp_path / "site" / "reference" / "commands.html").read_text()
     assert all(f'id="{path.stem}"' in options for path in conf_dir().glob("*.yaml"))

@@ -35,7 +35,9 @@ def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def row(path: str, scores: dict[str, Any]) -> str:
     """A row of the table."""
     folder, name = path.split("/")[1:]
-    numbers = [f"{100 * scores['mean'][measure][value]:.1f}" for measure in "JF" for value in ("mean", "recall", "decay")]
+    numbers = [
+        f"{100 * scores['mean'][measure][value]:.1f}" for measure in "JF" for value in ("mean", "recall", "decay")
+    ]
     cells = [
         f"[`{folder}/{name}`](../experiments/{folder}.md)",
         f"`{scores['dataset']}` {scores['split']}",
