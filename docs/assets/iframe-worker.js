@@ -3,6 +3,7 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super();
+      const base = new URL(url, document.baseURI);
       const frame = document.createElement("iframe");
       frame.hidden = true;
       document.body.append(frame);
@@ -12,10 +13,10 @@ if (location.protocol === "file:") {
       const load = (source) =>
         new Promise((resolve, reject) => {
           const script = inside.document.createElement("script");
-          Object.assign(script, { src: new URL(source, url), onload: resolve, onerror: reject });
+          Object.assign(script, { src: new URL(source, base), onload: resolve, onerror: reject });
           inside.document.head.append(script);
         });
-      this.loaded = load(url);
+      this.loaded = load(base);
       this.inside = inside;
     }
 
