@@ -1,10 +1,11 @@
 # make demo   install, train on synthetic videos, score, report (FAST=1: a minute's training, to see that it runs)
 # make test   the tests            make lint   ruff and mypy            make install   only the .venv
+# make docs   the documentation, into site/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: .venv/installed
 
@@ -25,5 +26,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +25,7 @@ from adnet.models import ADNet
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     "README.md",
-    *(str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/*.md")]),
+    *(str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*/*.md")]),
 ]
 SHELL = r"""
 set -eu
@@ -120,3 +122,19 @@ def check_batch(cfg: Any, words: list[str]) -> None:
 def test_documents_have_commands() -> None:
     given = [module for document in DOCUMENTS for module, *_ in commands(document)]
     assert {f"adnet.{path.stem}" for path in conf_dir().glob("*.yaml")} <= set(given)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert {"index.html", "commands.html", "groups.html", "models.html"} <= {page.name for page in pages}
+    loaded = re.compile(
+        r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*(?:stylesheet|preconnect|icon)[^>]*//"""
+    )
+    assert [page.name for page in pages if loaded.search(page.read_text())] == []
+    options = (tmp_path / "site" / "reference" / "commands.html").read_text()
+    assert all(f'id="{path.stem}"' in options for path in conf_dir().glob("*.yaml"))

@@ -87,6 +87,14 @@ LIMITS = {
 SIZES = ("test_size", "pairs.augmentation.crop_size", "size")
 """Keys of a height and width in pixels that a grid of stride 8 with aligned corners meets exactly."""
 
+_SIZE = "[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]"
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    (list, "a list"),
+)
+
 OPTIONAL = ("logger", "callbacks")
 """Groups that may be null."""
 
@@ -105,6 +113,26 @@ def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
                 f"{key}={_shown(given.get(key))}: nothing runs without it; leave it out, or choose {key}=NAME"
             )
     _check_node(given, usual, "")
+
+
+def expectation(name: str, default: Any, target: str | None) -> str:
+    """What `check_values` holds a key against, in words; "" where it takes anything.
+
+    `default` is the value in the config, `target` the `_target_` beside it.
+    """
+    hints = _hints(resolve_name(target)) if target else {}
+    leaf = name.rpartition(".")[2]
+    if name in LIMITS:
+        expected = str(LIMITS[name])
+    elif name in SIZES:
+        expected = _SIZE
+    elif leaf in hints:
+        return " or ".join(_described(part) for part in _parts(hints[leaf]))
+    elif _is_elsewhere(default) or hints:
+        return ""
+    else:
+        return next((expected for kind, expected in _KINDS if isinstance(default, kind)), "")
+    return f"{expected}, or null" if default is None else expected
 
 
 def _check_node(node: Any, defaults: Any, path: str) -> None:
@@ -132,12 +160,12 @@ def _check_range(name: str, value: Any, default: Any) -> None:
     if name in SIZES and not (value is None and default is None):
         sides = value if isinstance(value, list) else [value]
         if len(sides) != 2 or not all(Limit(17, whole=True).holds(side) and side % 8 == 1 for side in sides):
-            raise _wrong(name, value, "[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]")
+            raise _wrong(name, value, _SIZE)
 
 
 def _check_like(name: str, value: Any, default: Any) -> None:
     """Hold `value` against the type of a default; there, a whole number may stand for any."""
-    for kind, expected in ((bool, "true or false"), ((int, float), "a number"), (str, "a text"), (list, "a list")):
+    for kind, expected in _KINDS:
         if isinstance(default, kind) and not _is_elsewhere(default):
             alike = isinstance(value, kind) and isinstance(value, bool) is isinstance(default, bool)
             if not alike:

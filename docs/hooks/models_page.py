@@ -1,0 +1,58 @@
+"""The page `reference/models.md`: scores of trained networks, read from the result files in `experiments`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+INTRODUCTION = """# Models
+
+Every row is read from the `scores.json` that it names when this page is built; nothing here is typed by hand. The folder's page has
+the commands and the machine. J and F in percent: mean, recall (share of frames above 50), decay (first quarter less last).
+
+| result | data set | sequences | protocol | J | recall | decay | F | recall | decay |
+| --- | --- | --: | --- | --: | --: | --: | --: | --: | --: |
+"""
+CLOSE = """
+`experiments/beyond/released.json` is the [network that comes with the package](../released_model.md). No result of the paper's own
+scale is there yet.
+"""
+
+
+def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The scores of networks in `root/experiments`, by their paths there."""
+    for file in sorted(root.glob("experiments/*/*.json")):
+        content = json.loads(file.read_text())
+        if isinstance(content, dict) and {"protocol", "mean", "sequences"} <= content.keys():
+            yield file.relative_to(root).as_posix(), content
+
+
+def row(path: str, scores: dict[str, Any]) -> str:
+    """A row of the table."""
+    folder, name = path.split("/")[1:]
+    numbers = [
+        f"{100 * scores['mean'][measure][value]:.1f}" for measure in "JF" for value in ("mean", "recall", "decay")
+    ]
+    cells = [
+        f"[`{folder}/{name}`](../experiments/{folder}.md)",
+        f"`{scores['dataset']}` {scores['split']}",
+        str(len(scores["sequences"])),
+        f"`{scores['protocol']}`",
+        *numbers,
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def page(root: Path) -> str:
+    """The page's Markdown."""
+    return INTRODUCTION + "".join(row(*result) for result in results(root)) + CLOSE
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    files.append(File.generated(config, "reference/models.md", content=page(Path(config.config_file_path).parent)))
+    return files

@@ -1,0 +1,59 @@
+"""Pages that lie elsewhere in the repository, and links between all of them.
+
+The experiments' READMEs, the changelog and the contributing guide are pages of the site. Links in Markdown are those that work on
+a forge, relative to the file; here they become links between pages. What is no page of the site stays as text without a link.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+LINK = re.compile(r"(?<!!)\[((?:`[^`\n]*`|[^\]`])+)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def sources(root: Path) -> dict[str, str]:
+    """Pages by the file in the repository that they are, for those outside of `docs`."""
+    experiments = (file.parent.name for file in root.glob("experiments/*/README.md"))
+    pages = {f"experiments/{name}/README.md": f"experiments/{name}.md" for name in experiments}
+    return pages | {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+
+
+def linked(markdown: str, file: str, root: Path, pages: dict[str, str], page: str) -> str:
+    """The links of `markdown`, which is `file` in the repository and `page` of the site, as links between pages."""
+
+    def rewritten(match: re.Match[str]) -> str:
+        text, link, anchor = match[1], match[2], match[3] or ""
+        if not link or ":" in link:
+            return match[0]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(file), link))
+        if not (root / target).exists():
+            # What is made at build time is linked to by its place in the site.
+            return match[0]
+        readme = f"{target}/README.md" if (root / target).is_dir() else target
+        destination = pages.get(readme) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
+        if destination is None:
+            return text
+        return f"[{text}]({posixpath.relpath(destination, posixpath.dirname(page) or '.')}{anchor})"
+
+    return LINK.sub(rewritten, markdown)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    root = Path(config.config_file_path).parent
+    for source, page in sources(root).items():
+        files.append(File.generated(config, page, content=(root / source).read_text()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (what MkDocs calls)
+    root = Path(config.config_file_path).parent
+    pages = sources(root)
+    origin = {page: source for source, page in pages.items()}
+    uri = page.file.src_uri
+    return linked(markdown, origin.get(uri, f"docs/{uri}"), root, pages, uri)
