@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,10 +257,15 @@ def test_one_image_is_segmented_by_its_appearance(
 
 
 class Camera:
+    opened_in: threading.Thread
+    read_in: threading.Thread
+
     def __init__(self, index: int) -> None:
         self.left = 2 + index
+        Camera.opened_in = threading.current_thread()
 
     def read(self) -> tuple[bool, Any]:
+        Camera.read_in = threading.current_thread()
         self.left -= 1
         return self.left >= 0, pictures(1)[0]
 
@@ -271,6 +277,8 @@ def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Mo
     ended = call("input=0", "overlay=true")
     assert "webcam0: 2 frames, 2 now" in ended.out, ended.err
     assert "the webcam 0 stopped after 2 frames" in ended.err
+    # macOS asks for permission in the main thread alone.
+    assert Camera.opened_in is threading.main_thread() is not Camera.read_in
     assert (tmp_path / "out" / "overlay.mp4").is_file()
     assert "holds what a webcam saw" in call("input=0", "overlay=true").err
 

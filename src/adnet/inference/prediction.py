@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, tee
 from pathlib import Path
@@ -76,16 +76,16 @@ class Predicted:
     problem: str | None = None
 
 
-@dataclass
 class _Reading:
-    """Frames up to the first that can't be had; then `problem` says why."""
+    """Frames up to the first that can't be had; then `problem` says why. The source is opened here, not by who reads it."""
 
-    source: VideoSource
-    problem: str | None = field(default=None, init=False)
+    def __init__(self, source: VideoSource) -> None:
+        self.problem: str | None = None
+        self._frames = source.frames()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         try:
-            yield from self.source.frames()
+            yield from self._frames
         except UserError as error:
             self.problem = str(error)
 

@@ -93,7 +93,11 @@ class Webcam:
         return None
 
     def frames(self) -> Iterator[VideoFrame]:
-        camera, count = cv2.VideoCapture(self.index), 0
+        # Now, and in the caller's thread, where the frames may be read in another: macOS asks for permission in the main one alone.
+        return self._read(cv2.VideoCapture(self.index))
+
+    def _read(self, camera: cv2.VideoCapture) -> Iterator[VideoFrame]:
+        count = 0
         try:
             started = time.monotonic()
             while (answer := camera.read())[0]:
