@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.backbone import create_backbone
+from adnet.models.recomputation import recompute_blocks
 
 
 class ASPP(nn.Module):
@@ -53,8 +54,8 @@ class DeepLabV3(nn.Module):
         multi_grid: DeepLabv3's dilation on a ResNet, a factor for each block of its last stage ((1, 2, 4) in the published
             code); None, and any other backbone: timm's dilation.
         mean, std: of the RGB frames that the backbone expects; None: those of its ImageNet weights in timm.
-        checkpoint_activations: recompute activations of the backbone in the backward pass, to save memory. Running
-            statistics of batch norms then move twice a step.
+        checkpoint_activations: compute the backbone's blocks again in the backward pass, to save memory; see
+            `adnet.models.recomputation`.
         stages: keep the backbone's first so many and leave the rest out; None: all. The last one kept must reach the output
             stride.
         shallow: give the backbone's features at stride 2 and 4, too, which a decoder takes.
@@ -85,7 +86,7 @@ class DeepLabV3(nn.Module):
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
         )
         if checkpoint_activations:
-            backbone_stages.set_grad_checkpointing(True)
+            recompute_blocks(backbone_stages)
         self.backbone: nn.Module = backbone_stages
         if mean is None or std is None:
             normalisation = timm.get_pretrained_cfg(backbone)
