@@ -118,5 +118,7 @@ import multiprocessing
 assert len(multiprocessing.active_children()) == 2
 """
     quiet = "ignore::UserWarning:torch.utils.data.dataloader"  # on one core, PyTorch advises fewer workers
-    ended = subprocess.run([sys.executable, "-W", quiet, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-W", quiet, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
