@@ -23,6 +23,7 @@ FREE = (
     "callbacks",
     "data.root",  # the data itself is compared
     "flow.cache",
+    "model.encoder.checkpoint_activations",
     "pairs.workers",
     "trainer",
 )

@@ -29,14 +29,21 @@ from adnet.training.effective_batch import effective_batch
 from adnet.training.failures import explained
 from adnet.training.folder import held
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
+from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions
 from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
+from adnet.training.weight_averaging import WeightAveraging
+
+SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""What `trainer.precision` may be called for short."""
 
 
 @finishing_wandb()
 def train(cfg: DictConfig, folder: Path) -> None:
     """Train and evaluate what the resolved config of `adnet.train` says, in `folder`; a finished run is only named."""
     _check_horizon(cfg)
+    # Lightning's short names, by which a run that is gone on with would seem to be another.
+    cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
         cfg.model.encoder.pretrained = False  # these are another's, backbone and all
     with held(folder):
@@ -77,6 +84,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
+    memory, setting = _memory(cfg, module, trainer, data)
+    where = trainer.accumulate_grad_batches, trainer.strategy.root_device
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
@@ -84,6 +93,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         if model.began_with:
             print(model.began_with)
         print(shared)
+        print(memory.line(setting, *where))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
     score = partial(
@@ -97,7 +107,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
-    with explained():
+    with explained(partial(memory.out_of_memory, setting, *where)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
     if not trainer.is_global_zero:
@@ -127,6 +137,22 @@ def _print_scores(head: str, summary: dict[str, Any]) -> None:
             print(
                 f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({summary['dataset']} val)"
             )
+
+
+def _memory(
+    cfg: DictConfig, module: SegmentationModule, trainer: L.Trainer, data: PairDataModule
+) -> tuple[TrainingMemory, Setting]:
+    """What counts a step's memory, and the setting of this training."""
+    averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    memory = TrainingMemory(
+        module.model,
+        instantiate(cfg.loss),
+        instantiate(cfg.optim.optimizer),
+        tuple(cfg.pairs.augmentation.crop_size),
+        copies=(1 + averaged, 1 + (trainer.world_size > 1)),
+    )
+    pairs = data.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
+    return memory, Setting(cfg.trainer.precision, memory.recomputed, pairs)
 
 
 def _check_horizon(cfg: DictConfig) -> None:
