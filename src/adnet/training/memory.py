@@ -257,4 +257,4 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _bytes(tensors: list[Any]) -> int:
-    return sum(tensor.nbytes for tensor in tensors)
+    return sum(int(tensor.nbytes) for tensor in tensors)

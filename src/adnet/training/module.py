@@ -17,6 +17,9 @@ from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss
 
+Network = Callable[..., tuple[Tensor, Tensor | None]]
+"""`ADNet.forward_with_aux`."""
+
 
 class Segmented(TypedDict):
     """What validation gives for a batch: `logits` `[B, H, W]` of the frames, and `[B, C, h, w]` of anchors and frames.
@@ -63,8 +66,13 @@ class SegmentationModule(L.LightningModule):
         self._new_layers_lr = new_layers_lr
         self._seed = seed
         self._loss = loss or Loss()
+        self._network: Network = self.model.forward_with_aux
         self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
+
+    def compile_network(self) -> None:
+        """Have `torch.compile` compile the network that training calls, in the first step; validation stays as it is."""
+        self._network = torch.compile(self.model.forward_with_aux, dynamic=False)
 
     def configure_optimizers(self) -> Any:
         """Two groups: the backbones at the base rate, everything else at `new_layers_lr` times it."""
@@ -84,7 +92,7 @@ class SegmentationModule(L.LightningModule):
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
-        loss = batch_loss(self.model, self._loss, batch)
+        loss = batch_loss(self.model, self._loss, batch, self._network)
         self.log("train/loss", loss)
         # A tensor, for Lightning would copy a number to the GPU, and wait for it.
         rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
@@ -122,10 +130,13 @@ class SegmentationModule(L.LightningModule):
         return encoded, encoder.aspp(encoder.features(resized)[-1])
 
 
-def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair) -> Tensor:
-    """Compute the loss of a batch of pairs, with that of the auxiliary head where the network has one: a scalar."""
+def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network | None = None) -> Tensor:
+    """Compute the loss of a batch of pairs, with that of the auxiliary head where the network has one: a scalar.
+
+    `network` is what computes the model's `forward_with_aux`, if not that itself.
+    """
     anchor, frame = (as_input(frames, model.dtype) for frames in (batch["anchor"], batch["frame"]))
-    logits, aux = model.forward_with_aux(anchor, frame, batch.get("flow"))
+    logits, aux = (network or model.forward_with_aux)(anchor, frame, batch.get("flow"))
     mask = batch["mask"].unsqueeze(1)
     total = _upsampled_loss(loss, logits, mask)
     return total if aux is None else total + model.aux_weight * _upsampled_loss(loss, aux, mask)

@@ -25,6 +25,7 @@ FREE = (
     "flow.cache",
     "model.encoder.checkpoint_activations",
     "pairs.workers",
+    "pairs.pin_memory",
     "trainer",
 )
 """Keys (with all below them) that don't change what a run comes to."""
