@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,9 +21,10 @@ from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.files import write_json, write_text
+from adnet.files import remove, write_json, write_text
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
+from adnet.inference.shards import Shard
 from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
@@ -99,7 +101,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     score = partial(
         _score,
         module,
-        trainer.strategy.root_device,
+        trainer,
         instantiate(cfg.protocol),
         val if cfg.test_at_end else None,
         folder,
@@ -110,9 +112,9 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     with explained(partial(memory.out_of_memory, setting, *where)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
+    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
     if not trainer.is_global_zero:
         return
-    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step)
     summary: dict[str, Any] = {
         "variant": model.variant,
         "seed": cfg.seed,
@@ -166,7 +168,7 @@ def _check_horizon(cfg: DictConfig) -> None:
 
 def _score(
     module: SegmentationModule,
-    device: torch.device,
+    trainer: L.Trainer,
     protocol: Protocol,
     dataset: VideoDataset | None,
     folder: Path,
@@ -175,13 +177,30 @@ def _score(
     embeddings: int = 0,
     loggers: Sequence[Logger] = (),
     step: int = 0,
+    shared: bool = False,
 ) -> dict[str, float] | None:
+    """Evaluate the network into a folder of that `name`; J and F, or None where there is nothing to evaluate.
+
+    `shared` by all processes, each takes its share of the sequences; the first alone has the scores.
+    """
     if dataset is None:
         return None
     # Lightning brings the module back to the CPU after a fit, but not back from half precision.
-    segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
+    segmenter = VideoSegmenter(module.model.to(trainer.strategy.root_device, torch.float32), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
-    scores = evaluate(segmenter, dataset, output, overwrite=True, flow=flow)
+    if trainer.is_global_zero:
+        remove([output])
+    shard = Shard(trainer.global_rank, trainer.world_size) if shared else Shard()
+    if shard.count > 1:
+        for buffer in module.model.buffers():  # of batch norms, each process has moved its own since it had the first's
+            torch.distributed.broadcast(buffer, 0)
+        trainer.strategy.barrier()  # the folder is empty
+    evaluate(segmenter, dataset, output, shard=shard, flow=flow)
+    if shard.count > 1:
+        trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return None
+    scores = json.loads((output / "scores.json").read_text())
     if embeddings:
         write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()
