@@ -1,7 +1,8 @@
-"""What the documents tell a reader to type: the README's Python runs, and every command composes."""
+"""What the documents tell a reader to type runs or composes, and their links lead somewhere."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,17 +10,18 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import hydra
 import pytest
-import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from videos import pictures
+from videos import pictures, write_video
 
 from adnet.command import check_config, conf_dir
 from adnet.data import read_mask
 from adnet.data.datamodule import PairDataModule
+from adnet.inference.exporting import export_model
 from adnet.models import ADNet
 
 ROOT = Path(__file__).parents[1]
@@ -57,35 +59,88 @@ def commands(document: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def after_the_demo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: ADNet, tiny_model_config: dict[str, Any]
+def with_what_examples_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_davis: Path, tiny_model: ADNet
 ) -> Path:
-    """A working directory as `make demo` leaves it, but for the sizes."""
+    """A working directory with a video, frames, DAVIS, masks of another method and an export, by the names that documents give them."""
     from PIL import Image
 
-    checkpoint = tmp_path / "runs" / "demo" / "2026-01-01_00-00-00" / "checkpoints" / "last.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    weights = {f"model.{name}": value for name, value in tiny_model.state_dict().items()}
-    torch.save(
-        {"hyper_parameters": {"model": tiny_model_config, "test_size": [33, 57]}, "state_dict": weights}, checkpoint
-    )
-    for index, image in enumerate(pictures(3)):
-        frame = tmp_path / "data" / "synthetic-demo" / "JPEGImages" / "480p" / "val-004" / f"{index:05d}.jpg"
-        frame.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(frame)
+    write_video(tmp_path / "video.mp4", pictures(3))
+    (tmp_path / "frames").mkdir()
+    for index, image in enumerate(pictures(6)):
+        Image.fromarray(image).save(tmp_path / "frames" / f"{index:05d}.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "DAVIS").symlink_to(tiny_davis)
+    (tmp_path / "DIR").symlink_to(tiny_davis / "Annotations" / "480p")
+    export_model(tiny_model.eval(), (65, 113), tmp_path / "INT8", "openvino")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_examples_work_when_pasted(after_the_demo: Path) -> None:
-    examples = blocks("README.md", "python")
-    assert examples
-    for example in examples:
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")])
+def test_examples_work_when_pasted(document: str, with_what_examples_name: Path) -> None:
+    names = {"__name__": "__main__"}
+    for example in blocks(document, "python"):
         assert len(example.splitlines()) <= 12
-        exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
-    masks = sorted((after_the_demo / "masks").glob("*.png"))
-    assert [path.name for path in masks] == ["00000.png", "00001.png", "00002.png"]
-    assert all(read_mask(path).shape == (48, 80) for path in masks)
+        exec(compile(example, document, "exec"), names)
+    made = {path.parent.name: path for path in with_what_examples_name.glob("m*/**/*.png")}
+    if document == "docs/how_to/python.md":
+        assert len(list(with_what_examples_name.glob("masks/*.png"))) == 3
+        assert read_mask(made["masks"]).shape == (48, 80)
+        assert names["attention"].sum() == pytest.approx(1)
+        assert names["mask"].shape == (480, 640)
+    if document == "docs/how_to/own_videos.md":
+        assert len(list(with_what_examples_name.glob("mine/frames/video/*.png"))) == 3
+    if document == "docs/how_to/score_another_method.md":
+        assert names["scores"]["mean"]["J"]["mean"] == 1
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_is_run_or_composed(document: str) -> None:
+    """Or is no code: a layout, a formula, output. Nothing that looks like a command stands where it isn't composed."""
+    text = (ROOT / document).read_text()
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert {language for language, _ in fences} <= {"sh", "python", "json", "text"}
+    for language, block in fences:
+        if language == "json":
+            json.loads(block)
+    rest = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    unchecked = [block for language, block in fences if language == "text"]
+    unchecked += re.findall(r"^\n((?:    .*\n)+)", rest, flags=re.MULTILINE)
+    assert not [block for block in unchecked if re.search(r"python|\bimport\b|\bpip\b", block)]
+
+
+LINK = re.compile(r"!?\[(?:`[^`\n]*`|[^\]`])*\]\(([^)\s]+)\)")
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as MkDocs and forges make them."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    """Of other sites the form alone is looked at: nothing is asked."""
+    text = (ROOT / document).read_text()
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for link in LINK.findall(prose):
+        if ":" in link:
+            address = urlsplit(link)
+            if address.scheme not in ("http", "https") or "." not in address.netloc:
+                broken.append(link)
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        # Pages that are made when the site is built: their anchors are the strict build's to check.
+        made = (ROOT / "docs" / "reference", ("commands.md", "groups.md", "models.md", "files.md"))
+        if not target.exists() and not (target.parent.resolve() == made[0] and target.name in made[1]):
+            broken.append(link)
+        elif anchor and target.exists() and anchor not in anchors(target.read_text()):
+            broken.append(link)
+    assert broken == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -131,7 +186,7 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path: Path) 
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     pages = list((tmp_path / "site").rglob("*.html"))
-    assert {"index.html", "commands.html", "groups.html", "models.html"} <= {page.name for page in pages}
+    assert {"index.html", "commands.html", "groups.html", "models.html", "files.html"} <= {page.name for page in pages}
     loaded = re.compile(
         r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*(?:stylesheet|preconnect|icon)[^>]*//"""
     )
