@@ -21,6 +21,7 @@ from videos import pictures, write_video
 from adnet.command import check_config, conf_dir
 from adnet.data import read_mask
 from adnet.data.datamodule import PairDataModule
+from adnet.data.download import SOURCES
 from adnet.inference.exporting import export_model
 from adnet.models import ADNet
 
@@ -43,6 +44,9 @@ torchrun() {
 python() { if [ "$1" = -m ]; then shift; printf '%s\t' "$@"; echo; fi; }
 """
 """What says, in place of running it, which words a command of ours is given."""
+
+PARTS = (("decode", "resize"), ("embed",), ("fusion",), ("upsample", "post-process"), ("write",), ("frame",))
+"""Stages of the benchmark, as the page on speed has them in columns."""
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -193,3 +197,25 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path: Path) 
     assert [page.name for page in pages if loaded.search(page.read_text())] == []
     options = (tmp_path / "site" / "reference" / "commands.html").read_text()
     assert all(f'id="{path.stem}"' in options for path in conf_dir().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("result", ["inference", "inference-amx", "inference-lite", "inference-lite-amx"])
+def test_the_speed_of_each_part_is_what_was_measured(result: str) -> None:
+    page = (ROOT / "docs" / "explanation" / "speed.md").read_text()
+    table = page[page.index(f"(`{result}.json`)") :].split("\n\n")[1].splitlines()[2:]
+    measured = json.loads((ROOT / "experiments" / "speed" / f"{result}.json").read_text())["ways"]
+    rows = [
+        [f"{1000 * sum(way['seconds'][stage] for stage in stages):,.1f}" for stages in PARTS]
+        for way in measured.values()
+    ]
+    assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in table] == rows
+
+
+def test_every_dataset_has_its_row() -> None:
+    page = (ROOT / "docs" / "reference" / "datasets.md").read_text()
+    names = sorted(path.stem for path in conf_dir().glob("data/*.yaml"))
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == sorted(2 * names)
+    for name, source in SOURCES.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        known = {content.sequences for content in source.splits.values()}
+        assert all(f"{number:,}" in row for number in known), row
