@@ -31,8 +31,9 @@ What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page
 
 | file | |
 | --- | --- |
-| `checkpoints/last.ckpt`, `previous.ckpt`, `best.ckpt` | PyTorch Lightning's: weights, optimiser, step, and how to build the network. Read with `weights_only=True`: nothing in one can run code |
-| `model.safetensors`, `config.json` | weights alone in half precision, by `adnet.export format=safetensors`, with the network's config (`model`), its `test_size`, and where they come from (`about`) |
+| `checkpoints/*.ckpt` | `last`, `previous` and `best`: weights, optimiser, step, and how to build the network; none can run code |
+| `model.safetensors` | weights alone, in half precision, by `adnet.export format=safetensors` |
+| `config.json` | beside them: the network's config (`model`), its `test_size`, and where they come from (`about`) |
 | `embed.*`, `segment.*`, `export.json` | an [export](#exportjson): encoder and fusion |
 
 ## metrics.csv
