@@ -121,3 +121,20 @@ def test_a_scale_gives_every_size(scale: str) -> None:
         # With aligned corners a stride-8 grid meets pixels exactly.
         assert [side % 8 for side in size] == [1, 1]
     assert cfg["steps"] % cfg["epoch_steps"] == 0
+
+
+@pytest.mark.parametrize("experiment", ["demo", "demo_fast"])
+@pytest.mark.parametrize("choice", ["scale=paper", "data=davis2016", "optim=sgd"])
+def test_a_choice_replaces_the_demo_s_whole(experiment: str, choice: str) -> None:
+    """What is chosen is as it would be without the demo; the rest stays the demo's."""
+    group = choice.partition("=")[0]
+    demo, both = (compose("train", f"+experiment={experiment}", *words) for words in ((), (choice,)))
+    alone = compose("train", choice)
+    if group == "scale":
+        assert both == alone | {"data": demo["data"], "test_at_start": True}
+    else:
+        assert both[group] != demo[group]
+        assert {key: both[key] for key in both if key != group} == {key: demo[key] for key in demo if key != group}
+        # Scales of few steps end the rate at zero with any optimiser.
+        expected = {"schedule": alone["optim"]["schedule"] | {"horizon": "${steps}"}} if group == "optim" else {}
+        assert both[group] == alone[group] | expected

@@ -26,7 +26,10 @@ def module(root: Path, **options: Any) -> PairDataModule:
 
 
 def as_trainer(step: int, devices: int, accumulated: int, steps: int = 100) -> Any:
-    return SimpleNamespace(global_step=step, world_size=devices, accumulate_grad_batches=accumulated, max_steps=steps)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    return SimpleNamespace(
+        global_step=step, world_size=devices, accumulate_grad_batches=accumulated, max_steps=steps, strategy=strategy
+    )
 
 
 def names(data: PairDataModule) -> tuple[list[str], list[str]]:
@@ -122,3 +125,31 @@ assert len(multiprocessing.active_children()) == 2
         [sys.executable, "-W", quiet, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("device", "cpus", "devices", "workers", "pinned"),
+    [
+        ("cpu", 64, 1, 2, False),
+        ("cuda", 8, 1, 7, True),
+        ("cuda", 8, 4, 1, True),
+        ("cuda", 1, 1, 1, True),
+        ("cuda", 96, 2, 16, True),
+    ],
+)
+def test_loaders_suit_the_device(
+    tiny_davis: Path, monkeypatch: pytest.MonkeyPatch, device: str, cpus: int, devices: int, workers: int, pinned: bool
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)), raising=False)
+    monkeypatch.setattr("torch.utils.data.dataloader.DataLoader.check_worker_number_rationality", lambda _: None)
+    for options, expected in (
+        ({"workers": None}, (workers, pinned)),
+        ({"workers": 3, "pin_memory": False}, (3, False)),
+    ):
+        data = module(tiny_davis, **options)
+        data.trainer = as_trainer(0, 1, 1)
+        data.trainer.num_devices = devices
+        data.trainer.strategy = SimpleNamespace(root_device=torch.device(device))
+        loader = data.train_dataloader()
+        assert (loader.num_workers, loader.pin_memory) == expected
+        assert data.val_dataloader().num_workers == expected[0]

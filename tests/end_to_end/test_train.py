@@ -274,6 +274,15 @@ def test_two_processes(tiny_davis: Path, tmp_path: Path) -> None:
     )
     check_run(folder, tiny_davis)
     assert out.count("4 steps in") == 1  # one of them sums up
+    evaluation = folder / "evaluation" / "davis2016-val-single_scale"
+    assert load(evaluation / "evaluation.json")["frames"] == 4  # of 8: each evaluated a sequence
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    alone = ("adnet.evaluate", f"checkpoint={checkpoint}", "protocol=single_scale", f"data.root={tiny_davis}")
+    process(tmp_path, *alone, f"output={tmp_path / 'alone'}", "device=cpu")
+    masks = sorted((tmp_path / "alone" / "masks").rglob("*.png"))
+    assert len(masks) == 8
+    for mask in masks:
+        assert (evaluation / mask.relative_to(tmp_path / "alone")).read_bytes() == mask.read_bytes()
     assert not (tmp_path / "runs").exists()
     checkpoints = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert checkpoints == ["best.ckpt", "last.ckpt", "previous.ckpt"]

@@ -50,9 +50,17 @@ def test_a_worker_that_dies_is_one_line(
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="ours"), explained():
+    with pytest.raises(RuntimeError, match="ours"), explained(lambda: "the GPU is small"):
         raise RuntimeError("ours")
-    with pytest.raises(UserError, match=r"^a DataLoader worker died: if memory ran out"), explained():
+    with (
+        pytest.raises(UserError, match=r"^a DataLoader worker died: if memory ran out"),
+        explained(lambda: "the GPU is small"),
+    ):
         raise ConnectionResetError(104, "Connection reset by peer")
-    with pytest.raises(UserError, match=r"DataLoader worker \(pid\(s\) 1, 2\) exited unexpectedly: if"), explained():
+    with (
+        pytest.raises(UserError, match=r"DataLoader worker \(pid\(s\) 1, 2\) exited unexpectedly: if"),
+        explained(lambda: "the GPU is small"),
+    ):
         raise RuntimeError("DataLoader worker (pid(s) 1, 2) exited unexpectedly")
+    with pytest.raises(UserError, match=r"^the GPU is small$"), explained(lambda: "the GPU is small"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")

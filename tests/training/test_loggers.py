@@ -10,6 +10,7 @@ import pytest
 from lightning.pytorch.loggers import Logger
 
 from adnet.errors import UserError
+from adnet.training import loggers
 from adnet.training.loggers import MetricsFile, log_config, wandb_logger
 
 
@@ -40,6 +41,42 @@ def test_resumed_run_goes_on_with_its_metrics(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_are_added_at_the_end_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    write_text = loggers.write_text
+    monkeypatch.setattr(loggers, "write_text", lambda path, text: (written.append(len(text)), write_text(path, text)))
+    logger = MetricsFile(str(tmp_path))
+    for step in range(1000):
+        logger.log_metrics({"epoch": 0, "train/loss": step / 10, "train/lr": 0.1}, step)
+        if step % 100 == 99:
+            logger.log_metrics({"epoch": 0, "val/J": 0.5}, step)
+        logger.save()
+        assert (tmp_path / "metrics.csv").read_bytes().endswith(b"\n")
+    assert len(written) == 2  # the first row, and the first with val/J
+    table = rows(tmp_path)
+    assert list(table[0]) == ["epoch", "step", "train/loss", "train/lr", "val/J"]
+    assert [row["step"] for row in table if row["train/loss"]] == [str(step) for step in range(1000)]
+    assert [row["step"] for row in table if row["val/J"]] == [str(step) for step in range(99, 1000, 100)]
+
+
+def test_a_row_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.4\n2,0.")
+    logger = MetricsFile(str(tmp_path))
+    logger.log_metrics({"train/loss": 0.25}, 2)
+    logger.save()
+    assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [("0", "0.5"), ("1", "0.4"), ("2", "0.25")]
+
+
+def test_a_finished_run_is_left_alone_until_it_logs(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.4\n")
+    logger = MetricsFile(str(tmp_path))
+    logger.save()
+    assert len(rows(tmp_path)) == 2
+    logger.log_metrics({"evaluation/J": 0.75})  # of the last step
+    logger.save()
+    assert [row["step"] for row in rows(tmp_path)] == ["0", "1", "1"]
+
+
 def test_fresh_run_makes_its_folder(tmp_path: Path) -> None:
     logger = MetricsFile(str(tmp_path / "run"))
     logger.log_metrics({"train/loss": 1.0}, 0)
@@ -60,9 +97,9 @@ class Recorder(Logger):
 def test_the_data_s_config_and_its_fingerprint_are_both_logged() -> None:
     config = {"seed": 0, "data": {"root": "data/DAVIS", "split": "val"}}
     provenance = {"git_commit": "abc", "data": {"train": {"sha256": "123"}}}
-    loggers = [Recorder(), Recorder()]
-    log_config(loggers, config, provenance)
-    for logger in loggers:
+    recorders = [Recorder(), Recorder()]
+    log_config(recorders, config, provenance)
+    for logger in recorders:
         assert logger.logged == {**config, "git_commit": "abc", "data_fingerprint": {"train": {"sha256": "123"}}}
 
 

@@ -71,9 +71,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     best = {name: max(measured, key=lambda one: one["pairs_per_second"]) for name, measured in rounds.items()}
 
     pairs = settings.pairs
+    workers = 2 if pairs.workers is None else pairs.workers
     print(
         f"{model.variant} {settings.model.encoder.backbone}, crops {list(pairs.augmentation.crop_size)}, "
-        f"batches of {pairs.batch_size}, {pairs.workers} workers, {torch.get_num_threads()} threads"
+        f"batches of {pairs.batch_size}, {workers} workers, {torch.get_num_threads()} threads"
     )
     for name, measured in best.items():
         print(
@@ -87,7 +88,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "backbone": settings.model.encoder.backbone,
         "crop_size": list(pairs.augmentation.crop_size),
         "batch_size": pairs.batch_size,
-        "workers": pairs.workers,
+        "workers": workers,
         "threads": torch.get_num_threads(),
         "steps": options.steps,
         "ways": {

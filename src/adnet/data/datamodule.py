@@ -15,6 +15,7 @@ import cv2
 import lightning as L
 from torch.utils.data import DataLoader
 
+from adnet.cpus import available_cpus
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
@@ -34,11 +35,12 @@ class PairDataModule(L.LightningDataModule):
         anchor: `"first"` or `"random"`.
         holdout: training sequences set aside to validate on, for choosing settings without looking at `val`.
         val_frames: frames per sequence to validate on.
-        workers: loader processes per device.
+        workers: loader processes per device; None: two, or on a GPU its share of the CPUs but one, up to 16.
         seed: see `TrainingPairs`.
         flow: gives the frames' optical flow to a network that needs it.
         flow_augmentation: see there.
         mix: further sources of training pairs by their names, see `adnet.data.mixed`; `holdout` and `val` know `train` alone.
+        pin_memory: where training is on a GPU, batches wait in memory that it copies from without the CPU.
     """
 
     def __init__(
@@ -51,11 +53,12 @@ class PairDataModule(L.LightningDataModule):
         anchor: Anchor = "first",
         holdout: Sequence[str] = (),
         val_frames: int = 4,
-        workers: int = 2,
+        workers: int | None = None,
         seed: int = 0,
         flow: SequenceFlow | None = None,
         flow_augmentation: FlowAugmentation | None = None,
         mix: Mapping[str, Source] | None = None,
+        pin_memory: bool = True,
     ) -> None:
         super().__init__()
         names = [sequence.name for sequence in train.sequences]
@@ -76,7 +79,8 @@ class PairDataModule(L.LightningDataModule):
         self.train = train = mixed(train, mix or {})
         self.val = val
         self.batch_size = batch_size
-        self.workers = workers
+        self._workers = workers
+        self._pin_memory = pin_memory
         self.epoch_steps = epoch_steps
         self.flow = flow
         self.training_pairs = partial(
@@ -89,6 +93,20 @@ class PairDataModule(L.LightningDataModule):
             flow_augmentation=flow_augmentation,
         )
         self.validation_pairs = ValidationPairs(val, val_frames, flow)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the training that this is for is on a GPU."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    @property
+    def workers(self) -> int:
+        """Loader processes of each device, which on a CPU take time from the training itself."""
+        if self._workers is not None:
+            return self._workers
+        if not self.on_gpu or self.trainer is None:
+            return 2
+        return min(max(available_cpus() // self.trainer.num_devices - 1, 1), 16)
 
     def prepare_data(self) -> None:
         """Compute the optical flow that its cache lacks; on one process of a machine, before training."""
@@ -117,7 +135,9 @@ class PairDataModule(L.LightningDataModule):
             if trainer.max_steps > 0:
                 steps = min(steps, trainer.max_steps - step + step % steps)
         pairs = self.training_pairs(start=step * self.batch_size, length=steps * self.batch_size)
-        return DataLoader(pairs, size, num_workers=self.workers, worker_init_fn=_quiet_worker)
+        # Persistent workers would have nothing to last for: each epoch has pairs, and so a loader, of its own.
+        pin = self._pin_memory and self.on_gpu
+        return DataLoader(pairs, size, num_workers=self.workers, worker_init_fn=_quiet_worker, pin_memory=pin)
 
     def val_dataloader(self) -> DataLoader[ValidationPair]:
         """One pair a batch: the frames of a dataset may differ in size."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adnet.cpus import available_cpus
 from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Sequence, VideoDataset, read_frame, write_mask
@@ -99,7 +99,7 @@ def evaluate(
     sequences = shard.mine(dataset.sequences)
     total = sum(len(sequence.frames) for sequence in sequences)
     if flow is not None:
-        flow.fill((s for s in sequences if not done or missing(s)), workers=os.cpu_count() or 1)
+        flow.fill((s for s in sequences if not done or missing(s)), workers=available_cpus())
     description = f"{dataset.name} {dataset.split}"
     with (
         tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,

@@ -43,6 +43,13 @@ def recompute_blocks(backbone: nn.Module) -> None:
         block.forward = _Recomputed(block)
 
 
+def keep_blocks(backbone: nn.Module) -> None:
+    """Undo `recompute_blocks`, where it was called."""
+    for module in backbone.modules():
+        if isinstance(module.forward, _Recomputed):
+            del module.forward
+
+
 def recomputes(backbone: nn.Module) -> bool:
     """Whether `recompute_blocks` was called for this backbone."""
     return any(isinstance(module.forward, _Recomputed) for module in backbone.modules())

@@ -6,7 +6,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-_ELSEWHERE = re.compile(r"[+~]*(hydra\b|launcher=|trainer[.=]|logger[.=]|callbacks[.=]|pairs\.workers=|resume=)")
+_ELSEWHERE = re.compile(
+    r"[+~]*(hydra\b|launcher=|trainer[.=]|logger[.=]|callbacks[.=]|pairs\.(workers|pin_memory)=|resume=)"
+)
 """Overrides that say where and how a job runs, not what it finds."""
 
 

@@ -27,7 +27,8 @@ def launch_on_ray(
 
     Args:
         init: arguments of `ray.init`; `address` is that of a cluster, or none for one of this machine.
-        remote: what each task takes, as of `ray.remote`: `num_cpus`, `num_gpus`, `resources`, ...
+        remote: what each task takes, as of `ray.remote`: `num_cpus`, `num_gpus`, `resources`, ...; a `num_gpus` of None is one, where
+            the cluster has any.
     """
     try:
         import ray
@@ -37,6 +38,8 @@ def launch_on_ray(
     if ours:
         ray.init(**init)
     try:
+        if remote.get("num_gpus") is None:
+            remote = remote | {"num_gpus": int(ray.cluster_resources().get("GPU", 0) >= 1)}
         task = ray.remote(**remote)(_run)
         state, here = Singleton.get_state(), os.getcwd()  # noqa: PTH109
         running = [

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import torch
 
 from adnet.errors import UserError
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Raise UserError where a loader worker died, most often for want of memory.
+def explained(out_of_memory: Callable[[], str]) -> Iterator[None]:
+    """Raise UserError where a loader worker died, most often for want of memory, or a GPU has too little: `out_of_memory()` says so.
 
-    PyTorch says so in a RuntimeError, or not at all: then the connection to it is gone.
+    Of a worker PyTorch says so in a RuntimeError, or not at all: then the connection to it is gone.
     """
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(out_of_memory()) from error
     except (RuntimeError, ConnectionError, EOFError) as error:
         died = re.search(r"DataLoader worker \(pid[^:]*", str(error))
         if isinstance(error, RuntimeError) and not died:

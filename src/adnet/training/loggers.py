@@ -23,17 +23,16 @@ from adnet.files import write_text
 class MetricsFile(Logger):
     """`save_dir/metrics.csv`, a row for each call; a run that goes on replaces the rows from its first step on.
 
-    The file is written anew each time, atomically: whatever ends the run, its rows are whole.
+    Rows are added at the end of the file. It is written anew, atomically, only for a column that it lacks, and where a run goes on.
     """
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._file = Path(save_dir) / "metrics.csv"
-        self._rows: list[dict[str, Any]] = []
+        self._columns, rows = self._read()
+        self._last_step = int(rows[-1]["step"]) if rows else 0
+        self._pending: list[dict[str, Any]] = []
         self._begun = False
-        if self._file.is_file():
-            with self._file.open(newline="") as lines:
-                self._rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
 
     @property
     def name(self) -> str:
@@ -53,23 +52,45 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if step is None:
-            step = int(self._rows[-1]["step"]) if self._rows else 0
+            step = self._last_step
         elif not self._begun:
-            # Steps after the checkpoint are made once more.
-            self._rows = [row for row in self._rows if int(row["step"]) < step]
             self._begun = True
-        self._rows.append({**metrics, "step": step})
+            if self._columns:
+                # Steps after the checkpoint are made once more.
+                self._write([row for row in self._read()[1] if int(row["step"]) < step])
+        self._last_step = step
+        self._pending.append({**metrics, "step": step})
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows, if there are any; columns in alphabetical order."""
-        if not self._rows:
+        """Write the rows since the last call, if there are any; columns in alphabetical order."""
+        if not self._pending:
             return
+        if set().union(*self._pending) <= {*self._columns}:
+            with self._file.open("a", newline="") as file:
+                file.write(self._text(self._pending))
+        else:
+            self._write([*self._read()[1], *self._pending])
+        self._pending = []
+
+    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The columns and the rows of the file, none where there is none; without a last line that was cut off."""
+        if not self._file.is_file():
+            return [], []
+        text = self._file.read_text()
+        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        rows = [{key: value for key, value in row.items() if value} for row in reader]
+        return list(reader.fieldnames or ()), rows
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        self._columns = sorted({*self._columns}.union(*rows))
+        header = dict(zip(self._columns, self._columns, strict=True))
+        write_text(self._file, self._text([header, *rows]))
+
+    def _text(self, rows: list[dict[str, Any]]) -> str:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        write_text(self._file, text.getvalue())
+        csv.DictWriter(text, self._columns, lineterminator="\n").writerows(rows)
+        return text.getvalue()
 
 
 def tensorboard_logger(save_dir: str) -> Logger:

@@ -17,6 +17,9 @@ from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss
 
+Network = Callable[..., tuple[Tensor, Tensor | None]]
+"""`ADNet.forward_with_aux`."""
+
 
 class Segmented(TypedDict):
     """What validation gives for a batch: `logits` `[B, H, W]` of the frames, and `[B, C, h, w]` of anchors and frames.
@@ -63,8 +66,13 @@ class SegmentationModule(L.LightningModule):
         self._new_layers_lr = new_layers_lr
         self._seed = seed
         self._loss = loss or Loss()
+        self._network: Network = self.model.forward_with_aux
         self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
+
+    def compile_network(self) -> None:
+        """Have `torch.compile` compile the network that training calls, in the first step; validation stays as it is."""
+        self._network = torch.compile(self.model.forward_with_aux, dynamic=False)
 
     def configure_optimizers(self) -> Any:
         """Two groups: the backbones at the base rate, everything else at `new_layers_lr` times it."""
@@ -84,13 +92,7 @@ class SegmentationModule(L.LightningModule):
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
-        mask = batch["mask"].unsqueeze(1)
-        logits, aux = self.model.forward_with_aux(
-            as_input(batch["anchor"], self.model.dtype), as_input(batch["frame"], self.model.dtype), batch.get("flow")
-        )
-        loss = self._loss_of(logits, mask)
-        if aux is not None:
-            loss = loss + self.model.aux_weight * self._loss_of(aux, mask)
+        loss = batch_loss(self.model, self._loss, batch, self._network)
         self.log("train/loss", loss)
         # A tensor, for Lightning would copy a number to the GPU, and wait for it.
         rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
@@ -98,8 +100,7 @@ class SegmentationModule(L.LightningModule):
         return loss
 
     def _loss_of(self, logits: Tensor, mask: Tensor) -> Tensor:
-        # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
-        return self._loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
+        return _upsampled_loss(self._loss, logits, mask)
 
     def on_validation_epoch_start(self) -> None:
         self._anchors = None  # its weights are of the validation before
@@ -127,6 +128,23 @@ class SegmentationModule(L.LightningModule):
             return encoded, encoded.embedding
         encoder = self.model.encoder
         return encoded, encoder.aspp(encoder.features(resized)[-1])
+
+
+def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network | None = None) -> Tensor:
+    """Compute the loss of a batch of pairs, with that of the auxiliary head where the network has one: a scalar.
+
+    `network` is what computes the model's `forward_with_aux`, if not that itself.
+    """
+    anchor, frame = (as_input(frames, model.dtype) for frames in (batch["anchor"], batch["frame"]))
+    logits, aux = (network or model.forward_with_aux)(anchor, frame, batch.get("flow"))
+    mask = batch["mask"].unsqueeze(1)
+    total = _upsampled_loss(loss, logits, mask)
+    return total if aux is None else total + model.aux_weight * _upsampled_loss(loss, aux, mask)
+
+
+def _upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> Tensor:
+    # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
+    return loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
 
 
 def as_input(frames: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,7 +23,9 @@ FREE = (
     "callbacks",
     "data.root",  # the data itself is compared
     "flow.cache",
+    "model.encoder.checkpoint_activations",
     "pairs.workers",
+    "pairs.pin_memory",
     "trainer",
 )
 """Keys (with all below them) that don't change what a run comes to."""

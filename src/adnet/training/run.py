@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,23 +21,31 @@ from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.files import write_json, write_text
+from adnet.files import remove, write_json, write_text
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
+from adnet.inference.shards import Shard
 from adnet.models.cost import model_cost
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
 from adnet.training.failures import explained
 from adnet.training.folder import held
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
+from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions
 from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
+from adnet.training.weight_averaging import WeightAveraging
+
+SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""What `trainer.precision` may be called for short."""
 
 
 @finishing_wandb()
 def train(cfg: DictConfig, folder: Path) -> None:
     """Train and evaluate what the resolved config of `adnet.train` says, in `folder`; a finished run is only named."""
     _check_horizon(cfg)
+    # Lightning's short names, by which a run that is gone on with would seem to be another.
+    cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
         cfg.model.encoder.pretrained = False  # these are another's, backbone and all
     with held(folder):
@@ -77,6 +86,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
+    memory, setting = _memory(cfg, module, trainer, data)
+    where = trainer.accumulate_grad_batches, trainer.strategy.root_device
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
@@ -84,12 +95,13 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         if model.began_with:
             print(model.began_with)
         print(shared)
+        print(memory.line(setting, *where))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
     score = partial(
         _score,
         module,
-        trainer.strategy.root_device,
+        trainer,
         instantiate(cfg.protocol),
         val if cfg.test_at_end else None,
         folder,
@@ -97,12 +109,12 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     )
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
-    with explained():
+    with explained(partial(memory.out_of_memory, setting, *where)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
+    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
     if not trainer.is_global_zero:
         return
-    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step)
     summary: dict[str, Any] = {
         "variant": model.variant,
         "seed": cfg.seed,
@@ -129,6 +141,22 @@ def _print_scores(head: str, summary: dict[str, Any]) -> None:
             )
 
 
+def _memory(
+    cfg: DictConfig, module: SegmentationModule, trainer: L.Trainer, data: PairDataModule
+) -> tuple[TrainingMemory, Setting]:
+    """What counts a step's memory, and the setting of this training."""
+    averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    memory = TrainingMemory(
+        module.model,
+        instantiate(cfg.loss),
+        instantiate(cfg.optim.optimizer),
+        tuple(cfg.pairs.augmentation.crop_size),
+        copies=(1 + averaged, 1 + (trainer.world_size > 1)),
+    )
+    pairs = data.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
+    return memory, Setting(cfg.trainer.precision, memory.recomputed, pairs)
+
+
 def _check_horizon(cfg: DictConfig) -> None:
     horizon = cfg.optim.schedule.get("horizon")
     if horizon is not None and cfg.steps > horizon:
@@ -140,7 +168,7 @@ def _check_horizon(cfg: DictConfig) -> None:
 
 def _score(
     module: SegmentationModule,
-    device: torch.device,
+    trainer: L.Trainer,
     protocol: Protocol,
     dataset: VideoDataset | None,
     folder: Path,
@@ -149,13 +177,30 @@ def _score(
     embeddings: int = 0,
     loggers: Sequence[Logger] = (),
     step: int = 0,
+    shared: bool = False,
 ) -> dict[str, float] | None:
+    """Evaluate the network into a folder of that `name`; J and F, or None where there is nothing to evaluate.
+
+    `shared` by all processes, each takes its share of the sequences; the first alone has the scores.
+    """
     if dataset is None:
         return None
     # Lightning brings the module back to the CPU after a fit, but not back from half precision.
-    segmenter = VideoSegmenter(module.model.to(device, torch.float32), protocol, module.test_size)
+    segmenter = VideoSegmenter(module.model.to(trainer.strategy.root_device, torch.float32), protocol, module.test_size)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
-    scores = evaluate(segmenter, dataset, output, overwrite=True, flow=flow)
+    if trainer.is_global_zero:
+        remove([output])
+    shard = Shard(trainer.global_rank, trainer.world_size) if shared else Shard()
+    if shard.count > 1:
+        for buffer in module.model.buffers():  # of batch norms, each process has moved its own since it had the first's
+            torch.distributed.broadcast(buffer, 0)
+        trainer.strategy.barrier()  # the folder is empty
+    evaluate(segmenter, dataset, output, shard=shard, flow=flow)
+    if shard.count > 1:
+        trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return None
+    scores = json.loads((output / "scores.json").read_text())
     if embeddings:
         write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()

@@ -1,0 +1,64 @@
+"""Copy what a report reads of finished runs, so that it can be kept in the repository.
+
+    python experiments/collect_runs.py RUNS OUTPUT
+
+Of each finished run below RUNS: `config.yaml`, `summary.json`, `metrics.csv` and `evaluation/<protocol>/scores.json`, in a folder
+of the same name below OUTPUT. Checkpoints, masks and logs stay where they are, and so do runs that have not ended. Paths in the
+config are made relative to the working directory, or to `~`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from adnet.errors import UserError
+from adnet.files import write_text
+
+KEPT = ("config.yaml", "summary.json", "metrics.csv", "evaluation/*/scores.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("output", type=Path)
+    given = parser.parse_args()
+    try:
+        for folder in collect(given.runs, given.output):
+            print(folder)
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+
+
+def collect(runs: Path, output: Path) -> list[Path]:
+    """Copy the runs below `runs`; return their folders in `output`. Raises UserError if there are none or a path can't be made relative."""
+    folders = sorted(file.parent for file in runs.rglob("summary.json"))
+    if not folders:
+        raise UserError(f"{runs}: no finished run; a training writes summary.json when it ends")
+    texts = {
+        output / file.relative_to(runs): _relative(file)
+        for folder in folders
+        for pattern in KEPT
+        for file in sorted(folder.glob(pattern))
+    }
+    for path, text in texts.items():
+        write_text(path, text)
+    return [output / folder.relative_to(runs) for folder in folders]
+
+
+def _relative(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    if file.name != "config.yaml":
+        return text
+    text = text.replace(f"{Path.cwd()}{os.sep}", "").replace(str(Path.home()), "~")
+    for line in text.splitlines():
+        if " /" in line:
+            raise UserError(
+                f"{file}: `{line.strip()}` names a place of this machine; run it with a path below the working directory"
+            )
+    return text
+
+
+if __name__ == "__main__":
+    main()

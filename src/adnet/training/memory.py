@@ -1,0 +1,260 @@
+"""How much memory a training step takes, counted without computing it, and which settings would take less."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import scaled_dot_product_attention
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+
+from adnet.data.pairs import TrainingPair
+from adnet.models import ADNet
+from adnet.models.recomputation import keep_blocks, recompute_blocks, recomputes, residual_blocks
+from adnet.training.loss import Loss
+from adnet.training.module import batch_loss
+
+GIB = 2**30
+ROOM = 0.9
+"""The share of a device that is counted on: cuDNN's workspaces and the allocator's gaps, which nobody can count here, take the rest."""
+
+_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a step's memory depends on, beside the network and the size of crops: `pairs` are those of one forward pass."""
+
+    precision: str
+    recomputed: bool
+    pairs: int
+
+    def words(self, before: Setting, accumulated: int) -> str:
+        """What to add to a command line whose setting is `before`, with so many `accumulated` batches, to have this one."""
+        words = {
+            f"trainer.precision={self.precision}": self.precision != before.precision,
+            "model.encoder.checkpoint_activations=true": self.recomputed != before.recomputed,
+            f"trainer.accumulate_grad_batches={accumulated * before.pairs // self.pairs}": self.pairs != before.pairs,
+        }
+        return " ".join(word for word, needed in words.items() if needed)
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes that a training step takes on a device.
+
+    `weights` are parameters and buffers (and their average, where there is one), `gradients` those of the parameters (and what
+    DDP sends of them), `optimizer` its state, `activations` what the forward pass keeps for the backward one, and `working` what
+    the backward pass has at a time beside: two gradients of the largest tensor that was kept and, where blocks are computed
+    again, all that one of them keeps.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.working
+
+    def __str__(self) -> str:
+        fixed = self.weights + self.gradients + self.optimizer
+        return (
+            f"{self.total / GIB:.1f} GiB a step: {self.activations / GIB:.1f} of activations, {self.working / GIB:.1f} to work in, "
+            f"{fixed / GIB:.1f} of weights, gradients and the optimiser's state"
+        )
+
+
+class TrainingMemory:
+    """Counts the memory of a training step of `model` in any setting, on the meta device: it takes none, and no GPU.
+
+    Args:
+        model: the network, of which a copy without values is kept.
+        loss: of logits and masks.
+        optimizer: parameters -> optimiser.
+        crop: height and width of the frames, in pixels.
+        copies: of the weights (1 more where they are averaged) and of the gradients (1 more with several devices).
+    """
+
+    def __init__(
+        self,
+        model: ADNet,
+        loss: Loss,
+        optimizer: Callable[[list[nn.Parameter]], Optimizer],
+        crop: tuple[int, int],
+        copies: tuple[int, int] = (1, 1),
+    ) -> None:
+        self._model = copy.deepcopy(model).to("meta").train()
+        self._loss = loss
+        self._optimizer = optimizer
+        self._crop = crop
+        self._copies = copies
+        self.recomputed = recomputes(model.encoder.backbone)
+
+    def of(self, setting: Setting) -> StepMemory:
+        """Count the bytes of a step in a setting; those of PyTorch's fused attention, as GPUs have it."""
+        model = copy.deepcopy(self._model).to(_TRUE.get(setting.precision, torch.float32))
+        blocks = self._set_blocks(model, False)
+        with _kept(blocks) as plain:
+            _loss = self._forward(model, setting)  # it holds what is kept, so that no storage is another's twice
+        kept = plain
+        if setting.recomputed:
+            self._set_blocks(model, True)
+            with _kept([]) as kept:
+                _loss = self._forward(model, setting)
+        own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        activations = {storage: size for storage, size in kept.sizes.items() if storage not in own}
+        parameters = list(model.parameters())
+        size = _bytes(parameters)
+        weights, gradients = self._copies
+        return StepMemory(
+            weights=weights * (size + _bytes(list(model.buffers()))),
+            gradients=gradients * size,
+            optimizer=self._state(parameters),
+            activations=sum(activations.values()),
+            working=2 * max(activations.values()) + max(plain.of_blocks, default=0) * setting.recomputed,
+        )
+
+    def smaller(self, setting: Setting, room: float) -> tuple[Setting, StepMemory] | None:
+        """Find the setting nearest to `setting` that takes less and fits into `room` bytes; None if there is none.
+
+        First bf16 and then checkpointing are tried, which leave the pairs of a batch together; then fewer pairs in a pass, two
+        at least, as batch norm needs them.
+        """
+        now = self.of(setting).total
+        half = "bf16-mixed" if setting.precision == "32-true" else setting.precision
+        fewer = (n for n in range(setting.pairs - 1, 1, -1) if setting.pairs % n == 0)
+        for pairs in (setting.pairs, *fewer):
+            for recomputed in dict.fromkeys([setting.recomputed, True]):
+                for precision in dict.fromkeys([setting.precision, half]):
+                    other = Setting(precision, recomputed, pairs)
+                    if other != setting and (memory := self.of(other)).total < min(now, ROOM * room):
+                        return other, memory
+        return None
+
+    def line(self, setting: Setting, accumulated: int, device: torch.device) -> str:
+        """Say what a step takes and, of a GPU, whether it has that; if not, what would do."""
+        memory = self.of(setting)
+        line = f"memory: {memory}"
+        if device.type != "cuda":
+            return line
+        free, _ = torch.cuda.mem_get_info(device)
+        if memory.total <= ROOM * free:
+            return f"{line}; {free / GIB:.1f} GiB are free"
+        return f"{line}; {free / GIB:.1f} GiB are free, which is too little: {self._advice(setting, accumulated, free)}"
+
+    def out_of_memory(self, setting: Setting, accumulated: int, device: torch.device) -> str:
+        """Say what to do about a `device` that turned out too small."""
+        there = torch.cuda.mem_get_info(device)[1]
+        total = self.of(setting).total
+        return (
+            f"the GPU ran out of memory: it has {there / GIB:.1f} GiB, and a step takes about {total / GIB:.1f} (other processes on it "
+            f"take theirs, too): {self._advice(setting, accumulated, there)}"
+        )
+
+    def _advice(self, setting: Setting, accumulated: int, room: int) -> str:
+        if (found := self.smaller(setting, room)) is None:
+            return "no precision, checkpointing or accumulated batches would do: take more devices, or smaller pairs.augmentation.crop_size"
+        other, memory = found
+        return f"{other.words(setting, accumulated)} takes about {memory.total / GIB:.1f}"
+
+    @staticmethod
+    def _set_blocks(model: ADNet, recomputed: bool) -> list[nn.Module]:
+        """Have the blocks of the backbones computed again, or not; the blocks."""
+        backbones = [one.backbone for one in (model.encoder, model.motion) if one is not None]
+        for backbone in backbones:
+            keep_blocks(backbone)
+            if recomputed:
+                recompute_blocks(backbone)
+        return [block for backbone in backbones for block in residual_blocks(backbone)]
+
+    def _forward(self, model: ADNet, setting: Setting) -> Tensor:
+        def frames(dtype: torch.dtype) -> Tensor:
+            return torch.empty(setting.pairs, 3, *self._crop, dtype=dtype, device="meta")
+
+        mask = torch.empty(setting.pairs, *self._crop, dtype=torch.bool, device="meta")
+        batch: Any = {"anchor": frames(torch.uint8), "frame": frames(torch.uint8), "mask": mask}
+        if model.needs_flow:
+            batch["flow"] = frames(torch.float32)
+        pair: TrainingPair = batch
+        with _AsOnGPU(_MIXED.get(setting.precision)):
+            return batch_loss(model, self._loss, pair)
+
+    def _state(self, parameters: list[nn.Parameter]) -> int:
+        optimizer = self._optimizer(parameters)
+        for parameter in parameters:
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        return _bytes(
+            [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+        )
+
+
+class _Kept:
+    """What a forward pass keeps: bytes by storage, and the bytes that each block keeps."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, int] = {}
+        self.of_blocks: list[int] = []
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        self.sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    def enter(self, *_: Any) -> None:
+        self._before = sum(self.sizes.values())
+
+    def leave(self, *_: Any) -> None:
+        self.of_blocks.append(sum(self.sizes.values()) - self._before)
+
+
+@contextmanager
+def _kept(blocks: list[nn.Module]) -> Iterator[_Kept]:
+    kept = _Kept()
+    hooks = [block.register_forward_pre_hook(kept.enter) for block in blocks]
+    hooks += [block.register_forward_hook(kept.leave) for block in blocks]
+    try:
+        with saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+            yield kept
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _AsOnGPU(TorchFunctionMode):
+    """What the meta device lacks: fused attention, which keeps no matrix of all pixels, and autocast of what a step computes."""
+
+    def __init__(self, autocast: torch.dtype | None) -> None:
+        super().__init__()
+        self._autocast = autocast
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.conv2d, scaled_dot_product_attention):
+            args = tuple(self._cast(value) for value in args)
+        if func is scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_efficient_attention(*args, None, True)[0]
+        return func(*args, **kwargs)
+
+    def _cast(self, value: Any) -> Any:
+        if self._autocast is None or not isinstance(value, Tensor):
+            return value
+        return value.to(self._autocast)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

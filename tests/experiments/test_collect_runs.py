@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adnet.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "collect_runs.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("collect_runs", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "full+seed-0"
+    for name in ("summary.json", "metrics.csv", "log.txt", "checkpoints/last.ckpt", "evaluation/paper/scores.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "config.yaml").write_text(f"run_dir: {folder}\ncache: {Path.home()}/.cache/adnet/flow\nseed: 0\n")
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "config.yaml").write_text("seed: 1\n")
+    return tmp_path / "runs"
+
+
+def test_what_a_report_reads_is_copied(script: Any, runs: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert script.collect(runs, kept) == [kept / "full+seed-0"]
+    files = {path.relative_to(kept).as_posix(): path.read_text() for path in kept.rglob("*") if path.is_file()}
+    assert files == {
+        "full+seed-0/config.yaml": "run_dir: runs/full+seed-0\ncache: ~/.cache/adnet/flow\nseed: 0\n",
+        "full+seed-0/summary.json": "summary.json",
+        "full+seed-0/metrics.csv": "metrics.csv",
+        "full+seed-0/evaluation/paper/scores.json": "evaluation/paper/scores.json",
+    }
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda run: (run / "config.yaml").write_text("root: /elsewhere/DAVIS\n"),
+        lambda run: (run / "summary.json").unlink(),
+    ],
+)
+def test_nothing_is_copied_by_halves(script: Any, runs: Path, tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+    spoil(runs / "full+seed-0")
+    with pytest.raises(UserError, match=r"names a place of this machine|no finished run"):
+        script.collect(runs, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
