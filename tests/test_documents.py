@@ -85,7 +85,11 @@ def test_examples_work_when_pasted(document: str, with_what_examples_name: Path,
     names: dict[str, Any] = {"__name__": "__main__"}
     for example in blocks(document, "python"):
         assert len(example.splitlines()) <= 12
-        exec(compile(example, document, "exec"), names)
+        code = compile(example, document, "exec")
+        if (
+            "OWNER/NAME" not in example and "torch.hub" not in example
+        ):  # of those, tests/models/test_hub.py runs the calls
+            exec(code, names)
     if document == "docs/how_to/python.md":
         masks = sorted((with_what_examples_name / "masks").glob("*.png"))
         assert [read_mask(path).shape for path in masks] == 3 * [(48, 80)]
