@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adnet import __version__
+
 COMMANDS = (
     "app",
     "benchmark",
@@ -59,3 +61,23 @@ def test_a_misspelt_word_needs_no_pytorch(tmp_path: Path, argument: str, line: s
     assert f"adnet: {line}" in said
     assert "left with 1" in said
     assert "loaded []" in said
+
+
+def test_the_package_lists_its_commands_without_pytorch(tmp_path: Path) -> None:
+    said = answer(tmp_path, ["adnet"])
+    assert "loaded []" in said
+    listed = dict(
+        line.removeprefix("  python -m adnet.").split(maxsplit=1) for line in said.splitlines() if line[:2] == "  "
+    )
+    assert set(listed) == set(COMMANDS)
+    assert listed["train"] == "Train a variant, then evaluate it"
+    assert all("`" not in line for line in listed.values())
+
+
+def test_every_command_knows_its_version_and_nothing_else_does(tmp_path: Path) -> None:
+    said = answer(tmp_path, *[[f"adnet.{name}", "--version"] for name in COMMANDS], ["adnet", "--version"])
+    assert said.count(f"adnet {__version__}\n") == len(COMMANDS) + 1
+    assert "Hydra" not in said
+    said = answer(tmp_path, ["adnet", "predct"])
+    assert "adnet: no option predct; did you mean python -m adnet.predict?" in said
+    assert "left with 1" in said

@@ -23,6 +23,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adnet import __version__
 from adnet.allocator import keep_freed_memory
 from adnet.check_values import check_values
 from adnet.completion import complete_module
@@ -62,6 +63,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
         def entry() -> None:
             # Hydra else prints errors in its own words and leaves before we can say ours.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+            if "--version" in sys.argv[1:]:  # which Hydra would answer with its own
+                print(f"adnet {__version__}")
+                return
             keep_freed_memory()
             with _in_one_line(name):
                 if complete_module():

@@ -66,13 +66,13 @@ def test_a_checkpoint_is_a_path_the_released_weights_or_one_of_the_hub(
 ) -> None:
     asked = []
 
-    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((name, revision, allow_patterns))
-        return str(folder)
+    def download(name: str, revision: str | None, files: list[str]) -> Path:
+        asked.append((name, revision, files))
+        return folder
 
-    monkeypatch.setattr(pretrained, "snapshot_download", download)
+    monkeypatch.setattr(pretrained, "download", download)
     assert locate("runs/last.ckpt") == Path("runs/last.ckpt")
-    assert locate(None) == pretrained.RELEASED / WEIGHTS
+    assert locate(None) == locate("adnet/lite") == pretrained.RELEASED / WEIGHTS
     assert locate(folder) == folder / WEIGHTS
     assert locate("hub:someone/model") == locate("hub:someone/model@v1") == folder / WEIGHTS
     assert asked == [("someone/model", None, [CONFIG, WEIGHTS]), ("someone/model", "v1", [CONFIG, WEIGHTS])]

@@ -11,7 +11,7 @@ import torch
 
 from adnet.errors import UserError
 from adnet.models import ADNet
-from adnet.models.build_network import build_network
+from adnet.models.build_network import load_network
 from adnet.models.pretrained import WEIGHTS, locate, read_pretrained
 
 
@@ -19,20 +19,12 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
     """Load the network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
 
     `path` is what `locate` takes; None: the released weights. Nothing but tensors and plain values is read
-    (`weights_only=True`), and nothing but our networks is built of them (`build_network`). Raises UserError for a file that
+    (`weights_only=True`), and nothing but our networks is built of them (`load_network`). Raises UserError for a file that
     isn't there, can't be read or is no checkpoint of ours.
     """
     path = locate(path)
     config, size, weights = read_checkpoint(path)
-    try:
-        model = build_network(config)
-    except UserError as error:
-        raise UserError(f"{path} names another model than adnet's: {error}") from error
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the model that it names: {str(error).splitlines()[1].strip()}") from error
-    return model.eval(), size
+    return load_network(config, size, weights, path), size
 
 
 def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:

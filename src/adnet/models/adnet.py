@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,11 @@ from adnet.errors import UserError
 from adnet.models.branches import BRANCHES, VARIANTS, Encoded
 from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3
+from adnet.models.hub_methods import HubMethods
 from adnet.models.warm_start import warm_start
 
 
-class ADNet(nn.Module):
+class ADNet(HubMethods, nn.Module):
     """Encoder, branches and fusion head. Frames are RGB in [0, 1], `[B, 3, H, W]`; the encoder normalises them.
 
     Args:
@@ -77,10 +79,26 @@ class ADNet(nn.Module):
         self.decoder = (
             Decoder(head_channels if self.branches else channels, encoder.shallow_channels) if decoder else None
         )
+        self.head_channels = head_channels
+        self.dropout = dropout
         self.aux_weight = aux_weight
         self.aux = _aux_head(encoder.stage_channels[-2], dropout) if aux_weight else None
         self.began_with = warm_start(self, self.branches, weights) if weights else None
         """What was taken from `weights`, and what was not, in one line."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The plain values that `build_network` makes this network of again, with random weights."""
+        return {
+            "_target_": "adnet.models.ADNet",
+            "encoder": self.encoder.config,
+            "variant": self.variant,
+            "head_channels": self.head_channels,
+            "dropout": self.dropout,
+            "aux_weight": self.aux_weight,
+            "decoder": self.decoder is not None,
+            "motion": None if self.motion is None else self.motion.config,
+        }
 
     @property
     def needs_anchor(self) -> bool:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import timm
 import torch
-from huggingface_hub import constants
 from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.depthwise import DilatedDepthwiseConv2d
 from adnet.models.dilation import dilate_resnet
 from adnet.models.folding import fold_batch_norms
+from adnet.models.hub import hub_without_retries
 from adnet.models.weights import read_weights
 
 _PACKAGED = "tf_efficientnet_lite0"
@@ -48,7 +46,7 @@ def create_backbone(
     packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
     from_hub = pretrained is True and not packaged
     try:
-        with _hub_without_retries() if from_hub else nullcontext():
+        with hub_without_retries() if from_hub else nullcontext():
             backbone: nn.Module = timm.create_model(
                 name, pretrained=from_hub, features_only=True, output_stride=output_stride, out_indices=out_indices
             )
@@ -87,22 +85,6 @@ def create_backbone(
         _fold_batch_norm(backbone)
     DilatedDepthwiseConv2d.replace(backbone)
     return backbone
-
-
-@contextmanager
-def _hub_without_retries() -> Iterator[None]:
-    """Take the hub's cache alone where the hub doesn't answer one request: its client would retry for a minute."""
-    offline = constants.HF_HUB_OFFLINE
-    try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=5).close()
-    except HTTPError:
-        pass  # it answers
-    except OSError:
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = offline
 
 
 def _undilatable(name: str, output_stride: int) -> UserError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -37,6 +39,25 @@ def build_network(config: Any) -> ADNet:
         return ADNet(**arguments | {"weights": None})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"no network can be built of it ({' '.join(str(error).split()):.200})") from error
+
+
+def load_network(config: Any, test_size: tuple[int, int], weights: Mapping[str, Any], source: str | Path) -> ADNet:
+    """Build the network that `config` describes, with these weights, in eval mode on the CPU.
+
+    Raises UserError, which names the `source`, for a config of something else and weights that don't fit it.
+    """
+    try:
+        network = build_network(config)
+    except UserError as error:
+        raise UserError(f"{source} names another model than adnet's: {error}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"{source} does not fit the model that it names: {str(error).splitlines()[1].strip()}"
+        ) from error
+    network.test_size = test_size
+    return network.eval()
 
 
 @cache

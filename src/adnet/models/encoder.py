@@ -81,6 +81,24 @@ class DeepLabV3(nn.Module):
         shallow: bool = False,
     ) -> None:
         super().__init__()
+        self.config: dict[str, Any] = {
+            "_target_": "adnet.models.DeepLabV3",
+            "backbone": backbone,
+            "pretrained": False,
+            "output_stride": output_stride,
+            "aspp_rates": list(aspp_rates),
+            "aspp_channels": aspp_channels,
+            "embedding_channels": embedding_channels,
+            "dropout": dropout,
+            "freeze_batch_norm": freeze_batch_norm,
+            "multi_grid": None if multi_grid is None else list(multi_grid),
+            "mean": None if mean is None else list(mean),
+            "std": None if std is None else list(std),
+            "checkpoint_activations": checkpoint_activations,
+            "stages": stages,
+            "shallow": shallow,
+        }
+        """The plain values that make this encoder again, but for its weights."""
         self.backbone_name = backbone
         backbone_stages: Any = create_backbone(
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow

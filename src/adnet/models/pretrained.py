@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import save
 from torch import Tensor
 
 from adnet.errors import UserError
 from adnet.files import write_json
+from adnet.models.hub import download
 from adnet.models.weights import read_weights
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-
+CARD = "README.md"
+LITE = "adnet/lite"
+"""What the weights that come with the package are called."""
 
 RELEASED = Path(__file__).parents[1] / "released"
 """The folder of the weights that come with the package; see docs/released_model.md."""
@@ -30,25 +31,19 @@ _HUB = "hub:"
 
 
 def locate(checkpoint: str | Path | None) -> Path:
-    """Return where a checkpoint lies: `None` is the released weights, `hub:OWNER/NAME[@REVISION]` is downloaded, a path stays.
+    """Return where a checkpoint lies: `None` and `adnet/lite` are the released weights, a path stays.
 
-    A folder of weights becomes the file of them. From the Hugging Face hub come the config and the weights and nothing else,
-    into the hub's own cache, which is all that is asked where there is no network. Raises UserError where they can't be had.
+    `hub:OWNER/NAME[@REVISION]` is downloaded. A folder of weights becomes the file of them. From the Hugging Face hub come the
+    config and the weights and nothing else, into the hub's own cache, which is all that is asked where there is no network.
+    Raises UserError where they can't be had.
     """
-    if checkpoint is None:
+    if checkpoint is None or str(checkpoint) == LITE:
         return RELEASED / WEIGHTS
     if not str(checkpoint).startswith(_HUB):
         path = Path(checkpoint)
         return path / WEIGHTS if (path / CONFIG).is_file() else path
     name, _, revision = str(checkpoint).removeprefix(_HUB).partition("@")
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS])) / WEIGHTS
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise UserError(
-            f"can't get {checkpoint} from the hub ({reason}); check its name and revision, or download its {CONFIG} and "
-            f"{WEIGHTS} into a folder and give that"
-        ) from error
+    return download(name, revision or None, [CONFIG, WEIGHTS]) / WEIGHTS
 
 
 def write_pretrained(
@@ -57,6 +52,7 @@ def write_pretrained(
     test_size: tuple[int, int],
     weights: Mapping[str, Tensor],
     about: Mapping[str, Any],
+    card: str | None = None,
 ) -> None:
     """Write a network's weights in half precision, and how to build it, into a new `folder`.
 
@@ -66,6 +62,7 @@ def write_pretrained(
         test_size: height and width in pixels.
         weights: the network's state dict; floating-point tensors become float16, others stay.
         about: where the weights come from, kept beside the config.
+        card: what the hub shows of it, in Markdown; None: nothing.
 
     Raises UserError if the folder holds anything.
     """
@@ -79,6 +76,8 @@ def write_pretrained(
     try:
         (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
         write_json(draft / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
+        if card is not None:
+            (draft / CARD).write_text(card, encoding="utf-8")
         os.replace(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

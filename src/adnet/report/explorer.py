@@ -96,7 +96,7 @@ def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tup
             file = result.evaluations[0].embeddings.get(name)
             if file is None:
                 continue
-            embedded = _read(file, result.label, name)
+            embedded = read_embedded(file, result.label, name)
             if embedded.values.nbytes > budget:
                 left_out.append(f"{name}, {result.label}")
                 continue
@@ -148,7 +148,8 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
     return Plot(name, caption, figure, header, tuple(rows))
 
 
-def _read(file: Path, label: str, sequence: str) -> Embedded:
+def read_embedded(file: Path, label: str, sequence: str) -> Embedded:
+    """Read what `write_embeddings` wrote of a sequence. Raises UserError for a file that can't be read."""
     try:
         arrays = read_arrays(file)
         return Embedded(

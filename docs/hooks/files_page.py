@@ -1,0 +1,99 @@
+"""The page `reference/files.md`: what lies on disk, from the schemas in `docs/reference`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+INTRODUCTION = """# File formats
+
+Files are the joints between the commands: masks go from `predict` or `evaluate` into `score`, scores into `report`, and another method's
+enter at either. Each is written beside its place and renamed, so that a reader sees all of it or none. The tables are made from the JSON
+schemas that are linked above each; a test holds files against them.
+
+## Masks and probabilities
+
+| file | |
+| --- | --- |
+| `masks/<sequence>/<frame>.png` | 8-bit grey, 0 or 255, of the frame's size; of a single video `masks/<frame>.png` |
+| `probabilities/<sequence>/<frame>.png` | 8-bit grey, round(255 p) |
+| `cutouts/<frame>.png` | RGBA; alpha is the mask |
+| `overlay.mp4` | H.264, the video's own timestamps |
+
+What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page [Score another method](../how_to/score_another_method.md).
+
+## Checkpoints
+
+| file | |
+| --- | --- |
+| `checkpoints/*.ckpt` | `last`, `previous` and `best`: weights, optimiser, step, and how to build the network; none can run code |
+| `model.safetensors` | weights alone, in half precision, by `adnet.export format=safetensors` |
+| `config.json` | beside them: the network's config (`model`), its `test_size`, and where they come from (`about`) |
+| `embed.*`, `segment.*`, `export.json` | an [export](#exportjson): encoder and fusion |
+
+## metrics.csv
+
+A row for each step that was logged: `epoch`, `step`, and where they were measured `train/loss`, `train/lr`, `val/J`, `val/F` and others.
+"""
+
+
+def schemas(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each schema in `folder` with the name of its file, the scores first."""
+    files = sorted(folder.glob("*.schema.json"), key=lambda file: (not file.name.startswith("s"), file.name))
+    for file in files:
+        yield file.name, json.loads(file.read_text())
+
+
+def rows(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """A row for each key below `node`, those within others after a point."""
+    node = resolved(schema, node)
+    for key, value in node.get("properties", {}).items():
+        name, found = f"{prefix}{key}", resolved(schema, value)
+        optional = "" if key in node.get("required", ()) else " (may be missing)"
+        yield f"| `{name}` | {kind(found)} | {value.get('description', found.get('description', ''))}{optional} |"
+        yield from rows(schema, found, f"{name}.")
+        if isinstance(found.get("additionalProperties"), dict):
+            yield from rows(schema, found["additionalProperties"], f"{name}.NAME.")
+        if "items" in found:
+            yield from rows(schema, found["items"], f"{name}[].")
+
+
+def resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference within the schema stands for; any other node itself."""
+    found: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+    return found
+
+
+def kind(node: dict[str, Any]) -> str:
+    """What a value may be, in words."""
+    if "enum" in node or "const" in node:
+        return " or ".join(f"`{json.dumps(one)}`" for one in node.get("enum", [node.get("const")]))
+    types = node.get("type", "any")
+    text = " or ".join(types) if isinstance(types, list) else str(types)
+    if "items" in node and "properties" not in node["items"]:
+        text += f" of {kind(node['items'])}"
+    if "minimum" in node and "maximum" in node:
+        text += f", {node['minimum']} to {node['maximum']}"
+    elif node.get("minimum"):
+        text += f", from {node['minimum']}"
+    return text
+
+
+def page(folder: Path) -> str:
+    """The page's Markdown."""
+    parts = [INTRODUCTION]
+    for name, schema in schemas(folder):
+        table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(schema, schema)])
+        parts.append(f"\n## {schema['title']}\n\n{schema['description']} Schema: [{name}]({name}).\n\n{table}\n")
+    return "".join(parts)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    folder = Path(config.config_file_path).parent / "docs" / "reference"
+    files.append(File.generated(config, "reference/files.md", content=page(folder)))
+    return files

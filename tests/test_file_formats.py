@@ -1,0 +1,66 @@
+"""Files that the commands write, held against the schemas that the documentation shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from videos import pictures, write_video
+
+from adnet.data import davis2016
+from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.inference.exporting import export_model
+from adnet.models import ADNet
+
+ROOT = Path(__file__).parents[1]
+
+
+def hold(file: Path, name: str | None = None) -> Any:
+    """The content of a file that is as its schema says."""
+    schema = json.loads((ROOT / "docs" / "reference" / f"{name or file.stem}.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    content = json.loads(file.read_text())
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(content)] == []
+    return content
+
+
+@pytest.mark.parametrize("file", ["beyond/released", "table1/baseline-lite", "table1/full-lite"])
+def test_published_scores(file: str) -> None:
+    assert len(hold(ROOT / "experiments" / f"{file}.json", "scores")["sequences"]) == 20
+
+
+def test_an_evaluation(tiny_davis: Path, tmp_path: Path, tiny_model: ADNet) -> None:
+    segmenter = VideoSegmenter(tiny_model, Protocol("mine"), (65, 113))
+    evaluate(segmenter, davis2016(tiny_davis), tmp_path / "out", probabilities=True)
+    assert "saliency" in hold(tmp_path / "out" / "scores.json")
+    assert hold(tmp_path / "out" / "evaluation.json")["frames"] == 8
+
+
+def test_an_export(tmp_path: Path, tiny_model: ADNet) -> None:
+    export_model(tiny_model.eval(), (65, 113), tmp_path / "out", "openvino")
+    assert not hold(tmp_path / "out" / "export.json")["int8"]
+
+
+def test_a_prediction(tmp_path: Path, run: Callable[..., Any]) -> None:
+    from adnet.predict import main
+
+    video = write_video(tmp_path / "video.mp4", pictures(3))
+    ended = run(main, f"input={video}", "rle=true", "size=[65,113]", f"output={tmp_path / 'out'}")
+    assert ended.code == 0, ended.err
+    assert hold(tmp_path / "out" / "predict.json")["videos"]["video"]["frames"] == 3
+    assert len(hold(tmp_path / "out" / "rle.json")["images"]) == 3
+
+
+@pytest.mark.slow
+def test_a_training(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    from adnet.train import main
+
+    words = ("scale=smoke", "steps=2", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=0")
+    ended = run(main, *words, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}", "test_at_start=true")
+    assert ended.code == 0, ended.err
+    assert hold(tmp_path / "run" / "summary.json")["steps"] == 2
+    hold(tmp_path / "run" / "provenance.json")
