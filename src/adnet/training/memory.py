@@ -253,7 +253,8 @@ class _AsOnGPU(TorchFunctionMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    number: int = tensor.untyped_storage()._cdata
+    return number
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
