@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from adnet.errors import UserError
 from adnet.training.failures import explained
@@ -47,6 +48,29 @@ def test_a_worker_that_dies_is_one_line(
     )
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
+
+
+@pytest.mark.slow
+def test_a_device_that_is_too_small_is_one_line(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adnet import train
+    from adnet.training import SegmentationModule
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(SegmentationModule, "training_step", full)
+    words = ("scale=smoke", "model.encoder.pretrained=false", "model.encoder.backbone=test_efficientnet")
+    cpu = ("trainer.accelerator=cpu", "trainer.precision=32", "pairs.workers=0", "~callbacks.progress")
+    ended = run(train.main, *words, *cpu, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 1
+    assert "\nmemory: 0.0 GiB a step: " in ended.out
+    assert "Traceback" not in ended.out + ended.err
+    line = ended.err.strip().splitlines()[-1]
+    assert line.startswith("adnet: cpu ran out of memory: a step takes about 0.0 GiB: ")
+    assert "trainer.precision=bf16-mixed" in line
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["trainer"]["precision"] == "32-true"
 
 
 def test_other_errors_stay_what_they_are() -> None:

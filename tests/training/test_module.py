@@ -243,37 +243,3 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert len(set(losses)) == 4
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-
-
-def test_a_step_with_accumulated_batches_is_the_same_step(
-    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path
-) -> None:
-    """Steps, the schedule, validations and the pairs of a step count optimiser steps, not forward passes."""
-
-    class Seen(Callback):
-        def __init__(self) -> None:
-            self.keys: dict[int, list[Any]] = {}
-            self.rates: list[float] = []
-            self.validated: list[int] = []
-
-        def on_train_batch_start(self, trainer: L.Trainer, _: Any, batch: Any, __: int) -> None:
-            self.keys.setdefault(trainer.global_step, []).extend(batch["key"].tolist())
-
-        def on_before_optimizer_step(self, _: Any, __: Any, optimizer: Any) -> None:
-            self.rates.append(optimizer.param_groups[0]["lr"])
-
-        def on_validation_start(self, trainer: L.Trainer, _: Any) -> None:
-            self.validated.append(trainer.global_step)
-
-    train = davis2016(tiny_davis, "train")
-    seen = []
-    for accumulated in (1, 2):
-        data = PairDataModule(train, train, Augmentation(SIZE), 2, batch_size=4, val_frames=1, workers=0)
-        seen.append(Seen())
-        fit = trainer(tmp_path, max_steps=3, accumulate_grad_batches=accumulated, callbacks=[seen[-1]])
-        fit.fit(build(tiny_model_config), data)
-        assert fit.global_step == 3
-    assert {step: len(keys) for step, keys in seen[1].keys.items()} == {0: 4, 1: 4, 2: 4}
-    assert seen[0].keys == seen[1].keys
-    assert seen[1].rates == pytest.approx([0.01 * (1 - step / 40) ** 0.9 for step in range(3)])
-    assert seen[1].validated == [2, 3]

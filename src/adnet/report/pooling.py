@@ -30,7 +30,12 @@ REPLICATE_GROUPS = frozenset(
         *("resume", "run_dir", "test_at_end", "test_at_start"),
     }
 )
-REPLICATE_KEYS = frozenset({"accelerator", "devices", "log_every_n_steps", "num_nodes", "root", "seed", "workers"})
+REPLICATE_KEYS = frozenset(
+    {
+        *("accelerator", "benchmark", "checkpoint_activations", "devices", "log_every_n_steps", "num_nodes"),
+        *("pin_memory", "root", "seed", "workers"),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)

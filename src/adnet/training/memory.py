@@ -155,12 +155,13 @@ class TrainingMemory:
 
     def out_of_memory(self, setting: Setting, accumulated: int, device: torch.device) -> str:
         """Say what to do about a `device` that turned out too small."""
-        there = torch.cuda.mem_get_info(device)[1]
         total = self.of(setting).total
-        return (
-            f"the GPU ran out of memory: it has {there / GIB:.1f} GiB, and a step takes about {total / GIB:.1f} (other processes on it "
-            f"take theirs, too): {self._advice(setting, accumulated, there)}"
-        )
+        if device.type != "cuda":
+            what = f"{device.type} ran out of memory: a step takes about {total / GIB:.1f} GiB"
+            return f"{what}: {self._advice(setting, accumulated, total)}"
+        there = torch.cuda.mem_get_info(device)[1]
+        what = f"the GPU ran out of memory: it has {there / GIB:.1f} GiB, and a step takes about {total / GIB:.1f}"
+        return f"{what} (other processes on it take theirs, too): {self._advice(setting, accumulated, there)}"
 
     def _advice(self, setting: Setting, accumulated: int, room: int) -> str:
         if (found := self.smaller(setting, room)) is None:
@@ -253,7 +254,8 @@ class _AsOnGPU(TorchFunctionMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    number: int = tensor.untyped_storage()._cdata
+    return number
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
