@@ -11,8 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,6 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch.utils.data import default_collate
 
+from adnet.benchmark.device import float32
 from adnet.data.datamodule import PairDataModule
 from adnet.data.pairs import TrainingPair
 from adnet.data.sequence import VideoDataset
@@ -269,25 +269,12 @@ def _fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with _float32(tf32), warnings.catch_warnings():
+    with float32(tf32), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that nothing is validated
         trainer.fit(
             module, _data(setting), ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True
         )
     return [float(loss) for loss in losses.losses]
-
-
-@contextmanager
-def _float32(tf32: bool) -> Iterator[None]:
-    """Have float32 be itself, or TF32, in matrix products and convolutions."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def _module(setting: _Setting) -> SegmentationModule:
