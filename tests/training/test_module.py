@@ -42,6 +42,7 @@ def trainer(folder: Path, **options: Any) -> L.Trainer:
         "devices": 1,
         "logger": False,
         "enable_progress_bar": False,
+        "log_every_n_steps": 1,
         "enable_model_summary": False,
         "enable_checkpointing": False,
         "num_sanity_val_steps": 0,
