@@ -13,6 +13,7 @@ from adnet.benchmark.__main__ import main
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a busy machine
 def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     ended = run(main, "what=gpu_check", "gpu_check.cpu=true", "output=check.json")
     assert ended.code == 0, ended.err
@@ -24,7 +25,8 @@ def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     assert results.pop("tf32") == "skipped"
     assert set(results) == {"fp32", "bf16", "compile", "checkpointing", "resume", "two_ranks"}
     assert set(results.values()) == {"passed"}
-    for check in (found["checks"][name] for name in results):
+    assert len(found["checks"]["two_ranks"]["losses"]) == 2  # not judged yet
+    for check in (found["checks"][name] for name in set(results) - {"two_ranks"}):
         assert check["largest_difference"] <= check["tolerance"]
     assert found["checks"]["resume"]["losses"] == found["cpu_losses"][1:]  # the step after the checkpoint
     assert found["checks"]["bf16"]["largest_difference"] > 0  # it was another precision
