@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.data.flow import SequenceFlow
     from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
     from adnet.inference.backends import load_backend
-    from adnet.inference.claim import contents
+    from adnet.inference.claim import contents, without_device
     from adnet.inference.embeddings import write_embeddings
     from adnet.inference.exported import METADATA
     from adnet.inference.shards import Shard
@@ -31,12 +31,16 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} is of"
         )
+    if cfg.log_wandb:
+        from adnet.training.loggers import finishing_wandb, log_scores, training_s_wandb
+
+        logger = training_s_wandb(checkpoint)
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
-    segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size)
+    segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size, precision=cfg.precision)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    described = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
+    described = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
     settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
     output = Path(cfg.output or _home(checkpoint) / f"{_label(checkpoint)}-{name}")
@@ -47,6 +51,9 @@ def main(cfg: DictConfig) -> None:
     if not scores:
         print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, another is not: {output}")
         return
+    if cfg.log_wandb:
+        with finishing_wandb():
+            log_scores([logger], scores, prefix=f"evaluation-{name}")
     mean = scores["mean"]
     if cfg.embeddings:
         write_embeddings(

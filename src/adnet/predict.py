@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.data.flow_folder import FlowFolder
     from adnet.inference import Protocol, VideoSegmenter
     from adnet.inference.backends import load_backend
-    from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow
+    from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow, without_device
     from adnet.inference.prediction import Predicted, predict
     from adnet.inference.segmenter import fitted_size
     from adnet.inference.shards import Shard
@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
     protocol: Protocol = instantiate(cfg.protocol)
     size: tuple[int, int] = tuple(cfg.size or test_size)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    settings = OmegaConf.to_container(cfg.postprocess, resolve=True) if postprocess else None
+    settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     method = flow.method if flow else None
     outputs = {source.name: _outputs(cfg, output, source, len(sources)) for source in sources}
@@ -53,6 +53,7 @@ def main(cfg: DictConfig) -> None:
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "size": list(size),
         "backend": cfg.backend,
+        "precision": cfg.precision,
         "flow": described_flow(method, (source.name for source in sources)),
         "postprocess": settings,
         "anchor": cfg.anchor,
@@ -87,6 +88,7 @@ def main(cfg: DictConfig) -> None:
                         fitted_size(size, frame_size),
                         cfg.batch_size,
                         method if isinstance(method, FrameFlow) else None,
+                        cfg.precision,
                     ),
                     postprocess,
                     cfg.anchor,

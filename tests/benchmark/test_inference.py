@@ -35,12 +35,17 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
         "inference.backends=[torch]",
     ]
     output = tmp_path / "speed.json"
-    ended = run(main, "what=inference", f"data.root={tiny_davis}", f"output={output}", *small)
+    kinds = "inference.precisions=[fp32,bf16]"
+    ended = run(main, "what=inference", f"data.root={tiny_davis}", f"output={output}", kinds, *small)
     assert ended.code == 0, ended.err
     for word in ("published", "decode", "fusion", "post-process", "GFLOP/s", "Titan X"):
         assert word in ended.out
     result = json.loads(output.read_text())
-    assert set(result["ways"]) == {"published", "torch"}
+    assert set(result["ways"]) == {"published", "torch", "torch bf16"}
+    assert (result["device"], result["clock_mhz"]) == ("cpu", None)
+    assert set(result["precisions_matmul_gflops_per_second"]) == {"fp32", "bf16"}
+    assert result["ways"]["torch bf16"]["precision"] == "bf16"
+    assert all(way["share_of_matmul_peak"] > 0 for way in result["ways"].values())
     torch_way = result["ways"]["torch"]
     assert torch_way["pixels_differing"] < 1e-3
     assert torch_way["seconds"]["frame"] == pytest.approx(
@@ -48,6 +53,8 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
     )
     assert result["ways"]["published"]["times_published"] == 1
 
+    refused = run(main, "what=inference", f"data.root={tiny_davis}", "inference.precisions=[tf32]", *small)
+    assert (refused.code, "of NVIDIA's GPUs" in refused.err) == (1, True)
     ended = run(main, "what=inference", f"data.root={tiny_davis}", *small[:-1], "inference.backends=[tensorrt]")
     assert ended.code == 1
     assert "tensorrt" in ended.err

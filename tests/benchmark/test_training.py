@@ -23,15 +23,22 @@ def test_both_ways_are_trained_and_timed(tiny_davis: Path, run: Callable[..., An
         "training.steps=1",
         "training.warmup=1",
         "training.rounds=1",
+        "training.precisions=[bf16]",
         "output=speed.json",
     )
     assert ended.code == 0, ended.err
     measured = json.loads(Path("speed.json").read_text())
     assert (measured["variant"], measured["backbone"], measured["workers"]) == ("anchor", "resnet10t", 0)
     ways = measured["ways"]
-    assert set(ways) == {"adnet", "plain"}
+    assert set(ways) == {"adnet", "plain", "adnet bf16"}
+    assert [way["precision"] for way in ways.values()] == ["fp32", "fp32", "bf16"]
+    assert (measured["device"], measured["clock_mhz"]) == ("cpu", None)
     for way in ways.values():
         assert way["pairs_per_second"] > 0
+        peak = measured["precisions_matmul_gflops_per_second"][way["precision"]]
+        assert way["share_of_matmul_peak"] == pytest.approx(
+            measured["gflops_per_pair"] * way["pairs_per_second"] / peak
+        )
         assert 0 < way["data_wait"] < 1  # without workers each pair is waited for
         assert way["loading_seconds_per_pair"] > 0
     assert measured["gain"] == ways["adnet"]["pairs_per_second"] / ways["plain"]["pairs_per_second"]

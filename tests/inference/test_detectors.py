@@ -7,12 +7,16 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import hydra
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
+from adnet.command import conf_dir
 from adnet.errors import UserError
+from adnet.inference.claim import without_device
 from adnet.inference.detectors import RFDETR, MaskRCNN, Precomputed
 from adnet.inference.run_lengths import encode
 
@@ -194,8 +198,18 @@ def test_rfdetr_s_results_are_ours(rfdetr: Any, tmp_path: Path) -> None:
     rfdetr.nothing = True
     assert detector.detect("bear", [FRAME]).detections == {0: []}
     (tmp_path / "weights.pth").touch()
-    RFDETR("RFDETRSegNano", str(tmp_path / "weights.pth"))
-    assert rfdetr.arguments == {"pretrain_weights": str(tmp_path / "weights.pth")}
+    RFDETR("RFDETRSegNano", str(tmp_path / "weights.pth"), device="cuda:1")
+    assert rfdetr.arguments == {"pretrain_weights": str(tmp_path / "weights.pth"), "device": "cuda:1"}
+
+
+@pytest.mark.parametrize("detector", ["maskrcnn", "rfdetr"])
+def test_a_detector_is_where_the_network_is(detector: str) -> None:
+    words = ["postprocess=instance_pruning", f"postprocess/detector={detector}", "input=video.mp4", "device=cuda:1"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings: Any = OmegaConf.to_container(hydra.compose("predict", words).postprocess, resolve=True)
+    assert settings["detector"]["device"] == "cuda:1"
+    assert without_device(settings)["detector"]["device"] is None  # which doesn't tell predictions apart
+    assert without_device(settings)["detector"]["score"] == 0.5
 
 
 def test_rfdetr_s_mistakes_are_one_line(rfdetr: Any) -> None:

@@ -351,3 +351,34 @@ def test_fitted_size_keeps_area_and_aspect(frame: tuple[int, int], size: tuple[i
     if 1 / 3 < frame[0] / frame[1] < 3:
         assert fitted[0] * fitted[1] == pytest.approx(size[0] * size[1], rel=0.15)
         assert fitted[0] / fitted[1] == pytest.approx(frame[0] / frame[1], rel=0.15)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.03), ("fp16", 0.005)])
+def test_half_precision_gives_nearly_the_same_probabilities(
+    tiny_model: ADNet, precision: str, tolerance: float
+) -> None:
+    video = frames(3)
+    expected = list(VideoSegmenter(tiny_model, Protocol("test"), SIZE).segment(video))
+    got = list(VideoSegmenter(tiny_model, Protocol("test"), SIZE, precision=precision).segment(video))
+    assert all(probability.dtype == np.float32 for probability in got)
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True))
+    assert 0 < difference < tolerance
+    assert tiny_model.dtype is torch.float32
+
+
+def test_precisions_that_are_refused(tiny_model: ADNet) -> None:
+    with pytest.raises(UserError, match="precision=int4: choose from fp32, bf16, fp16"):
+        VideoSegmenter(tiny_model, Protocol("test"), SIZE, precision="int4")
+    with pytest.raises(UserError, match="precision=bf16 is for backend=torch and compile"):
+        VideoSegmenter(InstantModel(), Protocol("test"), SIZE, precision="bf16")
+
+
+def test_a_compiled_network_sees_one_shape_a_scale(tiny_model: ADNet, embedded: list[torch.Size]) -> None:
+    video, protocol = frames(6), Protocol("test", scales=(0.75, 1.0), mirror=True)
+    expected = list(VideoSegmenter(tiny_model, protocol, SIZE, batch_size=4).segment(video))
+    assert len({*embedded}) == 6  # an anchor, four frames and the last two
+    embedded.clear()
+    tiny_model.fixed_batch = True
+    got = list(VideoSegmenter(tiny_model, protocol, SIZE, batch_size=4).segment(video))
+    assert {tuple(shape) for shape in embedded} == {(4, 3, 17, 41), (4, 3, 33, 57)}
+    np.testing.assert_allclose(got, expected, atol=1e-5)

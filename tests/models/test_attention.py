@@ -37,6 +37,15 @@ def test_is_the_formula(seed, batch, channels, h0, w0, h, w):
     torch.testing.assert_close(pixel_attention(query, key), expected)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.02), (torch.float16, 0.003)])
+def test_half_precision_is_the_formula_but_for_its_rounding(dtype, tolerance):
+    query, key = embeddings(0, (1, 32, 7, 9), (1, 32, 6, 8))
+    expected = explicit(query[0], key[0])
+    got = pixel_attention(query.to(dtype), key.to(dtype))[0]
+    assert got.dtype is dtype
+    assert 0 < (got.double() - expected).abs().max() / expected.abs().max() < tolerance
+
+
 @quick
 @given(seeds, st.integers(1, 9), sides, sides, sides, sides)
 def test_rows_of_the_transition_matrix(seed, channels, h0, w0, h, w):

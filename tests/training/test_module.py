@@ -42,6 +42,7 @@ def trainer(folder: Path, **options: Any) -> L.Trainer:
         "devices": 1,
         "logger": False,
         "enable_progress_bar": False,
+        "log_every_n_steps": 1,
         "enable_model_summary": False,
         "enable_checkpointing": False,
         "num_sanity_val_steps": 0,
@@ -68,14 +69,8 @@ class Losses(Callback):
         self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def test_loss_is_the_mean_cross_entropy(
-    tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loss_is_the_mean_cross_entropy(tiny_model_config: dict[str, Any], batch: dict[str, torch.Tensor]) -> None:
     module = build(tiny_model_config).eval()
-    logged: dict[str, Any] = {}
-    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: value}))
-    optimizer = module.configure_optimizers()
-    monkeypatch.setattr(module, "lr_schedulers", lambda: optimizer["lr_scheduler"]["scheduler"])
     loss = float(module.training_step(batch, 0))  # type: ignore[arg-type]
 
     with torch.no_grad():
@@ -84,8 +79,28 @@ def test_loss_is_the_mean_cross_entropy(
         logits = interpolate(coarse, SIZE, mode="bilinear", align_corners=True)[:, 0].double().numpy()
     p, y = 1 / (1 + np.exp(-logits)), batch["mask"].numpy()
     assert loss == pytest.approx(-np.where(y, np.log(p), np.log(1 - p)).mean(), rel=1e-5)
-    assert float(logged["train/loss"]) == loss
-    assert logged["train/lr"] == 0.01
+
+
+class LossesOfParts(Callback):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        self.losses.append(float(arguments[2]["loss"]))
+
+
+def test_the_loss_of_all_parts_and_both_learning_rates_are_logged(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path
+) -> None:
+    parts, module = LossesOfParts(), build(tiny_model_config)
+    module._new_layers_lr = 10
+    fit = trainer(tmp_path, max_steps=1, accumulate_grad_batches=2, callbacks=[parts], limit_val_batches=0)
+    fit.fit(module, pairs(tiny_davis, epoch_steps=1, batch_size=4, workers=0))
+    assert len(set(parts.losses)) == 2
+    logged = fit.callback_metrics
+    assert float(logged["train/loss"]) == pytest.approx(np.mean(parts.losses), rel=1e-6)
+    assert float(logged["train/lr"]) == pytest.approx(0.01, rel=1e-6)
+    assert float(logged["train/lr_new_layers"]) == pytest.approx(0.1, rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])

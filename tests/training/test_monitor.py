@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -22,18 +23,30 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
+from adnet.errors import UserError
+from adnet.files import write_text
 from adnet.inference.embeddings import write_embeddings
 from adnet.training import SegmentationModule, poly
 from adnet.training.effective_batch import effective_batch
 from adnet.training.gradient_norm import GradientNorm
-from adnet.training.loggers import MetricsFile, finishing_wandb, log_scores, tensorboard_logger, wandb_logger
+from adnet.training.loggers import (
+    MetricsFile,
+    finishing_wandb,
+    log_config,
+    log_scores,
+    tensorboard_logger,
+    training_s_wandb,
+    wandb_logger,
+)
 from adnet.training.monitor import ValidationMonitor
+from adnet.training.pruning import Pruned
 from adnet.training.throughput import Throughput
 
 SIZE = (33, 57)
 SCALARS = {
     "train/loss",
     "train/lr",
+    "train/lr_new_layers",
     "train/gradient_norm",
     "train/pairs_per_second",
     "train/data_wait",
@@ -137,6 +150,7 @@ class Offline:
                 kind = record.WhichOneof("record_type")
                 kept.setdefault(kind, []).append(getattr(record, kind))
         (self.run,), (self.exit,) = kept["run"], kept["exit"]
+        self.metrics = kept.get("metric", [])
         self.artifacts = kept.get("artifact", [])
         self.config = {
             item.key: json.loads(item.value_json) for part in kept.get("config", []) for item in part.update if item.key
@@ -173,8 +187,7 @@ def test_three_loggers_carry_the_same_scalars_and_wandb_the_rest(
             tensorboard_logger(str(tmp_path)),
             wandb_logger(str(tmp_path), tags=["full", None], job_type="train", group="sweep", log_model=True),
         ]
-        for logger in loggers:
-            logger.log_hyperparams({"seed": 0, "model": {"variant": "full"}, "git_commit": "abc"})
+        log_config(loggers, {"seed": 0, "model": {"variant": "full"}}, {"git_commit": "abc"})
         trainer, module, watch = train(tiny_davis, tiny_model_config, tmp_path, loggers)
         log_scores(loggers, SCORES, trainer.global_step)
 
@@ -202,8 +215,12 @@ def test_three_loggers_carry_the_same_scalars_and_wandb_the_rest(
     assert run.run.run_id == (tmp_path / "wandb" / "id").read_text()
     assert (run.config["seed"], run.config["git_commit"], run.config["model"]["variant"]) == (0, "abc", "full")
     assert run.exit.exit_code == 0
+    assert {metric.name for metric in run.metrics if metric.summary.max} == {"val/J", "val/F"}
 
     # Pictures, curves, tables.
+    shown = [tag for tag in events.Tags()["images"] if tag.startswith("val/overlays/")]
+    assert shown == ["val/overlays/val-000-1", "val/overlays/val-001-2"]
+    assert [(image.width, image.height) for image in events.Images(shown[0])] == [(56, 32)] * 2
     sequences = run.table("val/sequences")
     assert sequences["columns"] == ["sequence", "frames", "J", "F"]
     assert [row[:2] for row in sequences["data"]] == [["val-000", 2], ["val-001", 2]]
@@ -252,6 +269,35 @@ def test_runs_of_one_process_never_merge(tmp_path: Path) -> None:
     assert a.run.run_id != b.run.run_id
     assert (a.history["name"], b.history["name"]) == ([ord("a")], [ord("b")])
     assert (a.exit.exit_code, b.exit.exit_code) == (1, 0)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(Pruned("pruned at step 4"), 0), (SystemExit(128 + signal.SIGTERM), 0), (UserError(), 1)]
+)
+def test_what_was_meant_is_no_crash_in_wandb(tmp_path: Path, error: BaseException, exit_code: int) -> None:
+    @finishing_wandb()
+    def job() -> None:
+        wandb_logger(str(tmp_path)).log_metrics({"one": 1}, 0)
+        raise error
+
+    with pytest.raises(type(error)):
+        job()
+    assert Offline(tmp_path).exit.exit_code == exit_code
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_later_evaluation_is_logged_into_the_training_s_run(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match="is no run folder of a training with logger=wandb"):
+        training_s_wandb(checkpoint)
+    write_text(tmp_path / "run" / "wandb" / "id", "1234abcd")
+    write_text(tmp_path / "run" / "config.yaml", "logger: {wandb: {project: mine, entity: null}}")
+    with finishing_wandb():
+        log_scores([training_s_wandb(checkpoint)], SCORES, prefix="evaluation-davis2016-val-paper")
+    run = Offline(tmp_path / "run")
+    assert (run.run.run_id, run.run.project) == ("1234abcd", "mine")
+    assert run.history["evaluation-davis2016-val-paper/J"] == [0.5]
 
 
 @pytest.mark.usefixtures("offline")

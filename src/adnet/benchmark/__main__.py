@@ -1,4 +1,4 @@
-"""Measure speed here and now: `python -m adnet.benchmark what=metrics|inference|training [output=benchmark.json]`."""
+"""Measure speed here and now: `python -m adnet.benchmark what=metrics|inference|training|gpu_check [output=benchmark.json]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnet.command import command
 from adnet.errors import UserError
 from adnet.files import write_json
 
-BENCHMARKS = ("metrics", "inference", "training")
+BENCHMARKS = ("metrics", "inference", "training", "gpu_check")
 
 
 @command("benchmark")
@@ -25,6 +25,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.output:
         write_json(Path(cfg.output), measured)
         print(cfg.output)
+    if failed := measured.get("failed"):
+        raise UserError(f"gpu_check: {', '.join(failed)} failed: {measured['checks'][failed[0]]['why']}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,7 +18,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from adnet.benchmark.memory import peak_mib, reset_peak, resident_mib
+from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
+from adnet.benchmark.device import describe as describe_device
 from adnet.benchmark.published_way import PublishedWay
 from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.pairs import to_tensor
@@ -29,6 +31,7 @@ from adnet.inference.checkpoint import load_checkpoint
 from adnet.inference.exporting import export_model
 from adnet.inference.segmenter import SegmentationModel
 from adnet.models import ADNet, model_cost, upsample
+from adnet.models.device import usable_device
 
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
 _STAGES = ("decode", "resize", "flow", "embed", "fusion", "upsample", "post-process", "write")
@@ -42,6 +45,7 @@ class _Way:
 
     model: SegmentationModel
     both: bool = False
+    precision: str = "fp32"
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})
     anchor: Tensor | None = None
     before: Frame | None = None
@@ -52,12 +56,14 @@ class _Way:
     def stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
+        wait(self.model.device)
         self.seconds[name].append(time.perf_counter() - started)
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Print and return what `conf/benchmark.yaml` asks for in `inference`; on the CPU."""
-    wanted = cfg.inference
+    """Print and return what `conf/benchmark.yaml` asks for in `inference`."""
+    wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
+    kinds = precisions(wanted.precisions, device)
     known = (*BACKENDS, "openvino_int8")
     if unknown := [name for name in wanted.backends if name not in known]:
         raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(known)}")
@@ -67,26 +73,28 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         checkpoint = Path(wanted.checkpoint or _random_checkpoint(cfg, Path(scratch), frames))
         model, size = load_checkpoint(checkpoint)
         size = tuple(wanted.size or size)
-        ways = _ways(cfg, model, checkpoint, Path(scratch), size)
-        peaks = [_matmul_peak()]
+        ways = _ways(cfg, model.to(device), checkpoint, Path(scratch), size, kinds)
+        peaks = {kind: [matmul_peak(device, kind)] for kind in {"fp32", *kinds}}
         for way in ways.values():  # the first pass lays out weights and compiles
-            before = resident_mib()
-            reset_peak()
-            _frame(way, frames[0], frames[0], size, Path(scratch))
-            most = peak_mib()
-            way.memory = most - before if most is not None and before is not None else None
+            way.memory = memory_mib(device, partial(_frame, way, frames[0], frames[0], size, Path(scratch)))
             way.masks.clear()
             way.seconds = {stage: [] for stage in _STAGES}
         for frame in frames[1:]:
             for way in ways.values():
                 _frame(way, frames[0], frame, size, Path(scratch))
-            peaks.append(_matmul_peak())
-        return _report(ways, model, size, max(peaks), bool(wanted.checkpoint))
+            for kind, measured in peaks.items():
+                measured.append(matmul_peak(device, kind))
+        best = {kind: max(measured) for kind, measured in peaks.items()}
+        return _report(ways, model, size, best, bool(wanted.checkpoint), describe_device(device))
 
 
-def _ways(cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int]) -> dict[str, _Way]:
+def _ways(
+    cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int], kinds: list[str]
+) -> dict[str, _Way]:
     ways = {"published": _Way(PublishedWay(model), both=model.needs_anchor)}
     for name in cfg.inference.backends:
+        if name not in ("torch", "compile") and model.device.type != "cpu":
+            continue  # they are for the CPU
         if name == "openvino_int8":
             train = instantiate(cfg.data, split="train")
             given = calibration_inputs(train, cfg.inference.calibration_frames, size, model.needs_flow)
@@ -94,16 +102,22 @@ def _ways(cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: 
         elif name in ("openvino", "onnx"):
             ways[name] = _Way(export_model(model, size, scratch / name, name, described=describe(checkpoint)))
         else:
-            ways[name] = _Way(load_backend(checkpoint, name, "cpu")[0])
+            for kind in kinds:
+                named = name if kind == "fp32" else f"{name} {kind}"
+                ways[named] = _Way(load_backend(checkpoint, name, model.device)[0], precision=kind)
     return ways
 
 
-@torch.inference_mode()
-def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
+def _frame(way: _Way, *arguments: Any) -> None:
+    with torch.inference_mode(), computing(way.model.device, way.precision):
+        _segmented(way, *arguments)
+
+
+def _segmented(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
     """One frame from JPEG to PNG; the anchor's share of the first stages is counted where it is computed again."""
 
     def resized(image: Any) -> Tensor:
-        return upsample(to_tensor(image)[None].float() / 255, size)
+        return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
 
     with way.stage("decode"):
         image = read_frame(frame)
@@ -115,7 +129,7 @@ def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch:
     if way.model.needs_flow:
         with way.stage("flow"):
             vectors = OpticalFlow()(image, image if way.before is None else way.before)
-            flow = upsample(to_flow_input(vectors)[None], size)
+            flow = upsample(to_flow_input(vectors)[None].to(way.model.device), size)
         way.before = image
     if anchor_view is not None and not way.both:
         way.anchor = way.model.embed(anchor_view)
@@ -127,15 +141,22 @@ def _frame(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch:
     with way.stage("fusion"):
         logits = way.model.segment(way.anchor, encoded)
     with way.stage("upsample"):
-        logits = upsample(logits, image.shape[:2])
+        logits = upsample(logits.float(), image.shape[:2])
     with way.stage("post-process"):
-        mask: Mask = logits[0, 0].sigmoid().numpy() > 0.5
+        mask: Mask = logits[0, 0].sigmoid().cpu().numpy() > 0.5
     with way.stage("write"):
         write_mask(scratch / "mask.png", mask)
     way.masks.append(mask)
 
 
-def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: float, trained: bool) -> dict[str, Any]:
+def _report(
+    ways: dict[str, _Way],
+    model: ADNet,
+    size: tuple[int, int],
+    peaks: dict[str, float],
+    trained: bool,
+    device: dict[str, Any],
+) -> dict[str, Any]:
     cost = model_cost(model, size)
     stages = {
         name: {stage: median(taken or [0.0]) for stage, taken in way.seconds.items()} for name, way in ways.items()
@@ -144,7 +165,9 @@ def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: fl
     differing = {name: _differing(ways["published"].masks, way.masks) for name, way in ways.items()}
     print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
     print(
-        f"{torch.get_num_threads()} threads; matrix multiply at {peak:.0f} GFLOP/s; {'trained' if trained else 'random'} weights"
+        f"{device['device']}, {torch.get_num_threads()} threads; matrix multiply at "
+        + ", ".join(f"{peak:.0f} GFLOP/s ({kind})" for kind, peak in peaks.items())
+        + f"; clock {device['clock_mhz'] or 'unknown'} MHz; {'trained' if trained else 'random'} weights"
     )
     print(f"\n{'':14}" + "".join(f"{stage:>13}" for stage in (*_STAGES, "frame")) + "  ms")
     for name, taken in stages.items():
@@ -152,10 +175,11 @@ def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: fl
     print(f"\n{'':14}{'frames/s':>13}{'x published':>13}{'of peak':>13}{'memory MiB':>13}{'pixels differing':>19}")
     result: dict[str, Any] = {"variant": model.variant, "backbone": model.encoder.backbone_name, "size": list(size)}
     result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": torch.get_num_threads()}
-    result |= {"matmul_gflops_per_second": peak, "trained": trained, "paper": PAPER, "ways": {}}
+    result |= device | {"precisions_matmul_gflops_per_second": peaks}
+    result |= {"matmul_gflops_per_second": peaks["fp32"], "trained": trained, "paper": PAPER, "ways": {}}
     for name, way in ways.items():
         # Twice the work where the anchor is embedded again; the auxiliary head isn't counted.
-        share = cost.gflops / peak / (stages[name]["embed"] / (1 + way.both) + stages[name]["fusion"])
+        share = cost.gflops / peaks[way.precision] / (stages[name]["embed"] / (1 + way.both) + stages[name]["fusion"])
         ratio = totals["published"] / totals[name]
         memory = "" if way.memory is None else f"{way.memory:.0f}"
         print(f"{name:14}{1 / totals[name]:13.3g}{ratio:13.2f}{share:13.0%}{memory:>13}{differing[name]:19.4%}")
@@ -165,12 +189,13 @@ def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: fl
             "times_published": ratio,
             "share_of_matmul_peak": share,
             "memory_mib": way.memory,
+            "precision": way.precision,
             "pixels_differing": differing[name],
         }
     print(f"\n{PAPER}")
     print("share of peak: FLOPs of the definition; Winograd's algorithm does with fewer, so that it may exceed 100 %")
     for name, share in differing.items():
-        if share > _AGREE and not name.endswith("int8"):
+        if share > _AGREE and ways[name].precision == "fp32" and not name.endswith("int8"):
             raise UserError(
                 f"masks of {name} differ from the published way's at {share:.2%} of pixels, more than {_AGREE:.1%}"
             )
@@ -179,17 +204,6 @@ def _report(ways: dict[str, _Way], model: ADNet, size: tuple[int, int], peak: fl
 
 def _differing(masks: list[Mask], others: list[Mask]) -> float:
     return float(np.mean([np.mean(mask != other) for mask, other in zip(masks, others, strict=True)]))
-
-
-def _matmul_peak() -> float:
-    """GFLOP/s of multiplying two float32 matrices of 2048 x 2048: the best of three."""
-    a, b = torch.rand(2, 2048, 2048)
-    seconds = []
-    for _ in range(4):
-        started = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(seconds[1:]) / 1e9
 
 
 @torch.no_grad()

@@ -18,13 +18,12 @@ class PublishedWay:
     wants the published way calls it for the anchor at every frame.
     """
 
-    device = torch.device("cpu")
-
     def __init__(self, model: ADNet) -> None:
         self.model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
         for conv in self.model.modules():
             if isinstance(conv, DilatedDepthwiseConv2d):
                 conv.__class__ = nn.Conv2d  # type: ignore[assignment]
+        self.device = model.device
         self.variant = model.variant
         self.needs_anchor = model.needs_anchor
         self.needs_flow = model.needs_flow
@@ -35,7 +34,7 @@ class PublishedWay:
             nn.LeakyReLU(0.01),
             nn.Conv2d(512, 1, 1),
         )
-        self.aux.eval()
+        self.aux.eval().to(model.device)
 
     def embed(self, frames: Tensor) -> Tensor:
         """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""

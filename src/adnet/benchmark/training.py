@@ -18,13 +18,16 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
+from adnet.benchmark.device import describe, float32, matmul_peak, memory_mib, precisions, wait
 from adnet.data.datamodule import PairDataModule
 from adnet.data.pairs import TrainingPair
 from adnet.data.sequence import VideoDataset
-from adnet.models import ADNet
+from adnet.models import ADNet, model_cost
+from adnet.models.device import usable_device
 from adnet.training import SegmentationModule
 from adnet.training.module import as_input
 from adnet.training.throughput import Throughput
@@ -37,6 +40,8 @@ class Way:
     joint_encoder: bool = True
     reduced_decoding: bool = True
     channels_last: bool = True
+    precision: str = "fp32"
+    compiled: bool = False
 
 
 OURS, PLAIN = Way(), Way(joint_encoder=False, reduced_decoding=False, channels_last=False)
@@ -57,29 +62,42 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         word for word in HydraConfig.get().overrides.task if word.startswith(("data=", "data.", "model=", "model."))
     ]
     settings = hydra.compose("train", [*words, *options.overrides])
+    device = usable_device(cfg.device or "cpu")
+    kinds = precisions(options.precisions, device)
     dataset: VideoDataset = instantiate(settings.data, split="train")
     L.seed_everything(settings.seed, workers=True, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     model = instantiate(settings.model)
     ways = {"adnet": OURS, "plain": PLAIN} | (PARTS if options.parts else {})
+    ways |= {f"adnet {kind}": Way(precision=kind) for kind in kinds if kind != "fp32"}
+    if options.compiled or (options.compiled is None and device.type == "cuda"):
+        ways["adnet compile"] = Way(compiled=True)
 
     loading = {name: _seconds_per_pair(_data(settings, dataset, way, 1)) for name, way in ways.items()}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
-            rounds[name].append(_fit(settings, dataset, deepcopy(model), way, options.warmup, options.steps))
+            rounds[name].append(_fit(settings, dataset, deepcopy(model), way, options.warmup, options.steps, device))
     best = {name: max(measured, key=lambda one: one["pairs_per_second"]) for name, measured in rounds.items()}
 
     pairs = settings.pairs
+    peaks = {kind: matmul_peak(device, kind) for kind in {way.precision for way in ways.values()}}
+    # Two frames, and backwards twice the work of forwards.
+    gflops = 6 * model_cost(model, tuple(pairs.augmentation.crop_size)).gflops
+    shares = {name: gflops * one["pairs_per_second"] / peaks[ways[name].precision] for name, one in best.items()}
+    described = describe(device)
     workers = 2 if pairs.workers is None else pairs.workers
     print(
         f"{model.variant} {settings.model.encoder.backbone}, crops {list(pairs.augmentation.crop_size)}, "
-        f"batches of {pairs.batch_size}, {workers} workers, {torch.get_num_threads()} threads"
+        f"batches of {pairs.batch_size}, {workers} workers, {torch.get_num_threads()} threads, "
+        f"{described['device']}, clock {described['clock_mhz'] or 'unknown'} MHz"
     )
     for name, measured in best.items():
         print(
             f"  {name:<20} {measured['pairs_per_second']:6.2f} pairs/s   data wait {100 * measured['data_wait']:4.1f} %"
             f"   loading {1000 * loading[name]:5.1f} ms a pair"
+            f"   {shares[name]:4.0%} of matrix multiply's peak"
+            + ("" if measured["memory_mib"] is None else f"   {measured['memory_mib']:.0f} MiB")
         )
     gain = best["adnet"]["pairs_per_second"] / best["plain"]["pairs_per_second"]
     print(f"  gain over the plain way: {gain:.2f} x, in loading {loading['plain'] / loading['adnet']:.2f} x")
@@ -91,11 +109,30 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "workers": workers,
         "threads": torch.get_num_threads(),
         "steps": options.steps,
+        **described,
+        "gflops_per_pair": gflops,
+        "precisions_matmul_gflops_per_second": peaks,
         "ways": {
-            name: {**best[name], "loading_seconds_per_pair": loading[name], "rounds": rounds[name]} for name in ways
+            name: {
+                **best[name],
+                "share_of_matmul_peak": shares[name],
+                "loading_seconds_per_pair": loading[name],
+                "rounds": rounds[name],
+            }
+            for name in ways
         },
         "gain": gain,
     }
+
+
+class _Wait(Callback):
+    """Ends each step when the device has done it, before `Throughput` looks at the clock."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        wait(self._device)
 
 
 class _PlainModule(SegmentationModule):
@@ -117,8 +154,8 @@ class _PlainModule(SegmentationModule):
 
 
 def _fit(
-    settings: DictConfig, dataset: VideoDataset, model: ADNet, way: Way, warmup: int, steps: int
-) -> dict[str, float]:
+    settings: DictConfig, dataset: VideoDataset, model: ADNet, way: Way, warmup: int, steps: int, device: torch.device
+) -> dict[str, Any]:
     optim = settings.optim
     kind = SegmentationModule if way.joint_encoder and way.channels_last else _PlainModule
     module = kind(
@@ -132,21 +169,25 @@ def _fit(
         module.way = way
     if not way.channels_last:
         module.model.to(memory_format=torch.contiguous_format)
+    if way.compiled:
+        module.compile_network()
     throughput = Throughput(window=steps)
     trainer = L.Trainer(
-        accelerator=settings.trainer.accelerator,
-        devices=1,
-        precision=settings.trainer.precision,
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision="bf16-mixed" if way.precision == "bf16" else settings.trainer.precision,
         max_steps=warmup + steps,
         limit_val_batches=0,
         logger=False,
-        callbacks=[throughput],
+        callbacks=[_Wait(device), throughput],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, _data(settings, dataset, way, warmup + steps))
-    return {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
+    with float32(tf32=way.precision == "tf32"):
+        memory = memory_mib(device, lambda: trainer.fit(module, _data(settings, dataset, way, warmup + steps)))
+    speed = {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
+    return {**speed, "memory_mib": memory, "precision": way.precision}
 
 
 def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> PairDataModule:

@@ -77,4 +77,5 @@ def _compiled(model: Any) -> Any:
     # Weights become constants, laid out as oneDNN wants them.
     options: Any = {"freezing": True} if model.device.type == "cpu" else None
     model.encoder = torch.compile(model.encoder, options=options, dynamic=False)
+    model.fixed_batch = True
     return model

@@ -14,7 +14,13 @@ from adnet.files import remove, sha256, write_json
 from adnet.inference.exported import METADATA
 from adnet.models.pretrained import WEIGHTS
 
-_BEFORE: dict[str, Any] = {"backend": "torch", "postprocess": None, "files_sha256": {}, "flow": None}
+_BEFORE: dict[str, Any] = {
+    "backend": "torch",
+    "postprocess": None,
+    "files_sha256": {},
+    "flow": None,
+    "precision": "fp32",
+}
 """What these were before there was a choice."""
 
 
@@ -61,6 +67,13 @@ def files_sha256(files: Iterable[Path]) -> str:
 def contents(settings: Any) -> dict[str, str]:
     """Hash each file that `settings`, nested lists and dictionaries of plain values, names: SHA-256 by path."""
     return {text: sha256(Path(text)) for text in _texts(settings) if Path(text).is_file()}
+
+
+def without_device(settings: Any) -> Any:
+    """`settings`, nested lists and dictionaries of plain values, with no `device` named: results are not told apart by it."""
+    if isinstance(settings, dict):
+        return {key: None if key == "device" else without_device(value) for key, value in settings.items()}
+    return [without_device(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def described_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:

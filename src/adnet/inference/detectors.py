@@ -102,11 +102,18 @@ class RFDETR:
         model: the package's class, from `RFDETRSegNano` to `RFDETRSeg2XLarge`.
         weights: a file with its weights; None lets the package find or download its own.
         score: detections below it are dropped.
+        device: None leaves it to the package.
 
     Raises UserError if the package is missing, has no such model, or can't get its weights.
     """
 
-    def __init__(self, model: str = "RFDETRSegMedium", weights: str | None = None, score: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: str = "RFDETRSegMedium",
+        weights: str | None = None,
+        score: float = 0.5,
+        device: str | None = None,
+    ) -> None:
         try:
             import rfdetr
         except ImportError as error:
@@ -118,7 +125,8 @@ class RFDETR:
             raise UserError(f"no file {weights}; give the weights of {model}, or null to let rfdetr download its own")
         self.score = score
         try:
-            self.model = getattr(rfdetr, model)(**({"pretrain_weights": weights} if weights else {}))
+            given = {"pretrain_weights": weights, "device": device}
+            self.model = getattr(rfdetr, model)(**{key: value for key, value in given.items() if value})
         except Exception as error:  # whatever its downloader and its loader raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(

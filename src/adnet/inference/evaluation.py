@@ -71,6 +71,7 @@ def evaluate(
         "size": list(segmenter.sizes[0]),
         "flow": described_flow(flow.method if flow else segmenter.flow, videos),
         "backend": "torch",
+        "precision": segmenter.precision,
         "postprocess": None,
         "files_sha256": {},
         **(settings or {}),

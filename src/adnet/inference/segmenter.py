@@ -25,6 +25,9 @@ from adnet.models import Encoded, upsample
 _Timed = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""In which convolutions and attention may be computed; weights stay in float32, and so does all that comes after the logits."""
+
 _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
 
@@ -117,9 +120,12 @@ class VideoSegmenter:
         batch_size: frames that `steps` and `segment` take at a time; None: 1 on a CPU (where more gains little), else 4. It is
             halved where the device runs out of memory.
         flow: computes the optical flow from a frame to its neighbour for a network that needs it; None: as `OpticalFlow()` does.
+        precision: one of `PRECISIONS`, by autocast; an exported network (OpenVINO, ONNX) has its own.
 
-    Raises UserError for several anchors with a variant that takes one, a scale at which no frame is left, and a batch size
-    below 1.
+    A network that was compiled (`fixed_batch`) is given whole batches: what is missing of one is filled up, and cut off again.
+
+    Raises UserError for several anchors with a variant that takes one, a scale at which no frame is left, a batch size below 1,
+    an unknown precision and one for an exported network.
     """
 
     def __init__(
@@ -129,7 +135,12 @@ class VideoSegmenter:
         size: tuple[int, int],
         batch_size: int | None = None,
         flow: Callable[[Frame, Frame], Vectors] | None = None,
+        precision: str = "fp32",
     ) -> None:
+        if precision not in PRECISIONS:
+            raise UserError(f"precision={precision}: choose from {', '.join(PRECISIONS)}")
+        if precision != "fp32" and not isinstance(model, nn.Module):
+            raise UserError(f"precision={precision} is for backend=torch and compile: an exported network has its own")
         if len(protocol.anchors) > 1 and not model.takes_several_anchors:
             raise UserError(
                 f"the variant {model.variant!r} takes one anchor, not {len(protocol.anchors)}: set protocol.anchors=[first]"
@@ -138,6 +149,7 @@ class VideoSegmenter:
             model.eval().to(memory_format=torch.channels_last)
         self.model = model
         self.protocol = protocol
+        self.precision = precision
         self.size = size
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
         if min(map(min, self.sizes)) < 9:
@@ -163,7 +175,8 @@ class VideoSegmenter:
         self._first = []
         if self.model.needs_anchor:
             try:
-                self._first = [self.model.embed(view) for view in self._views([anchor])]
+                with self._autocast():
+                    self._first = [self.model.embed(self._filled(view))[:1] for view in self._views([anchor])]
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
@@ -259,8 +272,9 @@ class VideoSegmenter:
     @torch.inference_mode()
     def _step(self, frames: Sequence[_Timed]) -> list[Probability]:
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
-        encoded = [self.model.encode(view, flow) for view, flow in zip(views, flows, strict=True)]
-        logits = [self.model.segment(self._anchor(i, X.embedding), X) for i, X in enumerate(encoded)]
+        with self._autocast():
+            encoded = [self._encode(view, flow) for view, flow in zip(views, flows, strict=True)]
+            logits = [self.model.segment(self._anchor(i, X.embedding), X).float() for i, X in enumerate(encoded)]
         averages = [
             self._average([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
             for i, (frame, _) in enumerate(frames)
@@ -269,6 +283,24 @@ class VideoSegmenter:
             self._previous = [X.embedding[-1:].clone() for X in encoded]
         # The device has done all it has to, and can't run out of memory any more: a batch moves the state once.
         return [self._probability(average) for average in averages]
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.model.device.type, dtype, enabled=dtype is not torch.float32)
+
+    def _encode(self, view: Tensor, flow: Tensor | None) -> Encoded:
+        """What the network makes of a batch, which may be filled up for it."""
+        encoded, count = self.model.encode(self._filled(view), None if flow is None else self._filled(flow)), len(view)
+        motion = None if encoded.motion is None else encoded.motion[:count]
+        return Encoded(encoded.embedding[:count], tuple(shallow[:count] for shallow in encoded.shallow), motion)
+
+    def _filled(self, batch: Tensor) -> Tensor:
+        """`[B, ...]` with its last item again and again, up to `batch_size`, where each other number of them would be compiled."""
+        missing = self.batch_size - len(batch)
+        if missing <= 0 or not getattr(self.model, "fixed_batch", False):
+            return batch
+        filled = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
+        return filled.contiguous(memory_format=torch.channels_last)
 
     def _average(self, logits: list[Tensor], size: tuple[int, int]) -> npt.NDArray[np.float32]:
         """`[H, W]` of one frame, from its views `[1, 1, h, w]`: a probability or a logit, whichever the protocol averages."""

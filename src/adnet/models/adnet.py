@@ -37,6 +37,9 @@ class ADNet(HubMethods, nn.Module):
     shallow features, and a motion encoder that the variant lacks or has no use for.
     """
 
+    fixed_batch = False
+    """Whether each number of frames costs time of its own, since the encoder was compiled."""
+
     def __init__(
         self,
         encoder: DeepLabV3,

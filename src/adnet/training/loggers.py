@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,13 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
 
 from adnet.errors import UserError
 from adnet.files import write_text
+from adnet.training.pruning import Pruned
+
+_PREEMPTING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class MetricsFile(Logger):
@@ -135,13 +140,22 @@ def _run_id(file: Path) -> str:
 
 @contextmanager
 def finishing_wandb() -> Iterator[None]:
-    """End this process's W&B run on the way out, however that is: the next job's logger would go on with it."""
+    """End this process's W&B run on the way out, however that is: the next job's logger would go on with it.
+
+    There it ends with exit code 1 where something went wrong: not for a trial that was pruned, nor a run that left for a signal.
+    """
     try:
         yield
-    except BaseException:
-        _finish_wandb(1)
+    except BaseException as error:
+        _finish_wandb(0 if _meant(error) else 1)
         raise
     _finish_wandb(0)
+
+
+def _meant(error: BaseException) -> bool:
+    # SIGTERM, SIGUSR1 and SIGUSR2, after which `Checkpoints` has saved.
+    preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
+    return preempted or isinstance(error, Pruned)
 
 
 def _finish_wandb(exit_code: int) -> None:
@@ -153,14 +167,33 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
     """Log a run's resolved config and what it was made from, as one dictionary of hyper-parameters.
 
     In it `data` is the config's; the data's fingerprints, which `provenance` has under the same name, are `data_fingerprint`.
+    W&B is told that of `val/J` and `val/F` a run's summary has the best, beside the last.
     """
     made_from = {"data_fingerprint" if key == "data" else key: value for key, value in provenance.items()}
     for logger in loggers:
         logger.log_hyperparams({**config, **made_from})
+        if isinstance(logger, WandbLogger):
+            for name in ("val/J", "val/F"):
+                logger.experiment.define_metric(name, step_metric="trainer/global_step", summary="max,last")
 
 
-def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None) -> None:
-    """Log `evaluation/J` and `evaluation/F` of an evaluation's `scores.json`.
+def training_s_wandb(checkpoint: Path) -> Logger:
+    """The W&B run of the training that left `checkpoint`, to log more into it; offline where there is no login.
+
+    Raises UserError if there is no such run in its folder.
+    """
+    folder = checkpoint.absolute().parent.parent
+    config = folder / "config.yaml"
+    if not (folder / "wandb" / "id").is_file() or not config.is_file():
+        raise UserError(f"log_wandb=true: {folder} is no run folder of a training with logger=wandb; leave it out")
+    named = OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
+    return wandb_logger(str(folder), project=named.get("project", "adnet"), entity=named.get("entity"))
+
+
+def log_scores(
+    loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None, prefix: str = "evaluation"
+) -> None:
+    """Log `PREFIX/J` and `PREFIX/F` of an evaluation's `scores.json`.
 
     To W&B also the scores of each sequence, and the precision-recall curve where there were probabilities.
     """
@@ -171,10 +204,10 @@ def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int | No
         for name, sequence in scores["sequences"].items()
     ]
     for logger in loggers:
-        logger.log_metrics({f"evaluation/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
+        logger.log_metrics({f"{prefix}/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
         if isinstance(logger, WandbLogger):
-            logger.log_table("evaluation/sequences", ["sequence", *columns], rows, step=step)
+            logger.log_table(f"{prefix}/sequences", ["sequence", *columns], rows, step=step)
             if curve := scores.get("saliency", {}).get("pooled"):
                 points = [list(point) for point in zip(curve["recall"], curve["precision"], strict=True)]
-                logger.log_table("evaluation/precision_recall", ["recall", "precision"], points, step=step)
+                logger.log_table(f"{prefix}/precision_recall", ["recall", "precision"], points, step=step)
         logger.save()

@@ -69,10 +69,11 @@ class SegmentationModule(L.LightningModule):
         self._network: Network = self.model.forward_with_aux
         self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
+        self._losses: list[Tensor] = []
 
-    def compile_network(self) -> None:
+    def compile_network(self, backend: str = "inductor") -> None:
         """Have `torch.compile` compile the network that training calls, in the first step; validation stays as it is."""
-        self._network = torch.compile(self.model.forward_with_aux, dynamic=False)
+        self._network = torch.compile(self.model.forward_with_aux, dynamic=False, backend=backend)
 
     def configure_optimizers(self) -> Any:
         """Two groups: the backbones at the base rate, everything else at `new_layers_lr` times it."""
@@ -93,11 +94,18 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         loss = batch_loss(self.model, self._loss, batch, self._network)
-        self.log("train/loss", loss)
-        # A tensor, for Lightning would copy a number to the GPU, and wait for it.
-        rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
-        self.log("train/lr", torch.tensor(rate, dtype=torch.float32))
+        self._losses.append(loss.detach())
         return loss
+
+    def on_before_optimizer_step(self, _: Optimizer) -> None:
+        """Log the loss of the whole batch, over ranks and accumulated parts, and the learning rates of both groups."""
+        losses, self._losses = self._losses, []
+        if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return  # it would not be logged, and ranks would wait for one another
+        self.log("train/loss", self.trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean"))
+        for name, rate in zip(("train/lr", "train/lr_new_layers"), self.lr_schedulers().get_last_lr(), strict=True):  # type: ignore[union-attr]
+            # A tensor, for Lightning would copy a number to the GPU, and wait for it.
+            self.log(name, torch.tensor(rate, dtype=torch.float32))
 
     def _loss_of(self, logits: Tensor, mask: Tensor) -> Tensor:
         return _upsampled_loss(self._loss, logits, mask)

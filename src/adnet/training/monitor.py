@@ -9,9 +9,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from adnet.data.datamodule import PairDataModule
+from adnet.data.overlay import draw_overlay
 from adnet.data.pairs import ValidationPair
 from adnet.inference.embeddings import mean_cosine_distance
 from adnet.training.validation_frame import (
@@ -30,7 +31,8 @@ CLASSES = {1: "foreground"}
 class ValidationMonitor(Callback):
     """Logs `val/cosine_distance`, the mean distance of foreground embeddings to the first frame's, to every logger.
 
-    To W&B it also logs, each validation: `val/overlays` (the same frames each time, masks that can be switched on and off),
+    To TensorBoard it also logs `val/overlays`, the same frames each time with their predicted masks; to W&B, each validation,
+    `val/overlays` (masks that can be switched on and off),
     `val/precision_recall`, `val/consistency` (Figure 3 on the validation frames) and `val/sequences` (J and F of each).
 
     Args:
@@ -48,7 +50,7 @@ class ValidationMonitor(Callback):
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         pairs = _data(trainer).validation_pairs.pairs
         chosen = np.linspace(0, len(pairs) - 1, min(self.overlays, len(pairs))).round().astype(int)
-        self._shown = {pairs[index] for index in chosen} if _wandb(trainer) else set()
+        self._shown = {pairs[index] for index in chosen} if _wandb(trainer) or _tensorboard(trainer) else set()
         self._frames, self._first = [], {}
 
     def on_validation_batch_end(
@@ -82,6 +84,12 @@ class ValidationMonitor(Callback):
             pl_module.log("val/cosine_distance", float(np.mean(known)), sync_dist=True)
         if (logger := _wandb(trainer)) is not None and trainer.is_global_zero:
             logger.log_metrics(_media(frames), max(trainer.global_step - 1, 0))  # as the scores: the last step's number
+        if (board := _tensorboard(trainer)) is not None and trainer.is_global_zero:
+            for frame in frames:
+                if frame.overlay is not None:
+                    picture = draw_overlay(frame.overlay.frame, frame.overlay.mask)
+                    name = f"val/overlays/{frame.sequence}-{frame.index}"
+                    board.experiment.add_image(name, picture, max(trainer.global_step - 1, 0), dataformats="HWC")
 
 
 def _media(frames: list[ValidationFrame]) -> dict[str, Any]:
@@ -128,6 +136,10 @@ def _gathered(frames: list[ValidationFrame]) -> list[ValidationFrame]:
 
 def _wandb(trainer: L.Trainer) -> WandbLogger | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
+
+
+def _tensorboard(trainer: L.Trainer) -> TensorBoardLogger | None:
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _data(trainer: L.Trainer) -> PairDataModule:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import optuna
 
 
+class Pruned(UserError):  # noqa: N818 (a state of a trial, and no mistake)
+    """A trial was ended as its search meant it to be."""
+
+
 class Pruning(L.Callback):
     """Report `val/J` after each validation to a study on disk; end the run where it is below the median of the others.
 
@@ -33,7 +37,7 @@ class Pruning(L.Callback):
         value = float(trainer.callback_metrics["val/J"])
         prune = self._report(value, trainer.global_step) if trainer.is_global_zero else False
         if trainer.strategy.broadcast(prune):
-            raise UserError(
+            raise Pruned(
                 f"pruned at step {trainer.global_step}: val/J {value:.3f} is below the median of the trials before"
             )
 

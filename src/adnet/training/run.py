@@ -166,6 +166,11 @@ def _check_horizon(cfg: DictConfig) -> None:
         )
 
 
+def _precision(trained: str) -> str:
+    """The evaluation's, of a training in Lightning's precision of that name."""
+    return {"bf16": "bf16", "16": "fp16"}.get(trained.split("-")[0], "fp32")
+
+
 def _score(
     module: SegmentationModule,
     trainer: L.Trainer,
@@ -186,7 +191,8 @@ def _score(
     if dataset is None:
         return None
     # Lightning brings the module back to the CPU after a fit, but not back from half precision.
-    segmenter = VideoSegmenter(module.model.to(trainer.strategy.root_device, torch.float32), protocol, module.test_size)
+    model = module.model.to(trainer.strategy.root_device, torch.float32)
+    segmenter = VideoSegmenter(model, protocol, module.test_size, precision=_precision(trainer.precision))
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     if trainer.is_global_zero:
         remove([output])

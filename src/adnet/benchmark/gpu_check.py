@@ -1,0 +1,303 @@
+"""Whether training works on this machine's GPU: each way of computing, held against the CPU's losses, in minutes."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import hydra
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+
+from adnet.benchmark.device import float32
+from adnet.data.datamodule import PairDataModule
+from adnet.data.sequence import VideoDataset
+from adnet.models import ADNet
+from adnet.models.recomputation import recompute_blocks
+from adnet.training import SegmentationModule
+from adnet.training.checkpoint_io import LAST
+from adnet.training.checkpoints import Checkpoints
+from adnet.training.finite_loss import FiniteLoss
+from adnet.training.provenance import git_commit, versions
+
+TOLERANCES = {
+    "fp32": 1e-3,
+    "tf32": 1e-2,
+    "bf16": 5e-2,
+    "compile": 1e-3,
+    "checkpointing": 1e-3,
+    "resume": 1e-3,
+}
+"""How far a step's loss may be from the CPU's in float32, as a share of it: chosen, not measured. That of `two_ranks` is not judged
+yet (docs/gpu.md)."""
+
+
+class Skipped(Exception):  # noqa: N818 (it is no error)
+    """Why a check has no sense here."""
+
+
+@dataclass
+class _Setting:
+    """What all checks share: `losses` are the CPU's in float32."""
+
+    cfg: DictConfig
+    words: list[str]
+    dataset: VideoDataset
+    model: ADNet
+    gpu: bool
+    folder: Path
+    steps: int
+    losses: list[float] = field(default_factory=list)
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Print and return what came of each check: `passed`, `failed` or `skipped`, why, and its losses.
+
+    `failed` names the checks that did. On a machine without a GPU the same checks run on the CPU, as far as it can.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
+    print(_headline(gpu))
+    started = time.perf_counter()
+    with TemporaryDirectory() as scratch:
+        setting = _setting(cfg, Path(scratch), gpu)
+        setting.losses = _fit(setting, gpu=False)
+        checks = {name: _checked(name, check, setting) for name, check in CHECKS.items()}
+    failed = [name for name, check in checks.items() if check["result"] == "failed"]
+    print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
+    return {
+        "half": "gpu" if gpu else "cpu",
+        "failed": failed,
+        "backbone": setting.model.encoder.backbone_name,
+        "cpu_losses": setting.losses,
+        "checks": checks,
+        "device": _device(gpu),
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.processor(),
+            "threads": torch.get_num_threads(),
+        },
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
+
+
+def _headline(gpu: bool) -> str:
+    if gpu:
+        return f"{torch.cuda.get_device_name()}: losses of each way of training, beside the CPU's"
+    return "the CPU's half of the check, without a GPU: TF32, NCCL, CUDA's kernels and the code that torch.compile makes are not checked"
+
+
+def _setting(cfg: DictConfig, folder: Path, gpu: bool) -> _Setting:
+    options = cfg.gpu_check
+    height, width = (121, 217) if gpu else (33, 57)
+    steps = options.steps or (4 if gpu else 2)
+    words = [
+        *("data=synthetic", f"data.root={folder / 'videos'}", "data.train=2", "data.val=2", "data.frames=4"),
+        *("scale=smoke", "optim=sgd", "callbacks=default", "seed=0", f"steps={steps}", "epoch_steps=${steps}"),
+        *("model=full", f"model.encoder.backbone={options.backbone or ('resnet101' if gpu else 'resnet10t')}"),
+        *("model.encoder.pretrained=false", "model.encoder.multi_grid=null", "model.encoder.freeze_batch_norm=false"),
+        *("model.dropout=0", "model.encoder.dropout=0"),  # whose random numbers each device has of its own
+        *(
+            f"pairs.augmentation.crop_size=[{height},{width}]",
+            "pairs.batch_size=4",
+            "pairs.workers=0",
+            "test_at_end=false",
+        ),
+    ]
+    settings = hydra.compose("train", words)
+    dataset = instantiate(settings.data, split="train")
+    L.seed_everything(settings.seed, workers=True, verbose=False)
+    return _Setting(settings, words, dataset, instantiate(settings.model), gpu, folder, steps)
+
+
+def _checked(name: str, check: Callable[[_Setting], list[float]], setting: _Setting) -> dict[str, Any]:
+    started, tolerance = time.perf_counter(), TOLERANCES.get(name, math.inf)
+    result: dict[str, Any] = {"tolerance": TOLERANCES.get(name)}  # of two ranks none
+    try:
+        losses = check(setting)
+        expected = setting.losses[-len(losses) :]
+        largest = max(abs(loss - other) / other for loss, other in zip(losses, expected, strict=False))
+        good = all(map(math.isfinite, losses)) and largest <= tolerance
+        limit = (
+            f"{'no' if good else 'not no'} more than {tolerance:g}" if name in TOLERANCES else "which is not judged yet"
+        )
+        why = f"losses differ by up to {largest:.1e} of the CPU's in float32, {limit}"
+        result |= {
+            "result": "passed" if good else "failed",
+            "why": why,
+            "losses": losses,
+            "largest_difference": largest,
+        }
+    except Skipped as reason:
+        result |= {"result": "skipped", "why": str(reason)}
+    except Exception as error:  # whatever the device raises is what this is to find
+        result |= {"result": "failed", "why": f"{type(error).__name__}: {error}"}
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    print(
+        f"  {name:<14} {result['result']:<8} {result['seconds']:5.1f} s   {result['why'].splitlines()[0]}", flush=True
+    )
+    return result
+
+
+def _fp32(setting: _Setting) -> list[float]:
+    return _fit(setting, setting.gpu)
+
+
+def _tf32(setting: _Setting) -> list[float]:
+    if not setting.gpu:
+        raise Skipped("TF32 is of NVIDIA's GPUs")
+    if torch.cuda.get_device_capability() < (8, 0):
+        raise Skipped("this GPU is older than TF32, which began with compute capability 8.0")
+    return _fit(setting, True, tf32=True)
+
+
+def _bf16(setting: _Setting) -> list[float]:
+    return _fit(setting, setting.gpu, precision="bf16-mixed")
+
+
+def _compile(setting: _Setting) -> list[float]:
+    if not setting.gpu:  # where it would take minutes to make code that no training runs on
+        return _fit(setting, False, compiled="aot_eager")
+    if find_spec("triton") is None or not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
+    return _fit(setting, True, compiled="inductor")
+
+
+def _checkpointing(setting: _Setting) -> list[float]:
+    return _fit(setting, setting.gpu, recomputed=True)
+
+
+def _resume(setting: _Setting) -> list[float]:
+    """A training that ends half-way, and one that goes on from its checkpoint: its losses."""
+    folder = setting.folder / "checkpoints"
+    _fit(setting, setting.gpu, steps=setting.steps // 2, folder=folder)
+    return _fit(setting, setting.gpu, folder=folder, resume=True)
+
+
+def _two_ranks(setting: _Setting) -> list[float]:
+    """What `adnet.train trainer=ddp` logs, in processes of its own."""
+    if setting.gpu and torch.cuda.device_count() < 2:
+        raise Skipped("NCCL needs two GPUs, and there is one")
+    folder = setting.folder / "two_ranks"
+    words = [
+        *setting.words,
+        "trainer=ddp",
+        "trainer.devices=2",
+        f"trainer.accelerator={'gpu' if setting.gpu else 'cpu'}",
+    ]
+    words += ["trainer.log_every_n_steps=1", f"hydra.run.dir={folder}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "adnet.train", *words], capture_output=True, text=True, check=False, timeout=600
+    )
+    if ended.returncode:
+        raise RuntimeError(f"adnet.train ended with {ended.returncode}: {ended.stderr[-2000:].strip()}")
+    with (folder / "metrics.csv").open(newline="") as lines:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
+    if len(losses) != setting.steps:
+        raise RuntimeError(f"{len(losses)} losses were logged, not {setting.steps}")
+    return losses
+
+
+CHECKS: dict[str, Callable[[_Setting], list[float]]] = {
+    "fp32": _fp32,
+    "tf32": _tf32,
+    "bf16": _bf16,
+    "compile": _compile,
+    "checkpointing": _checkpointing,
+    "resume": _resume,
+    "two_ranks": _two_ranks,
+}
+
+
+class _Losses(Callback):
+    def __init__(self) -> None:
+        self.losses: list[Any] = []
+
+    def on_train_batch_end(self, _: L.Trainer, __: L.LightningModule, outputs: Any, *___: Any) -> None:
+        self.losses.append(outputs["loss"])
+
+
+def _fit(
+    setting: _Setting,
+    gpu: bool,
+    precision: Any = "32-true",
+    tf32: bool = False,
+    compiled: str | None = None,
+    recomputed: bool = False,
+    steps: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> list[float]:
+    """Train a copy of the network; the loss of each step."""
+    module = _module(setting)
+    if recomputed:
+        recompute_blocks(module.model.encoder.backbone)
+    if compiled:
+        module.compile_network(compiled)
+    losses = _Losses()
+    callbacks = [losses, *([Checkpoints(str(folder), 1), FiniteLoss(str(folder))] if folder else [])]
+    trainer = L.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision=precision,
+        max_steps=steps or setting.steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        logger=False,
+        callbacks=callbacks,
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with float32(tf32), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nothing is validated
+        trainer.fit(
+            module, _data(setting), ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True
+        )
+    return [float(loss) for loss in losses.losses]
+
+
+def _module(setting: _Setting) -> SegmentationModule:
+    cfg = setting.cfg
+    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
+    return SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
+
+
+def _data(setting: _Setting) -> PairDataModule:
+    # Hydra would take a dataset handed to it for a config.
+    data: PairDataModule = instantiate(setting.cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
+    return data
+
+
+def _device(gpu: bool) -> dict[str, Any] | None:
+    if not gpu:
+        return None
+    properties = torch.cuda.get_device_properties(0)
+    return {
+        "name": properties.name,
+        "count": torch.cuda.device_count(),
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None,
+    }

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adnet.benchmark import device as benchmark_device
+from adnet.benchmark.device import PRECISIONS, computing, describe, matmul_peak, memory_mib, precisions, seconds, wait
+from adnet.errors import UserError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def test_a_gpu_is_timed_by_its_events_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            called.append("event")
+
+        def elapsed_time(self, _: Any) -> float:
+            assert called[-1] == "wait"  # else the end isn't there yet
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: called.append("wait"))
+    assert seconds(GPU, lambda: called.append("work")) == 0.25
+    assert called == ["event", "work", "event", "wait"]
+    wait(GPU)
+    wait(CPU)
+    assert called == ["event", "work", "event", "wait", "wait"]
+
+
+def test_a_gpu_s_memory_is_its_allocator_s_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 10 * 2**20)
+    assert memory_mib(GPU, lambda: None) == 7
+
+
+def test_a_gpu_says_its_clock_where_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    monkeypatch.setattr(torch.cuda, "clock_rate", lambda _: 1410)
+    assert describe(GPU) == {"device": "a GPU", "clock_mhz": 1410}
+
+    def missing(_: Any) -> int:
+        raise ModuleNotFoundError("pynvml")
+
+    monkeypatch.setattr(torch.cuda, "clock_rate", missing)
+    assert describe(GPU) == {"device": "a GPU", "clock_mhz": None}
+    assert describe(CPU) == {"device": "cpu", "clock_mhz": None}
+
+
+def test_the_peak_is_that_of_the_best_multiplication(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([0.001, 4.0, 2.0, 3.0])  # the first warms up
+    monkeypatch.setattr(benchmark_device, "seconds", lambda _, work: work() is not None and next(taken))
+    assert matmul_peak(CPU, "bf16", side=100) == pytest.approx(2 * 100**3 / 2.0 / 1e9)
+
+
+def test_each_precision_computes_as_it_says() -> None:
+    def state() -> tuple[str, bool, bool]:
+        tf32 = torch.backends.cudnn.allow_tf32
+        return torch.get_float32_matmul_precision(), tf32, torch.is_autocast_enabled("cpu")
+
+    before, seen = state(), {}
+    for name in PRECISIONS:
+        with computing(CPU, name):
+            seen[name] = state()
+    assert seen == {"fp32": ("highest", False, False), "tf32": ("high", True, False), "bf16": ("highest", False, True)}
+    assert state() == before
+
+
+def test_which_precisions_are_measured() -> None:
+    assert precisions(None, GPU) == ["fp32", "tf32", "bf16"]
+    assert precisions(None, CPU) == ["fp32"]
+    assert precisions(["bf16"], CPU) == ["bf16"]
+    with pytest.raises(UserError, match="precisions names 'fp8': choose from fp32, tf32, bf16"):
+        precisions(["fp8"], GPU)
+    with pytest.raises(UserError, match="of NVIDIA's GPUs"):
+        precisions(["fp32", "tf32"], CPU)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adnet.benchmark import gpu_check
+from adnet.benchmark.__main__ import main
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # on a busy machine
+def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
+    ended = run(main, "what=gpu_check", "gpu_check.cpu=true", "output=check.json")
+    assert ended.code == 0, ended.err
+    assert "without a GPU" in ended.out
+    found = json.loads(Path("check.json").read_text())
+    assert (found["half"], found["failed"], found["device"]) == ("cpu", [], None)
+    assert {"torch", "lightning", "python"} <= set(found["versions"])
+    results = {name: check["result"] for name, check in found["checks"].items()}
+    assert results.pop("tf32") == "skipped"
+    assert set(results) == {"fp32", "bf16", "compile", "checkpointing", "resume", "two_ranks"}
+    assert set(results.values()) == {"passed"}
+    assert len(found["checks"]["two_ranks"]["losses"]) == 2  # not judged yet
+    for check in (found["checks"][name] for name in set(results) - {"two_ranks"}):
+        assert check["largest_difference"] <= check["tolerance"]
+    assert found["checks"]["resume"]["losses"] == found["cpu_losses"][1:]  # the step after the checkpoint
+    assert found["checks"]["bf16"]["largest_difference"] > 0  # it was another precision
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the checks be these functions, beside CPU's losses of 0.7 and 0.6."""
+
+    def checks(**given: Callable[..., list[float]]) -> None:
+        model = SimpleNamespace(encoder=SimpleNamespace(backbone_name="resnet10t"))
+        setting = SimpleNamespace(model=model, losses=[], gpu=False)
+        monkeypatch.setattr(gpu_check, "_setting", lambda *_: setting)
+        monkeypatch.setattr(gpu_check, "_fit", lambda *_, **__: [0.7, 0.6])
+        monkeypatch.setattr(gpu_check, "CHECKS", given)
+
+    return checks
+
+
+def broken(_: Any) -> list[float]:
+    raise RuntimeError("CUDA error: no kernel image\nand more")
+
+
+def test_a_check_that_fails_is_named_and_written_down(run: Callable[..., Any], quick: Callable[..., None]) -> None:
+    quick(fp32=lambda _: [0.7, 0.6003], bf16=lambda _: [0.7, 0.9], compile=broken, resume=lambda _: [float("nan")])
+    ended = run(main, "what=gpu_check", "output=check.json")
+    assert ended.code == 1
+    assert "gpu_check: bf16, compile, resume failed" in ended.err
+    found = json.loads(Path("check.json").read_text())
+    assert found["failed"] == ["bf16", "compile", "resume"]
+    assert found["checks"]["fp32"]["result"] == "passed"
+    assert found["checks"]["bf16"]["largest_difference"] == pytest.approx(0.5)
+    assert found["checks"]["compile"]["why"] == "RuntimeError: CUDA error: no kernel image\nand more"
+
+
+def test_what_has_no_sense_here_is_skipped_with_the_reason(run: Callable[..., Any], quick: Callable[..., None]) -> None:
+    def one_gpu(_: Any) -> list[float]:
+        raise gpu_check.Skipped("NCCL needs two GPUs, and there is one")
+
+    quick(fp32=lambda _: [0.7, 0.6], two_ranks=one_gpu)
+    ended = run(main, "what=gpu_check", "output=check.json")
+    assert ended.code == 0
+    check = json.loads(Path("check.json").read_text())["checks"]["two_ranks"]
+    assert (check["result"], check["why"]) == ("skipped", "NCCL needs two GPUs, and there is one")
