@@ -64,13 +64,14 @@ class OverlayVideo:
         if self._container is None or self._stream is None:
             return
         try:
-            self._container.mux(self._stream.encode())
+            try:
+                self._container.mux(self._stream.encode())
+            finally:
+                self._container.close()
+            if kind is None:
+                self._draft.replace(self.path)
         finally:
-            self._container.close()
-            if kind is not None:
-                self._draft.unlink()
-        if kind is None:
-            self._draft.replace(self.path)
+            self._draft.unlink(missing_ok=True)
 
     def _opened(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
         import av
