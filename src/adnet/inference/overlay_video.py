@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ class OverlayVideo:
         except ImportError as error:
             raise UserError("overlay=true needs the extra: pip install 'adnet[video]'") from error
         self.path = path
-        self._draft = path.with_name(f".{path.name}")
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
