@@ -57,10 +57,39 @@ def refused(run: Callable[..., Any]) -> Callable[[str], str]:
         ("data=null", "a config group can't be null: choose one (model=NAME), or leave it out (~logger)"),
         ("~model", "model=null: nothing runs without it; leave it out, or choose model=NAME"),
         ("~pairs", "pairs=null: nothing runs without it; leave it out, or choose pairs=NAME"),
+        ("test_at_end=null", "test_at_end=null: expected true or false"),
+        ("test_at_end={a:1}", "test_at_end={'a':1}: expected true or false"),
+        ("optim.optimizer.weight_decay={a:1}", "optim.optimizer.weight_decay={'a':1}: expected a number of at least 0"),
+        ("data.split={a:1}", "data.split={'a':1}: expected a text"),
     ],
 )
 def test_a_bad_value_is_one_line(refused: Callable[[str], str], argument: str, line: str) -> None:
     assert refused(argument).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "line"),
+    [
+        ("score", "predictions=3", "predictions=3: expected a text"),
+        ("score", "output={a:1}", "output={'a':1}: expected a text"),
+        ("score", "workers=all", "workers=all: expected a whole number of at least 1"),
+        ("report", "runs=null", "runs=null: expected a text or a list of a text"),
+        ("report", "runs=[3]", "runs=[3]: expected a text or a list of a text"),
+        ("predict", "anchor={a:1}", "anchor={'a':1}: expected a text or a whole number"),
+        ("predict", "input=1.5", "input=1.5: expected a text or a whole number or a list of a text or a whole number"),
+        ("evaluate", "checkpoint=1.5", "checkpoint=1.5: expected a text"),
+        ("evaluate", "size={a:1}", "size={'a':1}: expected [height, width] in pixels"),
+        ("evaluate", "batch_size=all", "batch_size=all: expected a whole number of at least 1"),
+        ("benchmark", "inference.backends=[0]", "an item of inference.backends=0: expected a text"),
+        ("dashboard", "entity=1.5", "entity=1.5: expected a text"),
+    ],
+)
+def test_a_key_without_a_default_has_a_type(run: Callable[..., Any], name: str, argument: str, line: str) -> None:
+    given = {"score": ["predictions=a"], "report": ["runs=a"], "predict": ["input=a"], "benchmark": ["what=metrics"]}
+    usual = [given for given in given.get(name, ()) if given.partition("=")[0] != argument.partition("=")[0]]
+    ended = run(command(name)(lambda _: pytest.fail("the command ran")), *usual, argument)
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+    assert ended.err.startswith(f"adnet: {line}")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +164,9 @@ def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
         ("train", "optim=adamw", "callbacks=averaged", "flow=raft"),
         ("export", "checkpoint=a", "output=b"),
         ("benchmark", "what=inference"),
-        ("predict", "input=a"),
+        ("predict", "input=a", "batch_size=1"),
+        ("evaluate", "size=[17,17]"),
+        ("score", "predictions=a", "workers=1"),
         ("app", "port=8000"),
     ):
         run(

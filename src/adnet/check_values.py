@@ -66,12 +66,23 @@ LIMITS = {
     "model.encoder.aspp_channels": COUNT,
     "model.encoder.embedding_channels": COUNT,
     "fps": POSITIVE,
+    "batch_size": COUNT,
+    "embeddings": Limit(0, whole=True),
+    "shard": Limit(0, whole=True),
+    "shards": COUNT,
+    "metrics.frames": COUNT,
+    "metrics.rounds": COUNT,
+    "training.steps": COUNT,
+    "training.warmup": Limit(0, whole=True),
+    "training.rounds": COUNT,
+    "inference.frames": COUNT,
     "flow.method.height": COUNT,
     "flow.method.updates": COUNT,
     "protocol.threshold": SHARE,
     "trainer.log_every_n_steps": COUNT,
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.gradient_clip_val": POSITIVE,
+    "callbacks.validation.overlays": Limit(0, whole=True),
     "callbacks.weight_averaging.decay": Limit(0, 1),
     "calibration_frames": COUNT,
     "inference.calibration_frames": COUNT,
@@ -81,11 +92,21 @@ LIMITS = {
     "max_frames": COUNT,
     "max_megapixels": POSITIVE,
     "max_waiting": COUNT,
+    "workers": COUNT,
 }
 """Ranges by key, in whichever command has it; null passes where it is the default."""
 
-SIZES = ("test_size", "pairs.augmentation.crop_size", "size")
+SIZES = ("test_size", "pairs.augmentation.crop_size", "size", "inference.size")
 """Keys of a height and width in pixels that a grid of stride 8 with aligned corners meets exactly."""
+
+_TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what")
+TYPES: dict[str, Any] = {
+    **dict.fromkeys((*_TEXT, "metrics.predictions", "inference.checkpoint"), str),
+    "runs": str | list[str],
+    "input": str | int | list[str | int],
+    "anchor": str | int,
+}
+"""Types of keys whose default, null or none, says nothing of them; null passes where it is the default."""
 
 _SIZE = "[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]"
 _KINDS: tuple[tuple[Any, str], ...] = (
@@ -103,7 +124,8 @@ def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
     """Raise UserError for a value that nothing could be built or trained with, before anything is.
 
     `cfg` is a command's config, `defaults` what it is without overrides. A value is held against its range in `LIMITS`, then
-    against the annotation of the argument of its `_target_` or, where there is none, against the type of the default.
+    against the annotation of the argument of its `_target_` or, where there is none, against its type in `TYPES`, else against
+    that of the default.
     """
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
@@ -127,7 +149,9 @@ def expectation(name: str, default: Any, target: str | None) -> str:
     elif name in SIZES:
         expected = _SIZE
     elif leaf in hints:
-        return " or ".join(_described(part) for part in _parts(hints[leaf]))
+        return _any_of(hints[leaf])
+    elif name in TYPES and not hints:
+        expected = _any_of(TYPES[name])
     elif _is_elsewhere(default) or hints:
         return ""
     else:
@@ -139,13 +163,13 @@ def _check_node(node: Any, defaults: Any, path: str) -> None:
     hints = _hints(resolve_name(node["_target_"])) if "_target_" in node else {}
     for key, value in node.items():
         name, default = f"{path}{key}", defaults.get(key) if isinstance(defaults, dict) else None
-        if isinstance(value, dict):
+        if isinstance(value, dict) and ("_target_" in value or isinstance(default, dict)):
             _check_node(value, default, f"{name}.")
         elif not _is_elsewhere(value) and not str(key).startswith("_"):
             _check_range(name, value, default)
             if key in hints:
                 _check_annotation(name, value, hints[key])
-            elif not hints and value is not None:
+            elif not hints and not (value is None and (default is None or path.startswith(OPTIONAL))):
                 _check_like(name, value, default)
 
 
@@ -164,12 +188,18 @@ def _check_range(name: str, value: Any, default: Any) -> None:
 
 
 def _check_like(name: str, value: Any, default: Any) -> None:
-    """Hold `value` against the type of a default; there, a whole number may stand for any."""
+    """Hold `value` against its type in `TYPES`, else against that of a default; there, a whole number may stand for any."""
+    if name in TYPES:
+        _check_annotation(name, value, TYPES[name])
+        return
     for kind, expected in _KINDS:
         if isinstance(default, kind) and not _is_elsewhere(default):
             alike = isinstance(value, kind) and isinstance(value, bool) is isinstance(default, bool)
             if not alike:
                 raise _wrong(name, value, expected)
+            if isinstance(value, list) and default:
+                for item in value:
+                    _check_like(f"an item of {name}", item, default[0])
             return
 
 
@@ -178,8 +208,7 @@ def _check_annotation(name: str, value: Any, hint: Any) -> None:
         return
     choices = [choice for part in _parts(hint) if get_origin(part) is Literal for choice in get_args(part)]
     near = get_close_matches(str(value), [choice for choice in choices if isinstance(choice, str)], n=1)
-    expected = " or ".join(_described(part) for part in _parts(hint))
-    raise _wrong(name, value, expected + (f"; did you mean {near[0]}?" if near else ""))
+    raise _wrong(name, value, _any_of(hint) + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
@@ -234,11 +263,15 @@ def _fits_part(value: Any, hint: Any) -> bool:
     return not inspect.isclass(hint) or hint is object
 
 
+def _any_of(hint: Any) -> str:
+    return " or ".join(_described(part) for part in _parts(hint))
+
+
 def _described(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
     if get_origin(hint) in (tuple, list, Sequence):
-        inner = [_described(argument) for argument in get_args(hint) if argument is not Ellipsis]
+        inner = [_any_of(argument) for argument in get_args(hint) if argument is not Ellipsis]
         return f"a list of {' and '.join(inner)}"
     return _PLAIN.get(hint, "a path" if hint is Path else getattr(hint, "__name__", str(hint)))
 

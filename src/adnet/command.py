@@ -31,6 +31,7 @@ from adnet.console import quiet
 from adnet.errors import UserError
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
 _NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 

@@ -5,13 +5,14 @@ The result goes wherever a training checkpoint goes: `python -m adnet.evaluate c
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from adnet.command import command
 from adnet.errors import UserError
+from adnet.files import replacing
 
 
 @command("convert")
@@ -29,10 +30,10 @@ def main(cfg: DictConfig) -> None:
         "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
         "hyper_parameters": {"model": config, "test_size": [481, 857]},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
-    torch.save(checkpoint, draft)
-    os.replace(draft, output)
+    content = io.BytesIO()  # for PyTorch says of a full disk that it is no place to write to
+    torch.save(checkpoint, content)
+    with replacing(output) as draft:
+        draft.write_bytes(content.getbuffer())
     print(f"{cfg.checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
 
 

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from adnet.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -23,14 +26,44 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write text atomically, with the folders above it. Raises OSError and leaves what was there if it can't be written."""
+    with replacing(path) as draft:
+        draft.write_text(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write to; it takes the place of `path` when the block ends well, and is gone when it fails.
+
+    The folders above are made. A reader sees all of one or none, and what was there stays until then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(content)
+        yield draft
         os.replace(draft, path)
-    except OSError:
+    except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read the JSON object in `file`. Raises UserError if there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
+    return document
+
+
+def read_lines(file: Path) -> list[str]:
+    """Read the lines of a text in UTF-8, stripped, without empty ones. Raises UserError if it can't be read."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as text ({error}); replace the file") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adnet.command import command
 from adnet.errors import UserError
-from adnet.files import remove, write_json
+from adnet.files import read_json, remove, write_json
 
 if TYPE_CHECKING:
     from adnet.inference.prediction import Outputs
@@ -101,7 +101,7 @@ def main(cfg: DictConfig) -> None:
                 raise
             videos[source.name] = result
             with shard.alone(output):
-                noted = json.loads(marker.read_text()).get("videos", {})  # another shard's, too
+                noted = read_json(marker).get("videos", {})  # another shard's, too
                 write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
             print(
                 f"{source.name}: {result.frames} frames, {result.segmented} now, in {result.seconds:.1f} s: {made.folder}"

@@ -59,6 +59,15 @@ def test_unknown_sequence_offers_the_nearest(tiny_davis: Path) -> None:
         davis2016(tiny_davis, "train", ["zebra"])
 
 
+@pytest.mark.parametrize(
+    "content", [b"sequences: [", b"sequences: [bear]", b"bear", b"", b"\xff\xfe", b"sequences:\n- {name: a}"]
+)
+def test_damaged_attributes_are_one_line(tiny_davis: Path, content: bytes) -> None:
+    (tiny_davis / "db_info.yml").write_bytes(content)
+    with pytest.raises(UserError, match=r"db_info\.yml: cannot be read as the sequences' attributes"):
+        davis2016(tiny_davis)
+
+
 def test_attributes_are_read_where_there_are_any(tiny_davis: Path) -> None:
     assert davis2016(tiny_davis).sequences[0].attributes == ()
     (tiny_davis / "db_info.yml").write_text("sequences:\n- {name: val-000, attributes: [OCC, FM]}\n")

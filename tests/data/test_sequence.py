@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,14 +140,25 @@ def test_interrupted_write_keeps_the_former_mask(tmp_path: Path, monkeypatch: py
     write_mask(file, MASK)
 
     def half(_: Image.Image, target: Any, **__: Any) -> None:
-        target.write(b"\x89PNG")
+        target.write_bytes(b"\x89PNG")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", half)
     with pytest.raises(OSError, match="disk full"):
         write_mask(file, ~MASK)
     np.testing.assert_array_equal(read_mask(file), MASK)
-    assert [path.name for path in tmp_path.glob("*.png")] == ["00000.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["00000.png"]
+
+
+def test_an_image_that_says_to_be_of_gigapixels_is_one_line(tmp_path: Path) -> None:
+    write_mask(tmp_path / "large.png", MASK)
+    content = bytearray((tmp_path / "large.png").read_bytes())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "large.png").write_bytes(content)
+    for read in (read_mask, read_frame, image_size):
+        with pytest.raises(UserError, match=r"cannot read the image .*large\.png: .*decompression bomb"):
+            read(tmp_path / "large.png")
 
 
 @given(st.integers(0, 5))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adnet.errors import UserError
-from adnet.inference.claim import checkpoint_sha256, claim, contents, files_sha256
+from adnet.inference.claim import checkpoint_sha256, claim, contents, files_sha256, gone_after_a_mistake
 
 
 def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
@@ -26,6 +26,23 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match=r"output=.*out is a file; give a folder"):
         claim(tmp_path / "out" / "predict.json", "prediction", {}, True, [])
+
+
+def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "predict.json").write_text('{"fps": ')
+    with pytest.raises(UserError, match=r"predict\.json: cannot be read as JSON"):
+        claim(tmp_path / "predict.json", "prediction", {}, False, [])
+
+
+def test_what_a_mistake_made_is_gone(tmp_path: Path) -> None:
+    made = tmp_path / "masks"
+    made.mkdir()
+    with gone_after_a_mistake([made]):
+        pass
+    assert made.exists()
+    with pytest.raises(UserError), gone_after_a_mistake([made]):
+        raise UserError("an image can't be read")
+    assert not made.exists()
 
 
 def test_files_are_told_apart_by_name_and_content(tmp_path: Path) -> None:

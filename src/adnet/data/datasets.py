@@ -21,6 +21,7 @@ from adnet.data.fbms_definition import read_definition
 from adnet.data.sequence import Sequence, VideoDataset, image_size
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
+from adnet.files import read_lines
 
 IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -65,7 +66,7 @@ def davis2017(
     As `davis2016` but for the split files, which are in `ImageSets/2017` and name a sequence on each line.
     """
     root = _root(root)
-    names = [line.strip() for line in _davis_split(root / "ImageSets" / "2017", split)]
+    names = _davis_split(root / "ImageSets" / "2017", split)
     wanted = _of_split(split, sequences, train_sequences, val_sequences)
     return VideoDataset("davis2017", split, root, _davis(root, names, wanted), scored="inner")
 
@@ -75,11 +76,11 @@ def _davis_split(folder: Path, split: str) -> list[str]:
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
         raise UserError(f"no split file {file}: the splits here are {known}; set data.split")
-    return [line for line in file.read_text().splitlines() if line.strip()]
+    return read_lines(file)
 
 
 def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) -> tuple[Sequence, ...]:
-    attributes = _davis_attributes(root)
+    attributes = davis_attributes(root)
     found = []
     for sequence in _select(names, wanted):
         frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
@@ -295,7 +296,7 @@ def _listed(root: Path, split: str) -> list[str]:
     file = root / f"{split}.txt"
     if not file.is_file():
         raise UserError(f"no {file}: write the name of a sequence on each line, or set data.split=all")
-    return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    return read_lines(file)
 
 
 def _root(root: str | Path) -> Path:
@@ -388,11 +389,19 @@ def _sequence(
     return Sequence(name, tuple(frames.values()), masks, attributes, regions)
 
 
-def _davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
+def davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
+    """Read the attributes of each sequence from `root/db_info.yml`; none without it. Raises UserError if it can't be read."""
     file = root / "db_info.yml"
     if not file.is_file():
         return {}
-    return {entry["name"]: tuple(entry["attributes"]) for entry in yaml.safe_load(file.read_text())["sequences"]}
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["sequences"]
+        return {str(entry["name"]): tuple(map(str, entry["attributes"])) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{file}: cannot be read as the sequences' attributes ({type(error).__name__}: {reason}); replace the file"
+        ) from error
 
 
 def _fbms_sequence(root: Path, name: str) -> Sequence:

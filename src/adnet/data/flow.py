@@ -7,14 +7,12 @@ explains is taken off, and the rest is divided by its 95th percentile, so that a
 from __future__ import annotations
 
 import hashlib
-import os
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import cv2
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from adnet.arrays import read_array
 from adnet.data.sequence import Frame, Sequence, read_frame
 from adnet.errors import UserError
+from adnet.files import replacing
 
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
@@ -244,11 +243,9 @@ def _read(file: Path) -> Vectors | None:
         found = read_array(file)
     except UserError:
         return None
-    return found if found.dtype == np.int8 and found.ndim == 3 else None
+    return found if found.dtype == np.int8 and found.ndim == 3 and found.shape[2] == 2 else None
 
 
 def _write(file: Path, vectors: Vectors) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as draft:
-        np.save(draft, vectors)
-    os.replace(draft.name, file)
+    with replacing(file) as draft, draft.open("wb") as stream:
+        np.save(stream, vectors)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from adnet.errors import UserError
+from adnet.files import replacing
 
 Frame = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -100,12 +99,8 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
 
 def write_mask(path: Path, mask: Mask) -> None:
     """Write bool `[H, W]` as an 8-bit 0/255 PNG. Atomic: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
-    # A temporary file is private to its owner; a mask is as readable as any other new file.
-    Path(file.name).chmod(0o644)
-    os.replace(file.name, path)
+    with replacing(path) as draft:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(draft, format="PNG")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -113,7 +108,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # whatever one of the decoders raises
         raise _unreadable(path, error) from error
 
 
@@ -126,10 +121,14 @@ def open_image(path: Path, reduction: int = 1) -> Image.Image:
                 image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
             image.load()
         return image
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except Exception as error:  # as above
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = "it does not exist" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+    reason = (
+        "it does not exist"
+        if isinstance(error, FileNotFoundError)
+        else (str(error) or type(error).__name__).splitlines()[0]
+    )
     return UserError(f"cannot read the image {path}: {reason}; replace the file")

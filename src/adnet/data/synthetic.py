@@ -18,6 +18,7 @@ from filelock import FileLock
 from adnet.data.sequence import Frame, Mask, write_mask
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
+from adnet.files import read_json, replacing
 
 VERSION = 1  # of the pictures: raise it when they change, so that an older cache is refused
 
@@ -64,7 +65,7 @@ def synthesize(
 
 def _matches(marker: Path, parameters: dict[str, object]) -> bool:
     """Whether there is a marker. Raises UserError if it is of other parameters."""
-    found = json.loads(marker.read_bytes()) if marker.is_file() else None
+    found = read_json(marker) if marker.is_file() else None
     if found not in (None, parameters):
         reason = f"{marker.parent} holds synthetic videos of other parameters, {found} and not {parameters}"
         raise UserError(f"{reason}; choose another folder or delete this one")
@@ -80,7 +81,5 @@ def _write_sequence(root: Path, name: str, sequence: Iterator[tuple[Frame, Mask]
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with replacing(path) as draft:
+        draft.write_bytes(content)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from operator import index
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.build_network import load_network
 from adnet.models.pretrained import WEIGHTS, locate, read_pretrained
+from adnet.models.weights import load_plain
 
 
 def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
@@ -39,7 +37,7 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
             f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder"
         )
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = load_plain(path)
         config = checkpoint["hyper_parameters"]["model"]
         height, width = map(index, checkpoint["hyper_parameters"]["test_size"])
         weights = {
@@ -47,16 +45,7 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
             for key, value in checkpoint["state_dict"].items()
             if key.startswith("model.")
         }
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # whatever is raised by a pickle that is damaged, or another's
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.files import remove, sha256, write_json
+from adnet.files import read_json, remove, sha256, write_json
 from adnet.inference.exported import METADATA
 from adnet.models.pretrained import WEIGHTS
 
@@ -41,7 +41,7 @@ def claim(
     if overwrite:
         remove(replaced)
     elif marker.is_file():
-        earlier: dict[str, Any] = json.loads(marker.read_text())
+        earlier = read_json(marker)
         if {key: (_BEFORE | earlier).get(key) for key in described} == described:
             return earlier
         if any(path.exists() for path in replaced):
@@ -50,6 +50,19 @@ def claim(
         raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
     write_json(marker, described)
     return {}
+
+
+@contextmanager
+def gone_after_a_mistake(made: Iterable[Path]) -> Iterator[None]:
+    """Delete what was `made` if the block ends in a UserError.
+
+    Once the mistake is mended, in an image or a setting, it is another run, which such a rest would only bar from the folder.
+    """
+    try:
+        yield
+    except UserError:
+        remove(made)
+        raise
 
 
 def checkpoint_sha256(checkpoint: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from adnet.arrays import read_arrays
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.files import replacing, write_json
 from adnet.inference.segmenter import SegmentationModel
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
@@ -136,12 +135,9 @@ def _thumbnail(frame: Frame, height: int) -> Frame:
 
 
 def _write_arrays(target: Path, arrays: Mapping[str, Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    with draft.open("wb") as stream:
-        plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    with replacing(target) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, **plain)
-    os.replace(draft, target)
 
 
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:

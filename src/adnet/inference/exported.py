@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ FILES = {
 """Format -> files of the encoder and the fusion. (Not torch.export's: that is a pickle, and may run anyone's code.)"""
 
 METADATA = "export.json"
+
+_NEEDED = {"variant": str, "needs_anchor": bool, "takes_several_anchors": bool}
+"""Entries of `export.json` that every export has, and their types."""
 
 
 class ExportedModel:
@@ -84,6 +88,11 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads((folder / METADATA).read_text())
         known = metadata["format"] in FILES
+        if not all(isinstance(metadata[key], kind) for key, kind in _NEEDED.items()):
+            raise ValueError("an entry is of another type")
+        height, width = map(index, metadata["size"])
+        if known and min(height, width) < 1:
+            raise ValueError("its size is none")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one") from error
     if not known:

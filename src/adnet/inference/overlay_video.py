@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ class OverlayVideo:
         except ImportError as error:
             raise UserError("overlay=true needs the extra: pip install 'adnet[video]'") from error
         self.path = path
-        self._draft = path.with_name(f".{path.name}")
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -64,13 +65,14 @@ class OverlayVideo:
         if self._container is None or self._stream is None:
             return
         try:
-            self._container.mux(self._stream.encode())
+            try:
+                self._container.mux(self._stream.encode())
+            finally:
+                self._container.close()
+            if kind is None:
+                self._draft.replace(self.path)
         finally:
-            self._container.close()
-            if kind is not None:
-                self._draft.unlink()
-        if kind is None:
-            self._draft.replace(self.path)
+            self._draft.unlink(missing_ok=True)
 
     def _opened(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
         import av

@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
@@ -188,5 +188,5 @@ def _image(path: Path) -> Frame | str:
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        return str(error).splitlines()[0]
+    except Exception as error:  # whatever one of the decoders raises
+        return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from adnet.files import replacing
 from adnet.inference.postprocess import Probability
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write grey `[H, W]`, RGB `[H, W, 3]` or RGBA `[H, W, 4]`. Atomic: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    # Photographs hardly shrink further, but take several times as long.
-    Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
-    os.replace(draft, path)
+    with replacing(path) as draft:
+        # Photographs hardly shrink further, but take several times as long.
+        Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
 
 
 def to_levels(probability: Probability) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.files import sha256, write_json
 from adnet.models.hub import download
 from adnet.models.weights import read_weights
 
@@ -75,7 +75,13 @@ def write_pretrained(
     draft.mkdir(parents=True)
     try:
         (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
-        write_json(draft / CONFIG, {"model": config, "test_size": list(test_size), "about": dict(about)})
+        content = {
+            "model": config,
+            "test_size": list(test_size),
+            "about": dict(about),
+            "sha256": sha256(draft / WEIGHTS),
+        }
+        write_json(draft / CONFIG, content)
         if card is not None:
             (draft / CARD).write_text(card, encoding="utf-8")
         os.replace(draft, folder)
@@ -101,4 +107,7 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} doesn't describe a network of adnet's ({reason}); take another copy") from error
     weights = read_weights(folder / WEIGHTS)
+    # A wrong bit in a weight makes another weight. Older folders, and others', have no checksum.
+    if content.get("sha256") not in (None, sha256(folder / WEIGHTS)):
+        raise UserError(f"{folder / WEIGHTS} is not the file that {CONFIG} names; take another copy of both")
     return config, (height, width), {k: v.float() if v.dtype is torch.float16 else v for k, v in weights.items()}

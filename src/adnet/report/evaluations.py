@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
+from adnet.data.datasets import davis_attributes
 from adnet.errors import UserError
-from adnet.report.reading import entry, number, numbers, read_json, required_number
+from adnet.files import read_json
+from adnet.report.reading import entry, number, numbers, required_number
 
 Values = npt.NDArray[np.float64]
 
@@ -113,10 +114,10 @@ def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str
     found: dict[str, list[str]] = {}
     for attribute, scores in (document.get("attributes") or {}).items():
         found[attribute] = list(scores.get("sequences") or ()) if isinstance(scores, dict) else []
-    if not found and root is not None and (root / "db_info.yml").is_file():
-        for sequence in yaml.safe_load((root / "db_info.yml").read_text(encoding="utf-8"))["sequences"]:
-            for attribute in sequence["attributes"]:
-                found.setdefault(attribute, []).append(sequence["name"])
+    if not found and root is not None:
+        for name, attributes in davis_attributes(root).items():
+            for attribute in attributes:
+                found.setdefault(attribute, []).append(name)
     shared = {attribute: tuple(name for name in names if name in members) for attribute, members in found.items()}
     return {attribute: members for attribute, members in sorted(shared.items()) if members}
 

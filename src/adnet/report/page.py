@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -77,7 +78,7 @@ def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **op
         draft = Path(scratch) / "new"
         draft.mkdir()
         _write(draft, found, title, chosen)
-        if output.exists():
+        with suppress(FileNotFoundError):  # none is there, or another report's end has moved it away just now
             os.replace(output, Path(scratch) / "old")
         os.replace(draft, output)
     return output / "index.html"

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from adnet.errors import UserError
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`. Raises UserError if there is none."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
-    return document
 
 
 def entry(document: Any, file: Path, *keys: str) -> Any:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import yaml
 
 from adnet.errors import UserError
+from adnet.files import read_json
 from adnet.report.evaluations import MEASURES, Evaluation, read_evaluation
-from adnet.report.reading import entry, number, read_json, required_number
+from adnet.report.reading import entry, number, required_number
 
 Values = npt.NDArray[np.float64]
 

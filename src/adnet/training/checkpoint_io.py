@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def _is_whole(path: Path) -> bool:
     try:
         with ZipFile(path) as file:
             return file.testzip() is None  # checksums of all that is in it
-    except (BadZipFile, OSError, EOFError):
-        return False
+    except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error):
+        return False  # a wrong bit may ask for a password, another compression, or a name in another encoding
 
 
 def _reason(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
+from adnet.files import read_json
 from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
 
 FREE = (
@@ -64,8 +64,7 @@ def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
     if not (folder / "summary.json").is_file():
         return None
     _check_config(folder, cfg, "a finished run", FREE)
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary
+    return read_json(folder / "summary.json")
 
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
@@ -90,7 +89,7 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
     file = folder / "provenance.json"
     if allow_changed or not file.is_file():
         return
-    earlier = json.loads(file.read_text())["data"]
+    earlier = read_json(file).get("data", {})
     if changed := [split for split in data if data[split] != earlier.get(split)]:
         raise UserError(
             f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(earlier, data, changed[0])}):"

@@ -1,0 +1,223 @@
+"""Commands on inputs so small that each takes a moment, in a folder that is the same for every test and made anew for each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
+from PIL import Image
+from videos import pictures, write_video
+
+from adnet.data.synthetic import synthesize
+from adnet.inference.exporting import export_model
+from adnet.models import ADNet
+from adnet.models.pretrained import write_pretrained
+
+SIZE = (33, 57)
+NETWORK = {
+    "_target_": "adnet.models.ADNet",
+    "_convert_": "all",
+    "variant": "full",
+    "encoder": {
+        "_target_": "adnet.models.DeepLabV3",
+        "backbone": "resnet10t",
+        "pretrained": False,
+        "aspp_rates": [1, 2, 3],
+        "aspp_channels": 8,
+        "embedding_channels": 8,
+    },
+    "head_channels": 8,
+}
+
+COMMANDS = {
+    "score": ["predictions=masks", "data.root=davis", "output=out/scores.json", "workers=1"],
+    "evaluate": ["checkpoint=last.ckpt", "data.root=davis", "protocol=single_scale", "device=cpu", "output=out"],
+    "predict": ["checkpoint=last.ckpt", "input=clip", "device=cpu", "output=out"],
+    "export": ["checkpoint=last.ckpt", "format=safetensors", "output=out"],
+    "report": ["runs=runs", "output=out", "strip_sequences=1", "strip_frames=2", "strip_width=32"],
+    "benchmark": ["what=metrics", "data.root=davis", "metrics.frames=2", "metrics.rounds=1", "output=out/speed.json"],
+    "dashboard": ["output=out/dashboard.json"],
+    "convert": ["checkpoint=published.pth", "variant=full", "output=out/full.ckpt"],
+    "download": ["data=synthetic", "data.root=davis"],
+    "app": ["checkpoint=last.ckpt", "device=cpu"],
+    "train": [
+        "scale=smoke",
+        "model.encoder.pretrained=false",
+        "model.encoder.backbone=test_efficientnet",
+        "model.encoder.aspp_channels=8",
+        "model.encoder.embedding_channels=8",
+        "model.head_channels=8",
+        "optim.schedule.warmup=0",
+        "trainer.accelerator=cpu",
+        "pairs.workers=0",
+        "pairs.batch_size=2",
+        "pairs.val_frames=1",
+        "pairs.augmentation.crop_size=[33,57]",
+        "test_size=[33,57]",
+        "test_at_end=false",
+        "steps=2",
+        "epoch_steps=1",
+        "~callbacks.progress",
+        "+trainer.enable_progress_bar=false",
+        "data.root=davis",
+        "hydra.run.dir=out",
+    ],
+}
+"""By their names, the shortest arguments with which they end well; all write into `out`."""
+
+
+class Answer(NamedTuple):
+    """How a command answered; `left` is whether it left anything new or changed in the folder."""
+
+    code: int
+    line: str
+    left: bool
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Path]:
+    """What the commands read; beside it is the folder that they are run in."""
+    with TemporaryDirectory(prefix="adnet-bad-input-") as folder:
+        Path(folder).chmod(0o755)  # pytest's own are private to their owner, and not every command is run by that
+        yield _filled(Path(folder) / "template")
+
+
+def _filled(root: Path) -> Path:
+    synthesize(root / "davis", train=2, val=2, frames=3, size=SIZE)
+    (root / "davis" / "db_info.yml").write_text(
+        "sequences:\n- {name: val-000, attributes: [OCC, FM]}\n- {name: val-001, attributes: []}\n"
+    )
+    for name in ("masks", "clip", "flow/clip", "maps"):
+        (root / name).mkdir(parents=True)
+    for sequence in ("val-000", "val-001"):
+        shutil.copytree(root / "davis/Annotations/480p" / sequence, root / "masks" / sequence)
+        (root / "maps" / sequence).mkdir()
+        for file in sorted((root / "masks" / sequence).iterdir()):
+            mask = np.asarray(Image.open(file))
+            np.save(root / "maps" / sequence / f"{file.stem}.npy", (mask / 255 * 0.9).astype(np.float32))
+    for index, picture in enumerate(pictures(3, SIZE)):
+        Image.fromarray(picture).save(root / "clip" / f"{index}.{('png', 'jpg', 'bmp')[index]}")
+        if index:
+            cv2.writeOpticalFlow(str(root / "flow/clip" / f"{index}.flo"), np.full((*SIZE, 2), 2.0, np.float32))
+    write_video(root / "clip.mp4", pictures(3, (34, 58)))
+    mask = {"size": [*SIZE], "counts": [40, 400, SIZE[0] * SIZE[1] - 440]}
+    found = [{"image_id": f"clip/{frame}", "score": 0.9, "segmentation": mask} for frame in range(3)]
+    (root / "found.json").write_text(json.dumps(found))
+    for name, more in (("last", {}), ("motion", {"variant": "full_motion", "motion": NETWORK["encoder"]})):
+        model, config = _network(more)
+        weights = {f"model.{key}": value for key, value in model.state_dict().items()}
+        torch.save(
+            {"hyper_parameters": {"model": config, "test_size": [*SIZE]}, "state_dict": weights}, root / f"{name}.ckpt"
+        )
+    model, config = _network({})
+    write_pretrained(root / "weights", config, SIZE, model.state_dict(), {})
+    return root
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network for ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("bad_input") / "onnx"
+    export_model(_network({})[0], SIZE, folder)
+    return folder
+
+
+def _network(more: dict[str, Any]) -> tuple[ADNet, dict[str, Any]]:
+    from hydra.utils import instantiate
+
+    torch.manual_seed(0)
+    model = instantiate(NETWORK | more)
+    return model.eval(), NETWORK | more
+
+
+class Kitchen:
+    """A folder with all that commands read, in which they are run."""
+
+    def __init__(self, folder: Path, run: Callable[..., Any]) -> None:
+        self.folder, self._run = folder, run
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What a command is run in."""
+
+    def call(self, command: str, *arguments: str) -> Answer:
+        """Run a command with its shortest arguments and these, and look whether it answered as a command must."""
+        before = contents(self.folder)
+        given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+        usual = [argument for argument in COMMANDS[command] if argument.partition("=")[0] not in given]
+        module = import_module(f"adnet.{command}")
+        main = (module if hasattr(module, "main") else import_module(f"adnet.{command}.__main__")).main
+        with self.around():
+            ended = self._run(main, *usual, *arguments)
+        assert ended.code in (0, 1), ended.err
+        assert "Traceback" not in ended.err
+        lines = [line for line in ended.err.splitlines() if line.startswith("adnet: ")]
+        assert len(lines) == ended.code, ended.err
+        if lines:
+            assert lines == ended.err.splitlines()[-1:]
+        after = contents(self.folder)
+        assert_whole(self.folder, after)
+        return Answer(ended.code, ended.err if not lines else lines[0], before != after)
+
+    def expected(self, command: str, *arguments: str) -> dict[str, bytes]:
+        """What `out` holds after the command on inputs that nothing is wrong with."""
+        if (command, arguments) not in EXPECTED:
+            answer = self.call(command, *arguments)
+            assert answer.code == 0, answer.line
+            EXPECTED[command, arguments] = self.out()
+            shutil.rmtree(self.folder / "out", ignore_errors=True)
+        return EXPECTED[command, arguments]
+
+    def out(self) -> dict[str, bytes]:
+        """The files in `out`, by their paths."""
+        return {name: content for name, content in contents(self.folder).items() if name.startswith("out/")}
+
+
+EXPECTED: dict[tuple[str, tuple[str, ...]], dict[str, bytes]] = {}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def assert_whole(folder: Path, found: dict[str, bytes]) -> None:
+    """Nothing that was written is a draft, or half of a file."""
+    for name in found:
+        path = folder / name
+        if not name.startswith("out"):
+            continue
+        assert path.suffix not in (".tmp", ".draft"), f"left over: {name}"
+        assert not path.name.startswith(".") or path.name.endswith("lock"), f"left over: {name}"
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".ckpt":
+            torch.load(path, weights_only=True)
+
+
+@pytest.fixture
+def kitchen(template: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Kitchen]:
+    folder = template.parent / "work"  # the same for all, since some results name it
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(template, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    # Hydra composes twice, once to see whether it is a sweep; none of these is.
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: RunMode.RUN)
+    monkeypatch.setenv("ADNET_CACHE", str(folder / "cache"))
+    yield Kitchen(folder, run)
+    shutil.rmtree(folder)

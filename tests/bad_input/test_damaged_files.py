@@ -1,0 +1,150 @@
+"""Files that are cut off, have wrong bits, are something else or say something else: one line, or a right result."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import Kitchen
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+
+SEED = 14
+JPEG, PNG, MASK = "davis/JPEGImages/480p/val-000/00001.jpg", "clip/0.png", "davis/Annotations/480p/val-000/00001.png"
+MOTION = ("checkpoint=motion.ckpt", "flow=folder", "flow.method.root=flow")
+PRUNE = ("postprocess=instance_pruning", "postprocess/detector=precomputed", "postprocess.detector.file=found.json")
+
+
+def cut(content: bytes, rng: random.Random) -> bytes:
+    return content[: rng.randrange(len(content))]
+
+
+def flip(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 3)):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def flip_in_front(content: bytes, rng: random.Random) -> bytes:
+    """Where headers are."""
+    changed = bytearray(content)
+    changed[rng.randrange(min(len(changed), 64))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def other(_: bytes, rng: random.Random) -> bytes:
+    """What isn't of the kind at all."""
+    return rng.choice(
+        [b"", b"\0" * 100, b"no such file\n", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\x80\x02."]
+    )
+
+
+def say_otherwise(content: bytes, rng: random.Random) -> bytes:
+    """JSON (and YAML that is JSON) with an entry of another type, or without one."""
+    document = json.loads(content)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], (dict, list)):
+                walk(node[key])
+
+    walk(document)
+    value = rng.choice([None, -1, 1.5, "text", [], {}, [[]], True, 10**30, [None]])
+    if not places or rng.random() < 0.1:
+        return json.dumps(value).encode()
+    node, key = rng.choice(places)
+    if isinstance(node, dict) and rng.random() < 0.2:
+        del node[key]
+    else:
+        node[key] = value
+    return json.dumps(document).encode()
+
+
+CHECKED = (".ckpt", ".safetensors", ".onnx")
+"""Files in which no bit can be wrong without being noticed, but where nothing is read."""
+
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "cut": cut,
+    "flip": flip,
+    "front": flip_in_front,
+    "other": other,
+    "says": say_otherwise,
+}
+
+CASES: list[tuple[str, tuple[str, ...], str, str, int]] = [
+    # command, arguments, file, damages, how many of each
+    ("score", (), MASK, "cut flip front other", 2),
+    ("score", (), JPEG, "cut front other", 2),
+    ("score", (), "masks/val-000/00001.png", "cut flip front other", 2),
+    ("score", ("predictions=maps",), "maps/val-000/00001.npy", "cut flip front other", 2),
+    ("score", (), "davis/ImageSets/480p/val.txt", "cut flip other", 2),
+    ("score", (), "davis/db_info.yml", "cut flip other", 2),
+    ("predict", (), "last.ckpt", "cut flip front other", 4),
+    ("predict", ("checkpoint=weights",), "weights/model.safetensors", "cut flip front other", 2),
+    ("predict", ("checkpoint=weights",), "weights/config.json", "cut flip other says", 4),
+    ("predict", ("checkpoint=onnx", "backend=onnx"), "onnx/embed.onnx", "cut flip other", 1),
+    ("predict", ("checkpoint=onnx", "backend=onnx"), "onnx/export.json", "cut other says", 3),
+    ("predict", (), "clip/0.png", "cut flip front other", 3),
+    ("predict", (), "clip/1.jpg", "cut flip front other", 2),
+    ("predict", (), "clip/2.bmp", "cut front other", 2),
+    ("predict", ("anchor=clip/1.jpg", "input=clip/0.png"), "clip/1.jpg", "cut flip front other", 2),
+    ("predict", ("input=clip.mp4",), "clip.mp4", "cut flip front other", 4),
+    ("predict", PRUNE, "found.json", "cut flip other says", 4),
+    ("predict", MOTION, "flow/clip/1.flo", "cut front other", 2),
+    ("evaluate", (), JPEG, "cut flip front other", 1),
+    ("evaluate", (), MASK, "cut flip front other", 1),
+    ("evaluate", (), "last.ckpt", "cut flip front other", 1),
+    ("export", (), "last.ckpt", "cut flip front other", 3),
+    ("train", (), "davis/JPEGImages/480p/train-000/00001.jpg", "cut front other", 1),
+    ("train", (), "davis/Annotations/480p/train-000/00001.png", "cut front other", 1),
+    ("train", ("model.weights=last.ckpt",), "last.ckpt", "cut front other", 1),
+]  # fmt: skip
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(command, arguments, file, damage, number, id=f"{command}-{file}-{damage}-{number}")
+        for command, arguments, file, damages, times in CASES
+        for damage in damages.split()
+        for number in range(times)
+    ]
+
+
+@pytest.mark.parametrize(("command", "arguments", "file", "damage", "number"), cases())
+def test_a_damaged_file_is_one_line_or_a_right_result(
+    kitchen: Kitchen,
+    request: pytest.FixtureRequest,
+    command: str,
+    arguments: tuple[str, ...],
+    file: str,
+    damage: str,
+    number: int,
+) -> None:
+    if file.startswith("onnx"):
+        shutil.copytree(request.getfixturevalue("exported"), kitchen.folder / "onnx")
+    expected = kitchen.expected(command, *arguments)
+    path, rng = kitchen.folder / file, random.Random(f"{SEED} {command} {file} {damage} {number}")
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](whole, rng))
+    answer = kitchen.call(command, *arguments)
+    if answer.code == 0:
+        found = kitchen.out()
+        assert found.keys() == expected.keys()
+        if path.suffix in CHECKED:
+            assert {n: c for n, c in found.items() if n.endswith(".png")} == {
+                n: c for n, c in expected.items() if n.endswith(".png")
+            }
+    elif answer.left:  # else the mended command stands where it stood before
+        path.write_bytes(whole)
+        # Masks of the images that could be read are kept, and are another input's.
+        again = kitchen.call(command, *arguments, *["overwrite=true"] * (command == "predict"))
+        assert again.code == 0, again.line
+        assert kitchen.out().keys() == expected.keys()
