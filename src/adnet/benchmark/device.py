@@ -37,7 +37,7 @@ def seconds(device: torch.device, work: Callable[[], Any]) -> float:
         started = time.perf_counter()
         work()
         return time.perf_counter() - started
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record()
     work()
     end.record()
