@@ -25,8 +25,7 @@ def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     assert results.pop("tf32") == "skipped"
     assert set(results) == {"fp32", "bf16", "compile", "checkpointing", "resume", "two_ranks"}
     assert set(results.values()) == {"passed"}
-    assert len(found["checks"]["two_ranks"]["losses"]) == 2  # not judged yet
-    for check in (found["checks"][name] for name in set(results) - {"two_ranks"}):
+    for check in (found["checks"][name] for name in results):
         assert check["largest_difference"] <= check["tolerance"]
     assert found["checks"]["resume"]["losses"] == found["cpu_losses"][1:]  # the step after the checkpoint
     assert found["checks"]["bf16"]["largest_difference"] > 0  # it was another precision
