@@ -206,7 +206,7 @@ def _nearest_key(key: str, name: str) -> str:
     """The key of that name elsewhere; else the nearest of those beside it."""
     keys = _known_keys(name)
     parent, _, leaf = key.rpartition(".")
-    if elsewhere := [known for known in keys if known.endswith(f".{leaf}")]:
+    if elsewhere := [known for known in keys if known != key and known.endswith(f".{leaf}")]:
         return f"; did you mean {elsewhere[0]}?"
     while parent and parent not in keys:
         parent = parent.rpartition(".")[0]

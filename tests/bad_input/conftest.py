@@ -54,12 +54,12 @@ COMMANDS = {
     "app": ["checkpoint=last.ckpt", "device=cpu"],
     "train": [
         "scale=smoke",
+        "optim=sgd",
         "model.encoder.pretrained=false",
         "model.encoder.backbone=test_efficientnet",
         "model.encoder.aspp_channels=8",
         "model.encoder.embedding_channels=8",
         "model.head_channels=8",
-        "optim.schedule.warmup=0",
         "trainer.accelerator=cpu",
         "pairs.workers=0",
         "pairs.batch_size=2",

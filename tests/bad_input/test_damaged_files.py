@@ -105,7 +105,18 @@ CASES: list[tuple[str, tuple[str, ...], str, str, int]] = [
     ("export", (), "last.ckpt", "cut flip front other", 3),
     ("train", (), "davis/JPEGImages/480p/train-000/00001.jpg", "cut front other", 1),
     ("train", (), "davis/Annotations/480p/train-000/00001.png", "cut front other", 1),
-    ("train", ("model.weights=last.ckpt",), "last.ckpt", "cut front other", 1),
+    (
+        "train",
+        (
+            "model.weights=last.ckpt",
+            "model.encoder.backbone=resnet10t",
+            "model.encoder.multi_grid=null",
+            "model.encoder.freeze_batch_norm=false",
+        ),
+        "last.ckpt",
+        "cut front other",
+        1,
+    ),
 ]  # fmt: skip
 
 

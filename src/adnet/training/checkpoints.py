@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -40,7 +40,13 @@ class Checkpoints(ModelCheckpoint):
         mode: `"max"` or `"min"`.
     """
 
-    def __init__(self, dirpath: str, every_steps: int, monitor: str = "val/J", mode: str = "max") -> None:
+    def __init__(
+        self,
+        dirpath: str,
+        every_steps: int,
+        monitor: Literal["val/J", "val/F"] = "val/J",
+        mode: Literal["min", "max"] = "max",
+    ) -> None:
         super().__init__(
             dirpath,
             filename="best",
