@@ -6,8 +6,12 @@ import logging
 import sys
 import warnings
 
-_REMARKING = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
-"""Loggers of Lightning's tips and lines about devices; it sets the level of none of them itself."""
+_REMARKING = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
+)
+"""Loggers of Lightning's tips and lines about devices and ranks; it sets the level of none of them itself."""
 
 
 def quiet() -> None:
