@@ -173,4 +173,4 @@ def test_limits_name_keys_that_there_are(run: Callable[..., Any]) -> None:
             command(name)(lambda cfg: found.update(key for key in LIMITS if OmegaConf.select(cfg, key) is not None)),
             *arguments,
         )
-    assert found | {"trainer.gradient_clip_val"} == LIMITS.keys()
+    assert found | {"trainer.gradient_clip_val", "pairs.workers"} == LIMITS.keys()

@@ -31,9 +31,11 @@ def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01, loss: Loss | 
     return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config, loss=loss)
 
 
-def pairs(root: Path, epoch_steps: int = 2, workers: int = 1) -> PairDataModule:
+def pairs(root: Path, epoch_steps: int = 2, workers: int = 1, batch_size: int = 2) -> PairDataModule:
     train, val = davis2016(root, "train"), davis2016(root, "val")
-    return PairDataModule(train, val, Augmentation(SIZE), epoch_steps, batch_size=2, val_frames=1, workers=workers)
+    return PairDataModule(
+        train, val, Augmentation(SIZE), epoch_steps, batch_size=batch_size, val_frames=1, workers=workers
+    )
 
 
 def trainer(folder: Path, **options: Any) -> L.Trainer:

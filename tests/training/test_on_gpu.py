@@ -29,7 +29,9 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is done to PyTorch, of whose GPU there is none."""
     done: list[str] = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", done.append)
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: done.append(f"compiled, {dynamic}") or function)
+    monkeypatch.setattr(
+        torch, "compile", lambda function, dynamic, **_: done.append(f"compiled, {dynamic}") or function
+    )
     monkeypatch.setattr(on_gpu, "_can_compile", lambda: True)
     return done
 
