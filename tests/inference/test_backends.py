@@ -257,10 +257,11 @@ def test_an_export_of_torch_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_model: ADNet, monkeypatch: Any) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "export.json").write_text(json.dumps({"format": "onnx", "variant": "full"}))
+    described = {"variant": "full", "needs_anchor": True, "takes_several_anchors": True, "size": list(SIZE)}
+    (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "onnx"}))
     with pytest.raises(UserError, match="backend=onnx, not openvino"):
         load_backend(tmp_path / "a", "openvino")
-    (tmp_path / "a" / "export.json").write_text(json.dumps({"format": "tflite"}))
+    (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "tflite"}))
     with pytest.raises(UserError, match="tflite"):
         ExportedModel(tmp_path / "a")
     (tmp_path / "a" / "export.json").write_text("[")
