@@ -59,7 +59,7 @@ def commands(document: str) -> list[list[str]]:
     script = SHELL + "\n".join(blocks(document, "sh"))
     ended = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
-    return [line.split("\t")[:-1] for line in ended.stdout.splitlines()]
+    return [line.split("\t")[:-1] for line in ended.stdout.splitlines() if line.startswith("adnet.")]
 
 
 @pytest.fixture

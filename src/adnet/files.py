@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from adnet.errors import UserError
@@ -37,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The folders above are made. A reader sees all of one or none, and what was there stays until then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
     try:
         yield draft
         os.replace(draft, path)

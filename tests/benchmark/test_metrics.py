@@ -55,11 +55,13 @@ def test_a_wrong_result_is_not_timed(benchmark: Run, monkeypatch: pytest.MonkeyP
     assert not Path("speed.json").exists()
 
 
-@pytest.mark.parametrize("frames", [0, 5])
-def test_more_frames_than_there_are(benchmark: Run, frames: int) -> None:
+@pytest.mark.parametrize(
+    ("frames", "mistake"), [(0, "expected a whole number of at least 1"), (5, "davis2016 val has 4 that count")]
+)
+def test_more_frames_than_there_are(benchmark: Run, frames: int, mistake: str) -> None:
     ended = benchmark(f"metrics.frames={frames}")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert f"metrics.frames={frames}: davis2016 val has 4 that count" in ended.err
+    assert f"metrics.frames={frames}: {mistake}" in ended.err
 
 
 def test_a_missing_prediction_is_named(benchmark: Run) -> None:

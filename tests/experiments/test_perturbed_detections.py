@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,10 @@ import pytest
 
 from adnet.data import davis2016
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "instance_pruning" / "perturbed_detections.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("perturbed_detections", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("instance_pruning/perturbed_detections.py")
 
 
 def test_pruning_on_synthetic_videos(script: Any, tiny_davis: Path, tmp_path: Path) -> None:

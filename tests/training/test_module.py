@@ -20,7 +20,7 @@ from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.training import SegmentationModule, poly
 from adnet.training.loss import Loss
-from adnet.training.module import as_input
+from adnet.training.module import as_input, upsampled_loss
 
 SIZE = (33, 57)
 
@@ -129,7 +129,7 @@ def test_gradients_in_half_precision_point_where_those_of_float32_do(
         module = build(tiny_model_config).to(dtype).eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = module.model(as_input(batch["anchor"], module.dtype), as_input(batch["frame"], module.dtype))
-            loss = module._loss_of(logits, batch["mask"].unsqueeze(1))
+            loss = upsampled_loss(Loss(), logits, batch["mask"].unsqueeze(1))
         assert loss.dtype is torch.float32
         loss.backward()
         return torch.cat([p.grad.float().flatten() for p in module.parameters() if p.grad is not None])
@@ -138,14 +138,14 @@ def test_gradients_in_half_precision_point_where_those_of_float32_do(
     assert torch.cosine_similarity(half, gradient(torch.float32, False), dim=0) > 0.99
 
 
-def test_logits_are_upsampled_in_float32(tiny_model_config: dict[str, Any]) -> None:
+def test_logits_are_upsampled_in_float32() -> None:
     torch.manual_seed(0)
     mask = torch.rand(2, 1, 65, 113) > 0.5
-    module, gradients = build(tiny_model_config), []
+    gradients = []
     for dtype in (torch.bfloat16, torch.float32):
         torch.manual_seed(1)
         logits = torch.randn(2, 1, 9, 15).to(torch.bfloat16).to(dtype).requires_grad_()
-        module._loss_of(logits, mask).backward()
+        upsampled_loss(Loss(), logits, mask).backward()
         assert logits.grad is not None
         gradients.append(logits.grad.float())
     assert torch.equal(gradients[0], gradients[1].to(torch.bfloat16).float())  # rounded once, at the end

@@ -29,7 +29,7 @@ from adnet.data.sequence import VideoDataset
 from adnet.models import ADNet, model_cost
 from adnet.models.device import usable_device
 from adnet.training import SegmentationModule
-from adnet.training.module import as_input
+from adnet.training.module import as_input, upsampled_loss
 from adnet.training.throughput import Throughput
 
 
@@ -147,7 +147,7 @@ class _PlainModule(SegmentationModule):
         else:
             embedding = self.model.embed(frame)
             logits = self.model.segment(self.model.embed(anchor) if self.model.needs_anchor else embedding, embedding)
-        return self._loss_of(logits, batch["mask"].unsqueeze(1))
+        return upsampled_loss(self._loss, logits, batch["mask"].unsqueeze(1))
 
     def _as_input(self, frames: Tensor) -> Tensor:
         return as_input(frames, self.model.dtype) if self.way.channels_last else frames.to(self.model.dtype).div(255)

@@ -107,9 +107,6 @@ class SegmentationModule(L.LightningModule):
             # A tensor, for Lightning would copy a number to the GPU, and wait for it.
             self.log(name, torch.tensor(rate, dtype=torch.float32))
 
-    def _loss_of(self, logits: Tensor, mask: Tensor) -> Tensor:
-        return _upsampled_loss(self._loss, logits, mask)
-
     def on_validation_epoch_start(self) -> None:
         self._anchors = None  # its weights are of the validation before
 
@@ -146,11 +143,12 @@ def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network |
     anchor, frame = (as_input(frames, model.dtype) for frames in (batch["anchor"], batch["frame"]))
     logits, aux = (network or model.forward_with_aux)(anchor, frame, batch.get("flow"))
     mask = batch["mask"].unsqueeze(1)
-    total = _upsampled_loss(loss, logits, mask)
-    return total if aux is None else total + model.aux_weight * _upsampled_loss(loss, aux, mask)
+    total = upsampled_loss(loss, logits, mask)
+    return total if aux is None else total + model.aux_weight * upsampled_loss(loss, aux, mask)
 
 
-def _upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> Tensor:
+def upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> Tensor:
+    """Compute the loss of logits `[B, 1, h, w]`, upsampled to the masks `[B, 1, H, W]`, in float32: a scalar."""
     # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
     return loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
 
