@@ -18,7 +18,7 @@ from PIL import Image
 from adnet.data import synthetic
 from adnet.inference import load_checkpoint
 from adnet.inference.embeddings import write_embeddings
-from adnet.report.explorer import read_embedded, similarity_plot
+from adnet.report.figures.similarity_explorer import read_embedded, similarity_plot
 
 SHOWN = ("val-003", "val-001")  # where it goes well, and where it doesn't
 LABEL = "released weights"

@@ -8,7 +8,7 @@ from pathlib import Path
 import hydra
 from hydra.utils import instantiate
 
-from adnet.command import conf_dir
+from adnet.shared.command import conf_dir
 from adnet.training.loss import Loss
 from adnet.training.memory import GIB, Setting, TrainingMemory
 

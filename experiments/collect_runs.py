@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from adnet.errors import UserError
-from adnet.files import write_text
+from adnet.shared.files import write_text
 
 KEPT = ("config.yaml", "summary.json", "metrics.csv", "evaluation/*/scores.json")
 

@@ -4,7 +4,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf.basecontainer import BaseContainer
 
-from adnet.command import conf_dir
+from adnet.shared.command import conf_dir
 
 
 def test_every_name_says_whose_it_is() -> None:

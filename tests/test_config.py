@@ -11,8 +11,8 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from adnet.command import check_keys, conf_dir
 from adnet.models.branches import VARIANTS
+from adnet.shared.command import check_keys, conf_dir
 
 COMMANDS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for path in conf_dir().glob("*/*.yaml"))

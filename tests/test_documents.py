@@ -18,12 +18,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from videos import pictures, write_video
 
-from adnet.command import check_config, conf_dir
+from adnet.backends.export import export_model
 from adnet.data import read_mask
 from adnet.data.datamodule import PairDataModule
-from adnet.data.download import SOURCES
-from adnet.inference.exporting import export_model
+from adnet.data.download_dataset import SOURCES
 from adnet.models import ADNet
+from adnet.shared.command import check_config, conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [

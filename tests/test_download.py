@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adnet.data import davis2016
-from adnet.data.download import SOURCES, Content, Source
+from adnet.data.download_dataset import SOURCES, Content, Source
 from adnet.data.fingerprint import fingerprint
 from adnet.download import main
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from adnet import export
+from adnet.backends.runtime import ExportedModel
 from adnet.data import davis2016
 from adnet.export import calibration_inputs
 from adnet.inference import load_checkpoint
-from adnet.inference.exported import ExportedModel
 from adnet.models import ADNet
 
 

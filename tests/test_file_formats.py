@@ -11,9 +11,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from videos import pictures, write_video
 
+from adnet.backends.export import export_model
 from adnet.data import davis2016
 from adnet.inference import Protocol, VideoSegmenter, evaluate
-from adnet.inference.exporting import export_model
 from adnet.models import ADNet
 
 ROOT = Path(__file__).parents[1]

@@ -15,10 +15,10 @@ from PIL import Image
 from videos import pictures, write_video
 
 from adnet import predict
+from adnet.backends.load import checkpoint_sha256
 from adnet.inference import load_checkpoint
-from adnet.inference.claim import checkpoint_sha256
 from adnet.models import ADNet, upsample
-from adnet.models.pretrained import locate
+from adnet.weights.pretrained import locate
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_postprocess_composes() -> None:
     import hydra
 
-    from adnet.command import check_keys, conf_dir
+    from adnet.shared.command import check_keys, conf_dir
 
     for command in ("predict", "evaluate"):
         for path in sorted((conf_dir() / "postprocess").glob("*.yaml")):

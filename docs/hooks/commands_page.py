@@ -12,7 +12,7 @@ import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from adnet.check_values import expectation
+from adnet.shared.check_values import expectation
 
 PRIVATE = {"_target_", "_convert_", "_partial_", "defaults", "hydra"}
 COMMANDS = """# Commands

@@ -23,13 +23,13 @@ import numpy.typing as npt
 import yaml
 from tqdm import tqdm
 
-from adnet.command import conf_dir
 from adnet.data import Sequence, VideoDataset, davis2016, read_frame, read_mask, write_mask
-from adnet.files import write_json
-from adnet.inference.detectors import Precomputed
-from adnet.inference.pruning import InstancePruning
-from adnet.inference.run_lengths import encode
+from adnet.instance_pruning.detectors import Precomputed
+from adnet.instance_pruning.rules import InstancePruning
+from adnet.instance_pruning.run_lengths import encode
 from adnet.metrics import score_dataset
+from adnet.shared.command import conf_dir
+from adnet.shared.files import write_json
 
 Mask = npt.NDArray[np.bool_]
 

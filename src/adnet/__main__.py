@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from adnet import __version__
-from adnet.command import conf_dir
+from adnet.shared.command import conf_dir
 
 
 def commands() -> dict[str, str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.errors import UserError
-from adnet.files import replacing
+from adnet.shared.command import command
+from adnet.shared.files import replacing
 
 
 @command("convert")

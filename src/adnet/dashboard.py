@@ -12,9 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.shared.command import command
+from adnet.shared.files import write_json
 
 VARIANT = "model.variant"
 

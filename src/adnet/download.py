@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.command import command
-from adnet.data.download import download
+from adnet.data.download_dataset import download
 from adnet.data.fingerprint import fingerprint
+from adnet.shared.command import command
 
 
 @command("download")

@@ -11,20 +11,19 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from adnet.command import command
 from adnet.errors import UserError
+from adnet.shared.command import command
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
+    from adnet.backends.load import load_backend
+    from adnet.backends.runtime import METADATA
     from adnet.data.flow import SequenceFlow
     from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
-    from adnet.inference.backends import load_backend
-    from adnet.inference.claim import contents, without_device
     from adnet.inference.embeddings import write_embeddings
-    from adnet.inference.exported import METADATA
-    from adnet.inference.shards import Shard
-    from adnet.models.pretrained import locate
+    from adnet.inference.output_folder import Shard, contents, without_device
+    from adnet.weights.pretrained import locate
 
     checkpoint = locate(cfg.checkpoint)
     if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
@@ -83,7 +82,7 @@ def _label(checkpoint: Path) -> str:
 
 def _alone(checkpoint: Path) -> bool:
     """Whether it is weights without their training."""
-    from adnet.models.pretrained import WEIGHTS
+    from adnet.weights.pretrained import WEIGHTS
 
     return checkpoint.name == WEIGHTS
 

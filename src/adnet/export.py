@@ -16,8 +16,8 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.data.sequence import VideoDataset, read_frame
+from adnet.shared.command import command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @command("export")
 def main(cfg: DictConfig) -> None:
-    from adnet.inference.backends import describe
-    from adnet.inference.checkpoint import load_checkpoint, read_checkpoint
-    from adnet.inference.exporting import export_model
-    from adnet.models.pretrained import locate, write_pretrained
+    from adnet.backends.export import export_model
+    from adnet.backends.load import describe
+    from adnet.models.checkpoint import load_checkpoint, read_checkpoint
+    from adnet.weights.pretrained import locate, write_pretrained
 
     checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)
     model, size = load_checkpoint(checkpoint)

@@ -14,27 +14,26 @@ from typing import TYPE_CHECKING
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adnet.command import command
 from adnet.errors import UserError
-from adnet.files import read_json, remove, write_json
+from adnet.shared.command import command
+from adnet.shared.files import read_json, remove, write_json
 
 if TYPE_CHECKING:
-    from adnet.inference.prediction import Outputs
-    from adnet.inference.video import VideoSource
+    from adnet.inference.predict_video import Outputs
+    from adnet.video.sources import VideoSource
 
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
+    from adnet.backends.load import checkpoint_sha256, load_backend
     from adnet.data.flow import FrameFlow, SequenceFlow
     from adnet.data.flow_folder import FlowFolder
     from adnet.inference import Protocol, VideoSegmenter
-    from adnet.inference.backends import load_backend
-    from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow, without_device
-    from adnet.inference.prediction import Predicted, predict
-    from adnet.inference.segmenter import fitted_size
-    from adnet.inference.shards import Shard
-    from adnet.inference.video import video_sources
-    from adnet.models.pretrained import locate
+    from adnet.inference.output_folder import Shard, claim, contents, described_flow, without_device
+    from adnet.inference.predict_video import Predicted, predict
+    from adnet.inference.protocol import fitted_size
+    from adnet.video.sources import video_sources
+    from adnet.weights.pretrained import locate
 
     checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
@@ -114,7 +113,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _outputs(cfg: DictConfig, output: Path, source: VideoSource, number: int) -> Outputs:
-    from adnet.inference.prediction import Outputs
+    from adnet.inference.predict_video import Outputs
 
     folder = output if number == 1 else output / source.name
     return Outputs(folder, cfg.probabilities, cfg.cutout, cfg.overlay, cfg.rle)

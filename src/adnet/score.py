@@ -13,11 +13,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.files import write_json, write_text
 from adnet.metrics import score_dataset, scored_frames
+from adnet.shared.command import command
+from adnet.shared.files import write_json, write_text
 
 
 @command("score")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from adnet.command import command, resolved, run_dir
+from adnet.shared.command import command, resolved, run_dir
 
 
 @command("train")

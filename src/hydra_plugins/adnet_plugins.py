@@ -61,7 +61,7 @@ class GridSweeper(_Plugin, Sweeper):
         self.launcher = None
 
     def sweep(self, arguments: list[str]) -> None:
-        from adnet.sweep.grid import run_grid
+        from adnet.sweep.runner import run_grid
 
         run_grid(self.config, self.hydra_context, arguments)
 
@@ -82,7 +82,7 @@ class RayLauncher(_Plugin, Launcher):
         self._init, self._remote = (OmegaConf.to_container(options) for options in (init, remote))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from adnet.sweep.ray_jobs import launch_on_ray
+        from adnet.sweep.ray_launcher import launch_on_ray
 
         return launch_on_ray(
             self.hydra_context,
@@ -96,7 +96,7 @@ class RayLauncher(_Plugin, Launcher):
 
 
 def _sweep_name(overrides: Any) -> str:
-    from adnet.sweep.names import sweep_name
+    from adnet.sweep.folder_names import sweep_name
 
     return sweep_name(list(overrides))
 

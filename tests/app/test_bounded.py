@@ -8,7 +8,7 @@ from videos import pictures
 
 from adnet.app.bounded import Bounded
 from adnet.errors import UserError
-from adnet.inference.video_file import VideoFrame
+from adnet.video.file import VideoFrame
 
 
 class Clip:

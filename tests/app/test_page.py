@@ -18,8 +18,8 @@ from videos import InstantModel, pictures, write_video
 
 from adnet.app.segmentation import Network
 from adnet.data.synthetic import synthesize
-from adnet.inference.segmenter import Protocol
-from adnet.inference.video import VideoSource, video_sources
+from adnet.inference.protocol import Protocol
+from adnet.video.sources import VideoSource, video_sources
 
 pytest.importorskip("gradio")
 

@@ -10,9 +10,10 @@ from PIL import Image
 from videos import InstantModel, pictures, write_video
 
 from adnet.app.segmentation import Network, Segmentation
-from adnet.inference.segmenter import Protocol, VideoSegmenter, fitted_size
-from adnet.inference.video_file import VideoFile
+from adnet.inference.protocol import Protocol, fitted_size
+from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import ADNet
+from adnet.video.file import VideoFile
 
 PROTOCOL = Protocol("single_scale")
 

@@ -20,10 +20,10 @@ from hydra.types import RunMode
 from PIL import Image
 from videos import pictures, write_video
 
+from adnet.backends.export import export_model
 from adnet.data.synthetic import synthesize
-from adnet.inference.exporting import export_model
 from adnet.models import ADNet
-from adnet.models.pretrained import write_pretrained
+from adnet.weights.pretrained import write_pretrained
 
 SIZE = (33, 57)
 NETWORK = {

@@ -9,8 +9,8 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from adnet.check_values import LIMITS
-from adnet.command import conf_dir
+from adnet.shared.check_values import LIMITS
+from adnet.shared.command import conf_dir
 
 from .conftest import COMMANDS, Kitchen
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adnet.benchmark.__main__ import main
-from adnet.benchmark.published_way import PublishedWay
+from adnet.benchmark.published_implementation import PublishedWay
 from adnet.models import ADNet
 
 

@@ -11,7 +11,6 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from adnet.command import check_config, conf_dir
 from adnet.data import davis2016, images
 from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
@@ -20,6 +19,7 @@ from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import TrainingPairs
 from adnet.data.sequence import VideoDataset, write_mask
 from adnet.errors import UserError
+from adnet.shared.command import check_config, conf_dir
 
 AUGMENTATION = Augmentation((17, 25), flip=0.5)
 

@@ -17,9 +17,9 @@ import torch
 
 from adnet.data.sequence import Frame
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.prediction import Outputs, predict
-from adnet.inference.video_file import VideoFile
+from adnet.inference.predict_video import Outputs, predict
 from adnet.models import ADNet, DeepLabV3
+from adnet.video.file import VideoFile
 
 sys.path.append(str(Path(__file__).parents[1]))
 

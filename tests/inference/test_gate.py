@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adnet.inference.gate import gate
+from adnet.inference.postprocess import gate
 
 SIZE = (480, 854)
 

@@ -10,11 +10,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from adnet.command import check_keys, conf_dir
-from adnet.inference.gate import gate
-from adnet.inference.postprocess import Chain, PublishedGate
-from adnet.inference.pruning import InstancePruning, StaticObjects
-from adnet.inference.run_lengths import encode
+from adnet.inference.postprocess import Chain, PublishedGate, gate
+from adnet.instance_pruning.rules import InstancePruning, StaticObjects
+from adnet.instance_pruning.run_lengths import encode
+from adnet.shared.command import check_keys, conf_dir
 
 SIZE = (200, 300)
 THRESHOLD = 0.6

@@ -5,12 +5,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from adnet.command import conf_dir
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.gate import gate
-from adnet.inference.segmenter import scaled_size
+from adnet.inference.postprocess import gate
+from adnet.inference.protocol import scaled_size
 from adnet.models import upsample
+from adnet.shared.command import conf_dir
 
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (60, 104, 3), np.uint8) for seed in range(3)]
 SIZE = (65, 113)

@@ -18,7 +18,7 @@ from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
-from adnet.inference.segmenter import fitted_size, scaled_size
+from adnet.inference.protocol import fitted_size, scaled_size
 from adnet.models import ADNet
 
 SIZE = (33, 57)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adnet.errors import UserError
-from adnet.inference.shards import Shard
+from adnet.inference.output_folder import Shard
 
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 6))

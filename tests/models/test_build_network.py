@@ -9,10 +9,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from adnet.command import conf_dir
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.build_network import build_network
+from adnet.shared.command import conf_dir
 
 
 def test_the_network_is_what_its_constructor_makes(tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> None:

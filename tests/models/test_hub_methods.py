@@ -10,9 +10,10 @@ from huggingface_hub import ModelCard
 
 from adnet.errors import UserError
 from adnet.inference import load_checkpoint
-from adnet.models import ADNet, DeepLabV3, hub_methods, pretrained
+from adnet.kernels.batch_norm_folding import fold_batch_norms
+from adnet.models import ADNet, DeepLabV3, hub_methods
 from adnet.models.build_network import build_network
-from adnet.models.folding import fold_batch_norms
+from adnet.weights import pretrained
 
 REPOSITORY = Path(__file__).parents[2]
 SCORES = REPOSITORY / "experiments" / "beyond" / "released.json"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from adnet.errors import UserError
-from adnet.report import gallery, page
-from adnet.report.figures import Plot
+from adnet.report import page
+from adnet.report.figures import gallery
+from adnet.report.figures.score_plots import Plot
 from adnet.report.page import build_report
 
 

@@ -9,8 +9,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adnet.sweep import search
-from adnet.sweep.sweep import Sweep
-from adnet.training.pruning import open_study
+from adnet.sweep.runner import Sweep
+from adnet.training.trial_pruning import open_study
 
 pytest.importorskip("optuna")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from adnet.command import check_config, conf_dir
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
+from adnet.shared.command import check_config, conf_dir
 from adnet.training import launch
 from adnet.training.effective_batch import effective_batch
 from adnet.training.launch import ddp_trainer

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from adnet.command import conf_dir
+from adnet.shared.command import conf_dir
 from adnet.training.loss import Loss, boundary_loss, outline_band, soft_iou_loss
 
 SIZE = (9, 12)

@@ -24,8 +24,8 @@ from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
-from adnet.files import write_text
 from adnet.inference.embeddings import write_embeddings
+from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, poly
 from adnet.training.effective_batch import effective_batch
 from adnet.training.gradient_norm import GradientNorm
@@ -39,8 +39,8 @@ from adnet.training.loggers import (
     wandb_logger,
 )
 from adnet.training.monitor import ValidationMonitor
-from adnet.training.pruning import Pruned
 from adnet.training.throughput import Throughput
+from adnet.training.trial_pruning import Pruned
 
 SIZE = (33, 57)
 SCALARS = {

@@ -8,9 +8,9 @@ import hydra
 import pytest
 import torch
 
-from adnet.command import check_config, conf_dir
 from adnet.models.build_network import build_network
 from adnet.models.recomputation import recompute_blocks
+from adnet.shared.command import check_config, conf_dir
 from adnet.training import SegmentationModule, on_gpu, poly
 from adnet.training.on_gpu import OnGPU
 

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
+from adnet.shared.command import command
 
 if TYPE_CHECKING:
-    from adnet.inference.video import VideoSource
+    from adnet.video.sources import VideoSource
 
 
 @command("app")
 def main(cfg: DictConfig) -> None:
     from adnet.app.segmentation import Network
-    from adnet.inference.backends import load_backend
+    from adnet.backends.load import load_backend
 
     # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> None:
 def _examples(folder: Path, number: int) -> list[VideoSource]:
     if not number:
         return []
-    from adnet.inference.video import video_sources
+    from adnet.video.sources import video_sources
 
     root = synthesize(folder / "synthetic", train=0, val=number, frames=24)
     return video_sources(f"{root}/JPEGImages/480p/*", fps=12)

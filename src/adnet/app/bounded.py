@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from adnet.errors import UserError
-from adnet.inference.video import VideoSource
-from adnet.inference.video_file import VideoFrame
+from adnet.video.file import VideoFrame
+from adnet.video.sources import VideoSource
 
 
 @dataclass(frozen=True)

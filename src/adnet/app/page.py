@@ -21,10 +21,10 @@ from adnet.app.segmentation import Network, Segmentation
 from adnet.app.visits import Visit, Visits
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
-from adnet.inference.prediction import Predicted
-from adnet.inference.video import VIDEOS, VideoSource
-from adnet.inference.video_file import VideoFile
-from adnet.inference.write_png import write_png
+from adnet.inference.predict_video import Predicted
+from adnet.video.file import VideoFile
+from adnet.video.png import write_png
+from adnet.video.sources import VIDEOS, VideoSource
 
 QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}

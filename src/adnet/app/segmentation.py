@@ -19,13 +19,15 @@ from tqdm import tqdm
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
-from adnet.inference.overlay_video import OverlayVideo
-from adnet.inference.prediction import Outputs, Predicted, predict
-from adnet.inference.segmenter import Protocol, SegmentationModel, VideoSegmenter, fitted_size
-from adnet.inference.video import VideoSource
+from adnet.inference.predict_video import Outputs, Predicted, predict
+from adnet.inference.protocol import Protocol, fitted_size
+from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import upsample
 from adnet.models.attention import similarity
 from adnet.models.branches import VARIANTS
+from adnet.models.segmentation_model import SegmentationModel
+from adnet.video.overlay import OverlayVideo
+from adnet.video.sources import VideoSource
 
 
 class Network(NamedTuple):

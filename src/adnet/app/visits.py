@@ -12,7 +12,7 @@ from types import TracebackType
 
 from adnet.app.segmentation import Segmentation
 from adnet.errors import UserError
-from adnet.inference.video import VideoSource
+from adnet.video.sources import VideoSource
 
 
 class Visit(AbstractContextManager["Visit"]):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.shared.command import command
+from adnet.shared.files import write_json
 
 BENCHMARKS = ("metrics", "inference", "training", "gpu_check")
 

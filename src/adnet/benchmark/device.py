@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from adnet.benchmark import memory
 from adnet.errors import UserError
+
+_PROCESS = Path("/proc/self")
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -85,10 +87,10 @@ def memory_mib(device: torch.device, work: Callable[[], Any]) -> float | None:
         begun = torch.cuda.memory_allocated(device)
         work()
         return (torch.cuda.max_memory_allocated(device) - begun) / 2**20
-    before = memory.resident_mib()
-    memory.reset_peak()
+    before = _resident_mib()
+    _reset_peak()
     work()
-    most = memory.peak_mib()
+    most = _peak_mib()
     return most - before if most is not None and before is not None else None
 
 
@@ -101,3 +103,27 @@ def describe(device: torch.device) -> dict[str, Any]:
     except (ModuleNotFoundError, RuntimeError):  # without pynvml, or its driver
         clock = None
     return {"device": torch.cuda.get_device_name(device), "clock_mhz": clock}
+
+
+def _reset_peak() -> None:
+    """Let `_peak_mib` count from here on; nothing happens where the kernel doesn't do that."""
+    with suppress(OSError):
+        (_PROCESS / "clear_refs").write_text("5")
+
+
+def _peak_mib() -> float | None:
+    """The most resident memory since `_reset_peak`, in MiB; None where the system doesn't say."""
+    return _status("VmHWM")
+
+
+def _resident_mib() -> float | None:
+    """Resident memory now, in MiB; None where the system doesn't say."""
+    return _status("VmRSS")
+
+
+def _status(field: str) -> float | None:
+    with suppress(OSError):
+        for line in (_PROCESS / "status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    return None

@@ -18,20 +18,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from adnet.backends.export import export_model
+from adnet.backends.load import BACKENDS, describe, load_backend
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
-from adnet.benchmark.published_way import PublishedWay
+from adnet.benchmark.published_implementation import PublishedWay
 from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Mask, read_frame, write_mask
 from adnet.errors import UserError
 from adnet.export import calibration_inputs
-from adnet.inference.backends import BACKENDS, describe, load_backend
-from adnet.inference.checkpoint import load_checkpoint
-from adnet.inference.exporting import export_model
-from adnet.inference.segmenter import SegmentationModel
 from adnet.models import ADNet, model_cost, upsample
-from adnet.models.device import usable_device
+from adnet.models.checkpoint import load_checkpoint
+from adnet.models.segmentation_model import SegmentationModel
+from adnet.shared.machine import usable_device
 
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
 _STAGES = ("decode", "resize", "flow", "embed", "fusion", "upsample", "post-process", "write")

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from adnet.data.sequence import Mask, VideoDataset, read_mask, write_mask
 from adnet.errors import UserError
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset, scored_frames
-from adnet.metrics.predictions import find_predictions
+from adnet.metrics.prediction_files import find_predictions
 
 Score = tuple[float, float]
 

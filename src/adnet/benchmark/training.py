@@ -27,7 +27,7 @@ from adnet.data.datamodule import PairDataModule
 from adnet.data.pairs import TrainingPair
 from adnet.data.sequence import VideoDataset
 from adnet.models import ADNet, model_cost
-from adnet.models.device import usable_device
+from adnet.shared.machine import usable_device
 from adnet.training import SegmentationModule
 from adnet.training.module import as_input, upsampled_loss
 from adnet.training.throughput import Throughput

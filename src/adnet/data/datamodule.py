@@ -15,13 +15,13 @@ import cv2
 import lightning as L
 from torch.utils.data import DataLoader
 
-from adnet.cpus import available_cpus
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
+from adnet.shared.machine import available_cpus
 
 
 class PairDataModule(L.LightningDataModule):

@@ -21,7 +21,7 @@ from adnet.data.fbms_definition import read_definition
 from adnet.data.sequence import Sequence, VideoDataset, image_size
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
-from adnet.files import read_lines
+from adnet.shared.files import read_lines
 
 IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 

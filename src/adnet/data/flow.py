@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from adnet.arrays import read_array
 from adnet.data.sequence import Frame, Sequence, read_frame
 from adnet.errors import UserError
-from adnet.files import replacing
+from adnet.shared.arrays import read_array
+from adnet.shared.files import replacing
 
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from adnet.errors import UserError
-from adnet.files import replacing
+from adnet.shared.files import replacing
 
 Frame = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Probability = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

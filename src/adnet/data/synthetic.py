@@ -18,7 +18,7 @@ from filelock import FileLock
 from adnet.data.sequence import Frame, Mask, write_mask
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
-from adnet.files import read_json, replacing
+from adnet.shared.files import read_json, replacing
 
 VERSION = 1  # of the pictures: raise it when they change, so that an older cache is refused
 

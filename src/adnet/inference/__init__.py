@@ -1,7 +1,8 @@
 """From a trained network and a video to probabilities and masks."""
 
-from adnet.inference.checkpoint import load_checkpoint
-from adnet.inference.evaluation import evaluate
-from adnet.inference.segmenter import Protocol, VideoSegmenter
+from adnet.inference.evaluate_dataset import evaluate
+from adnet.inference.protocol import Protocol
+from adnet.inference.segmenter import VideoSegmenter
+from adnet.models.checkpoint import load_checkpoint
 
 __all__ = ["Protocol", "VideoSegmenter", "evaluate", "load_checkpoint"]

@@ -9,7 +9,7 @@ from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
 from adnet.metrics.scoring import score_dataset, score_sequence, scored_frames
-from adnet.metrics.statistics import Statistics, sequence_statistics
+from adnet.metrics.sequence_statistics import Statistics, sequence_statistics
 
 __all__ = [
     "Saliency",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from adnet.data.sequence import read_mask
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.predictions import Kind, cut, is_mask, read_prediction, to_probability
+from adnet.metrics.prediction_files import Kind, cut, is_mask, read_prediction, to_probability
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
 

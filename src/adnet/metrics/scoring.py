@@ -22,9 +22,9 @@ import numpy as np
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
 from adnet.metrics.frames import FrameFiles, FrameScore, score_frames
-from adnet.metrics.predictions import Kind, find_predictions, kind_of
+from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.statistics import sequence_statistics
+from adnet.metrics.sequence_statistics import sequence_statistics
 from adnet.metrics.workers import map_in_workers
 
 Scores = dict[str, Any]
@@ -68,7 +68,7 @@ def score_dataset(
         workers: processes that share the work: all cores by default; 1 stays in this process.
         protocol: a label for the result, which names how the predictions were made: "davis" for another method's, "paper" or
             "published" for ours.
-        kind: what `predictions` are. `"auto"` finds out by the rule of `adnet.metrics.predictions.kind_of`.
+        kind: what `predictions` are. `"auto"` finds out by the rule of `adnet.metrics.prediction_files.kind_of`.
         probabilities: a second folder with the probability maps that the masks in `predictions` were cut from.
 
     Returns:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from adnet import __version__
 from adnet.errors import UserError
-from adnet.models.hub import upload
-from adnet.models.model_card import model_card
-from adnet.models.pretrained import CONFIG, LITE, WEIGHTS, locate, read_pretrained, write_pretrained
+from adnet.weights.hub import upload
+from adnet.weights.model_card import model_card
+from adnet.weights.pretrained import CONFIG, LITE, WEIGHTS, locate, read_pretrained, write_pretrained
 
 if TYPE_CHECKING:
     from adnet.models.adnet import ADNet

@@ -13,7 +13,7 @@ from adnet.errors import UserError
 from adnet.models.adnet import ADNet
 from adnet.models.branches import VARIANTS
 from adnet.models.encoder import DeepLabV3
-from adnet.models.weights import read_weights
+from adnet.weights.safe_load import read_weights
 
 _VARIANTS = {"base": "baseline", "intra": "intra", "concat": "anchor", "inter": "anchor_diffusion", "ad": "full"}
 """Published name -> ours."""

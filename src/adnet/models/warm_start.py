@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.branches import VARIANTS
-from adnet.models.weights import read_weights
+from adnet.weights.safe_load import read_weights
 
 _TORCHVISION = {
     "backbone.": "encoder.backbone.",

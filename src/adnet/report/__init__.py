@@ -1,9 +1,9 @@
 """Tables, figures and one page from finished runs on disk; no model and no training is imported."""
 
-from adnet.report.evaluations import Evaluation
+from adnet.report.analysis.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
 from adnet.report.page import build_report
-from adnet.report.runs import Run, find_runs
-from adnet.report.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
+from adnet.report.read.evaluations import Evaluation
+from adnet.report.read.runs import Run, find_runs
 
 __all__ = [
     "Evaluation",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adnet.command import command
 from adnet.report.page import build_report
-from adnet.report.runs import Run, find_runs, unfinished_runs
+from adnet.report.read.runs import Run, find_runs, unfinished_runs
+from adnet.shared.command import command
 
 
 @command("report")

@@ -18,18 +18,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adnet.errors import UserError
-from adnet.report.comparison import comparison_table, convention_table, saliency_table
-from adnet.report.curves import drift_plot, precision_recall_plot
-from adnet.report.encoding import data_uri, slug
-from adnet.report.explorer import embedded_sequences, similarity_plot
-from adnet.report.facts import benchmark_title, facts, lead
-from adnet.report.figures import Plot, attribute_plot, score_plot, sequence_plot, training_plot
-from adnet.report.gallery import Pictures, strip_gallery, worst_gallery
-from adnet.report.paper import paper_tables
-from adnet.report.pooling import Benchmark, pool
-from adnet.report.runs import Run, find_runs
-from adnet.report.table import Table, to_csv, to_latex, to_markdown
-from adnet.report.tables import difference_table, run_table, score_table
+from adnet.report.analysis.pooling import Benchmark, differing_settings, pool
+from adnet.report.figures.curve_plots import drift_plot, precision_recall_plot
+from adnet.report.figures.encoding import data_uri, slug
+from adnet.report.figures.gallery import Pictures, strip_gallery, worst_gallery
+from adnet.report.figures.score_plots import Plot, attribute_plot, score_plot, sequence_plot, training_plot
+from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
+from adnet.report.read.published_numbers import paper_tables
+from adnet.report.read.runs import Run, find_runs
+from adnet.report.tables.comparison_tables import comparison_table, convention_table, saliency_table
+from adnet.report.tables.score_tables import difference_table, duration, run_table, score_table
+from adnet.report.tables.table import Table, to_csv, to_latex, to_markdown
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
@@ -114,8 +113,8 @@ def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> N
     text = environment.get_template("page.html.j2").render(
         generator=GENERATOR,
         title=title,
-        lead=lead(runs, found),
-        facts=facts(runs, found),
+        lead=_first_sentence(runs, found),
+        facts=_facts(runs, found),
         sections=sections,
         explorer=_explorer(found, figures, options.explorer_sequences),
         saliency=_saved(saliency_table(found), folder),
@@ -138,7 +137,7 @@ def _section(
     figures = pictures.folder
     several = len(benchmark.results) > 1
     return {
-        "title": benchmark_title(benchmark),
+        "title": _benchmark_title(benchmark),
         "scores": _saved(score_table(benchmark, f"table1{suffix}"), folder),
         "score_plot": _shown(score_plot(benchmark, f"scores{suffix}"), figures),
         "differences": _saved(difference_table(benchmark, f"differences{suffix}") if several else None, folder),
@@ -163,7 +162,7 @@ def _explorer(found: Sequence[Benchmark], figures: Path, sequences: int) -> dict
             plot = similarity_plot(embedded)
             return {
                 "data": json.dumps([item.page_data() for item in embedded]),
-                "script": files("adnet.report").joinpath("explorer.js").read_text(encoding="utf-8"),
+                "script": files("adnet.report.figures").joinpath("similarity_explorer.js").read_text(encoding="utf-8"),
                 "plot": _shown(plot, figures),
                 "note": f"Left out to keep the page small: {'; '.join(left_out)}." if left_out else "",
             }
@@ -183,3 +182,53 @@ def _shown(plot: Plot | None, figures: Path) -> dict[str, str] | None:
         return None
     source = data_uri("image/svg+xml", plot.save(figures).encode())
     return {"name": plot.name, "caption": plot.caption, "source": source}
+
+
+def _benchmark_title(benchmark: Benchmark) -> str:
+    """`davis2016 val, protocol paper`."""
+    return f"{benchmark.dataset} {benchmark.split}, protocol {benchmark.protocol}"
+
+
+def _first_sentence(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
+    """The report's first sentence: how many runs of how many variants, scored on what."""
+    trained = [run for run in runs if run.trained]
+    others = len({run.variant for run in runs if not run.trained})
+    parts = []
+    if trained:
+        parts.append(f"{_count(len(trained), 'run')} of {_count(len({run.variant for run in trained}), 'variant')}")
+    if others:
+        parts.append(_count(others, "other method" if trained else "method"))
+    text = " and ".join(parts)
+    return f"{text}, scored on {'; '.join(map(_benchmark_title, found))}." if found else f"{text}."
+
+
+def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, str]]:
+    """Terms and texts; a fact in which runs differ is listed with all its values."""
+    seconds = [run.summary["seconds"] for run in runs if run.summary.get("seconds") is not None]
+    versions: dict[str, list[Any]] = {}
+    for run in runs:
+        for package, version in (run.summary.get("versions") or {}).items():
+            versions.setdefault(package, []).append(version)
+    told = [
+        ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
+        ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
+        ("Checkpoint", _distinct(sorted({e.weights for run in runs if run.trained for e in run.evaluations}))),
+        ("Steps", _distinct(run.summary.get("steps") for run in runs)),
+        ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),
+        ("Encoder", _distinct(run.config.get("model.encoder.backbone") for run in runs)),
+        ("Parameters", _distinct(run.summary.get("parameters") for run in runs)),
+        ("Commit", _distinct(run.summary.get("git_commit") for run in runs)),
+        ("Versions", ", ".join(f"{package} {_distinct(values, ' / ')}" for package, values in versions.items())),
+    ]
+    for variant, keys in differing_settings(runs).items():
+        told.append((f"Runs of {variant} differ in", ", ".join(keys)))
+    return [(term, text) for term, text in told if text]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _distinct(values: Iterable[Any], separator: str = ", ") -> str:
+    texts = (f"{value:,}" if isinstance(value, int) else str(value) for value in values if value is not None)
+    return separator.join(dict.fromkeys(texts))

@@ -18,7 +18,7 @@ from typing import IO, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from adnet.files import write_json
+from adnet.shared.files import write_json
 from adnet.sweep.gpus import reserved
 
 RANK_VARIABLES = (

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.sweep.job import quoted
-from adnet.sweep.sweep import Sweep
-from adnet.sweep.table import Row
+from adnet.sweep.runner import Sweep
+from adnet.sweep.summary import Row
 
 if TYPE_CHECKING:
     import optuna
@@ -30,7 +30,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
 
     What is searched are `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
     `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`; an argument without a sweep takes its key out of the
-    search. A trial's value is the best `val/J` that `adnet.training.pruning.Pruning` reports of it. One that was cut off
+    search. A trial's value is the best `val/J` that `adnet.training.trial_pruning.Pruning` reports of it. One that was cut off
     goes on in its folder, with its values. Raises UserError where Optuna is missing, there is nothing to search, or no
     sequences are held out to search by.
     """
@@ -38,7 +38,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
         import optuna
     except ImportError as error:
         raise UserError("hparams=optuna needs the extra: pip install 'adnet[optuna]'") from error
-    from adnet.training.pruning import open_study
+    from adnet.training.trial_pruning import open_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = config.hydra.sweeper
@@ -63,7 +63,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
 
     def job(params: dict[str, Any], number: int) -> list[str]:
         told = {
-            "_target_": "adnet.training.pruning.Pruning",
+            "_target_": "adnet.training.trial_pruning.Pruning",
             "journal": quoted(str(journal)),
             "trial": number,
             **pruning,

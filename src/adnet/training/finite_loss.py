@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adnet.data.pairs import TrainingPair
 from adnet.errors import UserError
-from adnet.files import write_json
+from adnet.shared.files import write_json
 
 
 class _Batch(NamedTuple):

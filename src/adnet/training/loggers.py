@@ -19,8 +19,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.files import write_text
-from adnet.training.pruning import Pruned
+from adnet.shared.files import write_text
+from adnet.training.trial_pruning import Pruned
 
 _PREEMPTING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 

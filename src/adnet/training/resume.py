@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
-from adnet.files import read_json
+from adnet.shared.files import read_json
 from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
 
 FREE = (

@@ -21,15 +21,15 @@ from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.files import remove, write_json, write_text
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
-from adnet.inference.shards import Shard
+from adnet.inference.output_folder import Shard
 from adnet.models.cost import model_cost
+from adnet.shared.files import remove, write_json, write_text
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
 from adnet.training.failures import explained
-from adnet.training.folder import held
+from adnet.training.folder_lock import held
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions

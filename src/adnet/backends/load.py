@@ -1,0 +1,86 @@
+"""One switch between PyTorch and the libraries that run an exported network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from adnet.backends.export import export_model
+from adnet.backends.prepare import optimised
+from adnet.backends.runtime import METADATA, ExportedModel, read_metadata
+from adnet.errors import UserError
+from adnet.models.checkpoint import load_checkpoint
+from adnet.models.segmentation_model import SegmentationModel
+from adnet.shared.files import cache_folder, files_sha256, sha256
+from adnet.shared.machine import usable_device
+from adnet.weights.pretrained import WEIGHTS, locate
+
+BACKENDS = ("torch", "compile", "openvino", "onnx")
+
+
+def load_backend(
+    checkpoint: str | Path | None = None, backend: str = "torch", device: str | torch.device | None = None
+) -> tuple[SegmentationModel, tuple[int, int]]:
+    """The network in a checkpoint, ready for `VideoSegmenter`, and its test size (height, width) in pixels.
+
+    Args:
+        checkpoint: of training or of `adnet.convert`, or what else `locate` takes; None: the released weights. Or a folder
+            that `adnet.export` wrote (or the `export.json` in it), for its own backend.
+        backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, which compiles
+            for each size of frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into
+            a folder beside it whose name ends in the checkpoint's hash; weights alone into the user's cache.
+        device: of `torch` and `compile`; None: cuda where there is one.
+
+    Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
+    and whatever `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` raise.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
+    path = locate(checkpoint)
+    folder = path.parent if path.name == METADATA else path
+    on_cpu = backend in ("openvino", "onnx")
+    if on_cpu and not str(device or "cpu").startswith("cpu"):
+        raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
+    chosen = usable_device("cpu" if on_cpu else device)
+    if folder.is_dir():
+        found = read_metadata(folder)["format"]
+        if found != backend:
+            raise UserError(f"{folder} is an export for backend={found}, not {backend}")
+        exported = ExportedModel(folder)
+        return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
+    model, size = load_checkpoint(path)
+    if on_cpu:
+        described = describe(path)
+        beside = cache_folder() / "backends" if path.name == WEIGHTS else path.parent
+        cached = beside / f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}"
+        beside.mkdir(parents=True, exist_ok=True)
+        if not cached.is_dir():
+            # Of several first uses at once, as of shards, one exports, and the others wait for it.
+            with FileLock(cached.with_name(f".{cached.name}.lock")):
+                if not cached.is_dir():
+                    export_model(model, size, cached, backend, described=described)
+        return ExportedModel(cached), size
+    return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
+
+
+def describe(checkpoint: Path) -> dict[str, str]:
+    """Which checkpoint it was, for an export's metadata."""
+    return {"checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256(checkpoint)}
+
+
+def checkpoint_sha256(checkpoint: Path) -> str:
+    """Hash a checkpoint's file; of an export (its folder, or the `export.json` in it) and of weights alone all files."""
+    folder = checkpoint.parent if checkpoint.name in (METADATA, WEIGHTS) else checkpoint
+    return files_sha256(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else sha256(checkpoint)
+
+
+def _compiled(model: Any) -> Any:
+    model = optimised(model)
+    # Weights become constants, laid out as oneDNN wants them.
+    options: Any = {"freezing": True} if model.device.type == "cpu" else None
+    model.encoder = torch.compile(model.encoder, options=options, dynamic=False)
+    model.fixed_batch = True
+    return model

@@ -1,0 +1,70 @@
+"""A frame as the published evaluation computes it: what our speed is compared with."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
+from adnet.models import BRANCHES, ADNet, Encoded
+
+
+class PublishedWay:
+    """The weights of `model` in plain modules: batch norms unfolded, NCHW, the softmax matrix spelt out.
+
+    `embed` also computes the auxiliary head (of random weights where `model` has none), whose result isn't used. Whoever
+    wants the published way calls it for the anchor at every frame.
+    """
+
+    def __init__(self, model: ADNet) -> None:
+        self.model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
+        for conv in self.model.modules():
+            if isinstance(conv, DilatedDepthwiseConv2d):
+                conv.__class__ = nn.Conv2d  # type: ignore[assignment]
+        self.device = model.device
+        self.variant = model.variant
+        self.needs_anchor = model.needs_anchor
+        self.needs_flow = model.needs_flow
+        self.takes_several_anchors = model.takes_several_anchors
+        self.aux = model.aux or nn.Sequential(
+            nn.Conv2d(model.encoder.stage_channels[0], 512, 3, padding=1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.LeakyReLU(0.01),
+            nn.Conv2d(512, 1, 1),
+        )
+        self.aux.eval().to(model.device)
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
+        return self.encode(frames).embedding
+
+    def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
+        """Frames and their optical flow, `[B, 3, H, W]` -> what `segment` takes."""
+        *shallow, middle, last = self.model.encoder.features(frames.contiguous())
+        self.aux(middle)
+        return self.model.joined(self.model.encoder.embed(last), shallow, frames, flow)
+
+    def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor:
+        """X_0 `[B, C, h, w]` and the encoded frame -> logits."""
+        embedding = frame.embedding
+        if not self.model.branches:
+            return self.model.segment(embedding, frame)
+        explicit = {
+            "intra_frame": (embedding, embedding),
+            "anchor_diffusion": (anchor_embedding, embedding),
+            "cross": (embedding, anchor_embedding),
+        }
+        outputs = [
+            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch](anchor_embedding, frame)
+            for branch in self.model.branches
+        ]
+        logits: Tensor = self.model.head(torch.cat(outputs, dim=1))
+        return logits if self.model.decoder is None else self.model.decoder(logits, frame.shallow)
+
+
+def _attention(query: Tensor, key: Tensor) -> Tensor:
+    rows, columns = query.flatten(2).transpose(1, 2), key.flatten(2)
+    transition = torch.softmax(rows @ columns / query.shape[1] ** 0.5, dim=-1)
+    return (transition @ columns.transpose(1, 2)).transpose(1, 2).reshape(query.shape)

@@ -1,0 +1,211 @@
+"""Where detections with masks come from: torchvision's Mask R-CNN, RF-DETR-Seg, or a file.
+
+Precomputed("detections.json").detect("bear", frames).detections["00012"]
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from adnet.data.pairs import to_tensor
+from adnet.data.sequence import Frame
+from adnet.errors import UserError
+from adnet.instance_pruning.detection import Detection
+from adnet.instance_pruning.run_lengths import decode
+from adnet.shared.machine import usable_device
+from adnet.weights.safe_load import read_weights
+from adnet.weights.torchvision_weights import torchvision_weights
+
+
+@dataclass(frozen=True)
+class Detected:
+    """A video's detections in time order, by the frame's name where the detector knows it, else by its position from 0.
+
+    Frames without any may be missing; `frames` counts all frames of the video.
+    """
+
+    detections: Mapping[str | int, list[Detection]]
+    frames: int
+
+
+class Detector(typing.Protocol):
+    """Any object with this method."""
+
+    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
+        """What there is in the video of that name; `frames` as in `Postprocess.start`."""
+        ...
+
+
+class MaskRCNN:
+    """torchvision's Mask R-CNN, `maskrcnn_resnet50_fpn_v2`, trained on COCO.
+
+    Args:
+        weights: a file with its state dict; None takes torchvision's `COCO_V1` weights from the cache of `torch.hub`, and
+            downloads them there at first use.
+        score: detections below it are dropped.
+        mask_threshold: where the probability in a mask is cut.
+        device: None takes CUDA where there is one.
+
+    Raises UserError if the weights can't be had or don't fit, or the device can't be used.
+    """
+
+    def __init__(
+        self, weights: str | None = None, score: float = 0.5, mask_threshold: float = 0.5, device: str | None = None
+    ) -> None:
+        from torchvision.models import detection
+
+        self.score, self.mask_threshold = score, mask_threshold
+        self.device = usable_device(device)
+        published = detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
+        state = read_weights(
+            weights
+            or torchvision_weights(
+                published,
+                "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
+                "postprocess.detector.file=FILE",
+            )
+        )
+        model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(
+                f"{weights} doesn't fit torchvision's maskrcnn_resnet50_fpn_v2: {str(error).splitlines()[1].strip()}"
+            ) from error
+        self.model = model.eval().to(self.device)
+
+    @torch.inference_mode()
+    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
+        found: dict[str | int, list[Detection]] = {}
+        for frame in frames:
+            [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
+            masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
+            found[len(found)] = _kept(masks, result["scores"].tolist(), self.score)
+        return Detected(found, len(found))
+
+
+class RFDETR:
+    """RF-DETR-Seg of the package `rfdetr` (extra `prune`), trained on COCO.
+
+    Args:
+        model: the package's class, from `RFDETRSegNano` to `RFDETRSeg2XLarge`.
+        weights: a file with its weights; None lets the package find or download its own.
+        score: detections below it are dropped.
+        device: None leaves it to the package.
+
+    Raises UserError if the package is missing, has no such model, or can't get its weights.
+    """
+
+    def __init__(
+        self,
+        model: str = "RFDETRSegMedium",
+        weights: str | None = None,
+        score: float = 0.5,
+        device: str | None = None,
+    ) -> None:
+        try:
+            import rfdetr
+        except ImportError as error:
+            raise UserError(f"RF-DETR needs the package rfdetr ({error}): pip install 'adnet[prune]'") from error
+        if not model.startswith("RFDETRSeg") or not hasattr(rfdetr, model):
+            known = ", ".join(name for name in sorted(dir(rfdetr)) if name.startswith("RFDETRSeg"))
+            raise UserError(f"rfdetr has no segmentation model {model!r}; its models are {known}")
+        if weights is not None and not Path(weights).is_file():
+            raise UserError(f"no file {weights}; give the weights of {model}, or null to let rfdetr download its own")
+        self.score = score
+        try:
+            given = {"pretrain_weights": weights, "device": device}
+            self.model = getattr(rfdetr, model)(**{key: value for key, value in given.items() if value})
+        except Exception as error:  # whatever its downloader and its loader raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"rfdetr can't build {model} ({reason}); give a file: postprocess.detector.weights=FILE, or take "
+                "postprocess/detector=precomputed"
+            ) from error
+
+    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
+        found: dict[str | int, list[Detection]] = {}
+        for frame in frames:
+            result = self.model.predict(Image.fromarray(frame), threshold=self.score)
+            masks = np.zeros((0, *frame.shape[:2]), bool) if result.mask is None else np.asarray(result.mask, bool)
+            found[len(found)] = _kept(masks, result.confidence, self.score)
+        return Detected(found, len(found))
+
+
+class Precomputed:
+    """Detections of any detector, from a file in COCO's results format.
+
+    Args:
+        file: a JSON list of `{"image_id": "<sequence>/<frame>", "segmentation": {"size": [H, W], "counts": ...}, "score": ...}`,
+            masks as run lengths (compressed or not); other keys are ignored. `<frame>` is a frame's stem, and the names of
+            one video's frames sort in time order.
+        score: detections below it are dropped.
+
+    Raises UserError for a file that isn't of this form, and for a mask of another size than the video's frames. A video that
+    the file doesn't name is warned of and has none.
+    """
+
+    def __init__(self, file: str | Path, score: float = 0.5) -> None:
+        self.file, self.score = Path(file), score
+        try:
+            entries = json.loads(self.file.read_text())
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UserError(f"cannot read the detections {file}: {error}; give a JSON file") from error
+        if not isinstance(entries, list):
+            raise UserError(f"{file} holds a {type(entries).__name__}, not a list; give COCO results, not a data set")
+        self._videos: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for number, entry in enumerate(entries):
+            try:
+                video, slash, frame = entry["image_id"].rpartition("/")
+                wanted = entry["score"] >= score
+                _ = entry["segmentation"]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise self._malformed(number, f"lacks a key or has one of another type ({error})") from error
+            if not slash:
+                raise self._malformed(number, f"has the image_id {entry['image_id']!r}")
+            frames = self._videos[video]  # of a video in which every score is low, too
+            if wanted:
+                frames[frame].append((number, entry))
+
+    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
+        if video not in self._videos:
+            warnings.warn(f"{self.file} has no detection in the video {video!r}, which stays as it is", stacklevel=2)
+        known = self._videos.get(video, {})
+        sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
+        found: dict[str | int, list[Detection]] = {
+            frame: [
+                detection for number, entry in known[frame] if (detection := self._decoded(number, entry, {*sizes}))
+            ]
+            for frame in sorted(known)
+        }
+        return Detected(found, len(sizes))
+
+    def _decoded(self, number: int, entry: dict[str, Any], sizes: set[tuple[int, int]]) -> Detection | None:
+        try:
+            mask = decode(entry["segmentation"], sizes)
+        except ValueError as error:
+            raise self._malformed(number, f"has a mask that isn't valid ({error})") from error
+        return Detection.of(mask, float(entry["score"]))
+
+    def _malformed(self, number: int, what: str) -> UserError:
+        return UserError(
+            f"entry {number} of {self.file} {what}; wanted is {{'image_id': '<sequence>/<frame>', 'segmentation': "
+            "{'size': [H, W], 'counts': ...}, 'score': ...}"
+        )
+
+
+def _kept(masks: np.ndarray[Any, np.dtype[np.bool_]], scores: Iterable[float], least: float) -> list[Detection]:
+    """Detections of one frame, from masks `[N, H, W]`, without empty ones."""
+    found = (Detection.of(mask, float(score)) for mask, score in zip(masks, scores, strict=True) if score >= least)
+    return [detection for detection in found if detection]

@@ -1,0 +1,126 @@
+"""Predictions on disk, from any method: masks or probability maps, one file per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adnet.data.sequence import open_image
+from adnet.errors import UserError
+from adnet.shared.arrays import read_array
+
+Prediction = npt.NDArray[Any]
+Kind = Literal["masks", "probabilities"]
+
+MANY = 20
+"""More grey values than this are probabilities; labels of objects are fewer."""
+
+
+def find_predictions(folder: Path) -> dict[str, Path]:
+    """`<frame>.png` and `<frame>.npy` in a folder, by the frame. Raises UserError where a frame has both."""
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.glob("*.png"), *folder.glob("*.npy")]):
+        if path.stem in found:
+            raise UserError(f"{found[path.stem]} and {path.name} are the same frame: keep one of them")
+        found[path.stem] = path
+    return found
+
+
+def read_prediction(path: Path) -> Prediction:
+    """Read `[H, W]` as it lies in the file: bool, grey values (uint8, uint16) or float.
+
+    Palette and colour images are bool, as `read_mask` has them; a colour image without colour is grey. Raises UserError if
+    the file can't be read, or if its array is not `[H, W]` of one of these types.
+    """
+    array = _read_array(path) if path.suffix == ".npy" else _read_image(path)
+    if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {list(array.shape)}; give [H, W] of bool, uint8, uint16 or float"
+        )
+    return array
+
+
+def _read_array(path: Path) -> Prediction:
+    array = read_array(path)
+    # Networks leave a channel or batch dimension of 1.
+    return array.reshape([side for side in array.shape if side > 1]) if array.ndim > 2 else array
+
+
+def _read_image(path: Path) -> Prediction:
+    image = open_image(path)
+    array = np.asarray(image)
+    if image.mode in ("LA", "La", "PA"):
+        array = array[..., 0]
+    elif array.ndim == 3:
+        colours = array[..., :3]
+        grey = (colours == colours[..., :1]).all()
+        array = np.asarray(colours[..., 0] if grey else colours.any(axis=-1))
+    if image.mode in ("P", "PA"):
+        return np.asarray(array != 0)
+    # Old versions of Pillow read 16-bit grey as 32-bit.
+    return array.astype(np.uint16) if image.mode == "I" else array
+
+
+def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
+    """Whether files hold masks or probability maps, and by which rule. All of `paths` are read; a sample is enough.
+
+    - Floats are probabilities; bilevel, palette and colour images are masks.
+    - Grey values (8 or 16 bits) are masks if there is one besides 0 in all files together (0/255, 0/1), probabilities if
+      there are more than `MANY`. Between these they may be labels of objects or a map that is hardly sure of anything.
+
+    Raises UserError for the latter, and where files differ.
+    """
+    kinds: dict[Kind, str] = {}
+    greys: set[int] = set()
+    for path in paths:
+        prediction = read_prediction(path)
+        if prediction.dtype.kind == "f":
+            kinds["probabilities"] = "floats"
+        elif prediction.dtype == np.bool_:
+            kinds["masks"] = "labels"
+        else:
+            greys |= {*np.unique(prediction).tolist()} - {0}
+    if 1 < len(greys) <= MANY:
+        some = ", ".join(map(str, sorted(greys)[:5]))
+        raise UserError(
+            f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
+            "give kind=masks or kind=probabilities"
+        )
+    if greys:
+        kinds["masks" if len(greys) == 1 else "probabilities"] = (
+            f"one grey value besides 0: {min(greys)}" if len(greys) == 1 else f"{len(greys)} grey values"
+        )
+    if len(kinds) > 1:
+        raise UserError(
+            f"masks ({kinds['masks']}) and probability maps ({kinds['probabilities']}) are mixed: give kind=..."
+        )
+    return next(iter(kinds.items()), ("masks", "nothing but 0"))
+
+
+def is_mask(prediction: Prediction) -> bool:
+    """Whether there is one value besides 0 at most."""
+    if prediction.dtype == np.bool_:
+        return True
+    return bool(((prediction == 0) | (prediction == prediction.max(initial=0))).all())
+
+
+def to_probability(prediction: Prediction, path: Path) -> Prediction:
+    """Float, uint8 or uint16 that stands for [0, 1]. Raises UserError, which names `path`, if a float lies outside."""
+    if prediction.dtype == np.bool_:
+        return np.asarray(prediction * np.uint8(255))
+    if prediction.dtype.kind == "f" and not (prediction.min() >= 0 and prediction.max() <= 1):
+        raise UserError(
+            f"{path} has values from {prediction.min():.4g} to {prediction.max():.4g}, which are no probabilities; "
+            "write them after the sigmoid"
+        )
+    return prediction
+
+
+def cut(probability: Prediction) -> npt.NDArray[np.bool_]:
+    """The mask of a probability map: above 0.5."""
+    whole = 1.0 if probability.dtype.kind == "f" else float(np.iinfo(probability.dtype).max)
+    return np.asarray(probability > 0.5 * whole)

@@ -1,0 +1,54 @@
+"""Checkpoints of training, of `adnet.convert`, and weights alone, opened without the config that made them."""
+
+from __future__ import annotations
+
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from adnet.errors import UserError
+from adnet.models import ADNet
+from adnet.models.build_network import load_network
+from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
+from adnet.weights.safe_load import load_plain
+
+
+def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
+    """Load the network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
+
+    `path` is what `locate` takes; None: the released weights. Nothing but tensors and plain values is read
+    (`weights_only=True`), and nothing but our networks is built of them (`load_network`). Raises UserError for a file that
+    isn't there, can't be read or is no checkpoint of ours.
+    """
+    path = locate(path)
+    config, size, weights = read_checkpoint(path)
+    return load_network(config, size, weights, path), size
+
+
+def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
+    """Read what a checkpoint or a file of weights alone holds: the network's config, its test size, its state dict.
+
+    The config is not looked into: that is `build_network`'s. Raises UserError as `load_checkpoint` does.
+    """
+    if path.name == WEIGHTS:
+        return read_pretrained(path.parent)
+    if not path.is_file():
+        raise UserError(
+            f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder"
+        )
+    try:
+        checkpoint: dict[str, Any] = load_plain(path)
+        config = checkpoint["hyper_parameters"]["model"]
+        height, width = map(index, checkpoint["hyper_parameters"]["test_size"])
+        weights = {
+            key.removeprefix("model."): value
+            for key, value in checkpoint["state_dict"].items()
+            if key.startswith("model.")
+        }
+    except Exception as error:  # whatever is raised by a pickle that is damaged, or another's
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "
+            "through python -m adnet.convert first"
+        ) from error
+    return config, (height, width), weights

@@ -1,0 +1,1 @@
+"""Runs pooled over seeds, intervals and paired tests."""

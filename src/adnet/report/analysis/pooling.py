@@ -1,0 +1,178 @@
+"""Runs that may be compared: the same dataset, split, protocol and sequences, pooled over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation
+from adnet.report.read.runs import VARIANTS, Run
+
+Values = npt.NDArray[np.float64]
+
+# Settings that name a place, a seed or a machine, or what is measured beside the training: runs that differ in nothing
+# else are replicates.
+REPLICATE_GROUPS = frozenset(
+    {
+        *(
+            "allow_changed_data",
+            "callbacks",
+            "checkpoint_steps",
+            "embeddings",
+            "hydra",
+            "launcher",
+            "logger",
+            "protocol",
+        ),
+        *("resume", "run_dir", "test_at_end", "test_at_start"),
+    }
+)
+REPLICATE_KEYS = frozenset(
+    {
+        *("accelerator", "benchmark", "checkpoint_activations", "devices", "log_every_n_steps", "num_nodes"),
+        *("pin_memory", "root", "seed", "workers"),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One row of a score table. `scores[measure][statistic]` is `[n]` over sequences, each the mean over the runs."""
+
+    label: str
+    variant: str
+    scores: Mapping[str, Mapping[str, Values]]
+    runs: tuple[Run, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    def mean(self, measure: str, statistic: str = "mean") -> float:
+        """Mean over sequences in [0, 1]; sequences without the statistic (a decay of too few frames) don't count."""
+        values = self.scores[measure][statistic]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    def spread(self, measure: str) -> float:
+        """Standard deviation over the runs of their means over sequences (`ddof=1`); NaN for one run."""
+        means = [evaluation.scores[measure]["mean"].mean() for evaluation in self.evaluations]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Results on the very same sequences, in the paper's order of variants."""
+
+    dataset: str
+    split: str
+    protocol: str
+    sequences: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def baseline(self) -> Result | None:
+        """The row that improvements are counted from, if there is exactly one."""
+        rows = [result for result in self.results if result.variant == "baseline"]
+        return rows[0] if len(rows) == 1 else None
+
+
+def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
+    """Group the evaluations of `runs` into tables of comparable numbers, the one with the most runs first.
+
+    Evaluations of other sequences are another benchmark, even where dataset, split and protocol agree. Scores of another
+    method, whose protocol is its own, join every benchmark on the same sequences.
+    """
+    labels = label_runs(runs)
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
+    for run in sorted(runs, key=lambda run: not run.trained):
+        for evaluation in run.evaluations:
+            key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences)
+            same = [k for k in groups if (*k[:2], k[3]) == (*key[:2], key[3])]
+            for place in same if same and not run.trained else [key]:
+                groups.setdefault(place, []).append((run, evaluation))
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Benchmark(*key, results=_pooled(members, labels)) for key, members in ordered)
+
+
+def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
+    """Name the row that each run belongs to: its variant, and the fewest settings that tell it from others of its kind.
+
+    Runs that differ only in their seed, or in where and how they were launched, share a label.
+    """
+    labels: dict[Run, str] = {}
+    for variant, keys in differing_settings(runs).items():
+        members = [run for run in runs if run.variant == variant]
+        chosen = _distinguishing(keys, members)
+        leaves = [key.rpartition(".")[2] for key in chosen]
+        names = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, chosen, strict=True)]
+        for run in members:
+            settings = [f"{name}={run.config.get(key)}" for name, key in zip(names, chosen, strict=True)]
+            labels[run] = f"{variant} ({', '.join(settings)})" if settings else variant
+    return labels
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The dotted config keys in which the runs of each variant differ, but for those of replicates."""
+    differing = {}
+    for variant in sorted({run.variant for run in runs}, key=variant_order):
+        members = [run for run in runs if run.variant == variant]
+        keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
+        differing[variant] = [key for key in keys if _kinds([key], members) > 1]
+    return differing
+
+
+def variant_order(variant: str) -> tuple[int, str]:
+    """Sort key: the paper's order, then by name."""
+    return (VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS), variant)
+
+
+def _is_replicate_key(key: str) -> bool:
+    parts = key.split(".")
+    if key.startswith("callbacks.weight_averaging."):  # the one callback that changes the network
+        return False
+    return parts[0] in REPLICATE_GROUPS or parts[-1] in REPLICATE_KEYS
+
+
+def _kinds(keys: Sequence[str], runs: Sequence[Run]) -> int:
+    return len({tuple(str(run.config.get(key)) for key in keys) for run in runs})
+
+
+def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """A few of `keys` that tell `runs` apart as well as all of them: greedily the sharpest, of those the shortest."""
+    chosen: list[str] = []
+    while _kinds(chosen, runs) < _kinds(keys, runs):
+        chosen.append(max(keys, key=lambda key: (_kinds([*chosen, key], runs), -len(key))))
+    return chosen
+
+
+def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]) -> tuple[Result, ...]:
+    rows: dict[str, dict[Run, Evaluation]] = {}
+    mixed = len({evaluation.weights for run, evaluation in members if run.trained}) > 1
+    sizes = {evaluation.size for run, evaluation in members if run.trained} - {None}
+    for run, evaluation in members:
+        label = labels[run]
+        if mixed and run.trained and evaluation.weights != "last":
+            label += f", {evaluation.weights}"
+        if len(sizes) > 1 and evaluation.size:
+            label += f", {evaluation.size}"
+        label += "".join(f" + {extra}" for extra in evaluation.extras)
+        while run in rows.get(label, {}):  # the same weights, tested in another way
+            label += f" [{evaluation.folder.name}]"
+        rows.setdefault(label, {})[run] = evaluation
+    results = [
+        Result(
+            label=label,
+            variant=next(iter(row)).variant,
+            scores={
+                measure: {
+                    statistic: np.mean([evaluation.scores[measure][statistic] for evaluation in row.values()], axis=0)
+                    for statistic in STATISTICS
+                }
+                for measure in MEASURES
+            },
+            runs=tuple(row),
+            evaluations=tuple(row.values()),
+        )
+        for label, row in rows.items()
+    ]
+    return tuple(sorted(results, key=lambda result: (variant_order(result.variant), result.label)))

@@ -1,0 +1,165 @@
+"""Figure 1 of the paper: what each pixel of a frame is similar to in the anchor, as data for the page and as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from adnet.errors import UserError
+from adnet.report.analysis.pooling import Benchmark
+from adnet.report.figures.encoding import base64_text, data_uri, jpeg
+from adnet.report.figures.score_plots import Plot, hardest_first
+from adnet.report.figures.style import GREEN, PURPLE, RC, VERMILION
+from adnet.shared.arrays import read_arrays
+
+POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Embeddings of the anchor (row 0) and a few frames of a sequence, as `adnet.inference.embeddings` writes them."""
+
+    label: str
+    sequence: str
+    names: tuple[str, ...]
+    values: npt.NDArray[np.int8]  # [K, h, w, C]
+    scales: npt.NDArray[np.float32]  # [K, h, w]
+    foreground: npt.NDArray[np.bool_]  # [K, h, w]
+    thumbnails: npt.NDArray[np.uint8]  # [K, H, W, 3]
+
+    def similarity(self, frame: int, row: int, column: int) -> npt.NDArray[np.float64]:
+        """`[h, w]`, sums to 1: the similarity of a pixel of frame `frame` to every pixel of the anchor (Eq. 2)."""
+        pixel = self.values[frame, row, column] * float(self.scales[frame, row, column])
+        anchor = self.values[0] * self.scales[0][..., None].astype(np.float64)
+        scores = anchor @ pixel / self.values.shape[-1] ** 0.5
+        weights = np.exp(scores - scores.max())
+        shares: npt.NDArray[np.float64] = weights / weights.sum()
+        return shares
+
+    def points(self, frame: int) -> list[tuple[int, int]]:
+        """A pixel for each of POINTS: the inmost of the foreground, and the background pixels whose embedding is most and
+        least like the foreground's mean (cosine); none for a frame without foreground or background.
+        """
+        mask = self.foreground[frame]
+        if mask.all() or not mask.any():
+            return []
+        inmost = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1].argmax()
+        vectors = self.values[frame] * self.scales[frame][..., None]
+        directions = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        likeness = directions @ directions[mask].mean(axis=0)
+        like, unlike = np.where(mask, -np.inf, likeness).argmax(), np.where(mask, np.inf, likeness).argmin()
+        return [divmod(int(place), mask.shape[1]) for place in (inmost, like, unlike)]
+
+    def page_data(self) -> dict[str, Any]:
+        """What the page's script reads: arrays as base64, thumbnails as JPEG."""
+        _, height, width, channels = self.values.shape
+        rows = zip(self.names, self.values, self.scales, self.foreground, self.thumbnails, strict=True)
+        return {
+            "label": self.label,
+            "sequence": self.sequence,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "frames": [
+                {
+                    "name": name,
+                    "values": base64_text(values.tobytes()),
+                    "scales": base64_text(scales.astype("<f4").tobytes()),
+                    "foreground": base64_text(foreground.astype(np.uint8).tobytes()),
+                    "picture": data_uri("image/jpeg", jpeg(thumbnail)),
+                }
+                for name, values, scales, foreground, thumbnail in rows
+            ],
+        }
+
+
+def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
+    """Embeddings of a variant's first run on the sequences where all variants do best, as many as `budget` bytes hold.
+
+    At most `sequences` of them, each with all variants that have it, the last row first (the full model, of the paper's);
+    and what was left out for want of room, as `sequence, label`. Raises UserError for a file that can't be read.
+    """
+    chosen: list[Embedded] = []
+    left_out: list[str] = []
+    order = [benchmark.sequences[index] for index in hardest_first(benchmark)[::-1]]
+    available = [name for name in order if any(name in r.evaluations[0].embeddings for r in benchmark.results)]
+    for name in available[:sequences]:
+        for result in reversed(benchmark.results):
+            file = result.evaluations[0].embeddings.get(name)
+            if file is None:
+                continue
+            embedded = read_embedded(file, result.label, name)
+            if embedded.values.nbytes > budget:
+                left_out.append(f"{name}, {result.label}")
+                continue
+            budget -= embedded.values.nbytes
+            chosen.append(embedded)
+    return chosen, left_out
+
+
+def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot | None:
+    """Figure 1 itself for the first sequence, a row per variant: the last frame with its points, and a map for each."""
+    shown = [embedded for embedded in found if embedded.sequence == found[0].sequence and embedded.points(-1)]
+    if not shown:
+        return None
+    rows: list[tuple[str | float, ...]] = []
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10, 0.4 + 1.6 * len(shown)), layout="constrained")
+        for line, (panels, embedded) in enumerate(
+            zip(figure.subplots(len(shown), 4, squeeze=False), shown, strict=True)
+        ):
+            _, height, width, _ = embedded.values.shape
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            # With aligned corners, the pixels at the ends lie on the frame's border.
+            whole = (0, width - 1, height - 1, 0)
+            panels[0].imshow(embedded.thumbnails[-1], extent=whole)
+            panels[0].set_ylabel(embedded.label)
+            panels[0].set_title(f"{embedded.sequence}, {embedded.names[-1]}" if line == 0 else "")
+            for axes, (kind, colour), point in zip(panels[1:], POINTS, embedded.points(-1), strict=True):
+                shares = embedded.similarity(-1, *point)
+                inside = float(shares[embedded.foreground[0]].sum())
+                panels[0].plot(point[1], point[0], "+", color="white", markersize=11, markeredgewidth=4)
+                panels[0].plot(point[1], point[0], "+", color=colour, markersize=10, markeredgewidth=2)
+                axes.imshow(embedded.thumbnails[0].mean(axis=-1), extent=whole, cmap="gray")
+                axes.imshow(shares, extent=extent, cmap="viridis", alpha=0.7, interpolation="bilinear", vmin=0)
+                axes.set_title(kind if line == 0 else "")
+                axes.set_xlabel(f"{100 * inside:.0f} % on the foreground", fontsize=8)
+                axes.spines[:].set(visible=True, color=colour, linewidth=2)
+                rows.append(
+                    (embedded.label, embedded.sequence, embedded.names[-1], kind, *point, round(100 * inside, 3))
+                )
+            for axes in panels:
+                axes.set(xticks=[], yticks=[], xlim=whole[:2], ylim=whole[2:])
+                axes.grid(visible=False)
+    header = ("variant", "sequence", "frame", "point", "row", "column", "percent on the anchor's foreground")
+    caption = (
+        "As the paper's Figure 1: similarity of three pixels of a frame (crosses) to every pixel of the anchor. The points "
+        "are chosen by rule: the inmost foreground pixel, and the background pixels whose embedding is most and least like "
+        "the foreground's mean. Each map is scaled to its own largest value."
+    )
+    return Plot(name, caption, figure, header, tuple(rows))
+
+
+def read_embedded(file: Path, label: str, sequence: str) -> Embedded:
+    """Read what `write_embeddings` wrote of a sequence. Raises UserError for a file that can't be read."""
+    try:
+        arrays = read_arrays(file)
+        return Embedded(
+            label=label,
+            sequence=sequence,
+            names=tuple(arrays["names"].tolist()),
+            values=arrays["values"],
+            scales=arrays["scales"],
+            foreground=arrays["foreground"],
+            thumbnails=arrays["thumbnails"],
+        )
+    except (UserError, KeyError) as error:
+        raise UserError(f"{file}: cannot be read as embeddings ({error}); evaluate with embeddings=N again") from error

@@ -1,0 +1,1 @@
+"""Runs, evaluations and published numbers, read from disk."""

@@ -1,0 +1,141 @@
+"""Reader of evaluation folders: `scores.json` and what may lie beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adnet.data.datasets import davis_attributes
+from adnet.errors import UserError
+from adnet.report.read.json_values import entry, number, numbers, required_number
+from adnet.shared.files import read_json
+
+Values = npt.NDArray[np.float64]
+
+MEASURES = ("J", "F")
+STATISTICS = ("mean", "recall", "decay")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of one run on one split under one protocol, and where its masks and frames lie.
+
+    `scores[measure][statistic]` is `[n]` in the order of `sequences`, in [0, 1] (decay in [-1, 1], NaN where the score
+    file says null). `root` is the dataset's folder, None if the evaluation did not note it. What an evaluation may lack is
+    then empty:
+
+    - `frames[sequence]`: J of its frames that count, in time order;
+    - `attributes[attribute]`: the sequences that have it;
+    - `saliency[convention]`: "MAE", "F_max" and, in "pooled" and "per_frame" alike, lists "precision" and "recall";
+    - `drift[sequence]`: cosine distance to the first frame's foreground, a value per annotated frame (Figure 3);
+    - `embeddings[sequence]`: file with the embeddings of a few frames (Figure 1).
+    """
+
+    folder: Path
+    dataset: str
+    split: str
+    protocol: str
+    sequences: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, Values]]
+    root: Path | None
+    details: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    frames: Mapping[str, Values] = field(repr=False, default_factory=dict)
+    attributes: Mapping[str, tuple[str, ...]] = field(repr=False, default_factory=dict)
+    saliency: Mapping[str, Mapping[str, Any]] = field(repr=False, default_factory=dict)
+    drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
+    embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
+
+    @property
+    def weights(self) -> str:
+        """Name of the checkpoint that was scored, without its ending; the end of a training scores the last one."""
+        return Path(self.details.get("checkpoint") or "last").stem
+
+    @property
+    def size(self) -> str | None:
+        """The test size, `height x width` in pixels at scale 1, where the evaluation noted it."""
+        size = self.details.get("size")
+        return "x".join(str(side) for side in size) if isinstance(size, list) else None
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What stands between the network and these masks, by name: a postprocess, a backend other than PyTorch."""
+        postprocess, backend = self.details.get("postprocess"), self.details.get("backend")
+        names = [str(postprocess.get("_target_")).rpartition(".")[2]] if isinstance(postprocess, dict) else []
+        return (*names, *([str(backend)] if backend not in (None, "torch") else ()))
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """Read the scores in `file` and what lies beside it. Raises UserError for what can't be understood."""
+    folder = file.parent
+    document = read_json(file)
+    per_sequence = entry(document, file, "sequences")
+    if not per_sequence:
+        raise UserError(f"{file}: it scores no sequence; evaluate the run again")
+    names = tuple(sorted(per_sequence))
+    scores = {
+        measure: {
+            statistic: np.array(
+                [number(entry(per_sequence, file, name, measure, statistic), file) for name in names], dtype=float
+            )
+            for statistic in STATISTICS
+        }
+        for measure in MEASURES
+    }
+    if not all(np.isfinite(scores[measure]["mean"]).all() for measure in MEASURES):
+        raise UserError(f"{file}: the mean J or F of a sequence is no number; evaluate the run again")
+    notes = folder / "evaluation.json"
+    details = read_json(notes) if notes.exists() else {}
+    root = None if details.get("root") is None else Path(details["root"])
+    frames = {name: per_sequence[name]["J"].get("frames") for name in names}
+    return Evaluation(
+        folder=folder,
+        dataset=str(entry(document, file, "dataset")),
+        split=str(entry(document, file, "split")),
+        protocol=str(entry(document, file, "protocol")),
+        sequences=names,
+        scores=scores,
+        root=root,
+        details=details,
+        frames={name: np.array(numbers(values, file)) for name, values in frames.items() if values},
+        attributes=_attributes(document, root, names),
+        saliency={name: _saliency(found, file) for name, found in (document.get("saliency") or {}).items()},
+        drift=_drift(folder / "embeddings.json"),
+        embeddings={path.stem: path for path in sorted(folder.glob("embeddings/*.npz"))},
+    )
+
+
+def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """As the score file says; else as the dataset does, if it is still there (DAVIS: `db_info.yml`)."""
+    found: dict[str, list[str]] = {}
+    for attribute, scores in (document.get("attributes") or {}).items():
+        found[attribute] = list(scores.get("sequences") or ()) if isinstance(scores, dict) else []
+    if not found and root is not None:
+        for name, attributes in davis_attributes(root).items():
+            for attribute in attributes:
+                found.setdefault(attribute, []).append(name)
+    shared = {attribute: tuple(name for name in names if name in members) for attribute, members in found.items()}
+    return {attribute: members for attribute, members in sorted(shared.items()) if members}
+
+
+def _saliency(found: Any, file: Path) -> dict[str, Any]:
+    scalars = {
+        name: required_number(entry(found, file, name), file)
+        for name in ("MAE", "F_max", "F_adaptive")
+        if name in found
+    }
+    curves = {
+        name: np.array(numbers(entry(found, file, name), file)) for name in ("precision", "recall") if name in found
+    }
+    return {**scalars, **curves}
+
+
+def _drift(file: Path) -> dict[str, Values]:
+    if not file.exists():
+        return {}
+    curves = entry(read_json(file), file, "sequences")
+    return {name: np.array(numbers(entry(curve, file, "distance"), file)) for name, curve in curves.items()}

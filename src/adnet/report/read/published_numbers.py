@@ -1,0 +1,22 @@
+"""The numbers that the paper prints, read from `published.yaml` beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+@cache
+def paper_tables() -> Mapping[str, Any]:
+    """Tables 1 to 3 of the paper (`table1`, `table2`, `table3`, each with `source`, `caption`, `measured_on`, `rows`).
+
+    J, F and F-measure are in percent, MAE in [0, 1], None where the paper prints none.
+    """
+    document: Mapping[str, Any] = yaml.safe_load(
+        files("adnet.report.read").joinpath("published_numbers.yaml").read_text("utf-8")
+    )
+    return document

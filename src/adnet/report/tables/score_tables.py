@@ -1,0 +1,164 @@
+"""The tables of the report: scores per variant, differences between variants, and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from adnet.report.analysis.pooling import Benchmark, label_runs, variant_order
+from adnet.report.analysis.statistics import bootstrap_interval, holm, paired_difference
+from adnet.report.read.evaluations import MEASURES
+from adnet.report.read.published_numbers import paper_tables
+from adnet.report.read.runs import Run
+from adnet.report.tables.table import MINUS, Column, Table, Value
+
+ALL_PAIRS = 6
+
+DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
+
+
+def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
+    """One row per variant, as the paper's Table 1, with a 95 % interval over sequences beside J and F.
+
+    Where a variant has several runs, the standard deviation of their means stands there, too: what the seed alone
+    changes. On DAVIS-2016 the paper's own row of the variant stands beside it.
+    """
+    columns = [Column("Variant"), Column("Runs", digits=0)]
+    baseline = benchmark.baseline
+    replicated = any(len(result.runs) > 1 for result in benchmark.results)
+    for measure in MEASURES:
+        columns += [
+            Column("mean", measure, digits=2, best="max"),
+            Column("95 % interval", measure, digits=1),
+            *([Column("SD of runs", measure, digits=2)] if replicated else []),
+            Column("recall", measure, digits=1, best="max"),
+            Column("decay", measure, digits=1, best="min"),
+        ]
+        if baseline is not None:
+            columns.append(Column(DELTA, measure, digits=2, signed=True))
+    paper = paper_rows(benchmark)
+    if paper:
+        columns += [Column(measure, "published", digits=2) for measure in MEASURES]
+        if baseline is not None:
+            columns += [Column(f"{DELTA}{measure}", "published", digits=2, signed=True) for measure in MEASURES]
+
+    rows = []
+    for result in benchmark.results:
+        row: list[Value] = [result.label, len(result.runs)]
+        for measure in MEASURES:
+            mean = result.mean(measure)
+            row += [
+                100 * mean,
+                bootstrap_interval(result.scores[measure]["mean"]).scaled(100),
+                *([100 * result.spread(measure)] if replicated else []),
+                100 * result.mean(measure, "recall"),
+                100 * result.mean(measure, "decay"),
+            ]
+            if baseline is not None:
+                row.append(100 * (mean - baseline.mean(measure)))
+        if paper:
+            there = paper.get(result.variant, {})
+            row += [there.get(measure) for measure in MEASURES]
+            if baseline is not None:
+                row += [there[m] - paper["baseline"][m] if there else None for m in MEASURES]
+        rows.append(tuple(row))
+    return Table(name, _score_caption(benchmark, bool(paper), replicated), tuple(columns), tuple(rows))
+
+
+def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
+    """Pairs of rows on the same sequences: difference, interval, and p-value adjusted for the number of pairs (Holm).
+
+    All pairs of up to ALL_PAIRS rows; of more, each row against the baseline, or against the best where there is none.
+    """
+    results = benchmark.results
+    if len(results) <= ALL_PAIRS:
+        pairs = [(b, a) for a, b in combinations(results, 2)]
+    else:
+        reference = benchmark.baseline or max(results, key=lambda result: result.mean("J"))
+        pairs = [(result, reference) for result in results if result is not reference]
+    columns = [Column("Comparison")]
+    rows: list[list[Value]] = [[f"{a.label} {MINUS} {b.label}"] for a, b in pairs]
+    for measure in MEASURES:
+        columns += [
+            Column(DELTA, measure, digits=2, signed=True),
+            Column("95 % interval", measure, digits=1, signed=True),
+            Column("p", measure, digits=3, probability=True),
+            Column("p (Holm)", measure, digits=3, probability=True),
+        ]
+        differences = [paired_difference(a.scores[measure]["mean"], b.scores[measure]["mean"]) for a, b in pairs]
+        adjusted = holm([difference.p_value for difference in differences])
+        for row, difference, corrected in zip(rows, differences, adjusted, strict=True):
+            interval = difference.interval.scaled(100)
+            row += [interval.estimate, interval, difference.p_value, corrected]
+    caption = (
+        f"Paired differences over the {len(benchmark.sequences)} sequences of {benchmark.dataset} {benchmark.split} "
+        f"(protocol {benchmark.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
+        "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. The choice of "
+        "sequences is covered, the seed of the training is not."
+    )
+    return Table(name, caption, tuple(columns), tuple(tuple(row) for row in rows))
+
+
+def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
+    """One row per training: its seed, length and the scores that it noted itself, before and after training."""
+    labels = label_runs(runs)
+    columns = (
+        Column("Variant"),
+        Column("Seed", digits=0),
+        Column("Steps", digits=0),
+        Column("Time"),
+        *(Column(when, measure, digits=1) for measure in MEASURES for when in ("before", "after")),
+        Column("Commit"),
+        Column("Folder"),
+    )
+    trained = [run for run in runs if run.trained]
+    ordered = sorted(trained, key=lambda run: (variant_order(run.variant), labels[run], run.seed or 0))
+    rows = tuple(
+        (
+            labels[run],
+            run.seed,
+            run.summary.get("steps"),
+            duration(run.summary.get("seconds")),
+            *(_percent(value) for m in MEASURES for value in ((run.initial or {}).get(m), getattr(run, m))),
+            str(run.summary.get("git_commit") or "")[:12],
+            run.folder.as_posix(),
+        )
+        for run in ordered
+    )
+    return Table(name, "Runs, with J and F on the validation set before and after training.", columns, rows)
+
+
+def paper_rows(benchmark: Benchmark) -> Mapping[str, Mapping[str, float]]:
+    """The paper's Table 1 by variant, in percent; empty unless the benchmark is on DAVIS-2016."""
+    paper = paper_tables()["table1"]
+    return {row["variant"]: row for row in paper["rows"]} if benchmark.dataset == paper["dataset"] else {}
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader would say them: `48 s`, `12 min`, `3 h 05 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _score_caption(benchmark: Benchmark, compared: bool, replicated: bool) -> str:
+    paper = paper_tables()["table1"]
+    caption = (
+        f"Scores on {benchmark.dataset} {benchmark.split}, {len(benchmark.sequences)} sequences, protocol "
+        f"{benchmark.protocol}, in percent: mean over sequences, of the mean over the runs of a variant. "
+        "Interval: 95 % bootstrap (BCa) over sequences."
+    )
+    if replicated:
+        caption += " SD of runs: standard deviation of the means of a variant's runs, which differ in their seed."
+    if benchmark.baseline is not None:
+        caption += f" {DELTA}: difference to the baseline, in percentage points."
+    if compared:
+        caption += f" Published: the paper's {paper['source']}, measured on {paper['measured_on']}."
+    return caption
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

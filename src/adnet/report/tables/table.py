@@ -1,0 +1,190 @@
+"""A table of results and its four forms: text cells for HTML, Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from adnet.report.analysis.statistics import Interval
+
+Value = float | int | str | Interval | None
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column reads: `digits` after the point (None: text), `signed` to show a plus, `best` set in bold.
+
+    A `probability` that would be printed as 0 reads `<0.001`.
+    """
+
+    title: str
+    group: str = ""
+    digits: int | None = None
+    signed: bool = False
+    best: Literal["max", "min"] | None = None
+    probability: bool = False
+
+    @property
+    def flat_title(self) -> str:
+        """The title with its group, where there is only one line for it."""
+        return f"{self.group} {self.title}".strip()
+
+
+class Cell(NamedTuple):
+    """What is printed of a value."""
+
+    text: str
+    bold: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values below columns; `name` is the file name without its ending, `caption` a sentence or two."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+    def cells(self) -> list[list[Cell]]:
+        """Printed values; the best of a column is bold where it is printed differently from another one."""
+        texts = [[_text(value, column) for value, column in zip(row, self.columns, strict=True)] for row in self.rows]
+        best = [self._best_texts(index) for index in range(len(self.columns))]
+        return [[Cell(text, text in best[index]) for index, text in enumerate(row)] for row in texts]
+
+    def header(self) -> list[tuple[str, int]]:
+        """The upper line of a two-line header: group and number of columns that it spans."""
+        return [(group, len(list(same))) for group, same in groupby(self.columns, key=lambda column: column.group)]
+
+    def column_class(self, index: int) -> str:
+        """How a page sets the column: `number` (right-aligned), `interval` (softer), `edge` (a gap before it)."""
+        column = self.columns[index]
+        before = self.columns[index - 1] if index else column
+        kinds = {
+            "number": column.digits is not None,
+            "interval": any(isinstance(row[index], Interval) for row in self.rows),
+            "edge": column.group != before.group or (column.digits is None and before.digits is not None),
+        }
+        return " ".join(kind for kind, holds in kinds.items() if holds)
+
+    def _best_texts(self, index: int) -> set[str]:
+        column = self.columns[index]
+        values = [row[index] for row in self.rows]
+        numbers = [value for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
+        if column.best is None or len({_text(number, column) for number in numbers}) < 2:
+            return set()
+        return {_text(max(numbers) if column.best == "max" else min(numbers), column)}
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table, numbers right-aligned, with the caption above."""
+    body = [
+        [f"**{cell.text}**" if cell.bold else cell.text.replace("|", "\\|") for cell in row] for row in table.cells()
+    ]
+    titles = [column.flat_title for column in table.columns]
+    widths = [max(3, *(len(line[index]) for line in [titles, *body])) for index in range(len(titles))]
+    right = [column.digits is not None for column in table.columns]
+
+    def line(cells: Iterable[str]) -> str:
+        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)]
+    return "\n".join([table.caption, "", line(titles), line(rule), *map(line, body)]) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Full-precision numbers for machines; an interval takes two columns, `low` and `high`."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    spread = [any(isinstance(row[index], Interval) for row in table.rows) for index in range(len(table.columns))]
+    header: list[str] = []
+    for column, double in zip(table.columns, spread, strict=True):
+        header += [f"{column.flat_title} {end}" for end in ("low", "high")] if double else [column.flat_title]
+    writer.writerow(header)
+    for row in table.rows:
+        line: list[str] = []
+        for value, double in zip(row, spread, strict=True):
+            ends = (value.low, value.high) if isinstance(value, Interval) else (None, None)
+            line += [_plain(end) for end in ends] if double else [_plain(value)]
+        writer.writerow(line)
+    return stream.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A `table` float with a booktabs `tabular` (needs the packages booktabs and graphicx)."""
+    alignment = "".join("l" if column.digits is None else "r" for column in table.columns)
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
+    lines += [r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    spans = table.header()
+    if any(group for group, _ in spans):
+        lines.append(" & ".join(rf"\multicolumn{{{n}}}{{c}}{{{_tex_title(group)}}}" for group, n in spans) + r" \\")
+        start = 1
+        for group, n in spans:
+            if group:
+                lines.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
+            start += n
+    lines.append(" & ".join(_tex_title(column.title) for column in table.columns) + r" \\")
+    lines.append(r"\midrule")
+    for row in table.cells():
+        lines.append(" & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
+
+
+def _text(value: Value, column: Column) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return DASH
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Interval):
+        if not math.isfinite(value.low):
+            return DASH
+        return f"[{_text(value.low, column)}, {_text(value.high, column)}]"
+    smallest = 10.0 ** -(column.digits or 0)
+    if column.probability and value < smallest:
+        return f"<{smallest:.{column.digits}f}"
+    text = f"{value:{'+' if column.signed else ''}.{column.digits or 0}f}"
+    # A difference that rounds to nothing has no sign.
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def _plain(value: Value) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return repr(round(value, 6)) if isinstance(value, float) else str(value)
+
+
+_TEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    MINUS: "$-$",
+    DASH: "--",
+    "<": "$<$",
+    ">": "$>$",
+    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{SUPERSCRIPT TWO}": r"$^2$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+}
+
+
+def _tex_title(text: str) -> str:
+    """J and F in the paper's letters."""
+    return re.sub(r"(?<![A-Za-z])([JF])(?![A-Za-z])", r"$\\mathcal{\1}$", _tex(text))
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)

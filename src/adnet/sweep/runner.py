@@ -1,0 +1,139 @@
+"""Many jobs of one entry point."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from adnet.errors import UserError
+from adnet.shared.command import check_config
+from adnet.shared.files import write_json
+from adnet.sweep.folder_names import job_names, says_what
+from adnet.sweep.job import last_outcome, quoted, run_job
+from adnet.sweep.summary import Row, table
+
+
+class Sweep:
+    """The jobs of one folder, by one launcher. A job that has finished there is not run again.
+
+    Args:
+        config: as Hydra composed it for the sweep; `hydra.sweep.dir` is the folder.
+        context: Hydra's.
+    """
+
+    def __init__(self, config: DictConfig, context: HydraContext) -> None:
+        # `${now:...}`, or a path that is relative, would be another folder in another process.
+        config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
+        self.folder = Path(config.hydra.sweep.dir)
+        self._config = config
+        self._context = context
+        self._launcher: Launcher | None = None
+
+    def check(self, name: str, job: Sequence[str]) -> None:
+        """Compose the config of a job. Raises what the job would for a key, a value or a name that is wrong."""
+        cfg: DictConfig = self._context.config_loader.load_sweep_config(self._config, [*job, *self._place(name)])
+        known = HydraConfig.instance()
+        before = known.cfg
+        try:
+            with open_dict(cfg):
+                cfg.hydra.runtime.output_dir = str(self.folder / name)
+                known.set_config(cfg)
+                command = cfg.hydra.job.config_name
+                del cfg["hydra"]
+            check_config(cfg, command)
+        finally:
+            known.cfg = before
+
+    def begin(self) -> None:
+        """Make the folder, with Hydra's record of the sweep."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, self.folder / "multirun.yaml")
+
+    def run(self, jobs: dict[str, list[str]], first: int = 0, batch: int | None = None) -> list[Row]:
+        """Run the jobs (name of the folder -> overrides) that have not finished; what became of each.
+
+        `first` is the number of the first, `batch` how many are handed to the launcher at once (all). Raises UserError,
+        before anything runs, if a folder holds the finished run of other settings.
+        """
+        left = [name for name in jobs if not (self.folder / name / "summary.json").is_file()]
+        for name in jobs:
+            if name not in left:
+                self._refuse_another(self.folder / name, jobs[name])
+        trouble: dict[str, Exception] = {}
+        for start in range(0, len(left), batch or len(left) or 1):
+            names = left[start : start + (batch or len(left))]
+            if error := self._launch({name: jobs[name] for name in names}, first + start):
+                trouble |= dict.fromkeys(names, error)
+        return [self._row(self.folder / name, trouble.get(name), skipped=name not in left) for name in jobs]
+
+    def _refuse_another(self, folder: Path, job: Sequence[str]) -> None:
+        if (earlier := last_outcome(folder)) is None:
+            return
+        before, now = ({override for override in job if says_what(override)} for job in (earlier["overrides"], job))
+        if before != now:
+            differing = ", ".join(sorted(before - now)) or "none of this", ", ".join(sorted(now - before)) or "less"
+            raise UserError(
+                f"{folder} holds a finished run of {differing[0]}, not {differing[1]}; give another hydra.sweep.dir"
+            )
+
+    def _launch(self, jobs: dict[str, list[str]], first: int) -> Exception | None:
+        """What the launcher itself failed by: how a job ended is on disk."""
+        if self._launcher is None:
+            self._launcher = Plugins.instance().instantiate_launcher(self._context, run_job, self._config)
+        for name in jobs:
+            (self.folder / name / "job.json").unlink(missing_ok=True)
+        try:
+            self._launcher.launch([[*job, *self._place(name)] for name, job in jobs.items()], first)
+        except Exception as error:
+            return error
+        return None
+
+    def _place(self, name: str) -> list[str]:
+        # Launchers compose each job anew, from overrides.
+        return [f"hydra.sweep.dir={quoted(str(self.folder))}", f"hydra.sweep.subdir={quoted(name)}"]
+
+    def _row(self, folder: Path, trouble: Exception | None, skipped: bool) -> Row:
+        summary = folder / "summary.json"
+        scores = json.loads(summary.read_text()) if summary.is_file() else {}
+        scores = {name: scores.get(name) for name in ("J", "F")}
+        if skipped:
+            return Row(folder, "skipped", scores)
+        outcome = last_outcome(folder)
+        if outcome is None:
+            reason = f"the launcher: {trouble}".splitlines()[0] if trouble else "another process works in this folder"
+            return Row(folder, "failed" if trouble else "busy", scores, reason=reason)
+        return Row.of(folder, outcome["status"], outcome, scores)
+
+    def finish(self, rows: Sequence[Row]) -> bool:
+        """Print the table and keep it as `sweep.json`; whether all is well."""
+        write_json(self.folder / "sweep.json", [json.loads(json.dumps(asdict(row), default=str)) for row in rows])
+        print(f"\nsweep {self.folder}: {table(rows)}")
+        return all(row.status in ("finished", "skipped", "pruned") for row in rows)
+
+
+def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
+    """Run the jobs of `a=1,2 b=glob(c*)`; exits with code 1 if one of them did not end well.
+
+    Raises what composing a job raises, and UserError as `Sweep.run` does, before anything runs.
+    """
+    overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
+    every = BasicSweeper.split_arguments(overrides, None)[0]
+    jobs = dict(zip(job_names(every), every, strict=True))
+    sweep = Sweep(config, context)
+    for name, job in jobs.items():
+        sweep.check(name, job)
+    sweep.begin()
+    rows = sweep.run(jobs, batch=config.hydra.sweeper.max_batch_size)
+    if not sweep.finish(rows):
+        sys.exit(1)

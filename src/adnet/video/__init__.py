@@ -1,0 +1,1 @@
+"""Videos in and out: files, folders, cameras; masks as PNG, overlay and COCO."""

@@ -1,0 +1,45 @@
+"""Masks of a video as one COCO file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adnet.data.sequence import read_mask
+from adnet.errors import UserError
+from adnet.shared.files import write_json
+
+
+def write_coco(masks: Sequence[Path], target: Path) -> None:
+    """Write `masks` (images of any mode; all but 0 is foreground) as COCO annotations in run-length code (RLE).
+
+    What `pycocotools.coco.COCO(target)` reads: an image per mask, its id the mask's place from 1 on and its `file_name` the
+    mask's; one annotation for each that isn't empty. Needs the extra `video`. Raises UserError without it.
+    """
+    try:
+        from pycocotools import mask as rle
+    except ImportError as error:
+        raise UserError("rle=true needs the extra: pip install 'adnet[video]'") from error
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, path in enumerate(masks, start=1):
+        mask = read_mask(path)
+        images.append({"id": number, "file_name": path.name, "height": mask.shape[0], "width": mask.shape[1]})
+        if mask.any():
+            code = rle.encode(np.asfortranarray(mask, np.uint8))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "area": int(rle.area(code)),
+                    "bbox": rle.toBbox(code).tolist(),
+                    "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
+                }
+            )
+    categories = [{"id": 1, "name": "foreground"}]
+    write_json(target, {"images": images, "categories": categories, "annotations": annotations})

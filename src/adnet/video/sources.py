@@ -1,0 +1,192 @@
+"""Videos to segment: files of any codec, folders of images, webcams."""
+
+from __future__ import annotations
+
+import glob
+import re
+import time
+import typing
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from adnet.data.sequence import Frame
+from adnet.errors import UserError
+from adnet.shared.files import files_sha256
+from adnet.video.file import VideoFile, VideoFrame
+
+IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset(
+    {".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+)
+VIDEOS |= {".3gp", ".ts", ".webm", ".wmv", ".y4m"}
+
+
+class VideoSource(typing.Protocol):
+    """One video. `live` is one that can't be read again and has no end."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def live(self) -> bool: ...
+
+    def length(self) -> int | None:
+        """About how many frames, where that can be known without reading them."""
+
+    def content(self) -> dict[str, Any] | None:
+        """What tells this video from another of the same name, in plain values; None where that can't be known beforehand."""
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """In time order, from the first. Raises UserError AFTER the last one where some can't be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images in time order as a video of `fps` frames a second. EXIF's orientation is honoured."""
+
+    name: str
+    paths: tuple[Path, ...]
+    fps: float
+    live = False
+
+    def length(self) -> int:
+        return len(self.paths)
+
+    def content(self) -> dict[str, Any]:
+        return {"sha256": files_sha256(self.paths), "fps": self.fps}
+
+    def frames(self) -> Iterator[VideoFrame]:
+        unreadable = []
+        for index, path in enumerate(self.paths):
+            if isinstance(image := _image(path), str):
+                unreadable.append(f"{path.name} ({image})")
+            else:
+                yield VideoFrame(path.stem, image, index / self.fps)
+        if unreadable:
+            raise UserError(f"{self.paths[0].parent}: {len(unreadable)} images can't be read, first {unreadable[0]}")
+
+
+@dataclass(frozen=True)
+class Webcam:
+    """The camera that the system has as number `index`, until it is stopped."""
+
+    index: int
+    live = True
+
+    @property
+    def name(self) -> str:
+        return f"webcam{self.index}"
+
+    def length(self) -> None:
+        return None
+
+    def content(self) -> None:
+        return None
+
+    def frames(self) -> Iterator[VideoFrame]:
+        # Now, and in the caller's thread, where the frames may be read in another: macOS asks for permission in the main one alone.
+        return self._read(cv2.VideoCapture(self.index))
+
+    def _read(self, camera: cv2.VideoCapture) -> Iterator[VideoFrame]:
+        count = 0
+        try:
+            started = time.monotonic()
+            while (answer := camera.read())[0]:
+                yield VideoFrame(f"{count:05d}", np.ascontiguousarray(answer[1][..., ::-1]), time.monotonic() - started)
+                count += 1
+        finally:
+            camera.release()
+        raise UserError(
+            f"the webcam {self.index} stopped after {count} frames" if count else f"no webcam answers as {self.index}"
+        )
+
+
+def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> list[VideoSource]:
+    """The videos that `given` names, at least one.
+
+    A number is a webcam. A file is a video, or an image. A folder is one video of its images (natural order: 2 before 10),
+    played at `fps`; without images, the videos in it. A glob (`**` for any depth) is all of what it matches, images of one folder
+    being one video. A list is all of its parts.
+
+    Each has a name of its own: the file's without its ending or the folder's; with more of the path where two would be alike.
+    Raises UserError where nothing is found, and for two images of one name in a video.
+    """
+    parts = [given] if isinstance(given, (str, int)) else list(given)
+    webcams = [Webcam(int(part)) for part in parts if str(part).isdecimal() and not Path(str(part)).exists()]
+    paths = [path for part in map(str, parts) if not part.isdecimal() or Path(part).exists() for path in _matches(part)]
+    sequences: dict[Path, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        sequences.setdefault(path.parent if path.suffix.lower() in IMAGES else path, []).append(path)
+    names = _names([path.resolve() for path in sequences], [path in paths for path in sequences])
+    files: list[VideoSource] = [
+        VideoFile(name, key) if key == found[0] else Images(name, _in_order(found), fps)
+        for name, (key, found) in zip(names, sequences.items(), strict=True)
+    ]
+    return files + webcams
+
+
+def _matches(part: str) -> list[Path]:
+    """Files: videos and images."""
+    path = Path(part).expanduser()
+    if path.is_dir():
+        inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        found = [f for f in inside if f.suffix.lower() in IMAGES] or [f for f in inside if f.suffix.lower() in VIDEOS]
+        if not found:
+            raise UserError(f"no images and no videos in the folder {part}")
+        return sorted(found, key=_natural)
+    if path.exists():
+        return [path]
+    hits = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural)  # noqa: PTH207 (it takes absolute patterns)
+    if not hits:
+        raise UserError(
+            f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
+        )
+    folders = [hit for hit in hits if hit.is_dir()]
+    # A pattern that hits videos and notes beside them means the videos.
+    files = [hit for hit in hits if hit.suffix.lower() in IMAGES | VIDEOS and not hit.is_dir()]
+    found = files + [file for folder in folders for file in _matches(str(folder))]
+    if not found:
+        raise UserError(f"no images and no videos match {part}")
+    return found
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts numbers by value, wherever they are in a name."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
+    ordered = tuple(sorted(images, key=_natural))
+    stem, number = Counter(path.stem for path in ordered).most_common(1)[0]
+    if number > 1:
+        raise UserError(
+            f"{ordered[0].parent} has {number} images called {stem}: masks are named after them; rename one"
+        )
+    return ordered
+
+
+def _names(paths: Sequence[Path], files: Sequence[bool]) -> list[str]:
+    short = [path.stem if file else path.name for path, file in zip(paths, files, strict=True)]
+    if len(set(short)) == len(short):
+        return short
+    top = commonpath([path.parent for path in paths])
+    return [path.relative_to(top).as_posix() for path in paths]
+
+
+def _image(path: Path) -> Frame | str:
+    """RGB, or why it can't be read."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # whatever one of the decoders raises
+        return (str(error) or type(error).__name__).splitlines()[0]

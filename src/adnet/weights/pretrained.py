@@ -1,0 +1,113 @@
+"""Trained weights without their training: a folder of `model.safetensors` and the `config.json` that says which network they are of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from adnet.errors import UserError
+from adnet.shared.files import sha256, write_json
+from adnet.weights.hub import download
+from adnet.weights.safe_load import read_weights
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+LITE = "adnet/lite"
+"""What the weights that come with the package are called."""
+
+RELEASED = Path(__file__).parents[1] / "released"
+"""The folder of the weights that come with the package; see docs/released_model.md."""
+
+_HUB = "hub:"
+
+
+def locate(checkpoint: str | Path | None) -> Path:
+    """Return where a checkpoint lies: `None` and `adnet/lite` are the released weights, a path stays.
+
+    `hub:OWNER/NAME[@REVISION]` is downloaded. A folder of weights becomes the file of them. From the Hugging Face hub come the
+    config and the weights and nothing else, into the hub's own cache, which is all that is asked where there is no network.
+    Raises UserError where they can't be had.
+    """
+    if checkpoint is None or str(checkpoint) == LITE:
+        return RELEASED / WEIGHTS
+    if not str(checkpoint).startswith(_HUB):
+        path = Path(checkpoint)
+        return path / WEIGHTS if (path / CONFIG).is_file() else path
+    name, _, revision = str(checkpoint).removeprefix(_HUB).partition("@")
+    return download(name, revision or None, [CONFIG, WEIGHTS]) / WEIGHTS
+
+
+def write_pretrained(
+    folder: Path,
+    config: Mapping[str, Any],
+    test_size: tuple[int, int],
+    weights: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    card: str | None = None,
+) -> None:
+    """Write a network's weights in half precision, and how to build it, into a new `folder`.
+
+    Args:
+        folder: made, with those above it; may exist if it is empty.
+        config: what `build_network` takes, laid out as `conf/model` is.
+        test_size: height and width in pixels.
+        weights: the network's state dict; floating-point tensors become float16, others stay.
+        about: where the weights come from, kept beside the config.
+        card: what the hub shows of it, in Markdown; None: nothing.
+
+    Raises UserError if the folder holds anything.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; give another output")
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
+    }
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
+        content = {
+            "model": config,
+            "test_size": list(test_size),
+            "about": dict(about),
+            "sha256": sha256(draft / WEIGHTS),
+        }
+        write_json(draft / CONFIG, content)
+        if card is not None:
+            (draft / CARD).write_text(card, encoding="utf-8")
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
+    """Read a folder that `write_pretrained` wrote: the network's config, its test size, its state dict in float32.
+
+    Raises UserError where one of the two files is missing, damaged, or says something else.
+    """
+    file = folder / CONFIG
+    try:
+        content = json.loads(file.read_text())
+        config, (height, width) = content["model"], content["test_size"]
+        if not isinstance(config, dict) or not all(type(side) is int and side > 0 for side in (height, width)):
+            raise ValueError("its values are of other types")
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} holds no {CONFIG}: it is no folder of weights") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} doesn't describe a network of adnet's ({reason}); take another copy") from error
+    weights = read_weights(folder / WEIGHTS)
+    # A wrong bit in a weight makes another weight. Older folders, and others', have no checksum.
+    if content.get("sha256") not in (None, sha256(folder / WEIGHTS)):
+        raise UserError(f"{folder / WEIGHTS} is not the file that {CONFIG} names; take another copy of both")
+    return config, (height, width), {k: v.float() if v.dtype is torch.float16 else v for k, v in weights.items()}

@@ -1,0 +1,314 @@
+"""Every backend gives the logits of the network that it came from."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import hashlib
+import json
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from adnet.backends import load, runtime
+from adnet.backends.export import export_model
+from adnet.backends.load import load_backend
+from adnet.backends.prepare import optimised, plain
+from adnet.backends.runtime import ExportedModel
+from adnet.errors import UserError
+from adnet.inference import Protocol, VideoSegmenter
+from adnet.kernels.winograd import WinogradConv2d
+from adnet.models import ADNet
+
+SIZE = (65, 97)
+
+
+def checkpoint(config: dict[str, Any], model: ADNet, path: Path) -> Path:
+    torch.save(
+        {
+            "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
+            "hyper_parameters": {"model": config, "test_size": list(SIZE)},
+        },
+        path,
+    )
+    return path
+
+
+def logits(model: Any, anchor: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.segment(model.embed(anchor), model.embed(frames))
+
+
+@pytest.fixture
+def wide(tiny_model_config: dict[str, Any]) -> ADNet:
+    """An auxiliary head, and convolutions wide enough for Winograd's algorithm; its statistics are not the initial ones."""
+    torch.manual_seed(0)
+    config = copy.deepcopy(tiny_model_config) | {"aux_weight": 0.4}
+    model: ADNet = instantiate(config)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.running_var, 0.5, 1.5)
+            nn.init.normal_(norm.running_mean, std=0.1)
+    return model.eval()
+
+
+def test_optimised_is_the_same_network(wide: ADNet) -> None:
+    fast = optimised(wide)
+    anchor, frames = torch.rand(1, 3, *SIZE), torch.rand(2, 3, *SIZE)
+    expected = logits(wide, anchor, frames)
+    torch.testing.assert_close(logits(fast, anchor, frames), expected, rtol=1e-3, atol=1e-4)
+    kinds = {type(module) for module in fast.modules()}
+    assert WinogradConv2d in kinds
+    assert nn.BatchNorm2d not in kinds
+    assert fast.aux is None
+    assert wide.aux is not None
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])
+def test_plain_is_the_same_network_of_standard_convolutions(tiny_model_config: dict[str, Any], backbone: str) -> None:
+    tiny_model_config["encoder"]["backbone"] = backbone
+    model: ADNet = instantiate(tiny_model_config).eval()
+    anchor, frame = torch.rand(2, 1, 3, 41, 73)
+    exportable = plain(model)
+    torch.testing.assert_close(logits(exportable, anchor, frame), logits(model, anchor, frame), rtol=1e-3, atol=1e-4)
+    assert {type(module) for module in exportable.modules() if isinstance(module, nn.Conv2d)} == {nn.Conv2d}
+
+
+@pytest.mark.parametrize(
+    ("backend", "variant"),
+    [
+        ("torch", "full"),
+        ("openvino", "full"),
+        ("openvino", "baseline"),
+        pytest.param("onnx", "full", marks=pytest.mark.slow),
+    ],
+)
+def test_a_backend_gives_the_networks_logits(
+    tmp_path: Path, tiny_model_config: dict[str, Any], backend: str, variant: str
+) -> None:
+    if backend != "torch":
+        pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    tiny_model_config["variant"] = variant
+    if variant == "baseline":
+        tiny_model_config["encoder"]["embedding_channels"] = 1
+    model: ADNet = instantiate(tiny_model_config).eval()
+    path = checkpoint(tiny_model_config, model, tmp_path / "last.ckpt")
+    loaded, size = load_backend(path, backend, "cpu")
+    assert size == SIZE
+    assert (loaded.variant, loaded.needs_anchor, loaded.takes_several_anchors, loaded.device.type) == (
+        variant,
+        model.needs_anchor,
+        model.takes_several_anchors,
+        "cpu",
+    )
+    for shape in ((65, 97), (41, 121)):  # the first as exported, the second not
+        anchor, frames = torch.rand(1, 3, *shape), torch.rand(2, 3, *shape)
+        expected = logits(model, anchor, frames)
+        torch.testing.assert_close(logits(loaded, anchor, frames), expected, rtol=1e-3, atol=1e-5)
+
+    # A whole video, through the same door as PyTorch.
+    video = list(np.random.default_rng(0).integers(0, 256, (2, 40, 70, 3), dtype=np.uint8))
+    maps = []
+    for each in (model, loaded):
+        segmenter = VideoSegmenter(each, Protocol("test", mirror=True), size)
+        segmenter.start(video[0])
+        maps.append(segmenter.step(video[1]))
+    np.testing.assert_allclose(*maps, atol=1e-4)
+
+    if backend != "torch":
+        # The second time, what the first has left is taken.
+        [folder] = [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+        assert folder.name.startswith(f"last-{backend}-")
+        before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+        load_backend(path, backend)
+        load_backend(folder, backend)
+        load_backend(folder / "export.json", backend)
+        assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+        with pytest.raises(UserError, match="8k \\+ 1"):
+            loaded.embed(torch.rand(1, 3, 64, 97))
+
+
+def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[str, Any]) -> None:
+    pytest.importorskip("openvino")
+    model: ADNet = instantiate(tiny_model_config | {"variant": "cross"}).eval()
+    exported = export_model(model, SIZE, tmp_path / "out", "openvino")
+    anchors, frame = torch.rand(1, 8, 18, 13), torch.rand(1, 8, 9, 13)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            exported.segment(anchors, frame), model.segment(anchors, frame), rtol=1e-3, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
+    pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    motion = {**tiny_model_config["encoder"]}
+    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
+    model: ADNet = instantiate(config | {"encoder": motion | {"shallow": True}})
+    with torch.no_grad():
+        for _ in range(20):  # batch norm learns how small the features of an untrained network are
+            model(*torch.rand(3, 4, 3, *SIZE))
+    exported = export_model(model.eval(), SIZE, tmp_path / "out", backend)
+    assert exported.needs_flow
+    anchor, (frame, flow) = torch.rand(1, 3, 41, 121), torch.rand(2, 2, 3, 41, 121)
+    with torch.inference_mode():
+        X_0 = model.embed(anchor)
+        expected, blind = model.segment(X_0, model.encode(frame, flow)), model.segment(X_0, model.encode(frame))
+        assert expected.shape == (2, 1, 21, 61)
+        for given, logits in ((flow, expected), (None, blind)):
+            got = exported.segment(exported.embed(anchor), exported.encode(frame, given))
+            torch.testing.assert_close(got, logits, rtol=1e-3, atol=1e-5)
+    assert (expected - blind).abs().max() > 1e-3
+
+
+def test_int8_is_near(tmp_path: Path, tiny_model: ADNet) -> None:
+    pytest.importorskip("nncf")
+    tiny_model.eval()
+    frames = list(torch.rand(4, 1, 3, *SIZE))
+    exported = export_model(tiny_model, SIZE, tmp_path / "int8", "openvino", [(frame,) for frame in frames])
+    assert exported.metadata["int8"] is True
+    assert "FakeQuantize" in (tmp_path / "int8" / "embed.xml").read_text()
+    assert "FakeQuantize" not in (tmp_path / "int8" / "segment.xml").read_text()
+    expected = logits(tiny_model, frames[0], frames[1])
+    got = logits(exported, frames[0], frames[1])
+    assert 0 < float((got - expected).abs().max()) < 0.2 * float(expected.abs().max())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a Linux structure")
+def test_openvino_leaves_the_threads_signal_stack(tmp_path: Path, tiny_model: ADNet) -> None:
+    """Python's handlers would overflow the one that OpenVINO gives a thread in which it compiles."""
+    pytest.importorskip("nncf")
+    before = signal_stack()
+    frames = [(frame,) for frame in torch.rand(2, 1, 3, *SIZE)]
+    exported = export_model(tiny_model.eval(), SIZE, tmp_path / "int8", "openvino", frames)
+    logits(exported, torch.rand(1, 3, *SIZE), torch.rand(1, 3, *SIZE))
+    assert signal_stack() == before
+
+
+def signal_stack() -> tuple[int | None, int]:
+    """Address and flags of this thread's alternate signal stack."""
+
+    class Stack(ctypes.Structure):
+        _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    stack = Stack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return stack.address, stack.flags
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An export as it lies on disk; what would run its files is a stub."""
+    monkeypatch.setitem(runtime._RUNNERS, "openvino", lambda file: file.read_text)
+    described: dict[str, Any] = {"format": "openvino", "variant": "full", "size": list(SIZE), "sha256": {}}
+    for name in ("embed.xml", "embed.bin", "segment.xml", "segment.bin"):
+        (tmp_path / name).write_text(f"of {name}")
+        described["sha256"][name] = hashlib.sha256(f"of {name}".encode()).hexdigest()
+    described |= {"needs_anchor": True, "takes_several_anchors": False}
+    (tmp_path / "export.json").write_text(json.dumps(described))
+    (tmp_path / "notes.txt").write_text("of the user's")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["embed.xml", "embed.bin", "segment.xml", "segment.bin"])
+def test_an_export_is_opened_whole_or_not_at_all(written: Path, name: str) -> None:
+    assert load_backend(written, "openvino")[1] == SIZE
+    (written / name).write_text("another's")
+    with pytest.raises(UserError, match=rf"^{name} in {written} is not what was exported: .* export again"):
+        load_backend(written, "openvino")
+    (written / name).unlink()
+    with pytest.raises(UserError, match=rf"^the export in {written} lacks {name}: .* export again"):
+        load_backend(written, "openvino")
+
+
+def test_an_export_that_lists_another_number_of_files(written: Path) -> None:
+    metadata = json.loads((written / "export.json").read_text())
+    del metadata["sha256"]["segment.xml"]  # as of a baseline, which has none
+    (written / "export.json").write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match=r"^segment\.xml in .* is not what was exported"):
+        load_backend(written, "openvino")
+    for without in (metadata | {"sha256": {}}, {key: value for key, value in metadata.items() if key != "sha256"}):
+        (written / "export.json").write_text(json.dumps(without))
+        with pytest.raises(UserError, match=r"was exported before export\.json listed .* export again"):
+            load_backend(written, "openvino")
+
+
+def test_an_export_of_torch_is_refused(tmp_path: Path) -> None:
+    """torch.export unpickles what it loads, and a pickle runs what it likes."""
+    for name in ("embed.pt2", "segment.pt2"):
+        (tmp_path / name).touch()
+    described = {"format": "torch", "variant": "full", "needs_anchor": True, "takes_several_anchors": False}
+    (tmp_path / "export.json").write_text(json.dumps(described | {"size": list(SIZE)}))
+    for backend in ("torch", "compile", "openvino", "onnx"):
+        with pytest.raises(UserError, match="an export of format 'torch', which this version doesn't know"):
+            load_backend(tmp_path, backend)
+
+
+def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_model: ADNet, monkeypatch: Any) -> None:
+    (tmp_path / "a").mkdir()
+    described = {"variant": "full", "needs_anchor": True, "takes_several_anchors": True, "size": list(SIZE)}
+    (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "onnx"}))
+    with pytest.raises(UserError, match="backend=onnx, not openvino"):
+        load_backend(tmp_path / "a", "openvino")
+    (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "tflite"}))
+    with pytest.raises(UserError, match="tflite"):
+        ExportedModel(tmp_path / "a")
+    (tmp_path / "a" / "export.json").write_text("[")
+    with pytest.raises(UserError, match="holds no exported network"):
+        ExportedModel(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(UserError, match="choose from torch, compile"):
+        load_backend(tmp_path / "a", "tensorrt")
+    with pytest.raises(UserError, match="runs on the CPU"):
+        load_backend(tmp_path / "a", "openvino", "cuda")
+    for device in ("foo", "cuda:99", "meta"):
+        with pytest.raises(UserError, match=f"device={device} can't be used .*: give cpu, cuda or cuda:1") as error:
+            load_backend(tmp_path / "a", "torch", device)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_backend(tmp_path / "a", "openvino")
+    with pytest.raises(UserError, match="int8 is for format=openvino"):
+        export_model(tiny_model, SIZE, tmp_path / "a", "onnx", [(torch.rand(1, 3, *SIZE),)])
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(UserError, match=r"openvino is not installed: pip install 'adnet\[openvino\]'"):
+        export_model(tiny_model, SIZE, tmp_path / "a", "openvino")
+    assert list(tmp_path.iterdir()) == []  # nothing half-made
+
+
+def test_an_export_that_differs_is_not_kept(tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    segment = ExportedModel.segment
+    monkeypatch.setattr(ExportedModel, "segment", lambda self, *pair: segment(self, *pair) + 0.1)
+    with pytest.raises(UserError, match=r"differ by .* nothing was written"):
+        export_model(tiny_model, SIZE, tmp_path / "a", "openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_several_first_uses_exports(
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
+    exported = []
+
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any, **____: Any) -> None:
+        exported.append(output)
+        time.sleep(0.3)
+        output.mkdir()
+
+    monkeypatch.setattr(load, "export_model", export)
+    monkeypatch.setattr(load, "ExportedModel", lambda folder: folder)
+    with ThreadPoolExecutor(3) as pool:
+        loaded = list(pool.map(lambda _: load_backend(path, "openvino")[0], range(3)))
+    assert loaded == exported * 3

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adnet.data import davis2016
+from adnet.data import download_dataset as module
+from adnet.data.download_dataset import SOURCES, Content, Source, download
+from adnet.data.fingerprint import fingerprint
+from adnet.errors import UserError
+
+ZIP = "http://localhost/data.zip"
+
+
+@pytest.fixture
+def archive(tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`tiny_davis` as an archive with two folders above it, its source, and a network that has it."""
+    shutil.copytree(tiny_davis, tmp_path / "packed" / "release" / "DAVIS")
+    path = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "packed"))
+    content = fingerprint(davis2016(tiny_davis, "val"))
+    splits = {"val": Content(2, content["frames"], content["sha256"])}
+    monkeypatch.setitem(SOURCES, "davis2016", Source(ZIP, "ImageSets", splits, "its page"))
+
+    def fetch(url: str, target: Path) -> Path:
+        assert url in (ZIP, "http://mirror/other.zip?x=1")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(path, target))
+
+    monkeypatch.setattr(module, "fetch", fetch)
+    return path
+
+
+def load(root: Path, split: str) -> Any:
+    return davis2016(root, split)
+
+
+def test_a_dataset_is_unpacked_checked_and_put_at_its_root(archive: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data" / "DAVIS"
+    splits = download("davis2016", root, load)
+    assert [len(splits["val"].sequences), splits["val"].root] == [2, root]
+    assert [path.name for path in root.parent.iterdir()] == ["DAVIS"]  # neither the archive nor the staging folder
+    assert (root.stat().st_mode & 0o777) == 0o755
+    archive.unlink()
+    assert download("davis2016", root, load)["val"].root == root  # checked, not fetched again
+
+
+def test_an_empty_root_is_taken_and_another_address_too(archive: Path, tmp_path: Path) -> None:
+    assert archive.is_file()
+    root = tmp_path / "DAVIS"
+    root.mkdir()
+    download("davis2016", root, load, "http://mirror/other.zip?x=1")
+    assert (root / "ImageSets").is_dir()
+
+
+def test_another_release_is_refused_unless_asked_for(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert archive.is_file()
+    source = Source(ZIP, "ImageSets", {"val": Content(2, 8, "0" * 64)}, "its page")
+    monkeypatch.setitem(SOURCES, "davis2016", source)
+    root = tmp_path / "data" / "DAVIS"
+    with pytest.raises(UserError, match=r"val is not the official release: sha256 .*verify=false"):
+        download("davis2016", root, load)
+    assert not list(root.parent.iterdir())
+    download("davis2016", root, load, verify=False)
+    with pytest.raises(UserError, match="is there already and isn't davis2016"):
+        download("davis2016", root, load)
+    assert (root / "ImageSets").is_dir()
+
+
+@pytest.mark.parametrize("what", ["damaged", "other", "incomplete", "hostile"])
+def test_a_wrong_archive_leaves_nothing(archive: Path, tmp_path: Path, what: str) -> None:
+    packed = tmp_path / "packed"
+    if what == "damaged":
+        archive.write_bytes(archive.read_bytes()[:-100])
+    elif what == "hostile":
+        name = b"release/DAVIS/ImageSets/480p/val.txt"
+        archive.write_bytes(archive.read_bytes().replace(name, b"../" * 5 + name[15:]))
+    else:
+        shutil.rmtree(packed / "release" / "DAVIS" / ("ImageSets" if what == "other" else "Annotations"))
+        shutil.make_archive(str(archive.with_suffix("")), "zip", packed)
+    root = tmp_path / "data" / "DAVIS"
+    with pytest.raises(UserError) as error:
+        download("davis2016", root, load)
+    assert str(error.value).startswith(ZIP)
+    assert "\n" not in str(error.value)
+    assert not list(root.parent.iterdir())
+
+
+def test_what_is_there_is_never_replaced(archive: Path, tmp_path: Path) -> None:
+    assert archive.is_file()
+    root = tmp_path / "DAVIS"
+    root.mkdir()
+    (root / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already and isn't davis2016"):
+        download("davis2016", root, load)
+    assert [path.name for path in root.iterdir()] == ["notes.txt"]
+
+
+def test_what_cannot_be_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="visal: no public address; ask its authors"):
+        download("visal", tmp_path / "ViSal", load)
+    with pytest.raises(UserError, match="nothing to download for data=synthetic; choose from davis2016, fbms, visal"):
+        download("synthetic", tmp_path / "synthetic", load)
+
+
+def test_the_table_knows_the_real_davis(davis_root: Path) -> None:
+    found = fingerprint(davis2016(davis_root, "val"))
+    content = SOURCES["davis2016"].splits["val"]
+    assert Content(len(found["sequences"]), found["frames"], found["sha256"]) == content

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adnet.backends.load import checkpoint_sha256
+from adnet.errors import UserError
+from adnet.inference.output_folder import claim, contents, gone_after_a_mistake
+from adnet.shared.files import files_sha256
+
+
+def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
+    marker, made = tmp_path / "out" / "predict.json", tmp_path / "out" / "masks"
+    assert claim(marker, "prediction", {"fps": 24}, False, [made]) == {}
+    assert claim(marker, "prediction", {"fps": 12}, False, [made]) == {}
+    assert json.loads(marker.read_text()) == {"fps": 12}
+    made.mkdir()
+    with pytest.raises(UserError, match="holds another prediction"):
+        claim(marker, "prediction", {"fps": 24}, False, [made])
+    assert claim(marker, "prediction", {"fps": 12}, False, [made]) == {"fps": 12}
+    assert claim(marker, "prediction", {"fps": 24}, True, [made]) == {}
+    assert not made.exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match=r"output=.*out is a file; give a folder"):
+        claim(tmp_path / "out" / "predict.json", "prediction", {}, True, [])
+
+
+def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "predict.json").write_text('{"fps": ')
+    with pytest.raises(UserError, match=r"predict\.json: cannot be read as JSON"):
+        claim(tmp_path / "predict.json", "prediction", {}, False, [])
+
+
+def test_what_a_mistake_made_is_gone(tmp_path: Path) -> None:
+    made = tmp_path / "masks"
+    made.mkdir()
+    with gone_after_a_mistake([made]):
+        pass
+    assert made.exists()
+    with pytest.raises(UserError), gone_after_a_mistake([made]):
+        raise UserError("an image can't be read")
+    assert not made.exists()
+
+
+def test_files_are_told_apart_by_name_and_content(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.png", tmp_path / "2.png"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    before = files_sha256([first, second])
+    assert files_sha256([second, first]) == before
+    first.write_bytes(b"two")
+    second.write_bytes(b"one")
+    assert files_sha256([first, second]) != before
+
+
+def test_files_are_found_wherever_settings_name_them(tmp_path: Path) -> None:
+    file = tmp_path / "detections.json"
+    file.write_text("[]")
+    settings = {"steps": [{"detector": {"file": str(file), "weights": None}}], "iou": 0.5, "device": "cuda"}
+    before = contents([3, settings])
+    assert list(before) == [str(file)]
+    file.write_text("[1]")
+    assert contents([3, settings]) != before
+
+
+def test_an_export_is_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text("{}")
+    (tmp_path / "embed.onnx").write_bytes(b"weights")
+    before = checkpoint_sha256(tmp_path)
+    assert checkpoint_sha256(tmp_path / "export.json") == before
+    (tmp_path / "embed.onnx").write_bytes(b"other weights")
+    assert checkpoint_sha256(tmp_path) != before

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from videos import InstantModel, MotionModel, pictures, write_video
+
+from adnet.data import read_mask
+from adnet.data.flow import NO_MOTION, normalised, to_flow_input
+from adnet.data.flow_folder import FlowFolder
+from adnet.data.overlay import draw_overlay
+from adnet.errors import UserError
+from adnet.inference import Protocol, VideoSegmenter
+from adnet.inference.predict_video import Outputs, Predicted, predict
+from adnet.inference.protocol import fitted_size
+from adnet.models import upsample
+from adnet.video.file import VideoFile, VideoFrame
+from adnet.video.sources import Images, VideoSource, video_sources
+
+TIMES = [0.0, 0.04, 0.2, 0.5, 1.0, 1.5]
+ALL = [f"{index:05d}.png" for index in range(6)]
+
+
+@pytest.fixture
+def model() -> InstantModel:
+    return InstantModel()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> VideoFile:
+    return VideoFile("clip", write_video(tmp_path / "clip.mp4", pictures(6), TIMES))
+
+
+def call(
+    model: InstantModel, source: VideoSource, outputs: Outputs, protocol: Protocol | None = None, **rest: Any
+) -> Predicted:
+    def segmenter(frame_size: tuple[int, int]) -> VideoSegmenter:
+        return VideoSegmenter(model, protocol or Protocol("test"), fitted_size((33, 57), frame_size), batch_size=2)
+
+    return predict(source, outputs, segmenter, **rest)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_output(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "out", probabilities=True, cutout=True, overlay=True, rle=True)
+    assert not outputs.complete(6)
+    done = call(model, clip, outputs)
+    assert (done.frames, done.segmented, done.problem) == (6, 6, None)
+    assert outputs.complete(6)
+    assert not outputs.complete(7)
+    assert sorted(files(outputs.folder)) == sorted(
+        [
+            "overlay.mp4",
+            "rle.json",
+            *(f"{kind}/{name}" for kind in ("masks", "probabilities", "cutouts") for name in ALL),
+        ]
+    )
+    frames = [frame.image for frame in clip.frames()]
+    expected = list(VideoSegmenter(InstantModel(), Protocol("test"), (33, 57)).segment(frames))
+    drawn = list(VideoFile("overlay", outputs.folder / "overlay.mp4").frames())
+    np.testing.assert_allclose([frame.time for frame in drawn], TIMES, atol=2e-5)
+    for name, frame, probability, overlay in zip(ALL, frames, expected, drawn, strict=True):
+        mask = read_mask(outputs.folder / "masks" / name)
+        np.testing.assert_array_equal(mask, probability > 0.5)
+        assert 0 < mask.mean() < 1
+        levels = np.asarray(Image.open(outputs.folder / "probabilities" / name))
+        np.testing.assert_allclose(levels, 255 * probability, atol=0.51)
+        with Image.open(outputs.folder / "cutouts" / name) as cutout:
+            assert cutout.mode == "RGBA"
+            np.testing.assert_array_equal(cutout, np.dstack([frame, 255 * mask.astype(np.uint8)]))
+        assert np.abs(overlay.image.astype(int) - draw_overlay(frame, mask)).mean() < 6
+
+
+class Interrupting(InstantModel):
+    """Is stopped after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.left = batches
+
+    def segment(self, *embeddings: Any) -> Any:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().segment(*embeddings)
+
+
+def test_an_interrupted_one_is_finished(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    whole = Outputs(tmp_path / "whole", overlay=True, rle=True)
+    call(model, clip, whole)
+    outputs = Outputs(tmp_path / "cut", overlay=True, rle=True)
+    with pytest.raises(KeyboardInterrupt):
+        call(Interrupting(1), clip, outputs)
+    assert sorted(files(outputs.folder)) == ["masks/00000.png", "masks/00001.png"]
+    model.batches.clear()
+    done = call(model, clip, outputs, resume=True)
+    assert (done.frames, done.segmented) == (6, 4)
+    assert model.batches == [1, 2, 2]  # the anchor, and what was left
+    assert files(outputs.folder) == files(whole.folder)
+
+
+def test_more_outputs_later_need_no_network(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    call(model, clip, Outputs(tmp_path / "out"))
+    more = Outputs(tmp_path / "out", cutout=True, overlay=True)
+    assert call(model, clip, more, resume=True).segmented == 0
+    assert more.complete(6)
+    # Probabilities do.
+    assert call(model, clip, Outputs(tmp_path / "out", probabilities=True), resume=True).segmented == 6
+
+
+def test_results_that_depend_on_the_frames_before_start_anew(
+    model: InstantModel, clip: VideoFile, tmp_path: Path
+) -> None:
+    protocol = Protocol("test", average="logits", gate=True)
+    outputs = Outputs(tmp_path / "out")
+    call(model, clip, outputs, protocol)
+    (outputs.folder / "masks" / ALL[5]).unlink()
+    assert call(model, clip, outputs, protocol, resume=True).segmented == 6
+
+
+class Postprocess:
+    def start(self, video: str, frames: Iterator[np.ndarray]) -> None:
+        self.seen = (video, [frame.shape for frame in frames])
+        self.names: list[str] = []
+
+    def step(self, frame: str, probability: np.ndarray) -> np.ndarray:
+        self.names.append(frame)
+        return np.zeros_like(probability)
+
+
+def test_postprocess(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    postprocess = Postprocess()
+    call(model, clip, Outputs(tmp_path / "out"), postprocess=postprocess)
+    assert postprocess.seen == ("clip", [(48, 80, 3)] * 6)
+    assert [f"{name}.png" for name in postprocess.names] == ALL
+    assert not any(read_mask(tmp_path / "out" / "masks" / name).any() for name in ALL)
+
+
+def test_anchors(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    white = np.full((48, 80, 3), 255, np.uint8)
+    Image.fromarray(white).save(tmp_path / "white.png")
+    shares = {}
+    for anchor in (None, 0, 5, str(tmp_path / "white.png")):
+        call(model, clip, Outputs(tmp_path / f"out{len(shares)}"), anchor=anchor)
+        shares[anchor] = np.mean([read_mask(tmp_path / f"out{len(shares)}" / "masks" / name).mean() for name in ALL])
+    # Foreground is what is brighter than the anchor.
+    assert shares[None] == shares[0] > shares[5] > shares[str(tmp_path / "white.png")]
+    with pytest.raises(UserError, match="anchor=6: clip has no such frame"):
+        call(model, clip, Outputs(tmp_path / "none"), anchor=6)
+
+
+def test_frames_whose_size_changes_and_portrait_ones(model: InstantModel, tmp_path: Path) -> None:
+    sizes = [(48, 80), (80, 48), (31, 33), (48, 80)]
+    for index, size in enumerate(sizes):
+        Image.fromarray(pictures(1, size)[0]).save(tmp_path / f"{index}.png")
+    source = Images("mixed", tuple(tmp_path / f"{index}.png" for index in range(4)), fps=24)
+    outputs = Outputs(tmp_path / "out", cutout=True, overlay=True)
+    assert call(model, source, outputs).frames == 4
+    assert [read_mask(outputs.folder / "masks" / f"{index}.png").shape for index in range(4)] == sizes
+
+
+def test_a_damaged_video(model: InstantModel, tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "clip.mp4", list(np.random.default_rng(0).integers(0, 256, (50, 48, 80, 3), np.uint8))
+    )
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    outputs = Outputs(tmp_path / "out", overlay=True, rle=True)
+    done = call(model, VideoFile("clip", path), outputs)
+    assert done.problem is not None
+    assert "are missing" in done.problem
+    assert 10 < done.frames < 50
+    assert outputs.complete(done.frames)
+    path.write_bytes(b"")
+    nothing = call(model, VideoFile("clip", path), Outputs(tmp_path / "nothing"))
+    assert (nothing.frames, nothing.problem) == (
+        0,
+        f"cannot read the video {path}: Invalid data found when processing input",
+    )
+    assert not (tmp_path / "nothing").exists()
+
+
+class Endless:
+    name, live = "webcam0", True
+
+    def length(self) -> None: ...
+
+    def content(self) -> None: ...
+
+    def frames(self) -> Iterator[VideoFrame]:
+        for index in range(1000):
+            yield VideoFrame(f"{index:05d}", pictures(1)[0], index / 25)
+
+
+def test_a_webcam_ends_with_ctrl_c(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "out", overlay=True, rle=True)
+    done = call(Interrupting(3), Endless(), outputs)
+    assert (done.frames, done.problem) == (6, None)
+    assert outputs.complete(6)
+    with pytest.raises(UserError, match="give postprocess=none"):
+        call(InstantModel(), Endless(), outputs, postprocess=Postprocess())
+    with pytest.raises(UserError, match="a webcam's anchor"):
+        call(InstantModel(), Endless(), outputs, anchor=3)
+
+
+def test_a_full_disk_is_an_error(
+    model: InstantModel, clip: VideoFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("adnet.inference.predict_video.write_mask", full)
+    with pytest.raises(OSError, match="No space left"):
+        call(model, clip, Outputs(tmp_path / "out", overlay=True))
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+
+
+def test_a_source_is_found_by_its_path(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
+    assert video_sources(str(clip.path)) == [clip]
+    assert call(model, clip, Outputs(tmp_path / "out")).frames == 6
+
+
+def flow_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 3, (48, 80, 2)).astype(np.float32)
+
+
+def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
+    (tmp_path / "flow" / "clip").mkdir(parents=True)
+    for index in range(1, 6):
+        cv2.writeOpticalFlow(str(tmp_path / "flow" / "clip" / f"{index:05d}.flo"), flow_of(index))
+    model, flow, outputs = MotionModel(), FlowFolder(tmp_path / "flow", camera=False), Outputs(tmp_path / "out")
+    assert call(model, clip, outputs, flow=flow) == replace(
+        call(model, clip, outputs, flow=flow, resume=True), segmented=6, seconds=ANY
+    )
+    size = model.flows[0].shape[1:]
+    expected = [NO_MOTION, *(normalised(flow_of(index)) for index in range(1, 6))]
+    for got, vectors in zip(model.flows, expected, strict=True):
+        torch.testing.assert_close(got, upsample(to_flow_input(vectors)[None], tuple(size))[0])
+
+    # What was segmented already is passed over, and a frame's flow is its own wherever one goes on.
+    (tmp_path / "out" / "masks" / ALL[3]).unlink()
+    model.flows.clear()
+    assert call(model, clip, outputs, flow=flow, resume=True).segmented == 1
+    torch.testing.assert_close(model.flows[0], upsample(to_flow_input(expected[3])[None], tuple(size))[0])
+
+    # Flow of another number of frames.
+    last = tmp_path / "flow" / "clip" / "00005.flo"
+    last.rename(last.with_name("00006.flo"))
+    with pytest.raises(UserError, match=r"no optical flow of frame 00005 in .*clip: add 00005\.flo or 00005\.png"):
+        call(model, clip, outputs, flow=flow)
+    cv2.writeOpticalFlow(str(last), flow_of(5))
+    problem = call(model, clip, outputs, flow=flow).problem
+    assert problem == f"{tmp_path}/flow/clip has flow of frames that clip hasn't, first 00006"
+    cv2.writeOpticalFlow(str(last), flow_of(5)[:40])
+    with pytest.raises(UserError, match=r"00005\.flo is of 80x40 and its frame of 80x48"):
+        call(model, clip, outputs, flow=flow)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adnet.instance_pruning.detection import Box, Detection, box_iou
+from adnet.instance_pruning.tracks import link
+
+
+def seen(left: int, top: int = 10, side: int = 20) -> Detection:
+    mask = np.zeros((60, 200), bool)
+    mask[top : top + side, left : left + side] = True
+    detection = Detection.of(mask)
+    assert detection is not None
+    return detection
+
+
+def test_a_detection_is_its_mask() -> None:
+    mask = np.zeros((6, 8), bool)
+    mask[2, 3] = mask[4, 5] = True
+    detection = Detection.of(np.asfortranarray(mask), 0.7)
+    assert detection is not None
+    assert (detection.box, detection.box.area, detection.area) == (Box(3, 2, 6, 5), 9, 2)
+    assert (detection.size, detection.score) == ((6, 8), 0.7)
+    canvas = np.zeros((6, 8), bool)
+    detection.paint(canvas)
+    assert np.array_equal(canvas, mask)
+    assert Detection.of(np.zeros((6, 8), bool)) is None
+
+
+corner = st.integers(0, 30)
+boxes = st.lists(st.tuples(corner, corner, st.integers(1, 20), st.integers(1, 20)), max_size=5)
+
+
+@given(boxes, boxes)
+def test_overlap_is_torchvision_s(a: list[tuple[int, ...]], b: list[tuple[int, ...]]) -> None:
+    import torch
+    from torchvision.ops import box_iou as oracle
+
+    first, second = ([(x, y, x + width, y + height) for x, y, width, height in given] for given in (a, b))
+    expected = oracle(*(torch.tensor(given, dtype=torch.float64).reshape(-1, 4) for given in (first, second)))
+    np.testing.assert_allclose(box_iou(first, second), expected.numpy())
+
+
+def test_two_that_cross_the_frame_are_two_tracks() -> None:
+    frames = [[seen(5 * t), seen(150 - 5 * t, top=35)] for t in range(8)]
+    tracks = link(frames, iou=0.3, gap=0)
+    assert [list(track.detections) for track in tracks] == [list(range(8))] * 2
+    assert [track.area for track in tracks] == [8 * 400] * 2
+    assert tracks[0].detections[7] is frames[7][0]
+
+
+def test_the_largest_overlap_goes_first() -> None:
+    frames = [[seen(50)], [seen(58), seen(51)]]
+    tracks = link(frames, iou=0.3, gap=0)
+    assert [list(track.detections.values()) for track in tracks] == [[frames[0][0], frames[1][1]], [frames[1][0]]]
+
+
+@pytest.mark.parametrize(("gap", "tracks"), [(0, 2), (1, 2), (2, 1), (5, 1)])
+def test_a_track_may_be_unseen_for_a_while(gap: int, tracks: int) -> None:
+    assert len(link([[seen(50)], [], [], [seen(50)]], iou=0.3, gap=gap)) == tracks
+
+
+def test_far_apart_is_another_track() -> None:
+    assert len(link([[seen(50)], [seen(65)]], iou=0.3, gap=0)) == 2  # overlap 5/35
+    assert len(link([[seen(50)], [seen(65)]], iou=0.1, gap=0)) == 1
+
+
+def test_nothing_seen_is_no_track() -> None:
+    assert link([], 0.3, 0) == []
+    assert link([[], []], 0.3, 0) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 150), max_size=4), max_size=6), st.floats(0, 1), st.integers(0, 3))
+def test_each_detection_is_in_one_track(lefts: list[list[int]], iou: float, gap: int) -> None:
+    frames = [[seen(left) for left in found] for found in lefts]
+    tracks = link(frames, iou, gap)
+    linked = [id(detection) for track in tracks for detection in track.detections.values()]
+    assert sorted(linked) == sorted(id(detection) for found in frames for detection in found)
+    for track in tracks:
+        positions = list(track.detections)
+        assert all(0 < after - before <= gap + 1 for before, after in pairwise(positions))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adnet.errors import UserError
+from adnet.inference import load_checkpoint
+from adnet.models import ADNet
+
+
+@pytest.fixture
+def content(tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "hyper_parameters": {"model": tiny_model_config, "test_size": [33, 57]},
+        "state_dict": {f"model.{name}": value for name, value in tiny_model.state_dict().items()},
+    }
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path / "last.ckpt")
+    return path / "last.ckpt"
+
+
+def test_weights_and_test_size_come_back(tiny_model: ADNet, content: dict[str, Any], tmp_path: Path) -> None:
+    content["hyper_parameters"]["model"]["encoder"]["pretrained"] = True  # nothing is fetched for it
+    model, size = load_checkpoint(str(saved(tmp_path, content)))
+    assert (size, model.variant, model.training) == ((33, 57), "full", False)
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no checkpoint .*nothing\.ckpt"):
+        load_checkpoint(tmp_path / "nothing.ckpt")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
+def test_torn_off_checkpoint_is_named(content: dict[str, Any], tmp_path: Path, share: float) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    whole = buffer.getvalue()
+    (tmp_path / "last.ckpt").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match=r"last\.ckpt is no readable adnet checkpoint") as caught:
+        load_checkpoint(tmp_path / "last.ckpt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, [1], {"state_dict": {}}, {"hyper_parameters": {"model": None, "test_size": ["1", 1]}, "state_dict": {}}],
+    ids=["empty", "list", "weights alone", "a text for a size"],
+)
+def test_checkpoint_of_something_else(content: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"last\.ckpt is no readable adnet checkpoint"):
+        load_checkpoint(saved(tmp_path, content))
+
+
+class Malicious:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+def test_nothing_in_a_checkpoint_is_executed(content: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        load_checkpoint(saved(tmp_path, content | {"extra": Malicious(tmp_path / "pickled")}))
+    for encoder in (False, True):
+        config: dict[str, Any] = {"_target_": "pathlib.Path", "encoder": {}}
+        if encoder:
+            config = {**content["hyper_parameters"]["model"], "encoder": {"_target_": "pathlib.Path"}}
+        content["hyper_parameters"] = {"model": config, "test_size": [33, 57]}
+        with pytest.raises(UserError, match="names another model"):
+            load_checkpoint(saved(tmp_path, content))
+    assert not (tmp_path / "pickled").exists()
+
+
+@pytest.mark.parametrize(
+    "place", [("dropout",), ("encoder", "aspp_channels"), ("encoder", "backbone"), ("encoder", "aspp_rates")]
+)
+def test_nothing_in_a_value_is_resolved(content: dict[str, Any], tmp_path: Path, place: tuple[str, ...]) -> None:
+    """OmegaConf computes what stands in `${...}`, and Hydra calls what that makes."""
+    harm = tmp_path / "harm"
+    call = (
+        f"{{_target_: adnet.shared.files.write_text, path: {{_target_: pathlib.Path, _args_: [{harm}]}}, content: x}}"
+    )
+    config: Any = content["hyper_parameters"]["model"]
+    for key in place[:-1]:
+        config = config[key]
+    config[place[-1]] = "${oc.create:'" + call + "'}"
+    with pytest.raises(UserError, match=rf"last\.ckpt names another model .*{place[-1]}") as caught:
+        load_checkpoint(saved(tmp_path, content))
+    assert not harm.exists()
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit(content: dict[str, Any], tmp_path: Path) -> None:
+    del content["state_dict"]["model.head.4.weight"]
+    with pytest.raises(UserError, match=r"does not fit the model that it names: .*head\.4\.weight") as caught:
+        load_checkpoint(saved(tmp_path, content))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,123 @@
+"""The explorer of similarities: its numbers, and that a click in a browser shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import CHROMIUM, Browser
+
+from adnet.errors import UserError
+from adnet.report.analysis.pooling import pool
+from adnet.report.figures.similarity_explorer import Embedded, embedded_sequences, similarity_plot
+from adnet.report.read.runs import find_runs
+
+
+@pytest.fixture(scope="module")
+def embedded(two_runs: Path) -> list[Embedded]:
+    found, left_out = embedded_sequences(pool(find_runs([two_runs]))[0], 1_000_000, 4)
+    assert left_out == []
+    return found
+
+
+def test_easiest_sequence_and_full_model_first(embedded: list[Embedded]) -> None:
+    assert [(one.sequence, one.label) for one in embedded] == [
+        ("bear", "full"),
+        ("bear", "baseline"),
+        ("camel", "full"),
+        ("camel", "baseline"),
+    ]
+
+
+def test_similarity_is_that_of_the_network(embedded: list[Embedded]) -> None:
+    torch = pytest.importorskip("torch")
+    from adnet.models.attention import similarity
+
+    one = embedded[0]
+    floats = torch.from_numpy(one.values * one.scales[..., None].astype(np.float64)).permute(0, 3, 1, 2)
+    expected = similarity(floats[2:], floats[:1], torch.tensor([[3, 5]]))[0, 0].numpy()
+    np.testing.assert_allclose(one.similarity(2, 3, 5), expected, rtol=1e-5)
+    assert one.similarity(2, 3, 5).sum() == pytest.approx(1)
+
+
+def test_points_are_chosen_by_rule(embedded: list[Embedded]) -> None:
+    foreground, like, unlike = embedded[0].points(1)
+    assert foreground == (2, 3)  # the centre of the square
+    mask = embedded[0].foreground[1]
+    assert not mask[like]
+    assert not mask[unlike]
+    assert like != unlike
+    for nothing in (np.zeros_like(mask), np.ones_like(mask)):
+        one = embedded[0]
+        masks = np.stack([nothing] * 3)
+        assert Embedded(**{**vars(one), "foreground": masks}).points(1) == []
+
+
+def test_figure_has_a_row_per_variant(embedded: list[Embedded]) -> None:
+    plot = similarity_plot(embedded)
+    assert plot is not None
+    assert len(plot.figure.axes) == 8
+    assert [row[0] for row in plot.rows] == ["full"] * 3 + ["baseline"] * 3
+    one = embedded[0]
+    share = one.similarity(-1, 2, 3)[one.foreground[0]].sum()
+    assert plot.rows[0] == ("full", "bear", "00005", "foreground", 2, 3, round(100 * float(share), 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK"])
+def test_a_broken_file_is_named(make_enriched_run: Callable[..., Path], content: bytes) -> None:
+    run = make_enriched_run("0")
+    file = next(run.rglob("bear.npz"))
+    file.write_bytes(content)
+    (benchmark,) = pool(find_runs([run]))
+    with pytest.raises(UserError, match=r"bear\.npz: cannot be read as embeddings"):
+        embedded_sequences(benchmark, 1_000_000, 4)
+
+
+@pytest.fixture(scope="module")
+def browser(report: Path) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with Browser(report / "index.html") as opened:
+        yield opened
+
+
+OUTPUT = "document.querySelector('#explorer output')"
+
+
+def shown(browser: Browser, one: Embedded, frame: int, row: int, column: int) -> None:
+    """Wait until the page shows this pixel, then compare what it says with what Python computes."""
+    width = one.values.shape[2]
+    browser.wait(f"{OUTPUT}.dataset.pixel === '{row * width + column}'")
+    shares = one.similarity(frame, row, column)
+    browser.wait(f"{OUTPUT}.dataset.largest === '{shares.argmax()}'")
+    inside = float(browser.value(f"{OUTPUT}.dataset.inside"))
+    assert inside == pytest.approx(shares[one.foreground[0]].sum(), rel=1e-4)
+
+
+def test_clicks_and_keys_show_similarities(browser: Browser, embedded: list[Embedded]) -> None:
+    full, baseline = embedded[:2]
+    left = "#explorer canvas"
+    # It opens with a pixel of the foreground of the last frame.
+    shown(browser, full, 2, 2, 3)
+    before = browser.value("document.querySelectorAll('#explorer canvas')[1].toDataURL()")
+    browser.click(left, across=5 / 6, down=0.01)
+    shown(browser, full, 2, 0, 5)
+    assert browser.value("document.querySelectorAll('#explorer canvas')[1].toDataURL()") != before
+    browser.press("ArrowDown")
+    browser.press("ArrowLeft")
+    shown(browser, full, 2, 1, 4)
+    # Another variant is shown at the same pixel, another frame at its own.
+    choose = (
+        "(() => {{ const select = document.querySelector('#explorer [name={}]');"
+        " select.value = '{}'; select.dispatchEvent(new Event('change')); }})()"
+    )
+    browser.value(choose.format("label", "baseline"))
+    shown(browser, baseline, 2, 1, 4)
+    browser.value(choose.format("frame", "1"))
+    shown(browser, baseline, 1, 2, 3)
+    browser.value(choose.format("sequence", "camel"))
+    browser.value(choose.format("label", "full"))
+    shown(browser, embedded[2], 2, 2, 3)
+    assert (browser.errors, browser.requests) == ([], [])

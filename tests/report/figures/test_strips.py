@@ -1,0 +1,88 @@
+"""Overlay strips: which sequences and frames, and that mask and annotation are where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adnet.data.overlay import COLOUR, OPACITY
+from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.figures.frame_overlay import ANNOTATION_COLOUR
+from adnet.report.figures.strips import evenly_spaced, overlay_strips
+from adnet.report.read.runs import find_runs
+
+
+@pytest.fixture
+def benchmark(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Benchmark:
+    make_run("0", variant="baseline", root=davis)
+    make_run("1", variant="full", root=davis)
+    return pool(find_runs([tmp_path / "runs"]))[0]
+
+
+def test_hardest_first_and_easiest_last(benchmark: Benchmark) -> None:
+    groups = overlay_strips(benchmark, sequences=3, frames=2, width=48)
+    assert [[(strip.sequence, strip.label) for strip in group] for group in groups] == [
+        [("camel", "baseline"), ("camel", "full")],
+        [("kite", "baseline"), ("kite", "full")],
+        [("bear", "baseline"), ("bear", "full")],
+    ]
+    assert pytest.approx(0.4) == groups[0][0].J
+
+
+def test_no_sequence_twice(benchmark: Benchmark) -> None:
+    groups = overlay_strips(benchmark, sequences=9, frames=2, width=48)
+    assert [group[0].sequence for group in groups] == ["camel", "kite", "dog", "bear"]
+
+
+def test_picture(benchmark: Benchmark) -> None:
+    strip = overlay_strips(benchmark, sequences=1, frames=3, width=48)[0][0]
+    assert strip.frames == ("00000", "00002", "00005")
+    assert strip.picture.shape == (32, 3 * 48 + 2 * 4, 3)
+    first, last = strip.picture[:, :48], strip.picture[:, -48:]
+    # Frame 0: mask and annotation are the same square, columns 8 to 23. Frame 5: the mask has moved by 5.
+    assert (first[8, 8:24] == ANNOTATION_COLOUR).all()
+    assert (last[8, 24:29] == COLOUR).all()
+    assert abs(first[16, 16].astype(int) - ((1 - OPACITY) * 90 + OPACITY * COLOUR)).max() < 4
+    assert abs(last[16, 4].astype(int) - 90).max() < 4
+
+
+def test_frames_are_shrunk(benchmark: Benchmark) -> None:
+    strip = overlay_strips(benchmark, sequences=1, frames=1, width=24)[0][0]
+    assert strip.picture.shape == (16, 24, 3)
+
+
+def test_annotations_may_be_absent(benchmark: Benchmark, davis: Path) -> None:
+    for file in (davis / "Annotations").rglob("*.png"):
+        file.unlink()
+    strip = overlay_strips(benchmark, sequences=1, frames=1, width=48)[0][0]
+    assert not (strip.picture == ANNOTATION_COLOUR).all(axis=-1).any()
+
+
+def test_what_is_not_on_disk_is_left_out(benchmark: Benchmark, davis: Path) -> None:
+    (davis / "JPEGImages/480p/camel").rename(davis / "elsewhere")
+    groups = overlay_strips(benchmark, sequences=4, frames=1, width=48)
+    assert [group[0].sequence for group in groups] == ["kite", "dog", "bear"]
+    (davis / "JPEGImages").rename(davis / "gone")
+    assert overlay_strips(benchmark, sequences=4, frames=1, width=48) == []
+
+
+def test_frames_of_a_plain_folder_are_found(benchmark: Benchmark, davis: Path) -> None:
+    expected = overlay_strips(benchmark, sequences=1, frames=2, width=48)[0][0].picture
+    (davis / "JPEGImages/480p").rename(davis / "frames")
+    (davis / "Annotations/480p").rename(davis / "masks")
+    np.testing.assert_array_equal(overlay_strips(benchmark, sequences=1, frames=2, width=48)[0][0].picture, expected)
+
+
+@given(st.integers(1, 200), st.integers(1, 12))
+def test_evenly_spaced(total: int, count: int) -> None:
+    places = evenly_spaced(total, count)
+    assert len(places) == min(total, count)
+    assert places == sorted(set(places))
+    assert places[0] == 0
+    assert count == 1 or places[-1] == total - 1
+    assert np.ptp(np.diff(places)) <= 1 if len(places) > 2 else True

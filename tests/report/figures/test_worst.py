@@ -1,0 +1,69 @@
+"""The worst frames are the worst, and bear the right names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.figures.gallery import Pictures, worst_gallery
+from adnet.report.figures.worst import worst_frames, worst_of_each_sequence
+from adnet.report.read.runs import find_runs
+
+
+def scored(run: Path, frames: dict[str, list[float]]) -> Benchmark:
+    """The benchmark of `run` with these J per frame."""
+    (file,) = run.glob("evaluation/*/scores.json")
+    scores = json.loads(file.read_text())
+    for name, sequence in scores["sequences"].items():
+        sequence["J"].pop("frames")
+        if name in frames:
+            sequence["J"]["frames"] = frames[name]
+    file.write_text(json.dumps(scores))
+    (benchmark,) = pool(find_runs([run]))
+    return benchmark
+
+
+def test_worst_first_and_named_by_their_masks(make_run: Callable[..., Path], davis: Path) -> None:
+    # Of the 6 masks of a sequence, `bear` scores the inner 4 and `camel` all; of `dog` it can't be told.
+    frames = {"bear": [0.9, 0.1, 0.8, 0.7], "camel": [0.5, 0.6, 0.7, 0.8, 0.9, 0.2], "dog": [0.3]}
+    (result,) = scored(make_run("0", root=davis), frames).results
+    found = worst_frames(result)
+    assert [(f.sequence, f.frame, f.J) for f in found[:3]] == [
+        ("bear", "00002", 0.1),
+        ("camel", "00005", 0.2),
+        ("dog", "#1", 0.3),
+    ]
+    assert [frame.J for frame in found] == sorted(frame.J for frame in found)
+    assert len(found) == 11
+    assert [frame.sequence for frame in worst_of_each_sequence(found)] == ["bear", "camel", "dog"]
+
+
+def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
+    benchmark = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7], "dog": [0.3]})
+    gallery = worst_gallery(benchmark, Pictures(tmp_path), "worst", 8, 48)
+    assert gallery is not None
+    (group,) = gallery.groups
+    first, second = group["pictures"]  # type: ignore[misc]
+    assert (first["label"], first["scores"]) == ("bear 00002", "J 10.0")
+    assert first["source"].startswith("data:image/jpeg")
+    assert (second["label"], second["source"]) == ("dog #1", "")
+    assert [file.name for file in tmp_path.glob("worst*.png")] == ["worst-full-bear-00002.png"]
+    lines = (tmp_path / "worst.csv").read_text().splitlines()
+    assert lines[:2] == ["variant,sequence,frame,J", "full,bear,00002,10.0"]
+    assert len(lines) == 6
+
+
+def test_pictures_stop_at_the_budget(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
+    benchmark = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7]})
+    gallery = worst_gallery(benchmark, Pictures(tmp_path, budget=10), "worst", 8, 48)
+    assert gallery is not None
+    assert gallery.notes == ("Left out to keep the page small: the worst frames of full.",)
+    assert gallery.groups[0]["pictures"][0]["source"] == ""  # type: ignore[index]
+
+
+def test_no_values_per_frame_no_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
+    benchmark = scored(make_run("0", root=davis), {})
+    assert worst_gallery(benchmark, Pictures(tmp_path), "worst", 8, 48) is None
+    assert worst_gallery(benchmark, Pictures(tmp_path), "worst", 0, 48) is None

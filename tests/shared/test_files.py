@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adnet.errors import UserError
+from adnet.shared.files import read_json, read_lines, replacing, write_json
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "file.txt"
+    with replacing(file) as draft:
+        draft.write_text("before")
+        assert not file.exists()
+    with pytest.raises(OSError, match="No space left"), replacing(file) as draft:  # noqa: PT012 (what comes before it fails)
+        draft.write_text("half of what was to ")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert file.read_text() == "before"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_object_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json: (cannot be read as JSON|expected a JSON object)"):
+        read_json(tmp_path / "a.json")
+
+
+def test_json_comes_back(tmp_path: Path) -> None:
+    document: dict[str, Any] = {"a": [1, None, "\u00e9"]}
+    write_json(tmp_path / "deep" / "a.json", document)
+    assert read_json(tmp_path / "deep" / "a.json") == document
+
+
+def test_lines(tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text(" bear \n\ncamel\n")
+    assert read_lines(tmp_path / "val.txt") == ["bear", "camel"]
+    (tmp_path / "val.txt").write_bytes(b"\xff\x00")
+    for name in ("val.txt", "none.txt"):
+        with pytest.raises(UserError, match=f"{name}: cannot be read as text"):
+            read_lines(tmp_path / name)
