@@ -14,7 +14,7 @@ import pytest
 
 from adnet.data import davis2016
 from adnet.data.download_dataset import SOURCES, Content, Source
-from adnet.data.fingerprint import fingerprint
+from adnet.data.sequence import fingerprint
 from adnet.download import main
 
 

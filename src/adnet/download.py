@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adnet.data.download_dataset import download
-from adnet.data.fingerprint import fingerprint
+from adnet.data.sequence import fingerprint
 from adnet.shared.command import command
 
 

@@ -9,7 +9,7 @@ import pytest
 from adnet.data import davis2016
 from adnet.data import download_dataset as module
 from adnet.data.download_dataset import SOURCES, Content, Source, download
-from adnet.data.fingerprint import fingerprint
+from adnet.data.sequence import fingerprint
 from adnet.errors import UserError
 
 ZIP = "http://localhost/data.zip"

@@ -14,9 +14,9 @@ from torch import nn
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
 from adnet.shared.command import check_config, conf_dir
-from adnet.training import launch
+from adnet.training import ddp
+from adnet.training.ddp import ddp_trainer
 from adnet.training.effective_batch import effective_batch
-from adnet.training.launch import ddp_trainer
 
 
 def shared(
@@ -24,7 +24,7 @@ def shared(
 ) -> tuple[Any, Any]:
     """A data module and a trainer as they are on a machine with GPUs, as far as `effective_batch` asks them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch.L, "Trainer", lambda **options: options)
+        patch.setattr(ddp.L, "Trainer", lambda **options: options)
         options: Any = ddp_trainer(strategy="ddp", sync_batchnorm=sync_batchnorm)
     (layers,) = options["plugins"]
     data = SimpleNamespace(batch_size=pairs)

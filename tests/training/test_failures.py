@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from adnet.errors import UserError
-from adnet.training.failures import explained
+from adnet.training.run import explained
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch import nn
 
 from adnet.models import ADNet
 from adnet.models.build_network import build_network
-from adnet.training.launch import ddp_trainer
+from adnet.training.ddp import ddp_trainer
 
 
 @pytest.fixture(params=["resnet10t", "tf_efficientnet_lite0"])

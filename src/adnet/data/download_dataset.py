@@ -11,8 +11,7 @@ from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 from adnet.data.archive import extract
-from adnet.data.fingerprint import fingerprint
-from adnet.data.sequence import VideoDataset
+from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch
 

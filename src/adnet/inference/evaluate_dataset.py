@@ -13,9 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
-from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, read_frame, write_mask
+from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, fingerprint, read_frame, write_mask
 from adnet.inference.output_folder import Shard, claim, described_flow, gone_after_a_mistake
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter

@@ -1,24 +1,35 @@
-"""Masks of one video, and what may be made of them."""
+"""Masks of videos, and what may be made of them.
+
+for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), model, protocol, size):
+    print(folder, result.frames)     # output/masks/<frame>.png
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, groupby, tee
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from adnet.data.flow import NO_MOTION, Vectors
+from adnet.backends.load import checkpoint_sha256
+from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
 from adnet.errors import UserError
+from adnet.inference.output_folder import Shard, claim, described_flow, gone_after_a_mistake
 from adnet.inference.postprocess import Postprocess
+from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
+from adnet.models.segmentation_model import SegmentationModel
+from adnet.shared.files import read_json, write_json
 from adnet.video.coco import write_coco
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
@@ -68,7 +79,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Predicted:
-    """`frames` there are, of which `segmented` went through the network now, in `seconds`; `problem` says what can't be read."""
+    """What became of a video: `frames` in total, `segmented` in this call, in `seconds`; `problem` says what can't be read."""
 
     frames: int
     segmented: int
@@ -88,6 +99,93 @@ class _Reading:
             yield from self._frames
         except UserError as error:
             self.problem = str(error)
+
+
+def predict_videos(
+    sources: Sequence[VideoSource],
+    output: Path,
+    model: SegmentationModel,
+    protocol: Protocol,
+    size: tuple[int, int],
+    *,
+    checkpoint: Path | None = None,
+    wanted: Mapping[str, bool] | None = None,
+    batch_size: int | None = None,
+    precision: str = "fp32",
+    flow: FlowMethod | None = None,
+    postprocess: Postprocess | None = None,
+    anchor: str | int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    shard: Shard | None = None,
+) -> Iterator[tuple[Path, Predicted]]:
+    """Segment videos into `output`, several into a folder each; yield the folder of each and what became of it.
+
+    `output/predict.json` says what was segmented how. The same call goes on where it was stopped; a video that is complete has
+    0 `seconds`.
+
+    Args:
+        model: on its device.
+        size: height and width in pixels of the test size; each video gets one of its own aspect, see `fitted_size`.
+        checkpoint: where `model` came from, if it was from a file.
+        wanted: which of `Outputs` to write beside the masks, by name.
+        batch_size, precision: see `VideoSegmenter`.
+        flow: computes the optical flow, or says in which folder it lies; None: as `VideoSegmenter` does.
+        postprocess, anchor: see `predict`.
+        settings: in plain values, what else tells results apart: the `backend`, the parameters of `postprocess`, `files_sha256`.
+        overwrite: delete what another prediction left in `output`.
+        shard: of the videos; None: all.
+
+    Raises UserError if `output` is another prediction's, and at the end, when all that can be read is done, for damaged videos.
+    """
+    shard, marker = shard or Shard(), output / "predict.json"
+    outputs = {s.name: Outputs(output if len(sources) == 1 else output / s.name, **(wanted or {})) for s in sources}
+    described = {
+        "input": {source.name: source.content() for source in sources},
+        "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
+        "protocol": json.loads(json.dumps(asdict(protocol))),
+        "size": list(size),
+        "backend": "torch",
+        "precision": precision,
+        "flow": described_flow(flow, (source.name for source in sources)),
+        "postprocess": None,
+        "anchor": anchor,
+        "files_sha256": {},
+        **(settings or {}),
+    }
+    shard.refuse_overwrite(output, overwrite)
+    every = [path for made in outputs.values() for path in made.every()]
+    with shard.alone(output):
+        earlier = claim(marker, "prediction", described, overwrite, every)
+    if earlier and any(source.live for source in sources):
+        raise UserError(
+            f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
+        )
+    videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
+
+    def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
+        computed = flow if isinstance(flow, FrameFlow) else None
+        return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, computed, precision)
+
+    try:
+        for source in shard.mine(sources):
+            made, done = outputs[source.name], videos.get(source.name)
+            if done and done.frames and made.complete(done.frames):
+                yield made.folder, replace(done, segmented=0, seconds=0.0)
+                continue
+            given = flow if isinstance(flow, FlowFolder) else None
+            with nullcontext() if any(path.exists() for path in made.every()) else gone_after_a_mistake(made.every()):
+                result = predict(source, made, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=given)
+            videos[source.name] = result
+            with shard.alone(output):
+                noted = read_json(marker).get("videos", {})  # another shard's, too
+                write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
+            yield made.folder, result
+    finally:
+        if shard.count == 1 and not any(path.exists() for path in every):
+            marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
+    if problems := [video.problem for video in videos.values() if video.problem]:
+        raise UserError("; ".join(problems))
 
 
 def predict(

@@ -8,8 +8,7 @@ Nothing here but `validation` imports torch, so that scoring another method's ma
 from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.scoring import score_dataset, score_sequence, scored_frames
-from adnet.metrics.sequence_statistics import Statistics, sequence_statistics
+from adnet.metrics.scoring import Statistics, score_dataset, score_sequence, scored_frames, sequence_statistics
 
 __all__ = [
     "Saliency",

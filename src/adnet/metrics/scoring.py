@@ -15,16 +15,16 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
 from adnet.metrics.frames import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.sequence_statistics import sequence_statistics
 from adnet.metrics.workers import map_in_workers
 
 Scores = dict[str, Any]
@@ -200,3 +200,31 @@ def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterat
         yield f"{sequence.name} lacks {', '.join(missing)}"
     if extra := sorted(found.keys() - {frame.stem for frame in sequence.frames}):
         yield f"{sequence.name} has no frame {', '.join(extra)}"
+
+
+class Statistics(TypedDict):
+    """What a sequence's scores come to; `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative: they rise)."""
+
+    mean: float
+    recall: float
+    decay: float
+
+
+def sequence_statistics(values: npt.ArrayLike) -> Statistics:
+    """Mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
+
+    Recall is the share above 0.5 (strictly), decay the mean of the first quarter minus that of the last; quarters share
+    the frame between them. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, bin edges as in
+    the published evaluation (but for its 8-bit edges, which wrap past 256 frames).
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected at least one score in a vector [N], got shape {values.shape}")
+    # Halves round up, as published; numpy alone rounds them to even.
+    edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[: edges[1] + 1], values[edges[3] :]
+    return {
+        "mean": float(values.mean()),
+        "recall": float((values > 0.5).mean()),
+        "decay": float(first.mean() - last.mean()),
+    }

@@ -6,7 +6,7 @@ import lightning as L
 
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
-from adnet.training.sync_batch_norm import SyncBatchNorm
+from adnet.training.ddp import SyncBatchNorm
 
 PAPER = 8
 """Section 4, Training."""

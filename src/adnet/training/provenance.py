@@ -1,4 +1,4 @@
-"""What a run was made from: code and libraries. For its data see `adnet.data.fingerprint`."""
+"""What a run was made from: code and libraries. For its data see `adnet.data.sequence`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.data.datamodule import PairDataModule
-from adnet.data.fingerprint import fingerprint
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import VideoDataset
+from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
@@ -28,7 +29,6 @@ from adnet.models.cost import model_cost
 from adnet.shared.files import remove, write_json, write_text
 from adnet.training import SegmentationModule
 from adnet.training.effective_batch import effective_batch
-from adnet.training.failures import explained
 from adnet.training.folder_lock import held
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
@@ -212,3 +212,23 @@ def _score(
     module.train()
     log_scores(loggers, scores, step)
     return {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
+
+
+@contextmanager
+def explained(out_of_memory: Callable[[], str]) -> Iterator[None]:
+    """Raise UserError where a loader worker died, most often for want of memory, or a GPU has too little: `out_of_memory()` says so.
+
+    Of a worker PyTorch says so in a RuntimeError, or not at all: then the connection to it is gone.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(out_of_memory()) from error
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        died = re.search(r"DataLoader worker \(pid[^:]*", str(error))
+        if isinstance(error, RuntimeError) and not died:
+            raise
+        raise UserError(
+            f"{died[0].rstrip(' .') if died else 'a DataLoader worker died'}: if memory ran out, take fewer pairs.workers; the "
+            "same command goes on from the last checkpoint"
+        ) from error

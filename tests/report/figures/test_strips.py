@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from adnet.data.overlay import COLOUR, OPACITY
 from adnet.report.analysis.pooling import Benchmark, pool
-from adnet.report.figures.frame_overlay import ANNOTATION_COLOUR
-from adnet.report.figures.strips import evenly_spaced, overlay_strips
+from adnet.report.figures.frames import ANNOTATION_COLOUR, evenly_spaced, overlay_strips
 from adnet.report.read.runs import find_runs
 
 

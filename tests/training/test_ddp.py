@@ -9,8 +9,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.training import launch
-from adnet.training.launch import ddp_trainer
+from adnet.training import ddp
+from adnet.training.ddp import ddp_trainer
 
 OPTIONS: dict[str, Any] = {
     "strategy": "ddp",
@@ -27,7 +27,7 @@ def _no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("accelerator", ["auto", "cpu"])
 def test_two_processes_on_the_cpu(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(ddp.torch.cuda, "is_available", lambda: False)
     trainer = ddp_trainer(accelerator=accelerator, **OPTIONS)
     assert isinstance(trainer, L.Trainer)
     assert (trainer.num_devices, trainer.world_size) == (2, 2)
@@ -45,8 +45,8 @@ def test_as_many_as_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("there", "expected"), [(True, "auto"), (False, 2)])
 def test_every_gpu_where_there_is_one(there: bool, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: there)
-    monkeypatch.setattr(launch.L, "Trainer", lambda **options: given.update(options))
+    monkeypatch.setattr(ddp.torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(ddp.L, "Trainer", lambda **options: given.update(options))
     ddp_trainer(accelerator="auto", devices="auto", **OPTIONS)
     assert given["devices"] == expected
     ddp_trainer(accelerator="gpu", devices="auto", **OPTIONS)
