@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import yaml
+from pycocotools import mask as rle
 from tqdm import tqdm
 
 from adnet.data import Sequence, VideoDataset, davis2016, read_frame, read_mask, write_mask
 from adnet.instance_pruning.detectors import Precomputed
 from adnet.instance_pruning.rules import InstancePruning
-from adnet.instance_pruning.run_lengths import encode
 from adnet.metrics import score_dataset
 from adnet.shared.command import conf_dir
 from adnet.shared.files import write_json
@@ -127,7 +127,13 @@ def detections(image: str, truth: Mask, pasted: list[Mask], rng: np.random.Gener
     masks = [*([truth] if rng.random() >= MISSED else []), upper, *pasted]
     for mask in masks:
         if mask.any():
-            yield {"image_id": image, "segmentation": encode(jitter(mask, rng)), "score": float(rng.uniform(0.5, 1))}
+            yield {"image_id": image, "segmentation": encoded(jitter(mask, rng)), "score": float(rng.uniform(0.5, 1))}
+
+
+def encoded(mask: Mask) -> dict[str, Any]:
+    """Bool `[H, W]` in COCO's compressed run-length code."""
+    code = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(mask.shape), "counts": code["counts"].decode()}
 
 
 def false_objects(truth: list[Mask], shapes: list[list[Mask]], rng: np.random.Generator) -> Iterator[list[Mask]]:

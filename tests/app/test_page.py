@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import requests
-from chromium import CHROMIUM
+from chromium import chromium
 from PIL import Image
 from videos import InstantModel, pictures, write_video
 
@@ -65,14 +65,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as started:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=[*flags, "--disable-sync"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from run_lengths import encode
 
 from adnet.inference.postprocess import Chain, PublishedGate, gate
 from adnet.instance_pruning.rules import InstancePruning, StaticObjects
-from adnet.instance_pruning.run_lengths import encode
 from adnet.shared.command import check_keys, conf_dir
 
 SIZE = (200, 300)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from run_lengths import encode
 from torch import nn
 
 from adnet.errors import UserError
 from adnet.inference.output_folder import without_device
 from adnet.instance_pruning.detectors import RFDETR, MaskRCNN, Precomputed
-from adnet.instance_pruning.run_lengths import encode
 from adnet.shared.command import conf_dir
 
 FRAME = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +16,7 @@ from adnet.backends.prepare import plain
 from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
-from adnet.shared.files import sha256
+from adnet.shared.files import new_folder, sha256
 
 _TOLERANCE = 1e-3
 """Of the largest logit: what float32 rounding may change."""
@@ -56,9 +54,7 @@ def export_model(
     if output.exists():
         raise UserError(f"{output} is there already; give another output")
     model = plain(model)
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
-    try:
+    with new_folder(output) as draft:
         with torch.no_grad():
             _WRITERS[format](model, draft, calibration)
         metadata = {
@@ -76,10 +72,6 @@ def export_model(
         _write(draft, metadata)
         sizes = [(65, 97), (min(size[0], 129), min(size[1], 225))]
         _write(draft, metadata | {"largest_difference": _check(model, ExportedModel(draft), sizes, bool(calibration))})
-        os.replace(draft, output)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return ExportedModel(output)
 
 

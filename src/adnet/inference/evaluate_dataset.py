@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +63,7 @@ def evaluate(
         "sequences": [sequence.name for sequence in dataset.sequences],
         "annotations_sha256": data["sha256"],
         "frames_sha256": data["frames_sha256"],
-        # As it reads in JSON, to compare with what an earlier call left.
-        "protocol": json.loads(json.dumps(asdict(protocol))),
+        "protocol": protocol.as_json(),
         "size": list(segmenter.sizes[0]),
         "flow": described_flow(flow.method if flow else segmenter.flow, videos),
         "backend": "torch",

@@ -6,7 +6,6 @@ for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext, suppress
@@ -143,7 +142,7 @@ def predict_videos(
     described = {
         "input": {source.name: source.content() for source in sources},
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
-        "protocol": json.loads(json.dumps(asdict(protocol))),
+        "protocol": protocol.as_json(),
         "size": list(size),
         "backend": "torch",
         "precision": precision,

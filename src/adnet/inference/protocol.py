@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from adnet.errors import UserError
 
@@ -49,6 +50,10 @@ class Protocol:
             )
         if self.gate and self.average != "logits":
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the settings in plain values, as they read in JSON."""
+        return asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
 
     @property
     def stateful(self) -> bool:

@@ -75,7 +75,6 @@ class VideoSegmenter:
         self.model = model
         self.protocol = protocol
         self.precision = precision
-        self.size = size
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
         if min(map(min, self.sizes)) < 9:
             raise UserError(

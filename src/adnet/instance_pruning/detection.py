@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torchvision import ops
 
 from adnet.data.sequence import Mask
 
@@ -73,11 +76,8 @@ def intersection(a: Detection, b: Detection) -> int:
     return int(np.count_nonzero(np.logical_and(*crops)))
 
 
-def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Intersection over union of each of boxes `[N, 4]` with each of `[M, 4]`: `[N, M]`, in [0, 1]."""
-    a, b = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = sides.clip(0).prod(-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (a, b)]
-    iou: npt.NDArray[np.float64] = intersection / (areas[0] + areas[1] - intersection)
-    return iou
+def box_iou(a: Sequence[Box], b: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """Intersection over union of each of N boxes with each of M: `[N, M]`, in [0, 1]."""
+    first, second = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (a, b))
+    overlap: npt.NDArray[np.float64] = ops.box_iou(first, second).numpy()
+    return overlap

@@ -13,13 +13,6 @@ import numpy as np
 from adnet.data.sequence import Mask
 
 
-def encode(mask: Mask) -> dict[str, Any]:
-    """Bool `[H, W]` as `{"size": [H, W], "counts": [...]}`, uncompressed: lengths of runs, down the columns, a run of 0 first."""
-    flat = mask.ravel(order="F")
-    starts = np.flatnonzero(np.diff(flat, prepend=False))
-    return {"size": list(mask.shape), "counts": np.diff(starts, prepend=0, append=flat.size).tolist()}
-
-
 def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
     """Bool `[H, W]` of `{"size": [H, W], "counts": ...}`, the counts a list or COCO's compressed string.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adnet.report.page import build_report
+from adnet.report.page import write_report
 from adnet.report.read.runs import Run, find_runs, unfinished_runs
 from adnet.shared.command import command
 
@@ -19,8 +19,9 @@ from adnet.shared.command import command
 def main(cfg: DictConfig) -> None:
     """Write the report, then print the path of its page, a line per run and a line per unfinished one."""
     runs = [Path(cfg.runs)] if isinstance(cfg.runs, str) else [Path(path) for path in cfg.runs]
-    page = build_report(
-        runs,
+    found = find_runs(runs)
+    page = write_report(
+        found,
         Path(cfg.output),
         title=cfg.title,
         strip_sequences=cfg.strip_sequences,
@@ -30,7 +31,7 @@ def main(cfg: DictConfig) -> None:
         explorer_sequences=cfg.explorer_sequences,
     )
     print(page)
-    for run in find_runs(runs):
+    for run in found:
         print(scores_line(run))
     for folder in unfinished_runs(runs):
         print(f"left out, since its training has not ended: {folder}")

@@ -66,17 +66,24 @@ class Options:
 def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **options: int) -> Path:
     """Write the report on every finished run at or below `runs` into the folder `output`; return its `index.html`.
 
+    See `write_report`. Raises UserError, too, if no finished run is found, or if a file of a run can't be understood.
+    """
+    return write_report(find_runs(runs), output, title=title, **options)
+
+
+def write_report(runs: Sequence[Run], output: Path, *, title: str = TITLE, **options: int) -> Path:
+    """Write the report on `runs` into the folder `output`; return its `index.html`.
+
     `options` are those of `Options`. A report that is already in `output` is replaced as a whole. Raises UserError if
-    `output` holds anything else, no finished run is found, or a file of a run can't be understood; nothing is written then.
+    `output` holds anything else, and for an option that is none; nothing is written then.
     """
     chosen = Options(**options)
-    _check_output(output, runs)
-    found = find_runs(runs)
+    _check_output(output, [run.folder for run in runs])
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         draft = Path(scratch) / "new"
         draft.mkdir()
-        _write(draft, found, title, chosen)
+        _write(draft, runs, title, chosen)
         with suppress(FileNotFoundError):  # none is there, or another report's end has moved it away just now
             os.replace(output, Path(scratch) / "old")
         os.replace(draft, output)

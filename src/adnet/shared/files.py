@@ -47,6 +47,22 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` to fill; it becomes `path` when the block ends well, and is gone when it fails.
+
+    The folders above are made. `path` itself may be an empty folder.
+    """
+    draft = path.with_name(f".{path.name}.{token_hex(4)}")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        os.replace(draft, path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """Read the JSON object in `file`. Raises UserError if there is none."""
     try:

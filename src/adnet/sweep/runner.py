@@ -117,7 +117,7 @@ class Sweep:
 
     def finish(self, rows: Sequence[Row]) -> bool:
         """Print the table and keep it as `sweep.json`; whether all is well."""
-        write_json(self.folder / "sweep.json", [json.loads(json.dumps(asdict(row), default=str)) for row in rows])
+        write_json(self.folder / "sweep.json", [asdict(row) | {"folder": str(row.folder)} for row in rows])
         print(f"\nsweep {self.folder}: {table(rows)}")
         return all(row.status in ("finished", "skipped", "pruned") for row in rows)
 

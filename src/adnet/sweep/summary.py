@@ -27,12 +27,11 @@ class Row:
     scores: dict[str, float | None]
     seconds: float | None = None
     reason: str | None = None
-    log: Path | None = None
+    log: str | None = None
 
     @classmethod
     def of(cls, folder: Path, status: str, outcome: dict[str, Any], scores: dict[str, float | None]) -> Row:
-        log = outcome.get("log")
-        return cls(folder, status, scores, outcome.get("seconds"), outcome.get("reason"), Path(log) if log else None)
+        return cls(folder, status, scores, outcome.get("seconds"), outcome.get("reason"), outcome.get("log"))
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -18,8 +18,6 @@ from adnet.models import upsample
 
 LEVELS = 256
 
-Values = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Overlay:
@@ -79,7 +77,7 @@ def foreground_embeddings(embedding: Tensor, annotation: Mask) -> Tensor:
     return embedding[:, inside].T
 
 
-def precision_recall(frames: Iterable[ValidationFrame]) -> tuple[Values, Values]:
+def precision_recall(frames: Iterable[ValidationFrame]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Precision and recall `[256]` over all pixels of all frames at or above each probability, 255/255 first.
 
     Both are 0 where nothing lies above the threshold, or where there is no foreground.

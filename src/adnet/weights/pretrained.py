@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adnet.errors import UserError
-from adnet.shared.files import sha256, write_json
+from adnet.shared.files import new_folder, sha256, write_json
 from adnet.weights.hub import download
 from adnet.weights.safe_load import read_weights
 
@@ -71,9 +69,7 @@ def write_pretrained(
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
     }
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
-    try:
+    with new_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
         content = {
             "model": config,
@@ -84,10 +80,6 @@ def write_pretrained(
         write_json(draft / CONFIG, content)
         if card is not None:
             (draft / CARD).write_text(card, encoding="utf-8")
-        os.replace(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:

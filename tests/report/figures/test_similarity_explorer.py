@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, Browser
+from chromium import chromium
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import pool
@@ -75,49 +76,54 @@ def test_a_broken_file_is_named(make_enriched_run: Callable[..., Path], content:
         embedded_sequences(benchmark, 1_000_000, 4)
 
 
+class Tab(NamedTuple):
+    """A page of the browser, its mistakes, and its requests to anything but files."""
+
+    page: Any
+    errors: list[str]
+    requests: list[str]
+
+    def shown(self, one: Embedded, frame: int, row: int, column: int) -> None:
+        """Wait until the page shows this pixel, then compare what it says with what Python computes."""
+        width = one.values.shape[2]
+        shares = one.similarity(frame, row, column)
+        said = f"#explorer output[data-pixel='{row * width + column}'][data-largest='{shares.argmax()}']"
+        inside = float(self.page.wait_for_selector(said, state="attached").get_attribute("data-inside"))
+        assert inside == pytest.approx(shares[one.foreground[0]].sum(), rel=1e-4)
+
+
 @pytest.fixture(scope="module")
-def browser(report: Path) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with Browser(report / "index.html") as opened:
+def tab(report: Path) -> Iterator[Tab]:
+    with chromium() as browser:
+        page = browser.new_page()
+        opened = Tab(page, [], [])
+        page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        page.on("request", lambda request: opened.requests.append(request.url))
+        page.goto((report / "index.html").absolute().as_uri())
         yield opened
 
 
-OUTPUT = "document.querySelector('#explorer output')"
-
-
-def shown(browser: Browser, one: Embedded, frame: int, row: int, column: int) -> None:
-    """Wait until the page shows this pixel, then compare what it says with what Python computes."""
-    width = one.values.shape[2]
-    browser.wait(f"{OUTPUT}.dataset.pixel === '{row * width + column}'")
-    shares = one.similarity(frame, row, column)
-    browser.wait(f"{OUTPUT}.dataset.largest === '{shares.argmax()}'")
-    inside = float(browser.value(f"{OUTPUT}.dataset.inside"))
-    assert inside == pytest.approx(shares[one.foreground[0]].sum(), rel=1e-4)
-
-
-def test_clicks_and_keys_show_similarities(browser: Browser, embedded: list[Embedded]) -> None:
+def test_clicks_and_keys_show_similarities(tab: Tab, embedded: list[Embedded]) -> None:
     full, baseline = embedded[:2]
-    left = "#explorer canvas"
+    page = tab.page
+    anchor, frame = page.locator("#explorer canvas").all()[:2]
     # It opens with a pixel of the foreground of the last frame.
-    shown(browser, full, 2, 2, 3)
-    before = browser.value("document.querySelectorAll('#explorer canvas')[1].toDataURL()")
-    browser.click(left, across=5 / 6, down=0.01)
-    shown(browser, full, 2, 0, 5)
-    assert browser.value("document.querySelectorAll('#explorer canvas')[1].toDataURL()") != before
-    browser.press("ArrowDown")
-    browser.press("ArrowLeft")
-    shown(browser, full, 2, 1, 4)
+    tab.shown(full, 2, 2, 3)
+    before = frame.evaluate("canvas => canvas.toDataURL()")
+    box = anchor.bounding_box()
+    anchor.click(position={"x": box["width"] * 5 / 6, "y": box["height"] * 0.01})
+    tab.shown(full, 2, 0, 5)
+    assert frame.evaluate("canvas => canvas.toDataURL()") != before
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    tab.shown(full, 2, 1, 4)
     # Another variant is shown at the same pixel, another frame at its own.
-    choose = (
-        "(() => {{ const select = document.querySelector('#explorer [name={}]');"
-        " select.value = '{}'; select.dispatchEvent(new Event('change')); }})()"
-    )
-    browser.value(choose.format("label", "baseline"))
-    shown(browser, baseline, 2, 1, 4)
-    browser.value(choose.format("frame", "1"))
-    shown(browser, baseline, 1, 2, 3)
-    browser.value(choose.format("sequence", "camel"))
-    browser.value(choose.format("label", "full"))
-    shown(browser, embedded[2], 2, 2, 3)
-    assert (browser.errors, browser.requests) == ([], [])
+    page.select_option("#explorer [name=label]", "baseline")
+    tab.shown(baseline, 2, 1, 4)
+    page.select_option("#explorer [name=frame]", "1")
+    tab.shown(baseline, 1, 2, 3)
+    page.select_option("#explorer [name=sequence]", "camel")
+    page.select_option("#explorer [name=label]", "full")
+    tab.shown(embedded[2], 2, 2, 3)
+    assert tab.errors == []
+    assert [url for url in tab.requests if not url.startswith(("file:", "data:"))] == []

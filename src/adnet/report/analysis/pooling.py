@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation
+from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation, Values
 from adnet.report.read.runs import VARIANTS, Run
-
-Values = npt.NDArray[np.float64]
 
 # Settings that name a place, a seed or a machine, or what is measured beside the training: runs that differ in nothing
 # else are replicates.

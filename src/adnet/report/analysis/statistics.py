@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from adnet.report.read.evaluations import Values
 
 # 2^19 sign patterns (the first sign is fixed by symmetry) are 4 MB: exact for the 20 sequences of DAVIS-2016 val.
 EXACT_SEQUENCES = 20
@@ -59,7 +59,8 @@ def bootstrap_interval(
     means = sample[drawn].mean(axis=1)
 
     normal = NormalDist()
-    # A resample that holds every value once has the mean itself, but for the last digits: it counts by half.
+    # A resample that holds every value once has the mean itself, but for the last digits: it counts by half. scipy's
+    # bootstrap compares exactly, so that its bias, and with it the interval, moves when a constant is added to the values.
     tolerance = 1e-12 * np.abs(sample).max()
     below = ((means < mean - tolerance).sum() + (means <= mean + tolerance).sum()) / (2 * resamples)
     bias = normal.inv_cdf(min(max(float(below), 1 / resamples), 1 - 1 / resamples))

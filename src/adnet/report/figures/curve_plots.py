@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from adnet.report.analysis.pooling import Benchmark, Result
 from adnet.report.analysis.statistics import bootstrap_interval
-from adnet.report.figures.score_plots import Plot, Values, rounded
+from adnet.report.figures.score_plots import Plot, rounded
 from adnet.report.figures.style import MARKERS, RC, colours
+from adnet.report.read.evaluations import Values
 from adnet.report.tables.comparison_tables import CONVENTIONS, mean_saliency
 
 

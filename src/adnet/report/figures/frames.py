@@ -122,10 +122,6 @@ class ScoredFrame:
     frame: str
     J: float
 
-    def picture(self, evaluation: Evaluation, width: int) -> Picture | None:
-        """The frame with its mask, see `overlay`."""
-        return overlay(evaluation, self.sequence, self.frame, width)
-
 
 def worst_frames(result: Result) -> list[ScoredFrame]:
     """All frames of a variant's first run by rising J; none where its score file has no values per frame."""

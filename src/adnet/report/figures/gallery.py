@@ -10,7 +10,7 @@ from PIL import Image
 
 from adnet.report.analysis.pooling import Benchmark, Result
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
-from adnet.report.figures.frames import Picture, overlay_strips, worst_frames, worst_of_each_sequence
+from adnet.report.figures.frames import Picture, overlay, overlay_strips, worst_frames, worst_of_each_sequence
 
 BUDGET = 6_000_000  # bytes of JPEG on the page; base64 makes 8 MB of them
 
@@ -119,7 +119,7 @@ def _worst_pictures(
     result: Result, pictures: Pictures, name: str, count: int, width: int
 ) -> tuple[list[dict[str, str]], bool]:
     worst = worst_of_each_sequence(worst_frames(result))[:count]
-    drawn = [frame.picture(result.evaluations[0], width) for frame in worst]
+    drawn = [overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst]
     named = [
         (f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture)
         for frame, picture in zip(worst, drawn, strict=True)

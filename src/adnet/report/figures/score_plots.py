@@ -16,11 +16,9 @@ from adnet.report.analysis.pooling import Benchmark, label_runs, variant_order
 from adnet.report.analysis.statistics import bootstrap_interval
 from adnet.report.figures.encoding import write_csv
 from adnet.report.figures.style import RC, colours, lightened
-from adnet.report.read.evaluations import MEASURES
+from adnet.report.read.evaluations import MEASURES, Values
 from adnet.report.read.runs import Run
 from adnet.report.tables.score_tables import paper_rows
-
-Values = npt.NDArray[np.float64]
 
 CURVES = (("train/loss", "Training loss"), ("train/lr", "Learning rate"), ("val/J", "Validation J (%)"))
 

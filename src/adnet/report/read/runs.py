@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
 from adnet.errors import UserError
-from adnet.report.read.evaluations import MEASURES, Evaluation, read_evaluation
+from adnet.report.read.evaluations import MEASURES, Evaluation, Values, read_evaluation
 from adnet.report.read.json_values import entry, number, required_number
 from adnet.shared.files import read_json
-
-Values = npt.NDArray[np.float64]
 
 # The order of the rows in the paper's Table 1; variants of other names follow by name.
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
