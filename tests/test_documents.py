@@ -106,7 +106,7 @@ def test_every_block_is_run_or_composed(document: str) -> None:
     """Or is no code: a layout, a formula, output. Nothing that looks like a command stands where it isn't composed."""
     text = (ROOT / document).read_text()
     fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    assert {language for language, _ in fences} <= {"sh", "python", "json", "text"}
+    assert {language for language, _ in fences} <= {"sh", "python", "json", "text", "mermaid"}
     for language, block in fences:
         if language == "json":
             json.loads(block)

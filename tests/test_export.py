@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from adnet import export
+from adnet.backends.export import calibration_inputs
 from adnet.backends.runtime import ExportedModel
 from adnet.data import davis2016
-from adnet.export import calibration_inputs
 from adnet.inference import load_checkpoint
 from adnet.models import ADNet
 

@@ -8,24 +8,17 @@ precision, with a `config.json` that says which network they are of: what is pub
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.data.sequence import VideoDataset, read_frame
 from adnet.shared.command import command
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @command("export")
 def main(cfg: DictConfig) -> None:
-    from adnet.backends.export import export_model
+    from adnet.backends.export import calibration_inputs, export_model
     from adnet.backends.load import describe
     from adnet.models.checkpoint import load_checkpoint, read_checkpoint
     from adnet.weights.pretrained import locate, write_pretrained
@@ -46,37 +39,6 @@ def main(cfg: DictConfig) -> None:
     print(
         f"{checkpoint}: {model.variant} -> {output}   largest difference of logits {difference:.1e} of the largest logit"
     )
-
-
-def calibration_inputs(
-    dataset: VideoDataset, number: int, size: tuple[int, int], flow: bool = False
-) -> list[tuple[Tensor, ...]]:
-    """Read `number` frames of as many sequences as there are, evenly spaced in each, with their optical flow if asked for.
-
-    All are `[1, 3, H, W]` in [0, 1], resized to `size`.
-    """
-    from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
-    from adnet.data.pairs import to_tensor
-    from adnet.models import upsample
-
-    sequences = dataset.sequences
-    each = -(-number // len(sequences))
-    picks = islice(
-        (
-            (sequence, int(position * (len(sequence.frames) - 1)))
-            for position in np.linspace(0, 1, each + 2)[1:-1]
-            for sequence in sequences
-        ),
-        number,
-    )
-    inputs: list[tuple[Tensor, ...]] = []
-    optical_flow = SequenceFlow(OpticalFlow())
-    for sequence, index in picks:
-        given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
-        if flow:
-            given.append(to_flow_input(optical_flow(sequence, index)))
-        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
-    return inputs
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adnet.backends.prepare import plain
 from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
+from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
+from adnet.data.pairs import to_tensor
+from adnet.data.sequence import VideoDataset, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
 from adnet.shared.files import new_folder, sha256
@@ -73,6 +78,33 @@ def export_model(
         sizes = [(65, 97), (min(size[0], 129), min(size[1], 225))]
         _write(draft, metadata | {"largest_difference": _check(model, ExportedModel(draft), sizes, bool(calibration))})
     return ExportedModel(output)
+
+
+def calibration_inputs(
+    dataset: VideoDataset, number: int, size: tuple[int, int], flow: bool = False
+) -> list[tuple[Tensor, ...]]:
+    """Read `number` frames of as many sequences as there are, evenly spaced in each, with their optical flow if asked for.
+
+    All are `[1, 3, H, W]` in [0, 1], resized to `size`.
+    """
+    sequences = dataset.sequences
+    each = -(-number // len(sequences))
+    picks = islice(
+        (
+            (sequence, int(position * (len(sequence.frames) - 1)))
+            for position in np.linspace(0, 1, each + 2)[1:-1]
+            for sequence in sequences
+        ),
+        number,
+    )
+    inputs: list[tuple[Tensor, ...]] = []
+    optical_flow = SequenceFlow(OpticalFlow())
+    for sequence, index in picks:
+        given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
+        if flow:
+            given.append(to_flow_input(optical_flow(sequence, index)))
+        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
+    return inputs
 
 
 class _Embed(nn.Module):

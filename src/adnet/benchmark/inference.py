@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from adnet.backends.export import export_model
+from adnet.backends.export import calibration_inputs, export_model
 from adnet.backends.load import BACKENDS, describe, load_backend
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
@@ -27,7 +27,6 @@ from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Mask, read_frame, write_mask
 from adnet.errors import UserError
-from adnet.export import calibration_inputs
 from adnet.models import ADNet, model_cost, upsample
 from adnet.models.checkpoint import load_checkpoint
 from adnet.models.segmentation_model import SegmentationModel
