@@ -7,7 +7,7 @@ import pytest
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.errors import UserError
-from adnet.inference.output_folder import claim, contents, gone_after_a_mistake
+from adnet.inference.output_folder import claim, contents, removed_after_user_error
 from adnet.shared.files import files_sha256
 
 
@@ -39,10 +39,10 @@ def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:
 def test_what_a_mistake_made_is_gone(tmp_path: Path) -> None:
     made = tmp_path / "masks"
     made.mkdir()
-    with gone_after_a_mistake([made]):
+    with removed_after_user_error([made]):
         pass
     assert made.exists()
-    with pytest.raises(UserError), gone_after_a_mistake([made]):
+    with pytest.raises(UserError), removed_after_user_error([made]):
         raise UserError("an image can't be read")
     assert not made.exists()
 

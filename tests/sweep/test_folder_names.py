@@ -5,7 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adnet.sweep.folder_names import job_names, says_what, sweep_name
+from adnet.sweep.folder_names import changes_results, job_names, sweep_name
 
 
 def test_a_job_is_named_by_what_differs() -> None:
@@ -60,6 +60,6 @@ def test_names_need_no_quotes(overrides: list[tuple[str, str]]) -> None:
     "where", ["trainer=ddp", "trainer.devices=2", "+callbacks.x=1", "pairs.workers=0", "hydra.verbose=true"]
 )
 def test_where_a_job_runs_is_not_what_it_finds(where: str) -> None:
-    assert not says_what(where)
-    assert says_what("seed=1")
-    assert says_what("pairs.batch_size=4")
+    assert not changes_results(where)
+    assert changes_results("seed=1")
+    assert changes_results("pairs.batch_size=4")

@@ -79,7 +79,7 @@ def test_both_streams_are_in_the_log(folder: Path, monkeypatch: pytest.MonkeyPat
         ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
         ("import sys; print('last words'); sys.exit(3)", "last words"),
-        ("import sys; sys.exit(3)", "exit code 3, and no word"),
+        ("import sys; sys.exit(3)", "exit code 3, without any output"),
         # One rank fails, another for want of it.
         (
             "import sys; print('adnet: cannot read a.jpg'); raise RuntimeError('Connection closed by peer')",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, fingerprint, read_frame, write_mask
-from adnet.inference.output_folder import Shard, claim, described_flow, gone_after_a_mistake
+from adnet.inference.output_folder import Shard, claim, describe_flow, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
@@ -65,7 +65,7 @@ def evaluate(
         "frames_sha256": data["frames_sha256"],
         "protocol": protocol.as_json(),
         "size": list(segmenter.sizes[0]),
-        "flow": described_flow(flow.method if flow else segmenter.flow, videos),
+        "flow": describe_flow(flow.method if flow else segmenter.flow, videos),
         "backend": "torch",
         "precision": segmenter.precision,
         "postprocess": None,
@@ -93,7 +93,7 @@ def evaluate(
         write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
 
     made = [] if done or shard.count > 1 else [*replaced, output / "evaluation.json"]
-    with gone_after_a_mistake(made):
+    with removed_after_user_error(made):
         started, count = time.perf_counter(), 0
         sequences = shard.mine(dataset.sequences)
         total = sum(len(sequence.frames) for sequence in sequences)

@@ -55,7 +55,7 @@ def claim(
 
 
 @contextmanager
-def gone_after_a_mistake(made: Iterable[Path]) -> Iterator[None]:
+def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
     """Delete what was `made` if the block ends in a UserError.
 
     Once the mistake is mended, in an image or a setting, it is another run, which such a rest would only bar from the folder.
@@ -79,7 +79,7 @@ def without_device(settings: Any) -> Any:
     return [without_device(value) for value in settings] if isinstance(settings, list) else settings
 
 
-def described_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
+def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
     """What tells the optical flow of `videos` apart: the settings of `method` and, where it reads files, those of each video.
 
     None for a `method` of None. Raises UserError for a video without a folder of flow.

@@ -23,7 +23,7 @@ from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, claim, described_flow, gone_after_a_mistake
+from adnet.inference.output_folder import Shard, claim, describe_flow, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
@@ -146,7 +146,7 @@ def predict_videos(
         "size": list(size),
         "backend": "torch",
         "precision": precision,
-        "flow": described_flow(flow, (source.name for source in sources)),
+        "flow": describe_flow(flow, (source.name for source in sources)),
         "postprocess": None,
         "anchor": anchor,
         "files_sha256": {},
@@ -173,7 +173,9 @@ def predict_videos(
                 yield made.folder, replace(done, segmented=0, seconds=0.0)
                 continue
             given = flow if isinstance(flow, FlowFolder) else None
-            with nullcontext() if any(path.exists() for path in made.every()) else gone_after_a_mistake(made.every()):
+            with (
+                nullcontext() if any(path.exists() for path in made.every()) else removed_after_user_error(made.every())
+            ):
                 result = predict(source, made, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=given)
             videos[source.name] = result
             with shard.alone(output):

@@ -115,7 +115,7 @@ class InstancePruning(Pruning):
                 verdict = verdicts[position]
                 (verdict.protected if kept or track is main else verdict.pruned).append(detection)
         return [
-            spare_relatives(verdict, self.part) if position in main.detections else Verdict([], [])
+            keep_related(verdict, self.part) if position in main.detections else Verdict([], [])
             for position, verdict in enumerate(verdicts)
         ]
 
@@ -155,7 +155,7 @@ class StaticObjects(Pruning):
         return verdicts
 
 
-def spare_relatives(verdict: Verdict, share: float) -> Verdict:
+def keep_related(verdict: Verdict, share: float) -> Verdict:
     """Protect what was to be pruned if more than `share` of its mask, or of a protected one's, is in both: one object, seen
     twice, or a part of it."""
     spared = [

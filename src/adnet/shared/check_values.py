@@ -1,4 +1,4 @@
-"""Values of a composed config: of the type that what reads them asks for, and in their range."""
+"""Check the types and ranges of config values."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ LIMITS = {
     "max_waiting": COUNT,
     "workers": COUNT,
 }
-"""Ranges by key, in whichever command has it; null passes where it is the default."""
+"""The range of each key, in every command that has it; null is accepted where it is the default."""
 
 SIZES = ("test_size", "pairs.augmentation.crop_size", "size", "inference.size")
-"""Keys of a height and width in pixels that a grid of stride 8 with aligned corners meets exactly."""
+"""Keys that hold a height and width in pixels, each 8k+1: a stride-8 grid with aligned corners then meets pixels exactly."""
 
 _TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what")
 TYPES: dict[str, Any] = {
@@ -106,7 +106,7 @@ TYPES: dict[str, Any] = {
     "input": str | int | list[str | int],
     "anchor": str | int,
 }
-"""Types of keys whose default, null or none, says nothing of them; null passes where it is the default."""
+"""Types of the keys whose default (null, or none at all) does not show one; null is accepted where it is the default."""
 
 _SIZE = "[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]"
 _KINDS: tuple[tuple[Any, str], ...] = (
@@ -121,11 +121,11 @@ OPTIONAL = ("logger", "callbacks")
 
 
 def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
-    """Raise UserError for a value that nothing could be built or trained with, before anything is.
+    """Raise UserError for a value of the wrong type or out of its range, before anything is built.
 
-    `cfg` is a command's config, `defaults` what it is without overrides. A value is held against its range in `LIMITS`, then
-    against the annotation of the argument of its `_target_` or, where there is none, against its type in `TYPES`, else against
-    that of the default.
+    `cfg` is the config of a command, `defaults` the same without overrides. A value is checked against its range in `LIMITS`, then
+    against the annotation of its argument of the `_target_`. Keys without a `_target_` are checked against `TYPES`, or against
+    the type of their default.
     """
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
@@ -138,9 +138,9 @@ def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
 
 
 def expectation(name: str, default: Any, target: str | None) -> str:
-    """What `check_values` holds a key against, in words; "" where it takes anything.
+    """Describe what `check_values` accepts for a key; "" if anything.
 
-    `default` is the value in the config, `target` the `_target_` beside it.
+    `default` is the value in the config, `target` the `_target_` beside it, if any.
     """
     hints = _hints(resolve_name(target)) if target else {}
     leaf = name.rpartition(".")[2]
@@ -174,7 +174,7 @@ def _check_node(node: Any, defaults: Any, path: str) -> None:
 
 
 def _is_elsewhere(value: Any) -> bool:
-    """Whether `value` has to be given yet, or is another key's, and looked at there."""
+    """Return whether `value` is still to be given (`???`), or refers to another key, where it is checked."""
     return isinstance(value, str) and (value == "???" or "${" in value)
 
 
@@ -188,7 +188,7 @@ def _check_range(name: str, value: Any, default: Any) -> None:
 
 
 def _check_like(name: str, value: Any, default: Any) -> None:
-    """Hold `value` against its type in `TYPES`, else against that of a default; there, a whole number may stand for any."""
+    """Check `value` against its type in `TYPES`, else against that of its default; a float default accepts whole numbers."""
     if name in TYPES:
         _check_annotation(name, value, TYPES[name])
         return
@@ -212,7 +212,7 @@ def _check_annotation(name: str, value: Any, hint: Any) -> None:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations by argument; none where they can't be looked up."""
+    """Return the annotation of each argument; {} if they cannot be resolved."""
     try:
         return get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, AttributeError):
@@ -239,7 +239,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _fits_part(value: Any, hint: Any) -> bool:
-    """Whether `value` is of a type that YAML has a word for; any is, where the type is another."""
+    """Return whether `value`, as YAML reads it, fits a type; True for types that YAML cannot express."""
     if hint is Any:
         return True
     if hint is bool or hint is str or hint is type(None):
@@ -259,7 +259,7 @@ def _fits_part(value: Any, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
     if inspect.isclass(hint) and issubclass(hint, Path):
         return isinstance(value, str)
-    # A class: `_target_` would have built it.
+    # An instance of a class can only come from a `_target_`, never from a plain value.
     return not inspect.isclass(hint) or hint is object
 
 

@@ -1,4 +1,4 @@
-"""What the entry points share: a Hydra main that answers a user's mistake with one line."""
+"""The Hydra main that all entry points share: it reports a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def conf_dir() -> Path:
-    """The configs: beside the package in a wheel, at the top of a checkout."""
+    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout."""
     shipped = Path(__file__).parents[1] / "conf"
     return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
 
@@ -45,16 +45,16 @@ def conf_dir() -> Path:
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make `main(cfg)` an entry point that composes `conf/NAME.yaml`.
 
-    A user's mistake (UserError, an unknown config, group or key, a missing value) ends in one line on stderr and exit code
-    1, with the nearest name where there is one; so do a full disk, a folder that may not be written, and a file in its place.
-    Everything else keeps its traceback: it is our mistake. Unless `hydra.verbose=true`, libraries' remarks are silenced.
+    A user's mistake (UserError, an unknown config, group or key, a missing value) prints one line to stderr, with the nearest
+    name if there is one, and exits with code 1. So do a full disk, a folder without permission, and a file where a folder should
+    be. Everything else keeps its traceback, because it is a bug. Remarks of libraries are silenced unless `hydra.verbose=true`.
 
-    What needs PyTorch is imported inside of `main`: help, `--cfg`, completion and a misspelt key are answered without it.
+    `main` imports what needs PyTorch in its body, so that help, `--cfg`, completion and misspelt keys are answered without it.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(cfg: DictConfig) -> None:
-            # Leaving from inside the job spares the reader Hydra's own line about it.
+            # Exit from inside the job, so that Hydra does not add a line of its own.
             with _in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
                     quiet()
@@ -62,9 +62,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 main(cfg)
 
         def entry() -> None:
-            # Hydra else prints errors in its own words and leaves before we can say ours.
+            # Otherwise Hydra prints its own error and exits before we can print ours.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-            if "--version" in sys.argv[1:]:  # which Hydra would answer with its own
+            if "--version" in sys.argv[1:]:  # otherwise Hydra prints its own version
                 print(f"adnet {__version__}")
                 return
             keep_freed_memory()
@@ -74,7 +74,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 try:
                     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
                 finally:
-                    sys.stdout.flush()  # here, where a closed pipe can be met
+                    sys.stdout.flush()  # a closed pipe raises here, where it is handled
 
         return entry
 
@@ -83,13 +83,13 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
 
 @contextmanager
 def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
-    """Leave with one line for what is not our mistake, and without `folder` if nothing came to be in it."""
+    """Exit with one line for a user's mistake, and remove `folder` if it is still empty."""
     try:
         yield
     except KeyboardInterrupt:
         _leave("stopped by the user")
     except BrokenPipeError:
-        # As a program does whose reader (`| head`) has gone; what is left to be written can't fail any more.
+        # The reader (`| head`) has gone. Python would fail again when it flushes stdout on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + getattr(signal, "SIGPIPE", 13))  # Windows has no such signal
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -108,16 +108,16 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
 
 
 def check_config(cfg: DictConfig, name: str) -> None:
-    """Raise UserError for a key of `conf/NAME.yaml` that nothing reads, or a value that nothing could be built with."""
+    """Raise UserError for a key that nothing reads, and for a value of the wrong type or out of its range (`check_values`)."""
     check_keys(cfg, name)
     check_values(cfg, _composed(name))
 
 
 def check_keys(cfg: DictConfig, name: str) -> None:
-    """Raise UserError for a key that nothing reads, which `+` would let through.
+    """Raise UserError for a key that nothing reads, which Hydra accepts after a `+`.
 
-    Those keys are known that are arguments of their `_target_` and, where there is none, those that `conf/NAME.yaml`
-    composes to; below the top (`logger`, `callbacks`) more of what has a `_target_` of its own may be there.
+    Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
+    and `callbacks` may hold further entries that have a `_target_`.
     """
     _check_node(_plain(cfg), _plain(_composed(name)), "")
 
@@ -145,7 +145,7 @@ def _target(name: str, path: str) -> Callable[..., Any]:
 
 
 def _plain(cfg: DictConfig) -> Any:
-    # A node of value null is a DictConfig too, and can't be iterated.
+    # A null node is a DictConfig, too, and cannot be iterated.
     return OmegaConf.to_container(cfg)
 
 
@@ -164,7 +164,7 @@ def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 @cache
 def _composed(name: str) -> DictConfig:
-    """What `conf/NAME.yaml` is without overrides."""
+    """Compose `conf/NAME.yaml` without overrides."""
     loader = GlobalHydra.instance().config_loader()
     cfg: DictConfig = loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False)
     cfg = cfg.copy()
@@ -174,9 +174,9 @@ def _composed(name: str) -> DictConfig:
 
 
 def _explain(error: BaseException, name: str) -> str:
-    """One line for what Hydra says in several, with the nearest name that there is."""
+    """Put an error of Hydra into one line, with the nearest known name."""
     if (mistake := _mistake(error)) is not None:
-        # PyTorch puts a loader worker's traceback around the message.
+        # PyTorch wraps the message of a loader worker into its traceback.
         return str(mistake).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -196,14 +196,14 @@ def _explain(error: BaseException, name: str) -> str:
 
 
 def _mistake(error: BaseException | None) -> UserError | None:
-    """The UserError in a chain: Hydra wraps what is raised while it builds an object."""
+    """Find the UserError in a chain of causes: Hydra wraps what is raised while it builds an object."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
 
 
 def _nearest_key(key: str, name: str) -> str:
-    """The key of that name elsewhere; else the nearest of those beside it."""
+    """Suggest a key of the same name elsewhere, else the nearest of its siblings."""
     keys = _known_keys(name)
     parent, _, leaf = key.rpartition(".")
     if elsewhere := [known for known in keys if known != key and known.endswith(f".{leaf}")]:
@@ -231,9 +231,9 @@ def _paths(node: dict[str, Any], prefix: str) -> list[str]:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove the folder of a run that never began, and those above it down from the working directory."""
+    """Remove the empty folder of a run that never began, and its empty parents below the working directory."""
     here = Path.cwd()
-    with suppress(OSError):  # not empty: something is worth keeping
+    with suppress(OSError):  # not empty
         for path in (folder, *folder.parents):
             if path == here or (path != folder and here not in path.parents):
                 break
@@ -246,12 +246,12 @@ def _leave(message: str) -> None:
 
 
 def run_dir() -> Path:
-    """The folder of this run, which `hydra.run.dir` moves."""
+    """Return the folder of this run (`hydra.run.dir`)."""
     return Path(HydraConfig.get().runtime.output_dir)
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """`cfg` without interpolations, so that it can be read outside Hydra."""
+    """Return a copy of `cfg` with all interpolations resolved, so that it can be read without Hydra."""
     copy = cfg.copy()
     OmegaConf.resolve(copy)
     return copy

@@ -1,4 +1,4 @@
-"""Shell completion of `python -m adnet.NAME`, which Hydra's own knows for scripts only."""
+"""Shell completion of `python -m adnet.NAME`; Hydra's own completes console scripts only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-# Asks `adnet.shared.command`, for the command itself would import PyTorch at each stroke of the key.
+# It calls `adnet.shared.command`, because the module of a command would import PyTorch at each key press.
 BASH = """\
 _adnet() {
     [[ ${COMP_WORDS[1]} == -m && ${COMP_WORDS[2]} == adnet* ]] || return
@@ -23,7 +23,7 @@ complete -o nospace -o default -F _adnet python python3 .venv/bin/python
 
 
 def complete_module() -> bool:
-    """Prepare what Hydra is asked to complete; whether it was the script for bash that was asked for, which is printed."""
+    """Prepare the command line for Hydra's completion. Return True if the bash script was asked for; it is then printed."""
     if "install=bash" in sys.argv:
         print(BASH, end="")
         return True

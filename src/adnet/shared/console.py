@@ -1,4 +1,4 @@
-"""What a command prints: what its reader wants to know, and none of its libraries' remarks."""
+"""What a command prints: results and progress, without the remarks of libraries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _REMARKING = (
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.distributed",
 )
-"""Loggers of Lightning's tips and lines about devices and ranks; it sets the level of none of them itself."""
+"""The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
 
 
 def quiet() -> None:
-    """Silence the libraries' tips, deprecations and guesses at the number of workers; their other warnings stay.
+    """Silence tips, deprecations and advice on the number of workers; other warnings of libraries stay.
 
-    Where Python was told how to treat warnings (`-W`, PYTHONWARNINGS), those are left alone.
+    If warnings were configured (`-W`, PYTHONWARNINGS), they are left as they are.
     """
     for name in _REMARKING:
         logging.getLogger(name).setLevel(logging.WARNING)

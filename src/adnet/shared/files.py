@@ -1,4 +1,4 @@
-"""Files on disk: written so that a reader sees all of one or none, told apart by their content, removed."""
+"""Files on disk: written atomically, compared by content, removed."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from adnet.errors import UserError
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: `$ADNET_CACHE`, or `.cache/adnet` of the user; it may not be there yet."""
+    """Return the cache folder: `$ADNET_CACHE`, or `~/.cache/adnet`. It may not exist yet."""
     return Path(os.environ.get("ADNET_CACHE") or Path.home() / ".cache" / "adnet")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, with the folders above it."""
+    """Write JSON atomically, creating parent folders."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write text atomically, with the folders above it. Raises OSError and leaves what was there if it can't be written."""
+    """Write text atomically, creating parent folders. Raises OSError, and keeps the old file, if it cannot be written."""
     with replacing(path) as draft:
         draft.write_text(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write to; it takes the place of `path` when the block ends well, and is gone when it fails.
+    """Yield a draft beside `path` to write to. It replaces `path` when the block succeeds and is deleted when it fails.
 
-    The folders above are made. A reader sees all of one or none, and what was there stays until then.
+    Parent folders are created. A reader sees the old file or the new one, never a part of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
@@ -49,9 +49,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder beside `path` to fill; it becomes `path` when the block ends well, and is gone when it fails.
+    """Yield a draft folder beside `path` to fill. It becomes `path` when the block succeeds and is deleted when it fails.
 
-    The folders above are made. `path` itself may be an empty folder.
+    Parent folders are created. `path` itself may be an empty folder.
     """
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     draft.mkdir(parents=True)
@@ -93,13 +93,13 @@ def sha256(path: Path) -> str:
 
 
 def files_sha256(files: Iterable[Path]) -> str:
-    """Hash several files, each by its name and content; in which order they come doesn't count."""
+    """Hash several files by name and content, in any order; hexadecimal."""
     lines = sorted(f"{file.name} {sha256(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Delete files, and folders with all that is in them; what isn't there is passed over."""
+    """Delete files, and folders with everything in them; missing ones are skipped."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)

@@ -16,20 +16,20 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def available_cpus() -> int:
-    """Count the CPUs that this process may run on: of a Slurm job or a container often fewer than the machine has."""
+    """Count the CPUs that this process may use; in a Slurm job or a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Let this process use freed memory again, where glibc would hand it back to the system.
+    """Make glibc keep freed memory for this process instead of returning it to the system.
 
-    On a CPU each step allocates and frees the same large tensors; fresh pages for them, which the system clears first, took
-    a fifth of the time of training at `scale=lite`, a seventh of a ResNet-101's frame, and nothing of a small network's.
-    The process stays as large as it was at its peak. No effect with another C library.
+    On a CPU each step allocates and frees the same large tensors. Fresh pages, which the system clears first, took a fifth of
+    the training time at `scale=lite` and a seventh of the time of a ResNet-101 frame. The process stays as large as it was at
+    its peak. No effect with other C libraries.
     """
-    if sys.platform == "win32":  # where there is no handle to the program itself
+    if sys.platform == "win32":  # it has no handle to the program itself
         return
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_TRIM_THRESHOLD, -1)
@@ -37,9 +37,9 @@ def keep_freed_memory() -> None:
 
 
 def usable_device(name: str | torch.device | None = None) -> torch.device:
-    """Give the device of that name, which has been asked to compute something; None: cuda where there is one, else cpu.
+    """Return the device called `name` after a test computation on it; None: cuda if there is one, else cpu.
 
-    Raises UserError for a name that PyTorch doesn't know, and for a device that isn't there or has no driver.
+    Raises UserError for a name that PyTorch does not know, and for a device that is missing or has no driver.
     """
     import torch  # the command line is read without it
 

@@ -1,4 +1,4 @@
-"""GPUs of this machine, shared out between the jobs on it."""
+"""Reserve GPUs of this machine, so that no two jobs share one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from adnet.errors import UserError
 
 FOLDER = Path("/tmp/adnet-gpus")
-"""A lock for each GPU, the same for all users: `TMPDIR` may be of one user, or of one job."""
+"""The folder of the locks, one for each GPU, the same for all users (`TMPDIR` may belong to one user or one job)."""
 
 
 class Reserved(NamedTuple):
-    """The `environment` that shows only the GPUs that are held, and the descriptors of their `locks`.
+    """The `environment` that shows only the reserved GPUs, and the descriptors of their `locks`.
 
-    A process that inherits these holds the GPUs, too, for as long as it lives.
+    A process that inherits the locks keeps the GPUs reserved for as long as it lives.
     """
 
     environment: dict[str, str]
@@ -29,11 +29,11 @@ class Reserved(NamedTuple):
 
 @contextmanager
 def reserved(count: int | None) -> Iterator[Reserved]:
-    """Hold `count` GPUs that no other job on this machine holds, whoever's it is.
+    """Reserve `count` GPUs that no other job on this machine has reserved, of any user.
 
-    Waits until so many are free. Nothing is held, and the environment is left as it is, where `count` is None or there are
-    no GPUs; more than there are is all of them. Raises UserError where `FOLDER` is something else, and OSError where it may
-    not be written.
+    Waits until that many are free. If `count` exceeds the number of GPUs, reserve all of them; if it is None, or there are no
+    GPUs, reserve none and leave the environment as it is. Raises UserError if `FOLDER` is not a folder, OSError if it cannot be
+    written.
     """
     there = _visible() if count else {}
     if not count or not there:
@@ -48,23 +48,23 @@ def reserved(count: int | None) -> Iterator[Reserved]:
                     mine[gpu] = lock
             if len(mine) == min(count, len(there)):
                 break
-            held.close()  # two jobs that each wait for the other's would wait for ever
+            held.close()  # two jobs that wait for each other's GPUs would wait for ever
             time.sleep(1 + os.getpid() % 10 / 10)
         yield Reserved({"CUDA_VISIBLE_DEVICES": ",".join(mine)}, tuple(mine.values()))
 
 
 def _make_folder() -> None:
     with _for_everyone(), suppress(FileExistsError):
-        FOLDER.mkdir(mode=0o1777)  # sticky, as /tmp is: nobody removes another's
+        FOLDER.mkdir(mode=0o1777)  # sticky, like /tmp: users cannot remove each other's files
     if FOLDER.is_symlink() or not FOLDER.is_dir():
         raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
 
 
 def _lock(path: Path, held: ExitStack) -> int | None:
-    """A descriptor that holds the lock until `held` closes it; None if another has it.
+    """Return a descriptor that holds the lock until `held` closes it; None if another process has it.
 
-    The file may be another user's. It is read only, so that nothing is done to it, and not opened as if it were to be made,
-    which Linux forbids for another's file in such a folder (`fs.protected_regular`).
+    The file may belong to another user. It is opened read-only and without O_CREAT, which Linux forbids for files of others in a
+    sticky folder (`fs.protected_regular`).
     """
     with _for_everyone(), suppress(FileExistsError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
@@ -87,9 +87,9 @@ def _for_everyone() -> Iterator[None]:
 
 
 def _visible() -> dict[str, str]:
-    """GPUs as CUDA would see them, without the seconds that asking torch takes, each with what its lock is called.
+    """Return the GPUs that CUDA would see, by index, with the names of their locks; asking torch would take seconds.
 
-    That is its UUID where it can be had, since a Slurm job or a container counts the GPUs that it was given from 0.
+    A lock is named after the UUID where it is known, because Slurm jobs and containers count their GPUs from 0.
     """
     try:
         listed = subprocess.run(

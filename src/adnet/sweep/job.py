@@ -1,4 +1,4 @@
-"""One job of a sweep."""
+"""Run one job of a sweep in a process of its own."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](mode|sweep|sweeper|launcher|run|job\
 
 
 def run_job(_: DictConfig) -> dict[str, Any]:
-    """The task function of every job of a sweep: `python -m adnet.NAME` with this job's overrides, in a process of its own.
+    """Run `python -m adnet.NAME` with this job's overrides in a new process: the task function of every job of a sweep.
 
-    So a job can't take the sweep down with it, and nothing of it is left for the next: no process group, rank, W&B run or
-    memory. A rank that DDP starts in it replays this job's command line, which knows of no sweep. What the process prints
-    goes to `log.txt` in the job's folder; how it ended is returned and kept in `job.json` there (`status` is `finished`,
-    `failed`, `stopped`, or `busy` where another process works in the folder). Never raises for what the process does;
-    being told to stop (SIGTERM, Ctrl-C) is handed on to it, and waited for.
+    A job then cannot take the sweep down, and leaves nothing behind for the next one: no process group, rank, W&B run or memory.
+    Ranks that DDP starts in it replay this job's command line, without the sweep. The output of the process goes to `log.txt` in
+    the job's folder. How it ended is returned and written to `job.json` there: `status` is `finished`, `failed`, `stopped`, or
+    `busy` if another process works in the folder. Nothing that the process does raises here; SIGTERM and Ctrl-C are passed on to
+    it, and its end is awaited.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -79,7 +79,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def _claimed(folder: Path, rank: int) -> Iterator[IO[str] | None]:
-    """A lock on the job's folder, which the job's own process inherits: it lasts while either of the two lives."""
+    """Yield a lock on the job's folder, None if it is taken. The job's process inherits it, so it lasts while either of the two lives."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         try:
@@ -92,14 +92,14 @@ def _claimed(folder: Path, rank: int) -> Iterator[IO[str] | None]:
 
 
 def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
-    """This job's overrides, without those of the sweep."""
+    """Return the overrides of this job, without those of the sweep."""
     general = [override for override in hydra.overrides.hydra if not _OF_THE_SWEEP.match(override)]
     return [*hydra.overrides.task, *general, f"hydra.run.dir={quoted(str(folder))}"]
 
 
 def quoted(value: str) -> str:
-    """As a value in Hydra's override grammar, whatever it contains."""
-    # A backslash is one by itself, but two before a quote.
+    """Quote any text as a value in Hydra's override grammar."""
+    # A backslash stands for itself, except before a quote, where it must be doubled.
     return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), value) + "'"
 
 
@@ -109,16 +109,16 @@ def _environment(folder: Path) -> dict[str, str]:
         for name in RANK_VARIABLES:
             environment.pop(name, None)
         if "SLURM_NTASKS" in environment:
-            # One task that starts its own ranks: Lightning else waits for Slurm to start them.
+            # This task starts its own ranks. Otherwise Lightning waits for Slurm to start them.
             environment["SLURM_JOB_NAME"] = "interactive"
     environment.setdefault("WANDB_RUN_GROUP", folder.parent.name)
     return environment
 
 
 def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], locks: Sequence[int]) -> int:
-    """The exit code of `command`, which inherits `locks`; its process group is gone when this returns or raises."""
+    """Run `command`, which inherits `locks`, and return its exit code. Its process group is killed before this returns or raises."""
     with _sigterm_raises():
-        # A session of its own: Ctrl-C reaches it through us alone, and what it leaves behind can be found.
+        # In a session of its own it gets Ctrl-C from us only, and what it leaves behind can be found and killed.
         process = subprocess.Popen(
             command,
             env=environment,
@@ -142,7 +142,7 @@ def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], 
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM ends Python without a `finally`, unless it raises. A launcher's own handler does, and is left alone."""
+    """Make SIGTERM raise, so that `finally` blocks run. A handler that a launcher has set is left alone."""
 
     def stop(*_: Any) -> None:
         raise SystemExit(128 + signal.SIGTERM)
@@ -164,7 +164,7 @@ _RAISED = re.compile(r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|E
 
 
 def _reason(log: Path, begin: int, code: int) -> str:
-    """The first line of what ended a process: a user's mistake, else the exception of its first traceback, else the signal."""
+    """Return in one line why a process ended: its user's mistake, the exception of its first traceback, or the signal."""
     with log.open("rb") as file:
         file.seek(begin)
         text = file.read().decode(errors="replace").replace("\r", "\n")
@@ -180,11 +180,11 @@ def _reason(log: Path, begin: int, code: int) -> str:
             return exception
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}, and no word")
+    return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}, without any output")
 
 
 def last_outcome(folder: Path) -> dict[str, Any] | None:
-    """How the job of a folder ended the last time, if it ever began: what `run_job` returned."""
+    """Return how the job in a folder ended last time, as `run_job` returned it; None if it never began."""
     try:
         outcome: dict[str, Any] = json.loads((folder / "job.json").read_text())
     except FileNotFoundError:

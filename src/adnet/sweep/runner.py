@@ -1,4 +1,4 @@
-"""Many jobs of one entry point."""
+"""Run the jobs of a sweep: many jobs of one entry point, in one folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from adnet.errors import UserError
 from adnet.shared.command import check_config
 from adnet.shared.files import write_json
-from adnet.sweep.folder_names import job_names, says_what
+from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.job import last_outcome, quoted, run_job
 from adnet.sweep.summary import Row, table
 
 
 class Sweep:
-    """The jobs of one folder, by one launcher. A job that has finished there is not run again.
+    """The jobs of one folder, run by one launcher. Jobs that have finished there are not run again.
 
     Args:
         config: as Hydra composed it for the sweep; `hydra.sweep.dir` is the folder.
@@ -33,7 +33,7 @@ class Sweep:
     """
 
     def __init__(self, config: DictConfig, context: HydraContext) -> None:
-        # `${now:...}`, or a path that is relative, would be another folder in another process.
+        # `${now:...}` and relative paths could become another folder in another process.
         config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
         self.folder = Path(config.hydra.sweep.dir)
         self._config = config
@@ -41,7 +41,7 @@ class Sweep:
         self._launcher: Launcher | None = None
 
     def check(self, name: str, job: Sequence[str]) -> None:
-        """Compose the config of a job. Raises what the job would for a key, a value or a name that is wrong."""
+        """Compose the config of a job. Raises what the job itself would raise for a wrong key, value or name."""
         cfg: DictConfig = self._context.config_loader.load_sweep_config(self._config, [*job, *self._place(name)])
         known = HydraConfig.instance()
         before = known.cfg
@@ -56,15 +56,15 @@ class Sweep:
             known.cfg = before
 
     def begin(self) -> None:
-        """Make the folder, with Hydra's record of the sweep."""
+        """Create the folder, with Hydra's record of the sweep."""
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, self.folder / "multirun.yaml")
 
     def run(self, jobs: dict[str, list[str]], first: int = 0, batch: int | None = None) -> list[Row]:
-        """Run the jobs (name of the folder -> overrides) that have not finished; what became of each.
+        """Run the jobs (folder name -> overrides) that have not finished; return what became of each.
 
-        `first` is the number of the first, `batch` how many are handed to the launcher at once (all). Raises UserError,
-        before anything runs, if a folder holds the finished run of other settings.
+        `first` is the number of the first job, `batch` how many go to the launcher at once; None: all. Raises UserError, before
+        anything runs, if a folder holds a finished run of other settings.
         """
         left = [name for name in jobs if not (self.folder / name / "summary.json").is_file()]
         for name in jobs:
@@ -80,7 +80,9 @@ class Sweep:
     def _refuse_another(self, folder: Path, job: Sequence[str]) -> None:
         if (earlier := last_outcome(folder)) is None:
             return
-        before, now = ({override for override in job if says_what(override)} for job in (earlier["overrides"], job))
+        before, now = (
+            {override for override in job if changes_results(override)} for job in (earlier["overrides"], job)
+        )
         if before != now:
             differing = ", ".join(sorted(before - now)) or "none of this", ", ".join(sorted(now - before)) or "less"
             raise UserError(
@@ -88,7 +90,7 @@ class Sweep:
             )
 
     def _launch(self, jobs: dict[str, list[str]], first: int) -> Exception | None:
-        """What the launcher itself failed by: how a job ended is on disk."""
+        """Launch jobs; return the exception of the launcher itself, if any. How each job ended is read from disk."""
         if self._launcher is None:
             self._launcher = Plugins.instance().instantiate_launcher(self._context, run_job, self._config)
         for name in jobs:
@@ -100,7 +102,7 @@ class Sweep:
         return None
 
     def _place(self, name: str) -> list[str]:
-        # Launchers compose each job anew, from overrides.
+        # Launchers compose the config of each job again from its overrides.
         return [f"hydra.sweep.dir={quoted(str(self.folder))}", f"hydra.sweep.subdir={quoted(name)}"]
 
     def _row(self, folder: Path, trouble: Exception | None, skipped: bool) -> Row:
@@ -116,14 +118,14 @@ class Sweep:
         return Row.of(folder, outcome["status"], outcome, scores)
 
     def finish(self, rows: Sequence[Row]) -> bool:
-        """Print the table and keep it as `sweep.json`; whether all is well."""
+        """Print the table, write it to `sweep.json`, and return whether no job failed."""
         write_json(self.folder / "sweep.json", [asdict(row) | {"folder": str(row.folder)} for row in rows])
         print(f"\nsweep {self.folder}: {table(rows)}")
         return all(row.status in ("finished", "skipped", "pruned") for row in rows)
 
 
 def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
-    """Run the jobs of `a=1,2 b=glob(c*)`; exits with code 1 if one of them did not end well.
+    """Run every combination of `a=1,2 b=glob(c*)`; exit with code 1 if a job failed.
 
     Raises what composing a job raises, and UserError as `Sweep.run` does, before anything runs.
     """

@@ -1,4 +1,4 @@
-"""What became of a sweep's jobs."""
+"""Summarise what became of the jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, failures last, under a line that counts them."""
+    """Format the rows as text, failures last, below a line that counts them."""
     counts = Counter(row.status for row in rows)
     head = ", ".join(f"{counts[status]} {said}" for status, said in STATUSES.items() if counts[status])
     order = {status: n for n, status in enumerate(STATUSES)}
