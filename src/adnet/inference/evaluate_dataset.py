@@ -1,4 +1,4 @@
-"""Masks of a whole dataset, on disk in DAVIS layout."""
+"""Segment and score a whole dataset; masks go to disk in DAVIS layout."""
 
 from __future__ import annotations
 
@@ -35,25 +35,26 @@ def evaluate(
     shard: Shard | None = None,
     flow: SequenceFlow | None = None,
 ) -> dict[str, Any]:
-    """Segment every frame of `dataset` and score the masks; the scores, as in `scores.json`.
+    """Segment every frame of `dataset`, score the masks, and return the scores as in `scores.json`.
 
     Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json` (what was evaluated how, and
     how long it took). With `probabilities` also `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), whose saliency
-    scores are then in `scores.json`. A folder that was left half-way by the same evaluation is finished. Raises UserError if
-    `output` is another's.
+    scores are then in `scores.json`. An interrupted evaluation is continued. Raises UserError if `output` belongs to another
+    evaluation.
 
-    `checkpoint` is where the network came from, if it was from a file. `settings` says in plain values what else tells
-    evaluations apart: the `backend` ("torch" by default), the parameters of `postprocess` and, in `files_sha256`, the content
-    of the files that these name. The content of the network, of the data set and
-    of its optical flow tells them apart in any case.
+    `checkpoint` is the file that the network came from, if any. `settings` lists in plain values what else tells evaluations
+    apart: the `backend` ("torch" by default), the parameters of `postprocess` and, in `files_sha256`, the content of the files
+    that these name. Network, dataset and optical flow are always compared by content.
 
-    `flow` gives the frames' optical flow to a network that needs it; without, `segmenter` computes it.
+    `flow` gives the optical flow to a network that needs it; None: `segmenter` computes it.
 
-    A `shard` segments its share of the sequences; the one that finds all done scores them, the others return {}.
+    A `shard` segments its share of the sequences. The last one to finish scores all of them; the others return {}.
     """
     protocol, shard, data = segmenter.protocol, shard or Shard(), fingerprint(dataset)
     flow = flow if segmenter.model.needs_flow else None
-    videos = (sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1)  # an image has no motion
+    videos = (
+        sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1
+    )  # a single image has no motion
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,

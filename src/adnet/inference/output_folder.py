@@ -1,4 +1,4 @@
-"""The output folder of `predict` and `evaluate`: it belongs to one run, which may be shared out to several processes."""
+"""The output folder of `predict` and `evaluate`: it belongs to one run, whose videos several processes may share."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ _BEFORE: dict[str, Any] = {
     "flow": None,
     "precision": "fp32",
 }
-"""What these were before there was a choice."""
+"""The values of settings that older versions did not write down."""
 
 
 def claim(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
 ) -> dict[str, Any]:
-    """Make the folder of `marker` (`evaluation.json`) that of a run; what the marker said before, if of the same run.
+    """Take the folder of `marker` (`evaluation.json`) for a run; return what the marker said if the run is the same, else {}.
 
-    `kind` is what a run is called; `described` is what tells runs apart: the settings, and the content of all that is read.
-    `replaced` are the files and folders in it that a run writes. While there is none of them, the run that began there has
-    left nothing, and any other may have the folder. With `overwrite` another run's folder is taken: they are deleted first,
-    so that none of another run is ever taken for one of this. Raises UserError if the folder is another run's, not empty, or
-    a file.
+    Args:
+        marker: the file that says whose folder it is.
+        kind: what a run is called in messages.
+        described: what tells runs apart: the settings and the content of all files that are read.
+        overwrite: take the folder from another run, and delete `replaced` first, so that leftovers of another run are not
+            mistaken for this run's files.
+        replaced: the files and folders that a run writes there. While none exists, any run may take the folder.
+
+    Raises UserError if the folder belongs to another run, holds something else, or is a file.
     """
     folder, replaced = marker.parent, list(replaced)
     if folder.exists() and not folder.is_dir():
@@ -56,9 +60,9 @@ def claim(
 
 @contextmanager
 def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
-    """Delete what was `made` if the block ends in a UserError.
+    """Delete what was `made` if the block raises UserError.
 
-    Once the mistake is mended, in an image or a setting, it is another run, which such a rest would only bar from the folder.
+    The corrected command is another run, and leftovers of this one would keep it out of the folder.
     """
     try:
         yield
@@ -68,21 +72,21 @@ def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
 
 
 def contents(settings: Any) -> dict[str, str]:
-    """Hash each file that `settings`, nested lists and dictionaries of plain values, names: SHA-256 by path."""
+    """Hash each file that is named in `settings` (nested lists and dictionaries); return SHA-256 by path."""
     return {text: sha256(Path(text)) for text in _texts(settings) if Path(text).is_file()}
 
 
 def without_device(settings: Any) -> Any:
-    """`settings`, nested lists and dictionaries of plain values, with no `device` named: results are not told apart by it."""
+    """Return `settings` (nested lists and dictionaries) with each `device` set to None, because it does not change results."""
     if isinstance(settings, dict):
         return {key: None if key == "device" else without_device(value) for key, value in settings.items()}
     return [without_device(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
-    """What tells the optical flow of `videos` apart: the settings of `method` and, where it reads files, those of each video.
+    """Describe how the optical flow of `videos` is made: the settings of `method` and, if it reads files, their hashes.
 
-    None for a `method` of None. Raises UserError for a video without a folder of flow.
+    None if `method` is None. Raises UserError for a video without a folder of flow.
     """
     if method is None:
         return None
@@ -100,7 +104,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Shard:
-    """Number `index` of `count` processes; by default the only one. Raises UserError for a number that isn't among them."""
+    """Process number `index` of `count`; by default the only one. Raises UserError if `index` is not in [0, count)."""
 
     index: int = 0
     count: int = 1
@@ -110,12 +114,12 @@ class Shard:
             raise UserError(f"shard={self.index}: with shards={self.count}, it is one of 0 to {self.count - 1}")
 
     def mine(self, videos: Sequence[T]) -> list[T]:
-        """Every `count`-th video, so that each is of one shard."""
+        """Return every `count`-th video, so that each belongs to exactly one shard."""
         return list(videos[self.index :: self.count])
 
     @contextmanager
     def alone(self, output: Path) -> Iterator[None]:
-        """No other shard is in here for the same folder. The lock is beside it: the folder has what one process would leave."""
+        """Keep the other shards of the same folder out of this block. The lock lies beside the folder, not in it."""
         if self.count == 1:
             yield
             return
@@ -124,8 +128,8 @@ class Shard:
             yield
 
     def refuse_overwrite(self, output: Path, overwrite: bool) -> None:
-        """Raise UserError where several shards would each delete what the others have made."""
+        """Raise UserError for `overwrite` with several shards, which would delete each other's results."""
         if overwrite and self.count > 1:
             raise UserError(
-                f"overwrite=true with several shards: each would delete what the others make; delete {output} instead"
+                f"overwrite=true with several shards: they would delete each other's results; delete {output} instead"
             )

@@ -1,4 +1,4 @@
-"""What may be done to the probabilities of a video after the network."""
+"""Post-processing of the probabilities of a video."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Postprocess(typing.Protocol):
     """Any object with these two methods, e.g. `adnet.instance_pruning.rules.InstancePruning`."""
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
-        """Once before a video's first frame.
+        """Begin a video: called once, before its first frame.
 
-        `video` is its name; `frames` are all its frames in time order, RGB uint8 `[H, W, 3]`, read as they are asked for,
-        once.
+        `video` is its name; `frames` yields all its frames in time order, RGB uint8 `[H, W, 3]`, once, reading each when it is
+        asked for.
         """
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Once for every frame, in time order: float32 `[H, W]` in [0, 1] -> the same.
+        """Process a frame: called once for each, in time order; float32 `[H, W]` in [0, 1] -> the same.
 
-        `frame` is the frame's name in its video (`"00012"`).
+        `frame` is the name of the frame in its video (`"00012"`).
         """
         ...
 
@@ -40,8 +40,8 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
         logits: `[H, W]`.
         previous: `[H, W]`, the mask of the frame before as it was BEFORE its own gate; None at the first frame.
 
-    Nothing happens unless the mask has more than 5,000 and fewer than 100,000 pixels, whatever the size of the frame.
-    Else it is opened with a square of 15 pixels, which removes specks, and dilated with one of 101.
+    Logits are returned unchanged unless the mask has more than 5,000 and fewer than 100,000 pixels, whatever the size of the
+    frame. The mask is opened with a square of 15 pixels, which removes specks, and dilated with one of 101.
     """
     if previous is None or not 5_000 < np.count_nonzero(previous) < 100_000:
         return logits
@@ -51,11 +51,10 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
 
 
 class PublishedGate:
-    """The gate of the published evaluation (see `gate`) behind any protocol: far from the previous mask
-    the probability becomes 0.
+    """The gate of the published evaluation (see `gate`) after any protocol: the probability becomes 0 far from the previous mask.
 
-    `threshold` is where probabilities are cut, as in the protocol: it gives the previous mask. Masks are those of
-    `protocol.gate`, which sets logits to 0 instead; don't use both.
+    `threshold` is that of the protocol; it gives the previous mask. Masks are the same as with `protocol.gate`, which sets logits
+    to 0 instead. Do not use both.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -72,7 +71,7 @@ class PublishedGate:
 
 
 class Chain:
-    """Several, one after the other, in the order of `steps`. Frames can be gone through once: one of them may read them."""
+    """Several steps, one after the other, in the order of `steps`. Only one of them may read the frames."""
 
     def __init__(self, steps: Mapping[str, Postprocess]) -> None:
         self.steps = steps

@@ -56,23 +56,23 @@ class Outputs:
     rle: bool = False
 
     def images(self) -> list[Path]:
-        """Folders with one file per frame."""
+        """List the folders that get one file per frame."""
         wanted = {"masks": True, "probabilities": self.probabilities, "cutouts": self.cutout}
         return [self.folder / name for name, want in wanted.items() if want]
 
     def videos(self) -> list[Path]:
-        """Files with all frames in one."""
+        """List the files that hold all frames."""
         return [
             self.folder / name for name, want in {"overlay.mp4": self.overlay, "rle.json": self.rle}.items() if want
         ]
 
     def complete(self, frames: int) -> bool:
-        """Whether all is there for so many frames."""
+        """Return whether everything exists for that many frames."""
         counts = [len(list(folder.glob("*.png"))) for folder in self.images()]
         return set(counts) == {frames} and all(path.is_file() for path in self.videos())
 
     def every(self) -> list[Path]:
-        """All that could be written, wanted or not."""
+        """List everything that could be written, wanted or not."""
         return [self.folder / name for name in ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json")]
 
 
@@ -87,7 +87,7 @@ class Predicted:
 
 
 class _Reading:
-    """Frames up to the first that can't be had; then `problem` says why. The source is opened here, not by who reads it."""
+    """Yield frames up to the first that cannot be read; `problem` then says why. The source is opened here, in the caller's thread."""
 
     def __init__(self, source: VideoSource) -> None:
         self.problem: str | None = None
@@ -158,7 +158,7 @@ def predict_videos(
         earlier = claim(marker, "prediction", described, overwrite, every)
     if earlier and any(source.live for source in sources):
         raise UserError(
-            f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
+            f"{output} holds what a webcam saw, which cannot be continued; give another output, or overwrite=true"
         )
     videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
 
@@ -254,7 +254,7 @@ def _results(
     live: bool,
     given_flow: Callable[[Iterable[VideoFrame]], Iterator[Vectors]] | None,
 ) -> Iterator[tuple[VideoFrame, Probability | None]]:
-    """Each frame with its probability, or None if it is known; frames wait here for the rest of their batch."""
+    """Yield each frame with its probability, None if its mask exists; frames wait here for the rest of their batch."""
     for is_known, group in groupby(frames, known):
         if is_known:
             for frame in group:
@@ -272,7 +272,7 @@ def _results(
 
 
 def _given_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> Iterator[Vectors]:
-    """The flow of each frame. One frame may be without: the first or the last has no neighbour."""
+    """Yield the flow of each frame. One may lack it: the first or the last frame has no neighbour."""
     without = 0
     for frame in frames:
         vectors = flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
@@ -283,7 +283,7 @@ def _given_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> I
 
 
 def _is_known(outputs: Outputs, frame: VideoFrame) -> bool:
-    """Whether the network isn't needed: all else is made of these."""
+    """Return whether the files exist from which everything else is made without the network."""
     needed = ("masks", "probabilities") if outputs.probabilities else ("masks",)
     return all((outputs.folder / name / f"{frame.name}.png").is_file() for name in needed)
 
@@ -295,7 +295,7 @@ def _write(
     frame: VideoFrame,
     probability: Probability | None,
 ) -> None:
-    """What is wanted of one frame. Its mask comes last, so that a frame with a mask has everything."""
+    """Write what is wanted of a frame. Its mask comes last, so that a frame with a mask is complete."""
     mask_file, probability_file, cutout_file = (
         outputs.folder / name / f"{frame.name}.png" for name in ("masks", "probabilities", "cutouts")
     )

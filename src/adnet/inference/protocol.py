@@ -12,20 +12,20 @@ _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a frame is tested.
+    """The settings by which a frame is tested.
 
     Args:
         name: names the evaluation's folder.
-        scales: of the test size.
-        mirror: test mirrored, too.
-        threshold: where the resulting probability is cut.
-        average: over scales and mirror, of the `probability` (the paper) or of the `logits` (the published code).
-        gate: see `adnet.inference.postprocess.gate`; for averaged logits only.
-        resize: of frames to the test size: `aligned` (bilinear with aligned corners, as inside the network) or `opencv`
-            (bilinear on 8-bit values with half-pixel centres, the published code).
+        scales: factors of the test size.
+        mirror: test the mirrored frame, too.
+        threshold: pixels of a higher probability are foreground.
+        average: what is averaged over scales and mirror images: `probability` (the paper) or `logits` (the published code).
+        gate: apply `adnet.inference.postprocess.gate`; for averaged logits only.
+        resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
+            `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
 
-    Raises UserError for an unknown choice, scales that are none or not above 0, and a gate on probabilities.
+    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate on probabilities.
     """
 
     name: str
@@ -57,24 +57,24 @@ class Protocol:
 
     @property
     def stateful(self) -> bool:
-        """Whether a result depends on the frames before, so that a video must be gone through from its start."""
+        """Whether a result depends on earlier frames, so that a video must be segmented from its start."""
         return self.gate or "previous" in self.anchors
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """`size` times `scale`, down to the next 8k + 1: with aligned corners a stride-8 grid then meets pixels exactly.
+    """Scale a size and round it down to the next 8k + 1: a stride-8 grid with aligned corners then meets pixels exactly.
 
-    The published evaluation does so: 857x481 becomes 641x353 at 0.75 and 1281x721 at 1.5.
+    The published evaluation does the same: 857x481 becomes 641x353 at 0.75 and 1281x721 at 1.5.
     """
     height, width = ((int(side * scale) - 1) // 8 * 8 + 1 for side in size)
     return height, width
 
 
 def fitted_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
-    """A test size for frames of another aspect: about the area of `size`, the aspect of `frame_size`, sides 8k + 1.
+    """Fit a test size to frames of another aspect: about the area of `size`, the aspect of `frame_size`, sides 8k + 1.
 
-    All (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337: an object keeps the shape
-    and about the size that the network was trained on.
+    All are (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337, so that objects keep their
+    shape and about the size that the network was trained on.
     """
     stretch = (frame_size[0] * size[1] / (frame_size[1] * size[0])) ** 0.5
     height, width = (8 * max(round((side - 1) / 8), 1) + 1 for side in (size[0] * stretch, size[1] / stretch))

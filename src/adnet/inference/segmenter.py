@@ -25,32 +25,32 @@ _Timed = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""In which convolutions and attention may be computed; weights stay in float32, and so does all that comes after the logits."""
+"""Precisions of convolutions and attention. Weights, and everything after the logits, stay in float32."""
 
 
 class VideoSegmenter:
-    """`start(anchor)` once a video, then `step(frame)` for each frame of it; or `segment(frames)`, which does both.
+    """Segment videos: `start(anchor)` once a video, then `step(frame)` for each frame; or `segment(frames)`, which does both.
 
-    Frames may be of any size, also of several in one video: each is resized to the test size, and its probability back to
-    its own. Memory doesn't grow with the video.
+    Frames may have any size, which may change within a video: each is resized to the test size, and its probability back. Memory
+    does not grow with the length of the video.
 
-    A network with a motion branch is given each frame's optical flow to the frame before, which is kept for that. The first
-    frame has none; `segment` looks one frame ahead and gives it that to the next one, its sign turned, as in training.
+    A network with a motion branch gets the optical flow from each frame to the frame before, which is kept for this. The first
+    frame has none: `segment` looks one frame ahead and uses the flow to the next one with its sign turned, as in training.
 
     Args:
         model: on its device; set to eval mode here.
-        protocol: see there.
-        size: height and width in pixels that frames are resized to at scale 1. It gives the anchor's grid and every frame's,
-            so it is one for a whole video; see `fitted_size` for videos of another aspect.
-        batch_size: frames that `steps` and `segment` take at a time; None: 1 on a CPU (where more gains little), else 4. It is
-            halved where the device runs out of memory.
-        flow: computes the optical flow from a frame to its neighbour for a network that needs it; None: as `OpticalFlow()` does.
-        precision: one of `PRECISIONS`, by autocast; an exported network (OpenVINO, ONNX) has its own.
+        protocol: scales, mirror, threshold, anchors.
+        size: height and width in pixels that frames are resized to at scale 1, the same for a whole video, because anchor and
+            frames share one grid; see `fitted_size` for videos of another aspect.
+        batch_size: how many frames `steps` and `segment` process at once; None: 1 on a CPU (where more gain little), else 4. It
+            is halved when the device runs out of memory.
+        flow: computes the optical flow from a frame to its neighbour, for a network that needs it; None: `OpticalFlow()`.
+        precision: one of `PRECISIONS`, by autocast; exported networks (OpenVINO, ONNX) have their own.
 
-    A network that was compiled (`fixed_batch`) is given whole batches: what is missing of one is filled up, and cut off again.
+    A compiled network (`fixed_batch`) always gets full batches: short ones are padded, and the padding is cut off again.
 
-    Raises UserError for several anchors with a variant that takes one, a scale at which no frame is left, a batch size below 1,
-    an unknown precision and one for an exported network.
+    Raises UserError for several anchors with a variant that takes one, a scale that leaves too few pixels, a batch size below 1,
+    an unknown precision, and a precision for an exported network.
     """
 
     def __init__(
@@ -108,19 +108,19 @@ class VideoSegmenter:
         self._previous, self._previous_mask, self._frame_before = self._first, None, None
 
     def step(self, frame: Frame) -> Probability:
-        """RGB uint8 `[H, W, 3]` -> probability of the foreground, float32 `[H, W]`: the mean over scales and mirror.
+        """Segment a frame: RGB uint8 `[H, W, 3]` -> foreground probability, float32 `[H, W]`, averaged over scales and mirror.
 
-        Raises UserError before `start`, and where the device runs out of memory.
+        Raises UserError before `start`, and if the device runs out of memory.
         """
         return next(self.steps([frame], live=True))
 
     def steps(
         self, frames: Iterable[Frame], *, live: bool = False, flows: Iterable[Vectors] | None = None
     ) -> Iterator[Probability]:
-        """Give `step` for each of `frames`, `batch_size` at a time.
+        """Yield the result of `step` for each of `frames`, processing `batch_size` at once.
 
-        Unless they are `live`, the frame after a video's first one is asked for before the first is segmented, if the network
-        takes optical flow. `flows` are the normalised ones of the frames, where they are known; then none is computed.
+        If the network takes optical flow, the second frame of a video is read before the first is segmented, unless they are
+        `live`. `flows` are the normalised flows of the frames if they are known; none is computed then.
         """
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
@@ -131,18 +131,18 @@ class VideoSegmenter:
             yield from self._within_memory(batch)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
-        """The probability of each of a video's frames, as they are asked for; the first frame is the anchor."""
+        """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
         frames = iter(frames)
         for anchor in islice(frames, 1):
             self.start(anchor)
             yield from self.steps(chain([anchor], frames))
 
     def skip(self, frame: Frame) -> None:
-        """Pass over a frame, RGB uint8 `[H, W, 3]`, that needs no mask: the next frame's optical flow is to this one."""
+        """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the optical flow of the next frame leads to it."""
         self._frame_before = frame
 
     def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_Timed]:
-        """Yield each frame with its optical flow; None where the network takes none, or no frame of its size is beside it."""
+        """Yield each frame with its optical flow; None if the network takes none or no neighbour has the same size."""
         frames = iter(frames)
         if self.flow is None:
             yield from ((frame, None) for frame in frames)
@@ -165,7 +165,7 @@ class VideoSegmenter:
         return self.flow(frame, neighbour)
 
     def _within_memory(self, frames: Sequence[_Timed]) -> Iterator[Probability]:
-        """Probabilities of `frames`, in batches that the device has memory for."""
+        """Yield the probabilities of `frames`, in batches that fit the device's memory."""
         given, done = len(frames), 0
         while done < len(frames):
             part = frames[done : done + self.batch_size]
@@ -177,7 +177,7 @@ class VideoSegmenter:
                 if len(part) == 1:
                     raise self._too_large(error) from error
                 self.batch_size = len(part) // 2
-                continue  # outside of the handler, which holds the tensors of the failed pass
+                continue  # outside the handler, which keeps the tensors of the failed pass alive
             if self.batch_size < given:
                 logging.getLogger(__name__).warning(
                     "out of memory with %d frames at a time: going on with %d", given, self.batch_size
@@ -205,7 +205,7 @@ class VideoSegmenter:
         ]
         if "previous" in self.protocol.anchors:
             self._previous = [X.embedding[-1:].clone() for X in encoded]
-        # The device has done all it has to, and can't run out of memory any more: a batch moves the state once.
+        # The device is done and cannot run out of memory any more, so that state changes only once per batch.
         return [self._probability(average) for average in averages]
 
     def _autocast(self) -> torch.autocast:
@@ -213,13 +213,13 @@ class VideoSegmenter:
         return torch.autocast(self.model.device.type, dtype, enabled=dtype is not torch.float32)
 
     def _encode(self, view: Tensor, flow: Tensor | None) -> Encoded:
-        """What the network makes of a batch, which may be filled up for it."""
+        """Encode a batch, padded if the network needs full ones."""
         encoded, count = self.model.encode(self._filled(view), None if flow is None else self._filled(flow)), len(view)
         motion = None if encoded.motion is None else encoded.motion[:count]
         return Encoded(encoded.embedding[:count], tuple(shallow[:count] for shallow in encoded.shallow), motion)
 
     def _filled(self, batch: Tensor) -> Tensor:
-        """`[B, ...]` with its last item again and again, up to `batch_size`, where each other number of them would be compiled."""
+        """Pad `[B, ...]` with copies of its last item to `batch_size`, if each other size would be compiled anew."""
         missing = self.batch_size - len(batch)
         if missing <= 0 or not getattr(self.model, "fixed_batch", False):
             return batch
@@ -227,7 +227,7 @@ class VideoSegmenter:
         return filled.contiguous(memory_format=torch.channels_last)
 
     def _average(self, logits: list[Tensor], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-        """`[H, W]` of one frame, from its views `[1, 1, h, w]`: a probability or a logit, whichever the protocol averages."""
+        """Average the views `[1, 1, h, w]` of a frame to `[H, W]`: probabilities or logits, as the protocol says."""
         maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
@@ -236,7 +236,7 @@ class VideoSegmenter:
         return mean.cpu().numpy()
 
     def _probability(self, average: npt.NDArray[np.float32]) -> Probability:
-        """Of one frame, from its average; with a gate, frames come here in time order, each once."""
+        """Turn the average of a frame into its probability. With a gate this is called in time order, once per frame."""
         if self.protocol.average == "probability":
             return average
         if self.protocol.gate:
@@ -247,7 +247,7 @@ class VideoSegmenter:
         return torch.from_numpy(average).sigmoid().numpy()
 
     def _anchor(self, index: int, embedding: Tensor) -> Tensor:
-        """X_0 of one view; several anchors lie one below the other, since attention doesn't ask for a grid."""
+        """Return X_0 of a view; several anchors are stacked vertically, because attention does not depend on the grid."""
         if not self.model.needs_anchor:
             return embedding
         if self.protocol.anchors == ("first",):
@@ -259,13 +259,13 @@ class VideoSegmenter:
         return torch.cat([known[anchor] for anchor in self.protocol.anchors], dim=2)
 
     def _views(self, frames: Sequence[Frame]) -> list[Tensor]:
-        """`[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""
+        """Return `[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""
         resized = [torch.cat([self._resized(frame, size) for frame in frames]) for size in self.sizes]
         views = [view for image in resized for view in ((image, image.flip(-1)) if self.protocol.mirror else (image,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def _flow_views(self, flows: Sequence[Vectors | None]) -> list[Tensor] | list[None]:
-        """The optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
+        """Return the optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
         if self.flow is None:
             return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
         given = [to_flow_input(NO_MOTION if flow is None else flow)[None].to(self.model.device) for flow in flows]
@@ -281,6 +281,6 @@ class VideoSegmenter:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # Of CUDA; then of Apple's and the CPU's allocator, which have no class of their own.
+    # CUDA has an exception class for this; Apple's and the CPU's allocators have only messages.
     kinds = ("out of memory", "can't allocate memory")
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(kind in str(error) for kind in kinds)

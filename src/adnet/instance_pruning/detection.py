@@ -1,4 +1,4 @@
-"""One object that a detector saw in one frame."""
+"""Describe an object that a detector saw in a frame."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Box(NamedTuple):
 
     @property
     def area(self) -> int:
-        """In pixels."""
+        """The area in pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
 
 @dataclass(frozen=True)
 class Detection:
-    """An object's mask in a frame, kept as small as its box, since a video has thousands.
+    """The mask of an object in a frame, stored cropped to its box because a video has thousands of them.
 
     `crop` is bool `[box.bottom - box.top, box.right - box.left]`; `size` is the frame's height and width in pixels; `score`
     is the detector's own, in [0, 1].
@@ -44,7 +44,7 @@ class Detection:
 
     @classmethod
     def of(cls, mask: Mask, score: float = 1.0) -> Detection | None:
-        """From a mask of the whole frame, bool `[H, W]`; None if it is empty. The box is the tightest."""
+        """Crop a mask of the whole frame, bool `[H, W]`, to its bounding box; None if the mask is empty."""
         left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         if not width:
             return None
@@ -53,16 +53,16 @@ class Detection:
 
     @property
     def area(self) -> int:
-        """Of the mask, in pixels."""
+        """The area of the mask in pixels."""
         return int(np.count_nonzero(self.crop))
 
     def paint(self, canvas: npt.NDArray[np.bool_]) -> None:
-        """Set the mask's pixels in bool `[H, W]`, in place."""
+        """Set the pixels of the mask in `canvas`, bool `[H, W]`, in place."""
         canvas[self.box.top : self.box.bottom, self.box.left : self.box.right] |= self.crop
 
 
 def intersection(a: Detection, b: Detection) -> int:
-    """Pixels that are in both masks."""
+    """Count the pixels that belong to both masks."""
     left, top = max(a.box.left, b.box.left), max(a.box.top, b.box.top)
     right, bottom = min(a.box.right, b.box.right), min(a.box.bottom, b.box.bottom)
     if left >= right or top >= bottom:

@@ -1,4 +1,4 @@
-"""Instance pruning (Section 4): what belongs to a small or short-lived instance is no foreground.
+"""Instance pruning (Section 4): remove the masks of small or short-lived instances from the foreground.
 
     pruning = InstancePruning(Precomputed("detections.json"))
     pruning.start("bear", frames)
@@ -25,16 +25,16 @@ from adnet.instance_pruning.tracks import Track, link
 
 
 class Verdict(NamedTuple):
-    """On one frame's detections: pixels of `pruned` become 0, unless one of `protected` has them, too."""
+    """The decision on the detections of a frame: pixels of `pruned` become 0 unless they also belong to one of `protected`."""
 
     pruned: list[Detection]
     protected: list[Detection]
 
 
 class Pruning(ABC):
-    """A `Postprocess` that multiplies probabilities with a filter made from detections: 0 on pruned instances, 1 elsewhere.
+    """A `Postprocess` that multiplies probabilities by a filter made from detections: 0 on pruned instances, 1 elsewhere.
 
-    Where no detection lies, the probability stays as it is. `margin`: pruned masks grow by so many pixels.
+    `margin` is by how many pixels pruned masks are dilated.
     """
 
     def __init__(self, detector: Detector, margin: int = 0) -> None:
@@ -47,18 +47,21 @@ class Pruning(ABC):
 
     @abstractmethod
     def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
-        """Of each frame with detections, in time order. The video has `frames` frames; in some of them there may be none."""
+        """Decide on the detections of each frame that has any, in time order. `frames` is the number of all frames of the video."""
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
-        """Detect and judge the whole video. The cost is the detector's."""
+        """Detect objects in the whole video and judge them. Nearly all of the time goes into the detector."""
         detected = self.detector.detect(video, frames)
-        # A file of results doesn't name frames in which there is nothing.
+        # A file of detections does not list frames without any.
         seen = {frame: detections for frame, detections in detected.detections.items() if detections}
         self._verdicts = dict(zip(seen, self.judge(list(seen.values()), detected.frames), strict=True))
         self._video, self._frames, self._position, self._used = video, detected.frames, 0, 0
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Raises UserError for detections at another size, and at the last frame if no detection was in any frame."""
+        """Filter the probability of a frame, float32 `[H, W]`.
+
+        Raises UserError for detections of another size, and at the last frame if the detections match no frame at all.
+        """
         verdict = self._verdicts.get(frame) or self._verdicts.get(self._position)
         self._position += 1
         self._used += verdict is not None
@@ -83,20 +86,20 @@ class Pruning(ABC):
 
 
 class InstancePruning(Pruning):
-    """Prune tracks whose masks are small over the whole video, or that are in a part of it only (Section 4).
+    """Prune tracks whose masks are small over the whole video, or that appear in only a part of it (Section 4).
 
     Args:
         detector: see `adnet.instance_pruning.detectors`.
-        part: a detection is another view of a kept one of its frame if more than this share of the smaller mask is in both.
-        iou: detections of consecutive frames with boxes that overlap by this much are one instance.
-        gap: in so many frames, of those with any detection, a track may be unseen.
-        area: least cumulative mask area of a track that is kept, as a share of the largest track's, in [0, 1].
-        presence: least share of the video's frames that a kept track is in, in [0, 1].
-        margin: pruned masks grow by so many pixels, since the network's border isn't the detector's.
+        part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
+        iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
+        gap: for how many frames, of those with any detection, a track may be unseen and still go on.
+        area: the least cumulative mask area of a kept track, as a share of the largest track's, in [0, 1].
+        presence: the least share of the video's frames in which a kept track appears, in [0, 1].
+        margin: by how many pixels pruned masks are dilated, because the network's outlines differ from the detector's.
 
-    Three exceptions, since detectors lose an object and see it twice. The track with the largest cumulative area is always
-    kept. What a kept track covers is never pruned, and neither is another view of the same object. In a frame where the
-    largest track is not seen nothing is pruned: what is there may be a piece of the object's own track.
+    There are three exceptions, because detectors lose objects and detect them twice. The track with the largest cumulative area
+    is always kept. Pixels of a kept track are never pruned, and neither is a second detection of the same object. Nothing is
+    pruned in frames without the largest track: the detections there may be parts of it.
     """
 
     def __init__(
@@ -121,15 +124,15 @@ class InstancePruning(Pruning):
 
 
 class StaticObjects(Pruning):
-    """The published code's rule for static objects: prune what stays at its place for long, unless it is large.
+    """The rule of the published code for static objects: prune what stays in one place for long, unless it is large.
 
-    In a video with more than `crowd` detections a frame, a detection is static if its box overlaps those of more than `count`
-    detections of the whole video, itself included, by more than `iou`. It is pruned unless its box is the frame's largest or
-    larger than `box_area` pixels.
+    In a video with more than `crowd` detections a frame, a detection is static if its box overlaps the boxes of more than `count`
+    detections of the whole video (itself included) by more than `iou`. It is pruned unless its box is the largest of the frame
+    or larger than `box_area` pixels.
 
     Args:
         detector: see `adnet.instance_pruning.detectors`; the published detections are ExtremeNet's.
-        crowd, iou, count, box_area: as said above, all strictly.
+        crowd, iou, count, box_area: as above; all comparisons are strict.
 
     Source: github.com/yz93/anchor-diff-VOS, which prunes more, see `experiments/instance_pruning`.
     """
@@ -156,8 +159,8 @@ class StaticObjects(Pruning):
 
 
 def keep_related(verdict: Verdict, share: float) -> Verdict:
-    """Protect what was to be pruned if more than `share` of its mask, or of a protected one's, is in both: one object, seen
-    twice, or a part of it."""
+    """Protect pruned detections that share more than `share` of the smaller mask with a protected one: the same object or a
+    part of it."""
     spared = [
         detection
         for detection in verdict.pruned

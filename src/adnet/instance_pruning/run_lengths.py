@@ -1,6 +1,6 @@
-"""Masks as COCO's run lengths, read from files that may come from anyone.
+"""Decode masks in COCO's run-length code from files that may come from anyone.
 
-pycocotools leaves what a too short code doesn't cover uninitialised; here it is refused.
+pycocotools leaves pixels uninitialised where a code is too short, so decoding is done here, with checks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from adnet.data.sequence import Mask
 
 
 def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
-    """Bool `[H, W]` of `{"size": [H, W], "counts": ...}`, the counts a list or COCO's compressed string.
+    """Decode `{"size": [H, W], "counts": ...}` to bool `[H, W]`; the counts are a list or COCO's compressed string.
 
-    Raises ValueError for anything else, for runs that don't fill the mask exactly, and for a mask that is of none of `sizes`,
-    heights and widths in pixels: a few bytes may stand for gigabytes of one run.
+    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is none of `sizes`
+    (height and width in pixels): a few bytes can stand for gigabytes.
     """
     try:
         (height, width), counts = segmentation["size"], segmentation["counts"]
@@ -35,8 +35,10 @@ def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) 
 
 
 def _uncompressed(code: str) -> list[int]:
-    """Counts in 5 bits a character from "0" on, the lowest first; the third 32 says that more follow, 16 in the last the sign.
-    From the third count on, each is the difference to the one two before.
+    """Decode COCO's compressed counts.
+
+    A character holds 5 bits of a count, lowest first, offset by "0" (48). Its bit 32 says that more characters follow; bit 16 of
+    the last one is the sign. From the third on, a count is stored as the difference to the one two before.
     """
     counts: list[int] = []
     value = shift = 0

@@ -1,4 +1,4 @@
-"""Masks of a video as one COCO file."""
+"""Write the masks of a video as one COCO file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a video file of any codec that PyAV (FFmpeg) reads."""
+"""Read the frames of a video file, of any codec that PyAV (FFmpeg) knows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VideoFile:
     live = False
 
     def length(self) -> int | None:
-        """As the file says, or from its duration and mean rate; None for a file that says neither or can't be opened."""
+        """Return the frame count in the header, or estimate it from duration and mean rate; None if neither is known."""
         try:
             with _opened(self.path) as (container, stream):
                 if stream.frames or not stream.average_rate:
@@ -50,15 +50,15 @@ class VideoFile:
             return None
 
     def content(self) -> dict[str, Any] | None:
-        # A device or a pipe could be read but once.
+        # A device or a pipe can be read only once.
         return {"sha256": sha256(self.path)} if self.path.is_file() else None
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate) and
-        turned as its metadata say.
+        """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate)
+        and rotated as its metadata say.
 
-        Raises UserError where the file can't be opened; and AFTER the last frame where something is damaged or the file ends
-        before its own duration does.
+        Raises UserError if the file cannot be opened, and AFTER the last frame if something is damaged or the file ends before
+        its stated duration.
         """
         damaged: list[str] = []  # packets
         flawed: list[str] = []  # frames, as far as the decoder can tell
@@ -73,7 +73,7 @@ class VideoFile:
                 length = frame.duration * frame.time_base if frame.duration and frame.time_base else 1 / rate
                 index, end = index + 1, time - start + float(length)
             duration = _duration(container, stream)
-        # Of healthy files the two may differ by some frames.
+        # The two may differ by a few frames in intact files.
         missing = 0.0 if duration is None else duration - end
         reasons = [
             f"{len(flawed)} frames have errors, first {flawed[0]}" if flawed else "",
@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _decoded(container: InputContainer, stream: VideoStream, damaged: list[str]) -> Iterator[av.VideoFrame]:
-    """All frames; for each packet that can't be decoded, a line in `damaged`."""
+    """Yield all frames; append a line to `damaged` for each packet that cannot be decoded."""
     import av
 
     packets = container.demux(stream)
@@ -133,7 +133,7 @@ def _frames(packet: Packet[VideoStream], damaged: list[str]) -> list[av.VideoFra
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Of the video in seconds, as the file says; None if it doesn't, since another stream may be longer."""
+    """Return the duration of the video stream in seconds, None if unknown; the container's may be that of another stream."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):  # Matroska's, "00:00:03.140000000"
@@ -143,7 +143,7 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
 
 
 def _upright(frame: av.VideoFrame) -> Frame:
-    """RGB, turned and mirrored as the display matrix says: (x', y') = (a x + c y, b x + d y)."""
+    """Return the frame in RGB, rotated and mirrored by its display matrix: (x', y') = (a x + c y, b x + d y)."""
     image = frame.to_ndarray(format="rgb24")
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:

@@ -1,4 +1,4 @@
-"""A video with its masks drawn over it."""
+"""Write a video with masks drawn over it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CLOCK = 90_000  # ticks a second, as in broadcasting: all usual frame rates are 
 
 
 class OverlayVideo:
-    """An MP4 (H.264) of `draw_overlay`, which keeps each frame's time: `with OverlayVideo(path) as video: video.add(...)`.
+    """An MP4 (H.264) of `draw_overlay` that keeps the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
-    All frames are scaled to the first one's size, cut to even sides. The file appears when the block ends well. Needs the extra
+    All frames are scaled to the size of the first, cut to even sides. The file appears when the block succeeds. Needs the extra
     `video`.
     """
 
@@ -45,7 +45,7 @@ class OverlayVideo:
         return self
 
     def add(self, image: Frame, mask: Mask, time: float) -> None:
-        """`time` in seconds; a frame that isn't later than the one before comes one tick after it."""
+        """Append a frame, RGB uint8 `[H, W, 3]`, at `time` seconds, or one tick after the last frame if that is not earlier."""
         import av
 
         if self._stream is None or self._container is None:

@@ -1,4 +1,4 @@
-"""Probabilities and cut-outs as PNG."""
+"""Write probabilities and cut-outs as PNG."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from adnet.shared.files import replacing
 def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write grey `[H, W]`, RGB `[H, W, 3]` or RGBA `[H, W, 4]`. Atomic: a reader sees the whole file or none."""
     with replacing(path) as draft:
-        # Photographs hardly shrink further, but take several times as long.
+        # Higher levels hardly shrink photographs, but take several times as long.
         Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
 
 
 def to_levels(probability: Probability) -> npt.NDArray[np.uint8]:
-    """Probability in [0, 1] -> round(255 p)."""
+    """Convert probabilities in [0, 1] to 8 bits: round(255 p)."""
     return np.rint(255 * probability).astype(np.uint8)

@@ -30,7 +30,7 @@ VIDEOS |= {".3gp", ".ts", ".webm", ".wmv", ".y4m"}
 
 
 class VideoSource(typing.Protocol):
-    """One video. `live` is one that can't be read again and has no end."""
+    """A video to segment. A `live` one has no end and cannot be read again."""
 
     @property
     def name(self) -> str: ...
@@ -39,19 +39,19 @@ class VideoSource(typing.Protocol):
     def live(self) -> bool: ...
 
     def length(self) -> int | None:
-        """About how many frames, where that can be known without reading them."""
+        """Return about how many frames there are; None if that is not known without reading them."""
 
     def content(self) -> dict[str, Any] | None:
-        """What tells this video from another of the same name, in plain values; None where that can't be known beforehand."""
+        """Return plain values that identify the content of this video; None if it cannot be known beforehand."""
 
     def frames(self) -> Iterator[VideoFrame]:
-        """In time order, from the first. Raises UserError AFTER the last one where some can't be read."""
+        """Yield the frames in time order. Raises UserError AFTER the last readable one if some cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images in time order as a video of `fps` frames a second. EXIF's orientation is honoured."""
+    """Images in time order, as a video of `fps` frames a second. EXIF orientation is applied."""
 
     name: str
     paths: tuple[Path, ...]
@@ -77,7 +77,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Webcam:
-    """The camera that the system has as number `index`, until it is stopped."""
+    """The camera with the number `index`, until it is stopped."""
 
     index: int
     live = True
@@ -93,7 +93,7 @@ class Webcam:
         return None
 
     def frames(self) -> Iterator[VideoFrame]:
-        # Now, and in the caller's thread, where the frames may be read in another: macOS asks for permission in the main one alone.
+        # Open it here, in the caller's thread: macOS asks for permission in the main thread only, and frames may be read in another.
         return self._read(cv2.VideoCapture(self.index))
 
     def _read(self, camera: cv2.VideoCapture) -> Iterator[VideoFrame]:
@@ -111,14 +111,14 @@ class Webcam:
 
 
 def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> list[VideoSource]:
-    """The videos that `given` names, at least one.
+    """Find the videos that `given` names, at least one.
 
-    A number is a webcam. A file is a video, or an image. A folder is one video of its images (natural order: 2 before 10),
-    played at `fps`; without images, the videos in it. A glob (`**` for any depth) is all of what it matches, images of one folder
-    being one video. A list is all of its parts.
+    A number is a webcam. A file is a video or an image. A folder is one video made of its images (in natural order: 2 before 10),
+    at `fps` frames a second; a folder without images stands for the videos in it. A glob (`**` for any depth) stands for
+    everything it matches, where the images of one folder are one video. A list stands for all of its items.
 
-    Each has a name of its own: the file's without its ending or the folder's; with more of the path where two would be alike.
-    Raises UserError where nothing is found, and for two images of one name in a video.
+    Each video gets a unique name: that of the file without its suffix, or of the folder; with more of the path if two would be
+    the same. Raises UserError if nothing is found, and if two images of a video have the same name.
     """
     parts = [given] if isinstance(given, (str, int)) else list(given)
     webcams = [Webcam(int(part)) for part in parts if str(part).isdecimal() and not Path(str(part)).exists()]
@@ -135,7 +135,7 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
 
 def _matches(part: str) -> list[Path]:
-    """Files: videos and images."""
+    """Find the video and image files that one item stands for."""
     path = Path(part).expanduser()
     if path.is_dir():
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
@@ -151,7 +151,7 @@ def _matches(part: str) -> list[Path]:
             f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
         )
     folders = [hit for hit in hits if hit.is_dir()]
-    # A pattern that hits videos and notes beside them means the videos.
+    # A pattern that also matches other files beside the videos means the videos.
     files = [hit for hit in hits if hit.suffix.lower() in IMAGES | VIDEOS and not hit.is_dir()]
     found = files + [file for folder in folders for file in _matches(str(folder))]
     if not found:
@@ -160,7 +160,7 @@ def _matches(part: str) -> list[Path]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts numbers by value, wherever they are in a name."""
+    """Return a sort key that orders the numbers in a name by value."""
     pieces = re.split(r"(\d+)", str(path))
     return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in pieces]
 
@@ -184,7 +184,7 @@ def _names(paths: Sequence[Path], files: Sequence[bool]) -> list[str]:
 
 
 def _image(path: Path) -> Frame | str:
-    """RGB, or why it can't be read."""
+    """Read an image as RGB; return the reason instead if it cannot be read."""
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -1,4 +1,4 @@
-"""Decoding ahead of the network and writing behind it, each in a thread of its own."""
+"""Read ahead of the network and write behind it, each in its own thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _END: Any = object()
 
 
 def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
-    """`items`, in their order, of which up to `ahead` are made in advance by another thread.
+    """Yield `items` in order, while another thread makes up to `ahead` of them in advance.
 
-    What making one raises is raised in its place. A generator in `items` is closed at the end, also when this one is closed
-    early: wrap it in `contextlib.closing` to have that happen at once.
+    An exception is raised in the place of the item that raised it. If `items` is a generator, it is closed at the end, also when
+    this one is closed early; wrap this one in `contextlib.closing` to have that happen at once.
     """
     iterator = iter(items)
     try:
@@ -37,10 +37,10 @@ def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
 
 @contextmanager
 def write_behind(write: Callable[..., None], behind: int = 8) -> Iterator[Callable[..., None]]:
-    """`put(*arguments)`, which has another thread call `write(*arguments)`, in order, and waits while `behind` are to be done.
+    """Yield `put(*arguments)`, which makes another thread call `write(*arguments)`, in order.
 
-    All that was put is written before the block ends, also where it ends in an exception. What `write` raises is raised by
-    a later `put` or at the end.
+    `put` waits while `behind` calls are pending. All of them are done when the block ends, even by an exception. What `write`
+    raises is raised by a later `put`, or at the end of the block.
     """
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "adnet-write") as pool:
