@@ -36,6 +36,11 @@ def load_backend(
 
     Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
     and whatever `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` raise.
+
+    Examples:
+        >>> model, size = load_backend(device="cpu")
+        >>> model.needs_flow, size
+        (True, (257, 449))
     """
     if backend not in BACKENDS:
         raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")

@@ -45,6 +45,11 @@ def davis2016(
 
     `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
     `db_info.yml` with the sequences' attributes. Raises UserError, besides, for a frame without a mask.
+
+    Examples:
+        >>> root = synthesize(Path("davis"), train=2, val=1, frames=3, size=(48, 80))
+        >>> len(davis2016(root, "train").sequences)
+        2
     """
     root = _root(root)
     names = dict.fromkeys(
@@ -106,7 +111,13 @@ def synthetic(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """Synthetic videos, generated once into `root` (see `adnet.data.synthetic`) and read as DAVIS-2016 is."""
+    """Synthetic videos, generated once into `root` (see `adnet.data.synthetic`) and read as DAVIS-2016 is.
+
+    Examples:
+        >>> dataset = synthetic("videos", train=1, val=1, frames=3, size=(48, 80))
+        >>> dataset.name, [sequence.name for sequence in dataset.sequences]
+        ('synthetic', ['val-000'])
+    """
     synthesize(Path(root), train=train, val=val, frames=frames, size=(size[0], size[1]), seed=seed)
     return davis2016(root, split, sequences, "synthetic", train_sequences, val_sequences)
 

@@ -12,7 +12,13 @@ OPACITY = 0.45
 
 
 def draw_overlay(image: Frame, mask: Mask) -> Frame:
-    """`image` uint8 `[H, W, 3]` RGB with `mask` `[H, W]` tinted and outlined."""
+    """`image` uint8 `[H, W, 3]` RGB with `mask` `[H, W]` tinted and outlined.
+
+    Examples:
+        >>> drawn = draw_overlay(np.zeros((9, 9, 3), np.uint8), np.eye(9, dtype=bool))
+        >>> drawn[0, 0].tolist(), drawn[0, 1].tolist()
+        ([224, 30, 132], [0, 0, 0])
+    """
     drawn = image.copy()
     drawn[mask] = np.rint((1 - OPACITY) * image[mask] + OPACITY * COLOUR)
     # An outline as thick on a large picture as on a small one; nothing at the picture's edge.

@@ -88,6 +88,11 @@ def read_frame(path: Path, reduction: int = 1) -> Frame:
 
     A JPEG is decoded at 1 / `reduction` of its size (1, 2, 4 or 8), rounded up, in a fraction of the time; each pixel is then
     a mean over as many. Other formats come as they are.
+
+    Examples:
+        >>> Image.new("RGB", (80, 48)).save("frame.png")
+        >>> read_frame(Path("frame.png")).shape
+        (48, 80, 3)
     """
     return np.asarray(open_image(path, reduction).convert("RGB"))
 
@@ -102,6 +107,11 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
     that is none of them is background, as in the published evaluation of FBMS.
 
     Raises UserError if the image can't be read, or if no pixel of it has a label of `regions`.
+
+    Examples:
+        >>> write_mask(Path("mask.png"), np.eye(4, dtype=bool))
+        >>> read_mask(Path("mask.png"))[0].tolist()
+        [True, False, False, False]
     """
     image = open_image(path)
     labels: npt.NDArray[np.generic] = np.asarray(image)
@@ -117,7 +127,13 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write bool `[H, W]` as an 8-bit 0/255 PNG. Atomic: a reader sees the whole file or none."""
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG. Atomic: a reader sees the whole file or none.
+
+    Examples:
+        >>> write_mask(Path("masks/00000.png"), np.eye(4, dtype=bool))
+        >>> Image.open("masks/00000.png").getextrema()
+        (0, 255)
+    """
     with replacing(path) as draft:
         Image.fromarray(mask.astype(np.uint8) * 255).save(draft, format="PNG")
 

@@ -67,6 +67,11 @@ def pixel_embeddings(model: SegmentationModel, frame: Frame, size: tuple[int, in
     """RGB uint8 `[H, W, 3]` -> `[1, C, h, w]`, as `write_embeddings` keeps them; the model is in eval mode.
 
     Of an exported network only the embeddings that its branches are given can be had.
+
+    Examples:
+        >>> from adnet.models.checkpoint import load_checkpoint
+        >>> pixel_embeddings(load_checkpoint()[0], np.zeros((48, 80, 3), np.uint8), (65, 113)).shape
+        torch.Size([1, 128, 5, 8])
     """
     image = upsample(to_tensor(frame).to(model.device)[None].float() / 255, size)
     if VARIANTS[model.variant]:

@@ -26,6 +26,10 @@ class Protocol:
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
 
     Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate on probabilities.
+
+    Examples:
+        >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
+        [0.75, 1.0]
     """
 
     name: str

@@ -51,6 +51,13 @@ class VideoSegmenter:
 
     Raises UserError for several anchors with a variant that takes one, a scale that leaves too few pixels, a batch size below 1,
     an unknown precision, and a precision for an exported network.
+
+    Examples:
+        >>> from adnet.models.checkpoint import load_checkpoint
+        >>> segmenter = VideoSegmenter(load_checkpoint()[0], Protocol("single_scale"), (65, 113))
+        >>> frames = np.zeros((2, 48, 80, 3), np.uint8)
+        >>> [probability.shape for probability in segmenter.segment(frames)]
+        [(48, 80), (48, 80)]
     """
 
     def __init__(

@@ -83,6 +83,12 @@ def score_dataset(
 
     Raises UserError, before anything is computed, with the names of all missing sequences and missing or extra frames, and
     where "auto" can't tell; and as `score_sequence` does.
+
+    Examples:
+        >>> from adnet.data import synthetic
+        >>> dataset = synthetic("videos", train=1, val=1, frames=4, size=(48, 80))
+        >>> score_dataset(dataset, Path("videos/Annotations/480p"), workers=1)["mean"]["J"]["mean"]
+        1.0
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give 1 or more, or leave it out to use all cores")

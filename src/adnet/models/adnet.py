@@ -35,6 +35,12 @@ class ADNet(HubMethods, nn.Module):
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
     shallow features, and a motion encoder that the variant lacks or has no use for.
+
+    Examples:
+        >>> network = ADNet(DeepLabV3("resnet18", pretrained=False, aspp_channels=32), "full").eval()
+        >>> anchor, frame = torch.rand(2, 1, 3, 33, 57)
+        >>> network(anchor, frame).shape
+        torch.Size([1, 1, 5, 8])
     """
 
     fixed_batch = False

@@ -30,6 +30,13 @@ def similarity(anchor_embedding: Tensor, embedding: Tensor, points: Tensor) -> T
 
     Returns `[B, K, h, w]`, float32; each map is non-negative and sums to 1. For Figure 1, whose points lie in the current
     frame and whose heatmaps show the anchor, swap the embeddings. Raises UserError for a point off the grid.
+
+    Examples:
+        >>> import torch
+        >>> X_0, X_t = torch.rand(2, 1, 128, 5, 8)
+        >>> rows = similarity(X_0, X_t, torch.tensor([[2, 3]]))
+        >>> rows.shape, round(rows.sum().item(), 4)
+        (torch.Size([1, 1, 5, 8]), 1.0)
     """
     height, width = anchor_embedding.shape[-2:]
     for row, column in points.tolist():

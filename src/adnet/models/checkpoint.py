@@ -19,6 +19,11 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
     `path` is what `locate` takes; None: the released weights. Nothing but tensors and plain values is read
     (`weights_only=True`), and nothing but our networks is built of them (`load_network`). Raises UserError for a file that
     isn't there, can't be read or is no checkpoint of ours.
+
+    Examples:
+        >>> model, size = load_checkpoint()
+        >>> model.variant, size
+        ('full_motion', (257, 449))
     """
     path = locate(path)
     config, size, weights = read_checkpoint(path)

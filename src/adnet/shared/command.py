@@ -37,7 +37,12 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def conf_dir() -> Path:
-    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout."""
+    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout.
+
+    Examples:
+        >>> (conf_dir() / "train.yaml").is_file()
+        True
+    """
     shipped = Path(__file__).parents[1] / "conf"
     return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
 

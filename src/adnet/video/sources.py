@@ -119,6 +119,14 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
     Each video gets a unique name: that of the file without its suffix, or of the folder; with more of the path if two would be
     the same. Raises UserError if nothing is found, and if two images of a video have the same name.
+
+    Examples:
+        >>> Path("bear").mkdir()
+        >>> for number in (2, 10):
+        ...     Image.new("RGB", (80, 48)).save(f"bear/frame{number}.png")
+        >>> (video,) = video_sources("bear")
+        >>> video.name, [frame.name for frame in video.frames()]
+        ('bear', ['frame2', 'frame10'])
     """
     parts = [given] if isinstance(given, (str, int)) else list(given)
     webcams = [Webcam(int(part)) for part in parts if str(part).isdecimal() and not Path(str(part)).exists()]
