@@ -20,31 +20,54 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ADNET_CACHE") or Path.home() / ".cache" / "adnet")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, with the folders above it."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
+    """Write JSON as `write_text` writes text."""
+    write_text(path, json.dumps(content, indent=1) + "\n", overwrite)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write text atomically, with the folders above it. Raises OSError and leaves what was there if it can't be written."""
-    with replacing(path) as draft:
+def write_text(path: Path, content: str, overwrite: bool = True) -> None:
+    """Write text atomically, with the folders above it. Raises OSError and leaves what was there if it can't be written.
+
+    Raises UserError as `replacing` does.
+    """
+    with replacing(path, overwrite) as draft:
         draft.write_text(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give a file beside `path` to write to; it takes the place of `path` when the block ends well, and is gone when it fails.
 
-    The folders above are made. A reader sees all of one or none, and what was there stays until then.
+    The folders above are made. A reader sees all of one or none, and what was there stays until then. Raises UserError at the
+    end if `path` is there by then, of another process perhaps, and `overwrite` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
     try:
         yield draft
-        os.replace(draft, path)
+        if overwrite:
+            os.replace(draft, path)
+        else:
+            _take(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _take(draft: Path, path: Path) -> None:
+    """Rename the draft, where no other process can do the same. Raises UserError if `path` is there."""
+    if not path.exists():
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(draft, path)
+            return
+        else:
+            draft.unlink()
+            return
+    raise UserError(f"{path} is there already; give another output, or overwrite=true")
 
 
 def read_json(file: Path) -> dict[str, Any]:

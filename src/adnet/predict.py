@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.data.flow_folder import FlowFolder
     from adnet.inference import Protocol, VideoSegmenter
     from adnet.inference.backends import load_backend
-    from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow, without_device
+    from adnet.inference.claim import checkpoint_sha256, claimed, contents, described_flow, without_device
     from adnet.inference.prediction import Predicted, predict
     from adnet.inference.segmenter import fitted_size
     from adnet.inference.shards import Shard
@@ -63,52 +63,51 @@ def main(cfg: DictConfig) -> None:
     shard = Shard(cfg.shard, cfg.shards)
     shard.refuse_overwrite(output, cfg.overwrite)
     every = [path for made in outputs.values() for path in made.every()]
-    with shard.alone(output):
-        earlier = claim(marker, "prediction", described, cfg.overwrite, every)
-    if earlier and any(source.live for source in sources):
-        raise UserError(
-            f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
-        )
-    videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
-    try:
-        for source in shard.mine(sources):
-            made = outputs[source.name]
-            done = videos.get(source.name)
-            if done and done.frames and made.complete(done.frames):
-                print(f"{source.name}: {done.frames} frames, all there already: {made.folder}")
-                continue
-            begun = any(path.exists() for path in made.every())
-            try:
-                result = predict(
-                    source,
-                    made,
-                    lambda frame_size: VideoSegmenter(
-                        model,
-                        protocol,
-                        fitted_size(size, frame_size),
-                        cfg.batch_size,
-                        method if isinstance(method, FrameFlow) else None,
-                        cfg.precision,
-                    ),
-                    postprocess,
-                    cfg.anchor,
-                    resume=bool(earlier),
-                    flow=method if isinstance(method, FlowFolder) else None,
-                )
-            except UserError:
-                if not begun:
-                    remove(made.every())  # made by the mistake
-                raise
-            videos[source.name] = result
-            with shard.alone(output):
-                noted = read_json(marker).get("videos", {})  # another shard's, too
-                write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
-            print(
-                f"{source.name}: {result.frames} frames, {result.segmented} now, in {result.seconds:.1f} s: {made.folder}"
+    with claimed(marker, "prediction", described, cfg.overwrite, every, shard) as earlier:
+        if earlier and any(source.live for source in sources):
+            raise UserError(
+                f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
             )
-    finally:
-        if shard.count == 1 and not any(path.exists() for path in every):
-            marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
+        videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
+        try:
+            for source in shard.mine(sources):
+                made = outputs[source.name]
+                done = videos.get(source.name)
+                if done and done.frames and made.complete(done.frames):
+                    print(f"{source.name}: {done.frames} frames, all there already: {made.folder}")
+                    continue
+                begun = any(path.exists() for path in made.every())
+                try:
+                    result = predict(
+                        source,
+                        made,
+                        lambda frame_size: VideoSegmenter(
+                            model,
+                            protocol,
+                            fitted_size(size, frame_size),
+                            cfg.batch_size,
+                            method if isinstance(method, FrameFlow) else None,
+                            cfg.precision,
+                        ),
+                        postprocess,
+                        cfg.anchor,
+                        resume=bool(earlier),
+                        flow=method if isinstance(method, FlowFolder) else None,
+                    )
+                except UserError:
+                    if not begun:
+                        remove(made.every())  # made by the mistake
+                    raise
+                videos[source.name] = result
+                with shard.alone(output):
+                    noted = read_json(marker).get("videos", {})  # another shard's, too
+                    write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
+                print(
+                    f"{source.name}: {result.frames} frames, {result.segmented} now, in {result.seconds:.1f} s: {made.folder}"
+                )
+        finally:
+            if shard.count == 1 and not any(path.exists() for path in every):
+                marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
     if problems := [video.problem for video in videos.values() if video.problem]:
         raise UserError("; ".join(problems))
 

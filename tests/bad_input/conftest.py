@@ -18,10 +18,13 @@ import torch
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
 from PIL import Image
+from published_weights import shapes
 from videos import pictures, write_video
 
+from adnet.data import davis2016
 from adnet.data.synthetic import synthesize
 from adnet.inference.exporting import export_model
+from adnet.metrics import score_dataset
 from adnet.models import ADNet
 from adnet.models.pretrained import write_pretrained
 
@@ -112,6 +115,11 @@ def _filled(root: Path) -> Path:
         if index:
             cv2.writeOpticalFlow(str(root / "flow/clip" / f"{index}.flo"), np.full((*SIZE, 2), 2.0, np.float32))
     write_video(root / "clip.mp4", pictures(3, (34, 58)))
+    _write_run(root / "runs" / "full", root)
+    shutil.make_archive(str(root / "davis"), "zip", root, "davis")
+    # Of one number each, which stands for all of a weight.
+    published = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ResNet50", "ad").items()}
+    torch.save(published, root / "published.pth")
     mask = {"size": [*SIZE], "counts": [40, 400, SIZE[0] * SIZE[1] - 440]}
     found = [{"image_id": f"clip/{frame}", "score": 0.9, "segmentation": mask} for frame in range(3)]
     (root / "found.json").write_text(json.dumps(found))
@@ -124,6 +132,30 @@ def _filled(root: Path) -> Path:
     model, config = _network({})
     write_pretrained(root / "weights", config, SIZE, model.state_dict(), {})
     return root
+
+
+def _write_run(folder: Path, root: Path) -> None:
+    """A finished run with an evaluation of the masks; its root is relative, as a user may give it."""
+    scores = score_dataset(davis2016(root / "davis", "val"), root / "masks", workers=1, protocol="single_scale")
+    evaluation = folder / "evaluation" / "davis2016-val-single_scale"
+    shutil.copytree(root / "masks", evaluation / "masks")
+    mean = {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
+    files = {
+        evaluation / "scores.json": scores,
+        evaluation / "evaluation.json": {
+            **{"checkpoint": None, "dataset": "davis2016", "root": "davis", "split": "val", "size": [*SIZE]},
+            **{"backend": "torch", "postprocess": None},
+        },
+        folder / "config.yaml": {"seed": 0, "model": NETWORK, "steps": 2, "test_size": [*SIZE]},
+        folder / "summary.json": {
+            **{"variant": "full", "seed": 0, **mean, "initial": mean, "dataset": "davis2016", "steps": 2},
+            **{"seconds": 1.5, "parameters": 10, "git_commit": "0123456", "versions": {"adnet": "1", "torch": "2"}},
+            "data": {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0"}},
+        },
+    }
+    for file, content in files.items():
+        file.write_text(json.dumps(content))
+    (folder / "metrics.csv").write_text("epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,1,,,0.31\n")
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +209,16 @@ class Kitchen:
             EXPECTED[command, arguments] = self.out()
             shutil.rmtree(self.folder / "out", ignore_errors=True)
         return EXPECTED[command, arguments]
+
+    def begun(self, command: str, *arguments: str) -> None:
+        """Have in `out` what the command leaves there, of a training but its summary: as if it had been cut off at its end."""
+        self.expected(command, *arguments)
+        for name, content in EXPECTED[command, arguments].items():
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        if command == "train":
+            (self.folder / "out" / "summary.json").unlink()
 
     def out(self) -> dict[str, bytes]:
         """The files in `out`, by their paths."""
