@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -140,18 +140,15 @@ def _write_run(folder: Path, root: Path) -> None:
     evaluation = folder / "evaluation" / "davis2016-val-single_scale"
     shutil.copytree(root / "masks", evaluation / "masks")
     mean = {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
+    notes = {"checkpoint": None, "dataset": "davis2016", "root": "davis", "split": "val", "size": SIZE}
+    data = {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0"}}
+    summary = {"variant": "full", "seed": 0, "initial": mean, "dataset": "davis2016", "steps": 2, "seconds": 1.5}
+    summary |= {"parameters": 10, "git_commit": "0123456", "versions": {"adnet": "1", "torch": "2"}, "data": data}
     files = {
         evaluation / "scores.json": scores,
-        evaluation / "evaluation.json": {
-            **{"checkpoint": None, "dataset": "davis2016", "root": "davis", "split": "val", "size": [*SIZE]},
-            **{"backend": "torch", "postprocess": None},
-        },
-        folder / "config.yaml": {"seed": 0, "model": NETWORK, "steps": 2, "test_size": [*SIZE]},
-        folder / "summary.json": {
-            **{"variant": "full", "seed": 0, **mean, "initial": mean, "dataset": "davis2016", "steps": 2},
-            **{"seconds": 1.5, "parameters": 10, "git_commit": "0123456", "versions": {"adnet": "1", "torch": "2"}},
-            "data": {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0"}},
-        },
+        evaluation / "evaluation.json": notes | {"backend": "torch", "postprocess": None},
+        folder / "config.yaml": {"seed": 0, "model": NETWORK, "steps": 2, "test_size": SIZE},
+        folder / "summary.json": summary | mean,
     }
     for file, content in files.items():
         file.write_text(json.dumps(content))
@@ -174,6 +171,12 @@ def _network(more: dict[str, Any]) -> tuple[ADNet, dict[str, Any]]:
     return model.eval(), NETWORK | more
 
 
+def with_usual(command: str, arguments: Sequence[str]) -> list[str]:
+    """The shortest arguments of a command, and these, which replace those of the same key."""
+    given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    return [argument for argument in COMMANDS[command] if argument.partition("=")[0] not in given] + [*arguments]
+
+
 class Kitchen:
     """A folder with all that commands read, in which they are run."""
 
@@ -185,12 +188,10 @@ class Kitchen:
     def call(self, command: str, *arguments: str) -> Answer:
         """Run a command with its shortest arguments and these, and look whether it answered as a command must."""
         before = contents(self.folder)
-        given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-        usual = [argument for argument in COMMANDS[command] if argument.partition("=")[0] not in given]
         module = import_module(f"adnet.{command}")
         main = (module if hasattr(module, "main") else import_module(f"adnet.{command}.__main__")).main
         with self.around():
-            ended = self._run(main, *usual, *arguments)
+            ended = self._run(main, *with_usual(command, arguments))
         assert ended.code in (0, 1), ended.err
         assert "Traceback" not in ended.err
         lines = [line for line in ended.err.splitlines() if line.startswith("adnet: ")]

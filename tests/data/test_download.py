@@ -51,6 +51,7 @@ def test_a_dataset_is_unpacked_checked_and_put_at_its_root(archive: Path, tmp_pa
 
 
 def test_of_two_at_once_one_fetches(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert archive.is_file()
     fetched, fetch = [], module.fetch
 
     def slowly(url: str, target: Path) -> Path:

@@ -53,12 +53,12 @@ def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
                 claimed(marker, "prediction", {"fps": fps}, False, [], shard),
             ):
                 pass
-    with claimed(marker, "prediction", {"fps": 24}, False, [], Shard()):
-        with (
-            pytest.raises(UserError, match="in use by another prediction"),
-            claimed(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
-        ):
-            pass
+    with (
+        claimed(marker, "prediction", {"fps": 24}, False, [], Shard()),
+        pytest.raises(UserError, match="in use by another prediction"),
+        claimed(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
+    ):
+        pass
 
 
 def test_a_folder_is_let_go_by_who_is_killed(tmp_path: Path) -> None:
