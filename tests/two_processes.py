@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-import adnet.inference.backends
-import adnet.inference.evaluation
-import adnet.inference.prediction
-import adnet.predict
-import adnet.report.__main__
-import adnet.score
-import adnet.training.checkpoints
-import adnet.training.monitor
-import adnet.training.run  # noqa: F401 (all is imported before a process is forked)
+IMPORTED = (
+    *(
+        "adnet.predict",
+        "adnet.report.__main__",
+        "adnet.score",
+        "adnet.inference.backends",
+        "adnet.inference.evaluation",
+    ),
+    *("adnet.inference.prediction", "adnet.models.published", "adnet.training.checkpoints", "adnet.training.loggers"),
+    *("adnet.training.monitor", "adnet.training.run", "torch._dynamo"),
+)
+"""Before a process is forked: it begins at once then, and not some seconds after the other."""
 
 
 def both(
@@ -29,8 +32,8 @@ def both(
     The exit code of each, None where it didn't end within a minute, and what it printed on stderr.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["two_processes"])
-    begin = context.Event()
+    context.set_forkserver_preload([*IMPORTED])
+    begin = context.Barrier(3)
     logs = [Path.cwd().parent / f"{number}.log" for number in range(2)]
     processes = [
         context.Process(target=_run, args=(command, arguments, Path.cwd(), log, begin, delay, dict(environment)))
@@ -38,7 +41,7 @@ def both(
     ]
     for process in processes:
         process.start()
-    begin.set()
+    begin.wait(timeout=120)
     for process in processes:
         process.join(timeout=60)
         if process.exitcode is None:
