@@ -55,7 +55,7 @@ def test_two_at_once(kitchen: Kitchen, command: str, first: tuple[str, ...], sec
     whole = [tuple(word for word in arguments if not word.startswith("shard")) for arguments in (first, second)]
     expected = [kitchen.expected(command, *arguments) for arguments in whole]
     shutil.rmtree(kitchen.folder / "cache", ignore_errors=True)
-    for left in kitchen.folder.glob("*-onnx-*"):
+    for left in kitchen.folder.glob("last-onnx-*"):
         shutil.rmtree(left)
     usual = [with_usual(command, arguments) for arguments in (first, second)]
     ended = both(command, *usual, rng.choice([0, 0.1, 0.5]), os.environ)
