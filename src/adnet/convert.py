@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     }
     content = io.BytesIO()  # for PyTorch says of a full disk that it is no place to write to
     torch.save(checkpoint, content)
-    with replacing(output) as draft:
+    with replacing(output, cfg.overwrite) as draft:
         draft.write_bytes(content.getbuffer())
     print(f"{cfg.checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
 

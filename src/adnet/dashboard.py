@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     if output.exists() and not cfg.overwrite:
         raise UserError(f"{output} is there already; give another output, or overwrite=true")
     # The library has no public name for it.
-    write_json(output, view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True))
+    write_json(output, view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True), cfg.overwrite)
     print(f"{output}: the workspace's spec; after `wandb login` the same command makes the workspace")
 
 

@@ -33,9 +33,9 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"kind={cfg.kind}: choose from auto, masks, probabilities")
     dataset: VideoDataset = instantiate(cfg.data)
     scores = score_dataset(dataset, Path(cfg.predictions), cfg.workers, kind=cfg.kind)
-    write_json(output, scores)
+    write_json(output, scores, cfg.overwrite)
     if table:
-        write_text(table, _per_frame(dataset, scores))
+        write_text(table, _per_frame(dataset, scores), cfg.overwrite)
     print(_report(scores))
     print(output, *([table] if table else []), sep="\n")
 

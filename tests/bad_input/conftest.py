@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -18,10 +18,13 @@ import torch
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
 from PIL import Image
+from published_weights import shapes
 from videos import pictures, write_video
 
 from adnet.backends.export import export_model
+from adnet.data import davis2016
 from adnet.data.synthetic import synthesize
+from adnet.metrics import score_dataset
 from adnet.models import ADNet
 from adnet.weights.pretrained import write_pretrained
 
@@ -112,6 +115,11 @@ def _filled(root: Path) -> Path:
         if index:
             cv2.writeOpticalFlow(str(root / "flow/clip" / f"{index}.flo"), np.full((*SIZE, 2), 2.0, np.float32))
     write_video(root / "clip.mp4", pictures(3, (34, 58)))
+    _write_run(root / "runs" / "full", root)
+    shutil.make_archive(str(root / "davis"), "zip", root, "davis")
+    # Of one number each, which stands for all of a weight.
+    published = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ResNet50", "ad").items()}
+    torch.save(published, root / "published.pth")
     mask = {"size": [*SIZE], "counts": [40, 400, SIZE[0] * SIZE[1] - 440]}
     found = [{"image_id": f"clip/{frame}", "score": 0.9, "segmentation": mask} for frame in range(3)]
     (root / "found.json").write_text(json.dumps(found))
@@ -124,6 +132,27 @@ def _filled(root: Path) -> Path:
     model, config = _network({})
     write_pretrained(root / "weights", config, SIZE, model.state_dict(), {})
     return root
+
+
+def _write_run(folder: Path, root: Path) -> None:
+    """A finished run with an evaluation of the masks; its root is relative, as a user may give it."""
+    scores = score_dataset(davis2016(root / "davis", "val"), root / "masks", workers=1, protocol="single_scale")
+    evaluation = folder / "evaluation" / "davis2016-val-single_scale"
+    shutil.copytree(root / "masks", evaluation / "masks")
+    mean = {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
+    notes = {"checkpoint": None, "dataset": "davis2016", "root": "davis", "split": "val", "size": SIZE}
+    data = {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0"}}
+    summary = {"variant": "full", "seed": 0, "initial": mean, "dataset": "davis2016", "steps": 2, "seconds": 1.5}
+    summary |= {"parameters": 10, "git_commit": "0123456", "versions": {"adnet": "1", "torch": "2"}, "data": data}
+    files = {
+        evaluation / "scores.json": scores,
+        evaluation / "evaluation.json": notes | {"backend": "torch", "postprocess": None},
+        folder / "config.yaml": {"seed": 0, "model": NETWORK, "steps": 2, "test_size": SIZE},
+        folder / "summary.json": summary | mean,
+    }
+    for file, content in files.items():
+        file.write_text(json.dumps(content))
+    (folder / "metrics.csv").write_text("epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,1,,,0.31\n")
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +171,12 @@ def _network(more: dict[str, Any]) -> tuple[ADNet, dict[str, Any]]:
     return model.eval(), NETWORK | more
 
 
+def with_usual(command: str, arguments: Sequence[str]) -> list[str]:
+    """The shortest arguments of a command, and these, which replace those of the same key."""
+    given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    return [argument for argument in COMMANDS[command] if argument.partition("=")[0] not in given] + [*arguments]
+
+
 class Kitchen:
     """A folder with all that commands read, in which they are run."""
 
@@ -153,12 +188,10 @@ class Kitchen:
     def call(self, command: str, *arguments: str) -> Answer:
         """Run a command with its shortest arguments and these, and look whether it answered as a command must."""
         before = contents(self.folder)
-        given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-        usual = [argument for argument in COMMANDS[command] if argument.partition("=")[0] not in given]
         module = import_module(f"adnet.{command}")
         main = (module if hasattr(module, "main") else import_module(f"adnet.{command}.__main__")).main
         with self.around():
-            ended = self._run(main, *usual, *arguments)
+            ended = self._run(main, *with_usual(command, arguments))
         assert ended.code in (0, 1), ended.err
         assert "Traceback" not in ended.err
         lines = [line for line in ended.err.splitlines() if line.startswith("adnet: ")]
@@ -177,6 +210,16 @@ class Kitchen:
             EXPECTED[command, arguments] = self.out()
             shutil.rmtree(self.folder / "out", ignore_errors=True)
         return EXPECTED[command, arguments]
+
+    def begun(self, command: str, *arguments: str) -> None:
+        """Have in `out` what the command leaves there, of a training but its summary: as if it had been cut off at its end."""
+        self.expected(command, *arguments)
+        for name, content in EXPECTED[command, arguments].items():
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        if command == "train":
+            (self.folder / "out" / "summary.json").unlink()
 
     def out(self) -> dict[str, bytes]:
         """The files in `out`, by their paths."""

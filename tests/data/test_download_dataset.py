@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,27 @@ def test_a_dataset_is_unpacked_checked_and_put_at_its_root(archive: Path, tmp_pa
     root = tmp_path / "data" / "DAVIS"
     splits = download("davis2016", root, load)
     assert [len(splits["val"].sequences), splits["val"].root] == [2, root]
-    assert [path.name for path in root.parent.iterdir()] == ["DAVIS"]  # neither the archive nor the staging folder
+    left = sorted(path.name for path in root.parent.iterdir())
+    assert left == [".DAVIS.lock", "DAVIS"]  # neither the archive nor the staging folder
     assert (root.stat().st_mode & 0o777) == 0o755
     archive.unlink()
     assert download("davis2016", root, load)["val"].root == root  # checked, not fetched again
+
+
+def test_of_two_at_once_one_fetches(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert archive.is_file()
+    fetched, fetch = [], module.fetch
+
+    def slowly(url: str, target: Path) -> Path:
+        fetched.append(url)
+        time.sleep(0.3)
+        return fetch(url, target)
+
+    monkeypatch.setattr(module, "fetch", slowly)
+    root = tmp_path / "data" / "DAVIS"
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: download("davis2016", root, load)["val"].root, range(2)))
+    assert (found, fetched) == ([root, root], [ZIP])
 
 
 def test_an_empty_root_is_taken_and_another_address_too(archive: Path, tmp_path: Path) -> None:
@@ -64,7 +83,7 @@ def test_another_release_is_refused_unless_asked_for(
     root = tmp_path / "data" / "DAVIS"
     with pytest.raises(UserError, match=r"val is not the official release: sha256 .*verify=false"):
         download("davis2016", root, load)
-    assert not list(root.parent.iterdir())
+    assert [path.name for path in root.parent.iterdir()] == [".DAVIS.lock"]
     download("davis2016", root, load, verify=False)
     with pytest.raises(UserError, match="is there already and isn't davis2016"):
         download("davis2016", root, load)
@@ -87,7 +106,7 @@ def test_a_wrong_archive_leaves_nothing(archive: Path, tmp_path: Path, what: str
         download("davis2016", root, load)
     assert str(error.value).startswith(ZIP)
     assert "\n" not in str(error.value)
-    assert not list(root.parent.iterdir())
+    assert [path.name for path in root.parent.iterdir()] == [".DAVIS.lock"]
 
 
 def test_what_is_there_is_never_replaced(archive: Path, tmp_path: Path) -> None:

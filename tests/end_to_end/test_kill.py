@@ -19,9 +19,10 @@ import pytest
 import torch
 from killed_training import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
 KILLS = int(os.environ.get("ADNET_KILLS", "5"))
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 * max(KILLS, 5))]
+
 TIMES = ("train/data_wait", "train/pairs_per_second")
 """Columns of metrics.csv that the clock fills."""
 

@@ -12,7 +12,9 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from torch.overrides import TorchFunctionMode
 
 from adnet import evaluate
 from adnet.data.datasets import davis2016
@@ -155,3 +157,29 @@ def test_an_export_has_none(tiny_davis: Path, tmp_path: Path, run: Any) -> None:
     assert ended.code == 1
     assert ended.err.startswith("adnet: embeddings=1 needs the network itself: give the checkpoint that ")
     assert not output.exists()
+
+
+class WithoutFloat64(TorchFunctionMode):
+    """As on Apple's GPU: there is no float64 but of a tensor that was brought to the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.brought: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.double and not any(args[0] is tensor for tensor in self.brought):
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        result = func(*args, **(kwargs or {}))
+        if func is Tensor.cpu:
+            self.brought.append(result)
+        return result
+
+
+def test_a_validation_asks_the_device_for_no_float64() -> None:
+    directions, others = torch.rand(5, 8), torch.rand(7, 8)
+    expected = 1 - cosine_similarity(directions[:, None], others[None], dim=-1).mean()
+    with WithoutFloat64():
+        with pytest.raises(TypeError, match="float64"):
+            directions.double()
+        distance = mean_cosine_distance(directions, others)
+    assert distance == pytest.approx(float(expected), abs=1e-6)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adnet import files
 from adnet.errors import UserError
 from adnet.shared.files import read_json, read_lines, replacing, write_json
 
@@ -20,6 +21,31 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
         raise OSError(errno.ENOSPC, "No space left on device")
     assert file.read_text() == "before"
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Of another process, since it was looked whether there is anything."""
+
+    def link(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(files.os, "link", link)
+    file = tmp_path / "scores.json"
+    write_json(file, {"first": 1}, overwrite=False)
+    with pytest.raises(UserError, match=r"scores\.json is there already; give another output, or overwrite=true"):
+        write_json(file, {"second": 2}, overwrite=False)
+    assert read_json(file) == {"first": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_of_two_at_once_one_has_the_name(tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    with pytest.raises(UserError, match="is there already"), replacing(file, overwrite=False) as draft:  # noqa: PT012 (the end of the block fails)
+        draft.write_text("first to begin")
+        write_json(file, {"second": 2}, overwrite=False)
+    assert read_json(file) == {"second": 2}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000])

@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     # Each needs libraries of its own.
     measured = import_module(f"adnet.benchmark.{cfg.what}").run(cfg)
     if cfg.output:
-        write_json(Path(cfg.output), measured)
+        write_json(Path(cfg.output), measured, cfg.overwrite)
         print(cfg.output)
     if failed := measured.get("failed"):
         raise UserError(f"gpu_check: {', '.join(failed)} failed: {measured['checks'][failed[0]]['why']}")

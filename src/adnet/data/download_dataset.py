@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
+from filelock import FileLock
+
 from adnet.data.archive import extract
 from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
@@ -107,6 +109,15 @@ def download(name: str, root: Path, load: Load, url: str | None = None, verify: 
     url = url or source.url
     if url is None:
         raise UserError(f"{name}: {source.page}; then put it at {root}, or give url=...")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / f".{root.name}.lock"):  # of several at once one fetches, and the others find it there
+        if not (root.is_dir() and any(root.iterdir())):
+            _fetch(name, source, root, load, url, verify)
+    return _checked(source, root, load, verify=False)
+
+
+def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: bool) -> None:
+    """Put the dataset at `root`, which has nothing in it."""
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{name}.zip"))
     staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
@@ -127,7 +138,6 @@ def download(name: str, root: Path, load: Load, url: str | None = None, verify: 
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     archive.unlink()
-    return _checked(source, root, load, verify=False)
 
 
 def _top(folder: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, fingerprint, read_frame, write_mask
-from adnet.inference.output_folder import Shard, claim, describe_flow, removed_after_user_error
+from adnet.inference.output_folder import Shard, claimed, describe_flow, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
@@ -76,8 +76,6 @@ def evaluate(
     folders = [output / "masks"] + [output / "probabilities"] * probabilities
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
     shard.refuse_overwrite(output, overwrite)
-    with shard.alone(output):
-        done = bool(claim(output / "evaluation.json", "evaluation", described, overwrite, replaced))
     whole = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:
@@ -93,47 +91,50 @@ def evaluate(
         mask: Mask = probability > protocol.threshold
         write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
 
-    made = [] if done or shard.count > 1 else [*replaced, output / "evaluation.json"]
-    with removed_after_user_error(made):
-        started, count = time.perf_counter(), 0
-        sequences = shard.mine(dataset.sequences)
-        total = sum(len(sequence.frames) for sequence in sequences)
-        if flow is not None:
-            flow.fill((s for s in sequences if not done or missing(s)), workers=available_cpus())
-        description = f"{dataset.name} {dataset.split}"
-        with (
-            tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
-            write_behind(write) as put,
-        ):
-            for sequence in sequences:
-                left = missing(sequence) if done else list(sequence.frames)
-                if left and whole:
-                    left = list(sequence.frames)
-                progress.update(len(sequence.frames) - len(left))
-                if not left:
-                    continue
-                if postprocess:
-                    postprocess.start(sequence.name, map(read_frame, sequence.frames))
-                segmenter.start(read_frame(sequence.frames[0]))
-                with closing(prefetch(map(read_frame, left))) as frames:
-                    # A network that needs flow goes through whole sequences.
-                    flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
-                    for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
-                        if postprocess:
-                            probability = postprocess.step(frame.stem, probability)
-                        put((sequence.name, frame.stem), probability)
-                        progress.update()
-                count += len(left)
-        seconds = time.perf_counter() - started
-        if shard.count > 1 and any(map(missing, dataset.sequences)):
-            return {}
-        scores = score_dataset(
-            dataset,
-            output / "masks",
-            workers=None if total > 300 else 1,  # a process takes longer to start than to score so few frames
-            protocol=protocol.name,
-            probabilities=output / "probabilities" if probabilities else None,
-        )
-        write_json(output / "scores.json", scores)
-        write_json(output / "evaluation.json", described | {"frames": count, "seconds": round(seconds, 2)})
-        return scores
+    marker = output / "evaluation.json"
+    with claimed(marker, "evaluation", described, overwrite, replaced, shard) as earlier:
+        done = bool(earlier)
+        made = [] if done or shard.count > 1 else [*replaced, marker]
+        with removed_after_user_error(made):
+            started, count = time.perf_counter(), 0
+            sequences = shard.mine(dataset.sequences)
+            total = sum(len(sequence.frames) for sequence in sequences)
+            if flow is not None:
+                flow.fill((s for s in sequences if not done or missing(s)), workers=available_cpus())
+            description = f"{dataset.name} {dataset.split}"
+            with (
+                tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
+                write_behind(write) as put,
+            ):
+                for sequence in sequences:
+                    left = missing(sequence) if done else list(sequence.frames)
+                    if left and whole:
+                        left = list(sequence.frames)
+                    progress.update(len(sequence.frames) - len(left))
+                    if not left:
+                        continue
+                    if postprocess:
+                        postprocess.start(sequence.name, map(read_frame, sequence.frames))
+                    segmenter.start(read_frame(sequence.frames[0]))
+                    with closing(prefetch(map(read_frame, left))) as frames:
+                        # A network that needs flow goes through whole sequences.
+                        flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
+                        for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
+                            if postprocess:
+                                probability = postprocess.step(frame.stem, probability)
+                            put((sequence.name, frame.stem), probability)
+                            progress.update()
+                    count += len(left)
+            seconds = time.perf_counter() - started
+            if shard.count > 1 and any(map(missing, dataset.sequences)):
+                return {}
+            scores = score_dataset(
+                dataset,
+                output / "masks",
+                workers=None if total > 300 else 1,  # a process takes longer to start than to score so few frames
+                protocol=protocol.name,
+                probabilities=output / "probabilities" if probabilities else None,
+            )
+            write_json(output / "scores.json", scores)
+            write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
+            return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, read_json, remove, sha256, write_json
 
+try:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+except ImportError:  # Windows
+    LOCKS = False
+else:
+    LOCKS = True
+
 T = TypeVar("T")
 
 _BEFORE: dict[str, Any] = {
@@ -24,6 +32,73 @@ _BEFORE: dict[str, Any] = {
     "precision": "fp32",
 }
 """The values of settings that older versions did not write down."""
+
+
+@contextmanager
+def claimed(
+    marker: Path,
+    kind: str,
+    described: Mapping[str, Any],
+    overwrite: bool,
+    replaced: Iterable[Path],
+    shard: Shard,
+) -> Iterator[dict[str, Any]]:
+    """`claim` the folder of `marker`, and hold it while the block lasts, or until this process is gone, however it ends.
+
+    Shards of the same run share it. Raises UserError as `claim` does, and if another run, or the same in another process,
+    is at work there. Nobody is kept out on Windows, and where folders can't be locked (NFS).
+    """
+    folder = marker.parent
+    _refuse_file(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
+    with _opened(folder) as descriptor:
+        with shard.alone(folder):
+            if not _lock(descriptor, alone=True) and (shard.count == 1 or not _is_of(marker, described)):
+                raise in_use
+            earlier = claim(marker, kind, described, overwrite, replaced)
+            if shard.count > 1 and not _lock(descriptor, alone=False):
+                raise in_use
+        yield earlier
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A descriptor of the folder, which can be locked; None where there are none."""
+    if not LOCKS:
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int | None, alone: bool) -> bool:
+    """Lock for this process, or with others; whether nobody was in the way."""
+    if descriptor is None:
+        return True
+    try:
+        flock(descriptor, (LOCK_EX if alone else LOCK_SH) | LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that can't
+        return True
+    return True
+
+
+def _is_of(marker: Path, described: Mapping[str, Any]) -> bool:
+    """Whether the marker is there and of this run."""
+    if not marker.is_file():
+        return False
+    earlier = _BEFORE | read_json(marker)
+    return {key: earlier.get(key) for key in described} == described
+
+
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output={folder} is a file; give a folder")
 
 
 def claim(
@@ -42,14 +117,12 @@ def claim(
     Raises UserError if the folder belongs to another run, holds something else, or is a file.
     """
     folder, replaced = marker.parent, list(replaced)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output={folder} is a file; give a folder")
+    _refuse_file(folder)
     if overwrite:
         remove(replaced)
     elif marker.is_file():
-        earlier = read_json(marker)
-        if {key: (_BEFORE | earlier).get(key) for key in described} == described:
-            return earlier
+        if _is_of(marker, described):
+            return read_json(marker)
         if any(path.exists() for path in replaced):
             raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
     elif folder.is_dir() and any(folder.iterdir()):

@@ -23,7 +23,7 @@ from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, claim, describe_flow, removed_after_user_error
+from adnet.inference.output_folder import Shard, claimed, describe_flow, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
@@ -154,37 +154,38 @@ def predict_videos(
     }
     shard.refuse_overwrite(output, overwrite)
     every = [path for made in outputs.values() for path in made.every()]
-    with shard.alone(output):
-        earlier = claim(marker, "prediction", described, overwrite, every)
-    if earlier and any(source.live for source in sources):
-        raise UserError(
-            f"{output} holds what a webcam saw, which cannot be continued; give another output, or overwrite=true"
-        )
-    videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
+    with claimed(marker, "prediction", described, overwrite, every, shard) as earlier:
+        if earlier and any(source.live for source in sources):
+            raise UserError(
+                f"{output} holds what a webcam saw, which cannot be continued; give another output, or overwrite=true"
+            )
+        videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
 
-    def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
-        computed = flow if isinstance(flow, FrameFlow) else None
-        return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, computed, precision)
+        def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
+            computed = flow if isinstance(flow, FrameFlow) else None
+            return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, computed, precision)
 
-    try:
-        for source in shard.mine(sources):
-            made, done = outputs[source.name], videos.get(source.name)
-            if done and done.frames and made.complete(done.frames):
-                yield made.folder, replace(done, segmented=0, seconds=0.0)
-                continue
-            given = flow if isinstance(flow, FlowFolder) else None
-            with (
-                nullcontext() if any(path.exists() for path in made.every()) else removed_after_user_error(made.every())
-            ):
-                result = predict(source, made, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=given)
-            videos[source.name] = result
-            with shard.alone(output):
-                noted = read_json(marker).get("videos", {})  # another shard's, too
-                write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
-            yield made.folder, result
-    finally:
-        if shard.count == 1 and not any(path.exists() for path in every):
-            marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
+        try:
+            for source in shard.mine(sources):
+                made, done = outputs[source.name], videos.get(source.name)
+                if done and done.frames and made.complete(done.frames):
+                    yield made.folder, replace(done, segmented=0, seconds=0.0)
+                    continue
+                given = flow if isinstance(flow, FlowFolder) else None
+                with (
+                    nullcontext()
+                    if any(path.exists() for path in made.every())
+                    else removed_after_user_error(made.every())
+                ):
+                    result = predict(source, made, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=given)
+                videos[source.name] = result
+                with shard.alone(output):
+                    noted = read_json(marker).get("videos", {})  # another shard's, too
+                    write_json(marker, described | {"videos": noted | {source.name: asdict(result)}})
+                yield made.folder, result
+        finally:
+            if shard.count == 1 and not any(path.exists() for path in every):
+                marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
     if problems := [video.problem for video in videos.values() if video.problem]:
         raise UserError("; ".join(problems))
 

@@ -20,28 +20,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ADNET_CACHE") or Path.home() / ".cache" / "adnet")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, creating parent folders."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
+    """Write JSON as `write_text` writes text."""
+    write_text(path, json.dumps(content, indent=1) + "\n", overwrite)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write text atomically, creating parent folders. Raises OSError, and keeps the old file, if it cannot be written."""
-    with replacing(path) as draft:
+def write_text(path: Path, content: str, overwrite: bool = True) -> None:
+    """Write text atomically, creating parent folders. Raises OSError, and keeps the old file, if it cannot be written.
+
+    Raises UserError as `replacing` does.
+    """
+    with replacing(path, overwrite) as draft:
         draft.write_text(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Yield a draft beside `path` to write to. It replaces `path` when the block succeeds and is deleted when it fails.
 
-    Parent folders are created. A reader sees the old file or the new one, never a part of it.
+    Parent folders are created. A reader sees the old file or the new one, never a part of it. Raises UserError at the end if
+    `overwrite` is false and `path` exists by then, perhaps written by another process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
     try:
         yield draft
-        os.replace(draft, path)
+        if overwrite:
+            os.replace(draft, path)
+        else:
+            _take(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -61,6 +68,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _take(draft: Path, path: Path) -> None:
+    """Rename the draft, where no other process can do the same. Raises UserError if `path` is there."""
+    if not path.exists():
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(draft, path)
+            return
+        else:
+            draft.unlink()
+            return
+    raise UserError(f"{path} is there already; give another output, or overwrite=true")
 
 
 def read_json(file: Path) -> dict[str, Any]:

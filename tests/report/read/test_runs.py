@@ -94,11 +94,17 @@ def test_unfinished_runs_are_counted(make_run: Callable[..., Path], tmp_path: Pa
         ("summary.json", '{"variant": "full", "J": "good"}', "expected a number, got 'good'"),
         ("summary.json", '{"variant": "full", "initial": {"J": 0.1}}', "`F` is missing"),
         ("summary.json", '{"variant": "full", "initial": {"J": 0.1, "F": null}}', "expected a number, got null"),
+        ("summary.json", '{"variant": "full", "seed": []}', r"expected a number as `seed`, got \[\]"),
+        ("summary.json", '{"variant": "full", "seconds": NaN}', "expected a number as `seconds`, got nan"),
+        ("summary.json", '{"variant": "full", "versions": [1]}', "expected an object as `versions`"),
         ("config.yaml", "a: [", "cannot be read as YAML"),
         ("metrics.csv", "step,train/loss\n1,much\n", "expected numbers"),
         ("metrics.csv", "train/loss\n1\n", "expected numbers below a header with `step`"),
+        ("metrics.csv", "", "expected numbers below a header with `step`"),
+        ("metrics.csv", "step,train/loss\n1,\0\n", "expected numbers"),
         (SCORES, "\x00", "cannot be read as JSON"),
         (SCORES, "{}", "`sequences` is missing"),
+        (SCORES, '{"sequences": 3}', "expected an object as `sequences`, got 3"),
         (SCORES, '{"sequences": {}}', "it scores no sequence"),
         (
             SCORES,
@@ -106,6 +112,8 @@ def test_unfinished_runs_are_counted(make_run: Callable[..., Path], tmp_path: Pa
             "`bear.J.mean` is missing",
         ),
         ("evaluation/davis2016-val-paper/evaluation.json", "nothing", "cannot be read as JSON"),
+        ("evaluation/davis2016-val-paper/evaluation.json", '{"root": 3}', "expected a text as `root`, got 3"),
+        ("evaluation/davis2016-val-paper/evaluation.json", '{"checkpoint": []}', "expected a text as `checkpoint`"),
     ],
 )
 def test_a_broken_file_is_named(make_run: Callable[..., Path], file: str, content: str, message: str) -> None:

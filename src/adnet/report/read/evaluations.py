@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from adnet.data.datasets import davis_attributes
 from adnet.errors import UserError
-from adnet.report.read.json_values import entry, number, numbers, required_number
+from adnet.report.read.json_values import entry, number, numbers, optional, required_number
 from adnet.shared.files import read_json
 
 Values = npt.NDArray[np.float64]
@@ -73,7 +73,8 @@ def read_evaluation(file: Path) -> Evaluation:
     """Read the scores in `file` and what lies beside it. Raises UserError for what can't be understood."""
     folder = file.parent
     document = read_json(file)
-    per_sequence = entry(document, file, "sequences")
+    entry(document, file, "sequences")
+    per_sequence = optional(document, file, "sequences", dict)
     if not per_sequence:
         raise UserError(f"{file}: it scores no sequence; evaluate the run again")
     names = tuple(sorted(per_sequence))
@@ -90,7 +91,9 @@ def read_evaluation(file: Path) -> Evaluation:
         raise UserError(f"{file}: the mean J or F of a sequence is no number; evaluate the run again")
     notes = folder / "evaluation.json"
     details = read_json(notes) if notes.exists() else {}
-    root = None if details.get("root") is None else Path(details["root"])
+    optional(details, notes, "checkpoint", str)
+    root = optional(details, notes, "root", str)
+    root = None if root is None else Path(root)
     frames = {name: per_sequence[name]["J"].get("frames") for name in names}
     return Evaluation(
         folder=folder,
@@ -102,18 +105,22 @@ def read_evaluation(file: Path) -> Evaluation:
         root=root,
         details=details,
         frames={name: np.array(numbers(values, file)) for name, values in frames.items() if values},
-        attributes=_attributes(document, root, names),
-        saliency={name: _saliency(found, file) for name, found in (document.get("saliency") or {}).items()},
+        attributes=_attributes(document, file, root, names),
+        saliency={
+            name: _saliency(found, file) for name, found in (optional(document, file, "saliency", dict) or {}).items()
+        },
         drift=_drift(folder / "embeddings.json"),
         embeddings={path.stem: path for path in sorted(folder.glob("embeddings/*.npz"))},
     )
 
 
-def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _attributes(
+    document: Mapping[str, Any], file: Path, root: Path | None, names: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
     """As the score file says; else as the dataset does, if it is still there (DAVIS: `db_info.yml`)."""
     found: dict[str, list[str]] = {}
-    for attribute, scores in (document.get("attributes") or {}).items():
-        found[attribute] = list(scores.get("sequences") or ()) if isinstance(scores, dict) else []
+    for attribute, scores in (optional(document, file, "attributes", dict) or {}).items():
+        found[attribute] = list(optional(scores, file, "sequences", list) or ())
     if not found and root is not None:
         for name, attributes in davis_attributes(root).items():
             for attribute in attributes:
@@ -123,6 +130,10 @@ def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str
 
 
 def _saliency(found: Any, file: Path) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{file}: expected an object for each convention of `saliency`, got {found!r:.60}; write it again"
+        )
     scalars = {
         name: required_number(entry(found, file, name), file)
         for name in ("MAE", "F_max", "F_adaptive")
@@ -137,5 +148,7 @@ def _saliency(found: Any, file: Path) -> dict[str, Any]:
 def _drift(file: Path) -> dict[str, Values]:
     if not file.exists():
         return {}
-    curves = entry(read_json(file), file, "sequences")
+    document = read_json(file)
+    entry(document, file, "sequences")
+    curves = optional(document, file, "sequences", dict) or {}
     return {name: np.array(numbers(entry(curve, file, "distance"), file)) for name, curve in curves.items()}

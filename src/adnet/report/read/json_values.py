@@ -17,6 +17,18 @@ def entry(document: Any, file: Path, *keys: str) -> Any:
     return document
 
 
+def optional(document: Any, file: Path, key: str, *kinds: type) -> Any:
+    """`document[key]`, None where it is missing or null. Raises UserError for what is of none of these types, and for NaN."""
+    value = document.get(key) if isinstance(document, dict) else None
+    if value is None or (isinstance(value, kinds) and not isinstance(value, bool) and value == value):
+        return value
+    known = " or ".join(dict.fromkeys(_WORDS[kind] for kind in kinds))
+    raise UserError(f"{file}: expected {known} as `{key}`, got {value!r:.60}; write the file again")
+
+
+_WORDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+
+
 def number(value: Any, file: Path) -> float | None:
     """`value` as a float, None for null. Raises UserError for anything else."""
     if value is None:

@@ -13,7 +13,7 @@ import yaml
 
 from adnet.errors import UserError
 from adnet.report.read.evaluations import MEASURES, Evaluation, Values, read_evaluation
-from adnet.report.read.json_values import entry, number, required_number
+from adnet.report.read.json_values import entry, number, optional, required_number
 from adnet.shared.files import read_json
 
 # The order of the rows in the paper's Table 1; variants of other names follow by name.
@@ -106,10 +106,24 @@ def _read_method(file: Path) -> Run:
     )
 
 
+_SUMMARY: dict[str, tuple[type, ...]] = {
+    "seed": (int,),
+    "seconds": (int, float),
+    "steps": (int,),
+    "parameters": (int,),
+    "dataset": (str,),
+    "git_commit": (str,),
+    "versions": (dict,),
+}
+"""What tables and facts are made of, and its types."""
+
+
 def _read_run(folder: Path) -> Run:
     file = folder / "summary.json"
     summary = read_json(file)
     initial = summary.get("initial")
+    for key, kinds in _SUMMARY.items():
+        optional(summary, file, key, *kinds)
     return Run(
         folder=folder,
         variant=str(entry(summary, file, "variant")),
@@ -152,11 +166,14 @@ def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
     points: dict[str, list[tuple[float, float]]] = {}
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
+            table = csv.DictReader(stream)
+            if "step" not in (table.fieldnames or ()):
+                raise ValueError(f"there are {', '.join(table.fieldnames or ()) or 'no columns'}"[:60])
+            for row in table:
                 for column, text in row.items():
                     if column not in ("epoch", "step") and text:
                         points.setdefault(column, []).append((float(row["step"]), float(text)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{file}: expected numbers below a header with `step` ({error}); remove the file") from error
     history = {}
     for column, pairs in points.items():
