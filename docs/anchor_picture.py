@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from adnet.report.figures.similarity_explorer import read_embedded, similarity_plot
 from PIL import Image
 
 from adnet.data import synthetic
 from adnet.inference import load_checkpoint
 from adnet.inference.embeddings import write_embeddings
+from adnet.report.figures.similarity_explorer import read_embedded, similarity_plot
 
 SHOWN = ("val-003", "val-001")  # where it goes well, and where it doesn't
 LABEL = "released weights"

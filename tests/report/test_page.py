@@ -11,11 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from adnet.report.figures.score_plots import Plot
 
 from adnet.errors import UserError
 from adnet.report import page
-from adnet.report.figures.score_plots import gallery
+from adnet.report.figures.score_plots import Plot, gallery
 from adnet.report.page import build_report
 
 

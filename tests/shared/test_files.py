@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adnet import files
 from adnet.errors import UserError
+from adnet.shared import files
 from adnet.shared.files import read_json, read_lines, replacing, write_json
 
 

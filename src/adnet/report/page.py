@@ -169,9 +169,7 @@ def _explorer(found: Sequence[Benchmark], figures: Path, sequences: int) -> dict
             plot = similarity_plot(embedded)
             return {
                 "data": json.dumps([item.page_data() for item in embedded]),
-                "script": files("adnet.report.figures.score_plots")
-                .joinpath("similarity_explorer.js")
-                .read_text(encoding="utf-8"),
+                "script": files("adnet.report.figures").joinpath("similarity_explorer.js").read_text(encoding="utf-8"),
                 "plot": _shown(plot, figures),
                 "note": f"Left out to keep the page small: {'; '.join(left_out)}." if left_out else "",
             }

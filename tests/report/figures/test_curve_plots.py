@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adnet.report.figures.curve_plots import drift_plot, drift_sequences, mean_drift, precision_recall_plot
 
 from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.figures.curve_plots import drift_plot, drift_sequences, mean_drift, precision_recall_plot
 from adnet.report.read.runs import find_runs
 
 

@@ -9,6 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from adnet.report.analysis.pooling import pool
 from adnet.report.figures.score_plots import (
     attribute_plot,
     hardest_first,
@@ -18,9 +21,6 @@ from adnet.report.figures.score_plots import (
     training_plot,
 )
 from adnet.report.figures.style import colours
-from PIL import Image
-
-from adnet.report.analysis.pooling import pool
 from adnet.report.read.runs import find_runs
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from adnet.report.figures.similarity_explorer import Embedded, embedded_sequences, similarity_plot
 from chromium import chromium
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import pool
+from adnet.report.figures.similarity_explorer import Embedded, embedded_sequences, similarity_plot
 from adnet.report.read.runs import find_runs
 
 

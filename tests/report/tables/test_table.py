@@ -6,9 +6,9 @@ import csv
 import io
 
 import pytest
-from adnet.report.tables.table import DASH, Cell, Column, Table, to_csv, to_latex, to_markdown
 
 from adnet.report.analysis.statistics import Interval
+from adnet.report.tables.table import DASH, Cell, Column, Table, to_csv, to_latex, to_markdown
 
 TABLE = Table(
     "demo",

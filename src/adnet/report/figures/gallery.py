@@ -10,13 +10,7 @@ from PIL import Image
 
 from adnet.report.analysis.pooling import Benchmark, Result
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
-from adnet.report.figures.frames import (
-    Picture,
-    overlay,
-    overlay_strips,
-    worst_frames,
-    worst_of_each_sequence,
-)
+from adnet.report.figures.frames import Picture, overlay, overlay_strips, worst_frames, worst_of_each_sequence
 
 BUDGET = 6_000_000  # bytes of JPEG on the page; base64 makes 8 MB of them
 
