@@ -164,11 +164,14 @@ def test_a_run_begins_with_another_s_weights_once(tiny_davis: Path, tmp_path: Pa
     from adnet.inference import load_checkpoint
 
     given = (
-        *(*SMOKE, "model.encoder.backbone=test_efficientnet", f"data.root={tiny_davis}", "test_at_end=false"),
+        *(*SMOKE, "model.encoder.backbone=test_efficientnet", f"data.root={tiny_davis}"),
         *("optim.schedule.horizon=2", "+trainer.limit_val_batches=0", "pairs.workers=0"),
     )
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run(train.main, *given, "steps=1", f"hydra.run.dir={first}").code == 0
+    assert run(train.main, *given, "steps=1", f"hydra.run.dir={first}", "trainer.precision=bf16").code == 0
+    evaluation = first / "evaluation" / "davis2016-val-single_scale" / "evaluation.json"
+    assert load(evaluation)["precision"] == "bf16"  # as it was trained
+    given = (*given, "test_at_end=false")
     file = first / "checkpoints" / "last.ckpt"
     again = (*given, "optim.optimizer.lr=0", "steps=1", f"model.weights={file}", f"hydra.run.dir={second}")
     ended = run(train.main, *again)
