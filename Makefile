@@ -18,8 +18,9 @@ demo: install
 	$(BIN)/python -m adnet.train +experiment=$(if $(FAST),demo_fast,demo) hydra.run.dir=$(DEMO)
 	$(BIN)/python -m adnet.report runs=$(DEMO) output=$(DEMO)/report
 
+# A process for each core, with one thread: a file's tests stay together, for what they share is made once in each process.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -88,8 +88,11 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ended]]:
     """Run an entry point in this process, which spares its imports; the working directory is `tmp_path / "cwd"`, empty."""
+    from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
+    # Hydra composes all of a config once more, only to see that nothing in it sets hydra.mode, as nothing of ours does.
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     for name in ("HYDRA_FULL_ERROR", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):

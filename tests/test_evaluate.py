@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ def test_an_evaluation_lies_in_the_run_or_beside_the_checkpoint(
         f"data.root={tiny_davis}",
         "protocol=single_scale",
         "device=cpu",
+        "precision=bf16",
     )
     assert ended.code == 0, ended.err
-    assert (home / "evaluation" / "full-davis2016-val-single_scale" / "scores.json").is_file()
+    output = home / "evaluation" / "full-davis2016-val-single_scale"
+    assert (output / "scores.json").is_file()
+    assert json.loads((output / "evaluation.json").read_text())["precision"] == "bf16"

@@ -58,6 +58,7 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
     assert "clip: 3 frames, 3 now, in " in ended.out
     marker = json.loads((out / "predict.json").read_text())
     assert (marker["backend"], marker["postprocess"], marker["protocol"]["name"]) == ("torch", None, "single_scale")
+    assert marker["precision"] == "fp32"
     assert marker["videos"]["clip"]["frames"] == 3
 
     # The same again: nothing to do; then what is wanted more; then what was lost.
@@ -70,7 +71,7 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
 
     # Another run's folder is left alone, until that is what one wants.
     before = (out / "predict.json").read_bytes()
-    for change in ("protocol.threshold=0.4", "size=[65,113]", "anchor=1"):
+    for change in ("protocol.threshold=0.4", "size=[65,113]", "anchor=1", "precision=bf16"):
         ended = call(f"input={clip}", change)
         assert (ended.code, ended.err) == (
             1,

@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hydra._internal.hydra import Hydra
-from hydra.types import RunMode
 from PIL import Image
 from published_weights import shapes
 from videos import pictures, write_video
@@ -259,8 +257,6 @@ def kitchen(template: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyP
     shutil.copytree(template, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    # Hydra composes twice, once to see whether it is a sweep; none of these is.
-    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: RunMode.RUN)
     monkeypatch.setenv("ADNET_CACHE", str(folder / "cache"))
     yield Kitchen(folder, run)
     shutil.rmtree(folder)

@@ -45,6 +45,26 @@ def test_both_ways_are_trained_and_timed(tiny_davis: Path, run: Callable[..., An
     assert "gain over the plain way" in ended.out
 
 
+def test_the_workers_are_those_that_loaded(tiny_davis: Path, tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which on a GPU are as many as its share of the CPUs, where `pairs.workers` doesn't say."""
+    import hydra
+    import torch
+    from hydra.utils import instantiate
+
+    from adnet.benchmark.training import OURS, _fit
+    from adnet.data import datamodule
+    from adnet.shared.command import conf_dir
+
+    words = ["scale=smoke", f"data.root={tiny_davis}", "pairs.pin_memory=false", "pairs.augmentation.crop_size=[33,57]"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings = hydra.compose("train", words)
+    monkeypatch.setattr(datamodule.PairDataModule, "on_gpu", True)
+    monkeypatch.setattr(datamodule, "available_cpus", lambda: 2)
+    dataset = instantiate(settings.data, split="train")
+    measured = _fit(settings, dataset, tiny_model, OURS, 0, 1, torch.device("cpu"))
+    assert measured["workers"] == 1
+
+
 def test_ways_are_the_same_network(tiny_model: Any) -> None:
     """Same loss, whichever way: in eval mode, since batch norm sees other batches."""
     import torch

@@ -21,6 +21,7 @@ from killed_training import ARGUMENTS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMOKE = ("scale=smoke", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=1")
+TINY = (*SMOKE, "model.encoder.backbone=test_efficientnet")
 
 
 def process(cwd: Path, *arguments: str) -> str:
@@ -121,7 +122,7 @@ def test_the_end_of_a_fit_is_validated(
     """Also where the last epoch is a shorter one, and where it is the only one."""
     from adnet import train
 
-    given = (*SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path}", "test_at_end=false")
+    given = (*TINY, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path}", "test_at_end=false", "pairs.workers=0")
     ended = run(train.main, *given, f"steps={steps}", f"epoch_steps={epoch_steps}")
     assert ended.code == 0, ended.err
     assert [int(row["step"]) for row in rows(tmp_path) if row["val/J"]] == validated
@@ -130,33 +131,38 @@ def test_the_end_of_a_fit_is_validated(
     assert best["global_step"] in [step + 1 for step in validated]
 
 
-def test_a_run_that_slurm_preempts_goes_on_with_the_same_command(tiny_davis: Path, tmp_path: Path) -> None:
+def test_a_run_that_slurm_preempts_goes_on_with_the_same_command(
+    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
     """To its end, in the folder that the command line gives."""
+    from adnet import train
+
     (tmp_path / "scontrol").write_text("#!/bin/sh\n")
     (tmp_path / "scontrol").chmod(0o755)
     slurm = {"SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     steps = (
-        "steps=60",
-        "epoch_steps=30",
+        "steps=30",
+        "epoch_steps=15",
         "checkpoint_steps=1",
-        "optim.schedule.horizon=60",
+        "optim.schedule.horizon=30",
         f"data.root={tiny_davis}",
     )
     command = [sys.executable, "-m", "adnet.train", *ARGUMENTS, *steps]
     with (tmp_path / "log").open("w") as log:
-        first = subprocess.Popen(command, cwd=tmp_path, env=os.environ | slurm, stdout=log, stderr=log)
-        while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and first.poll() is None:
+        first = subprocess.Popen(command, env=os.environ | slurm, stdout=log, stderr=log)
+        while not list(Path().glob("runs/*/checkpoints/last.ckpt")) and first.poll() is None:
             time.sleep(0.05)
         first.send_signal(signal.SIGUSR1)
         first.wait()
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = Path("runs").iterdir()
     assert "Slurm job 3_7 is in the queue again" in (tmp_path / "log").read_text()
     assert not (folder / "summary.json").exists()
 
-    for said in ("full: 60 steps in", "full: finished before, 60 steps"):
-        assert said in process(tmp_path, "adnet.train", *ARGUMENTS, *steps)
-    assert load(folder / "summary.json")["steps"] == 60
-    assert list((tmp_path / "runs").iterdir()) == [folder]
+    for said in ("full: 30 steps in", "full: finished before, 30 steps"):
+        ended = run(train.main, *ARGUMENTS, *steps)
+        assert (ended.code, said in ended.out) == (0, True), ended.err
+    assert load(folder / "summary.json")["steps"] == 30
+    assert list(Path("runs").iterdir()) == [folder]
 
 
 def test_a_run_begins_with_another_s_weights_once(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
@@ -164,11 +170,14 @@ def test_a_run_begins_with_another_s_weights_once(tiny_davis: Path, tmp_path: Pa
     from adnet.inference import load_checkpoint
 
     given = (
-        *(*SMOKE, "model.encoder.backbone=test_efficientnet", f"data.root={tiny_davis}", "test_at_end=false"),
+        *(*TINY, f"data.root={tiny_davis}"),
         *("optim.schedule.horizon=2", "+trainer.limit_val_batches=0", "pairs.workers=0"),
     )
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run(train.main, *given, "steps=1", f"hydra.run.dir={first}").code == 0
+    assert run(train.main, *given, "steps=1", f"hydra.run.dir={first}", "trainer.precision=bf16").code == 0
+    evaluation = first / "evaluation" / "davis2016-val-single_scale" / "evaluation.json"
+    assert load(evaluation)["precision"] == "bf16"  # as it was trained
+    given = (*given, "test_at_end=false")
     file = first / "checkpoints" / "last.ckpt"
     again = (*given, "optim.optimizer.lr=0", "steps=1", f"model.weights={file}", f"hydra.run.dir={second}")
     ended = run(train.main, *again)
@@ -203,7 +212,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
 
     def fit(name: str, *arguments: str) -> dict[str, torch.Tensor]:
         given = (
-            *SMOKE,
+            *TINY,
             f"data.root={tiny_davis}",
             "optim.schedule.horizon=4",
             f"hydra.run.dir={tmp_path / name}",
@@ -223,7 +232,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
     (tmp_path / "cut" / "summary.json").unlink()  # as if it had been killed
 
     given = (
-        *SMOKE,
+        *TINY,
         f"data.root={tiny_davis}",
         "optim.schedule.horizon=4",
         f"callbacks={callbacks}",
@@ -261,12 +270,14 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
-def test_two_processes(tiny_davis: Path, tmp_path: Path) -> None:
+def test_two_processes(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    from adnet.evaluate import main
+
     folder = tmp_path / "run"
     out = process(
         tmp_path,
         "adnet.train",
-        *SMOKE,
+        *TINY,
         f"data.root={tiny_davis}",
         f"hydra.run.dir={folder}",
         "trainer.devices=2",
@@ -277,8 +288,9 @@ def test_two_processes(tiny_davis: Path, tmp_path: Path) -> None:
     evaluation = folder / "evaluation" / "davis2016-val-single_scale"
     assert load(evaluation / "evaluation.json")["frames"] == 4  # of 8: each evaluated a sequence
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    alone = ("adnet.evaluate", f"checkpoint={checkpoint}", "protocol=single_scale", f"data.root={tiny_davis}")
-    process(tmp_path, *alone, f"output={tmp_path / 'alone'}", "device=cpu")
+    alone = (f"checkpoint={checkpoint}", "protocol=single_scale", f"data.root={tiny_davis}", "device=cpu")
+    ended = run(main, *alone, f"output={tmp_path / 'alone'}")
+    assert ended.code == 0, ended.err
     masks = sorted((tmp_path / "alone" / "masks").rglob("*.png"))
     assert len(masks) == 8
     for mask in masks:

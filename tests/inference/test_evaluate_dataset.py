@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import cv2
@@ -17,7 +18,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
-from adnet.inference import Protocol, VideoSegmenter, evaluate
+from adnet.inference import Protocol, VideoSegmenter, evaluate, evaluation
 from adnet.metrics import score_dataset
 from adnet.models import ADNet, upsample
 
@@ -58,6 +59,29 @@ def test_files_and_scores(tiny_davis: Path, tiny_model: ADNet, tmp_path: Path) -
     described = json.loads((output / "evaluation.json").read_text())
     assert (described["dataset"], described["split"], described["root"]) == ("davis2016", "val", str(tiny_davis))
     assert (described["protocol"]["name"], described["frames"], described["checkpoint"]) == ("test", 8, None)
+    assert described["precision"] == "fp32"
+
+
+def test_frames_are_read_ahead_and_masks_written_behind(
+    tiny_davis: Path, segmenter: VideoSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a thread of its own, beside the one that has the network."""
+    threads: dict[str, set[str]] = {"read": set(), "write": set()}
+    read, write = evaluation.read_frame, evaluation.write_mask
+
+    def watched(name: str, call: Any) -> Any:
+        def watch(*arguments: Any) -> Any:
+            threads[name].add(current_thread().name)
+            return call(*arguments)
+
+        return watch
+
+    dataset = davis2016(tiny_davis)
+    monkeypatch.setattr(evaluation, "read_frame", watched("read", read))
+    monkeypatch.setattr(evaluation, "write_mask", watched("write", write))
+    evaluate(segmenter, dataset, tmp_path / "out")
+    assert threads["read"] == {"MainThread", "adnet-read_0"}  # the anchor has to be there first
+    assert threads["write"] == {"adnet-write_0"}
 
 
 def test_half_an_evaluation_is_finished(

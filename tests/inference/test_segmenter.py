@@ -366,6 +366,32 @@ def test_half_precision_gives_nearly_the_same_probabilities(
     assert tiny_model.dtype is torch.float32
 
 
+@pytest.mark.parametrize(
+    ("device", "how"), [("cpu", [("to", {})]), ("cuda", [("pinned", {}), ("to", {"non_blocking": True})])]
+)
+def test_a_gpu_fetches_frames_while_the_cpu_goes_on(
+    monkeypatch: pytest.MonkeyPatch, device: str, how: list[tuple[str, dict[str, bool]]]
+) -> None:
+    segmenter = VideoSegmenter(InstantModel(), Protocol("test", scales=(0.75, 1.0)), SIZE)
+    monkeypatch.setattr(InstantModel, "device", torch.device(device))
+    calls: list[tuple[str, dict[str, bool]]] = []
+
+    def to(tensor: torch.Tensor, where: torch.device, **options: bool) -> torch.Tensor:
+        assert where == torch.device(device)
+        calls.append(("to", options))
+        return tensor
+
+    def pinned(tensor: torch.Tensor) -> torch.Tensor:
+        calls.append(("pinned", {}))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    views = segmenter._views([np.zeros((40, 60, 3), np.uint8)])
+    assert [view.shape[2:] for view in views] == segmenter.sizes
+    assert calls == how  # once, whatever the number of scales
+
+
 def test_precisions_that_are_refused(tiny_model: ADNet) -> None:
     with pytest.raises(UserError, match="precision=int4: choose from fp32, bf16, fp16"):
         VideoSegmenter(tiny_model, Protocol("test"), SIZE, precision="int4")

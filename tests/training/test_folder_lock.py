@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,24 @@ from lightning.pytorch.utilities import rank_zero_only
 from adnet.errors import UserError
 from adnet.training.folder_lock import held
 
-HOLD = """
-import os, sys, time
-from pathlib import Path
-from adnet.training.folder_lock import held
-with held(Path(sys.argv[1])):
-    loader_worker = os.fork()
-    if loader_worker:
-        print(loader_worker, flush=True)
-    time.sleep(600)
-"""
+
+def hold(folder: Path, said: Connection) -> None:
+    """Have a folder until killed, as a process that has forked another, of which it says the id."""
+    with held(folder):
+        loader_worker = os.fork()
+        if loader_worker:
+            said.send(loader_worker)
+        time.sleep(600)
 
 
 def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the first is gone, by SIGKILL at the worst, whatever it has forked."""
     monkeypatch.setattr(rank_zero_only, "rank", 0)  # whichever a trainer of another test has left
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
-    assert other.stdout is not None
-    worker = int(other.stdout.readline())
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    other = context.Process(target=hold, args=(tmp_path, theirs))
+    other.start()
+    worker = ours.recv()
     try:
         with pytest.raises(UserError) as error, held(tmp_path):
             pass
@@ -39,7 +40,7 @@ def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path, monkeypatc
             "or give another hydra.run.dir"
         )
         other.kill()
-        other.wait()
+        other.join()
         with held(tmp_path):
             pass
         assert list(tmp_path.iterdir()) == []

@@ -91,17 +91,22 @@ class LossesOfParts(Callback):
         self.losses.append(float(arguments[2]["loss"]))
 
 
-def test_the_loss_of_all_parts_and_both_learning_rates_are_logged(
-    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path
+def test_the_loss_of_all_parts_and_ranks_and_both_learning_rates_are_logged(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts, module = LossesOfParts(), build(tiny_model_config)
     module._new_layers_lr = 10
     fit = trainer(tmp_path, max_steps=1, accumulate_grad_batches=2, callbacks=[parts], limit_val_batches=0)
+
+    def reduced(value: torch.Tensor, *_: Any, reduce_op: str = "") -> torch.Tensor:
+        return value + 1 if reduce_op == "mean" else value  # as if another rank had lost more
+
+    monkeypatch.setattr(fit.strategy, "reduce", reduced)
     fit.fit(module, pairs(tiny_davis, epoch_steps=1, batch_size=4, workers=0))
     assert len(set(parts.losses)) == 2
     logged = fit.callback_metrics
     # Lightning hands over what it adds up: each part divided by their number.
-    assert float(logged["train/loss"]) == pytest.approx(sum(parts.losses), rel=1e-6)
+    assert float(logged["train/loss"]) == pytest.approx(sum(parts.losses) + 1, rel=1e-6)
     assert float(logged["train/lr"]) == pytest.approx(0.01, rel=1e-6)
     assert float(logged["train/lr_new_layers"]) == pytest.approx(0.1, rel=1e-6)
 

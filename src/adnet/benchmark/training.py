@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         ways["adnet compile"] = Way(compiled=True)
 
     loading = {name: _seconds_per_pair(_data(settings, dataset, way, 1)) for name, way in ways.items()}
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
             rounds[name].append(_fit(settings, dataset, deepcopy(model), way, options.warmup, options.steps, device))
@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     gflops = 6 * model_cost(model, tuple(pairs.augmentation.crop_size)).gflops
     shares = {name: gflops * one["pairs_per_second"] / peaks[ways[name].precision] for name, one in best.items()}
     described = describe(device)
-    workers = 2 if pairs.workers is None else pairs.workers
+    workers = best["adnet"]["workers"]
     print(
         f"{model.variant} {settings.model.encoder.backbone}, crops {list(pairs.augmentation.crop_size)}, "
         f"batches of {pairs.batch_size}, {workers} workers, {torch.get_num_threads()} threads, "
@@ -184,10 +184,11 @@ def _fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    data = _data(settings, dataset, way, warmup + steps)
     with float32(tf32=way.precision == "tf32"):
-        memory = memory_mib(device, lambda: trainer.fit(module, _data(settings, dataset, way, warmup + steps)))
+        memory = memory_mib(device, lambda: trainer.fit(module, data))
     speed = {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
-    return {**speed, "memory_mib": memory, "precision": way.precision}
+    return {**speed, "memory_mib": memory, "precision": way.precision, "workers": data.workers}
 
 
 def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> PairDataModule:

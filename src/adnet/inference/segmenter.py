@@ -212,8 +212,10 @@ class VideoSegmenter:
         ]
         if "previous" in self.protocol.anchors:
             self._previous = [X.embedding[-1:].clone() for X in encoded]
+        # Wait for the device only here, when it has been given all of its work.
+        fetched = [average.cpu().numpy() for average in averages]
         # The device is done and cannot run out of memory any more, so that state changes only once per batch.
-        return [self._probability(average) for average in averages]
+        return [self._probability(average) for average in fetched]
 
     def _autocast(self) -> torch.autocast:
         dtype = PRECISIONS[self.precision]
@@ -233,14 +235,14 @@ class VideoSegmenter:
         filled = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
         return filled.contiguous(memory_format=torch.channels_last)
 
-    def _average(self, logits: list[Tensor], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def _average(self, logits: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Average the views `[1, 1, h, w]` of a frame to `[H, W]`: probabilities or logits, as the protocol says."""
         maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
         stacked = torch.stack(maps)
         mean: Tensor = (stacked.sigmoid() if self.protocol.average == "probability" else stacked).mean(0)
-        return mean.cpu().numpy()
+        return mean
 
     def _probability(self, average: npt.NDArray[np.float32]) -> Probability:
         """Turn the average of a frame into its probability. With a gate this is called in time order, once per frame."""
@@ -267,7 +269,7 @@ class VideoSegmenter:
 
     def _views(self, frames: Sequence[Frame]) -> list[Tensor]:
         """Return `[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""
-        resized = [torch.cat([self._resized(frame, size) for frame in frames]) for size in self.sizes]
+        resized = [torch.cat(images) for images in zip(*map(self._resized, frames), strict=True)]
         views = [view for image in resized for view in ((image, image.flip(-1)) if self.protocol.mirror else (image,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
@@ -275,16 +277,24 @@ class VideoSegmenter:
         """Return the optical flow of each view, `[B, 3, h, w]`, as `to_flow_input` gives it."""
         if self.flow is None:
             return [None] * (len(self.sizes) * (1 + self.protocol.mirror))
-        given = [to_flow_input(NO_MOTION if flow is None else flow)[None].to(self.model.device) for flow in flows]
+        given = [self._sent(to_flow_input(NO_MOTION if flow is None else flow))[None] for flow in flows]
         resized = [torch.cat([upsample(flow, size) for flow in given]) for size in self.sizes]
         views = [v for flow in resized for v in ((flow, mirrored_flow(flow)) if self.protocol.mirror else (flow,))]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
-    def _resized(self, frame: Frame, size: tuple[int, int]) -> Tensor:
+    def _resized(self, frame: Frame) -> list[Tensor]:
+        """`[1, 3, h, w]` in [0, 1] for each scale, on the device, which the frame is sent to once."""
         if self.protocol.resize == "opencv":
-            frame = np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        whole = to_tensor(frame).to(self.model.device)[None].float() / 255
-        return upsample(whole, size)
+            images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for size in self.sizes]
+            return [self._sent(to_tensor(np.asarray(image, np.uint8)))[None].float() / 255 for image in images]
+        whole = self._sent(to_tensor(frame))[None].float() / 255
+        return [upsample(whole, size) for size in self.sizes]
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """The same on the device. A GPU fetches it from pinned memory by itself, while the CPU prepares what comes next."""
+        if self.model.device.type != "cuda":
+            return tensor.to(self.model.device)
+        return tensor.pin_memory().to(self.model.device, non_blocking=True)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
