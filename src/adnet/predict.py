@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,7 +19,7 @@ from adnet.errors import UserError
 from adnet.files import read_json, remove, write_json
 
 if TYPE_CHECKING:
-    from adnet.inference.prediction import Outputs
+    from adnet.inference.prediction import Outputs, Predicted
     from adnet.inference.video import VideoSource
 
 
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.inference import Protocol, VideoSegmenter
     from adnet.inference.backends import load_backend
     from adnet.inference.claim import checkpoint_sha256, claimed, contents, described_flow, without_device
-    from adnet.inference.prediction import Predicted, predict
+    from adnet.inference.prediction import predict
     from adnet.inference.segmenter import fitted_size
     from adnet.inference.shards import Shard
     from adnet.inference.video import video_sources
@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> None:
             raise UserError(
                 f"{output} holds what a webcam saw, which can't be gone on with; give another output, or overwrite=true"
             )
-        videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
+        videos = _noted(marker, earlier.get("videos", {}))
         try:
             for source in shard.mine(sources):
                 made = outputs[source.name]
@@ -110,6 +110,19 @@ def main(cfg: DictConfig) -> None:
                 marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
     if problems := [video.problem for video in videos.values() if video.problem]:
         raise UserError("; ".join(problems))
+
+
+def _noted(marker: Path, videos: Any) -> dict[str, Predicted]:
+    """What the marker says of each video. Raises UserError for what no prediction writes."""
+    from adnet.inference.prediction import Predicted
+
+    try:
+        found = {name: Predicted(**done) for name, done in videos.items()}
+        if not all(isinstance(video.problem, str | None) for video in found.values()):
+            raise TypeError
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{marker} is not as it was written; give another output, or overwrite=true") from error
+    return found
 
 
 def _outputs(cfg: DictConfig, output: Path, source: VideoSource, number: int) -> Outputs:
