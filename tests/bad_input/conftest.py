@@ -197,7 +197,7 @@ class Kitchen:
         if lines:
             assert lines == ended.err.splitlines()[-1:]
         after = contents(self.folder)
-        assert_whole(self.folder, after)
+        assert_whole(self.folder, {name: content for name, content in after.items() if content != before.get(name)})
         return Answer(ended.code, ended.err if not lines else lines[0], before != after)
 
     def expected(self, command: str, *arguments: str) -> dict[str, bytes]:

@@ -79,12 +79,22 @@ class MetricsFile(Logger):
         self._pending = []
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """The columns and the rows of the file, none where there is none; without a last line that was cut off."""
+        """The columns and the rows of the file, none where there is none; without a last line that was cut off.
+
+        Raises UserError for what is no such table.
+        """
         if not self._file.is_file():
             return [], []
-        text = self._file.read_text()
-        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-        rows = [{key: value for key, value in row.items() if value} for row in reader]
+        try:
+            text = self._file.read_text()
+            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+            rows = [{key: value for key, value in row.items() if value} for row in reader]
+            for row in rows:
+                int(row["step"])
+            if any(None in row for row in rows):
+                raise ValueError("more fields than columns")
+        except (ValueError, KeyError, csv.Error) as error:
+            raise UserError(f"{self._file} is damaged ({error}): put it back, or remove it to begin another") from error
         return list(reader.fieldnames or ()), rows
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from adnet.errors import UserError
 from adnet.shared.files import read_json
@@ -90,6 +92,8 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
     if allow_changed or not file.is_file():
         return
     earlier = read_json(file).get("data", {})
+    if not isinstance(earlier, dict):
+        raise UserError(f"{file}: `data` is no object; allow_changed_data=true goes on all the same")
     if changed := [split for split in data if data[split] != earlier.get(split)]:
         raise UserError(
             f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(earlier, data, changed[0])}):"
@@ -98,8 +102,10 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
 
 
 def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> str:
-    before, now = earlier.get(split, {}), data[split]
-    if lost := sorted({*before.get("sequences", ())} ^ {*now["sequences"]}):
+    before, now = earlier.get(split), data[split]
+    if not isinstance(before, dict) or not isinstance(before.get("sequences"), list):
+        return "nothing of it is noted there"
+    if lost := sorted({*map(str, before["sequences"])} ^ {*now["sequences"]}):
         return f"sequences {', '.join(lost)}"
     if before.get("frames") != now["frames"]:
         return f"{before.get('frames')} frames then, {now['frames']} now"
@@ -117,7 +123,7 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
     file = folder / "config.yaml"
     if not file.is_file():
         raise UserError(f"{folder} holds {kind} and no config.yaml; give another hydra.run.dir")
-    earlier, now = (dict(_leaves(OmegaConf.to_container(config), "")) for config in (OmegaConf.load(file), cfg))
+    earlier, now = (dict(_leaves(content, "")) for content in (_read_config(file), OmegaConf.to_container(cfg)))
     keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, BOUND) or not _below(key, free)]
     usual = BOUND | BEFORE
     values = {key: [config.get(key, usual.get(key)) for config in (earlier, now)] for key in keys}
@@ -130,6 +136,17 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
         raise UserError(
             f"{folder} holds {kind} of another config: {', '.join(different)}; give another hydra.run.dir, or these values"
         )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, ValueError, AssertionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as YAML ({reason:.100}); give another hydra.run.dir") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: it is no config; give another hydra.run.dir")
+    return {str(key): value for key, value in content.items()}
 
 
 def _shown(value: Any) -> str:
