@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.inference import Protocol, VideoSegmenter
     from adnet.inference.backends import load_backend
     from adnet.inference.claim import checkpoint_sha256, claim, contents, described_flow, without_device
-    from adnet.inference.prediction import Predicted, predict
+    from adnet.inference.prediction import Predicted, check_extras, predict
     from adnet.inference.segmenter import fitted_size
     from adnet.inference.shards import Shard
     from adnet.inference.video import video_sources
@@ -38,6 +38,7 @@ def main(cfg: DictConfig) -> None:
 
     checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
+    check_extras(sources, cfg.overlay, cfg.rle)
     output = Path(cfg.output or ("predictions" if len(sources) > 1 else f"predictions/{sources[0].name}"))
     model, test_size = load_backend(checkpoint, cfg.backend, cfg.device)
     protocol: Protocol = instantiate(cfg.protocol)

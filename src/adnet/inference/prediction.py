@@ -17,13 +17,14 @@ from adnet.data.flow import NO_MOTION, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, read_frame, read_mask, write_mask
 from adnet.errors import UserError
+from adnet.extras import need_extra
 from adnet.inference.coco import write_coco
 from adnet.inference.overlay_video import OverlayVideo
 from adnet.inference.pipeline import prefetch, write_behind
 from adnet.inference.postprocess import Postprocess, Probability
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.inference.video import VideoSource
-from adnet.inference.video_file import VideoFrame
+from adnet.inference.video_file import VideoFile, VideoFrame
 from adnet.inference.write_png import to_levels, write_png
 
 
@@ -88,6 +89,17 @@ class _Reading:
             yield from self._frames
         except UserError as error:
             self.problem = str(error)
+
+
+def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:
+    """Raise UserError where what reads the sources, or writes what is wanted of them, isn't installed: before hours of work."""
+    for source in sources:
+        if isinstance(source, VideoFile):
+            need_extra("video", "av", f"{source.path}, a video and not images,")
+    if overlay:
+        need_extra("video", "av", "overlay=true")
+    if rle:
+        need_extra("video", "pycocotools", "rle=true")
 
 
 def predict(
