@@ -99,7 +99,7 @@ LIMITS = {
 SIZES = ("test_size", "pairs.augmentation.crop_size", "size", "inference.size")
 """Keys of a height and width in pixels that a grid of stride 8 with aligned corners meets exactly."""
 
-_TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what")
+_TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what", "scores")
 TYPES: dict[str, Any] = {
     **dict.fromkeys((*_TEXT, "metrics.predictions", "inference.checkpoint"), str),
     "runs": str | list[str],

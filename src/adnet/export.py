@@ -28,6 +28,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.inference.backends import describe
     from adnet.inference.checkpoint import load_checkpoint, read_checkpoint
     from adnet.inference.exporting import export_model
+    from adnet.models.model_card import model_card
     from adnet.models.pretrained import locate, write_pretrained
 
     checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)
@@ -35,7 +36,8 @@ def main(cfg: DictConfig) -> None:
     size = tuple(cfg.size or size)
     if cfg.format == "safetensors":
         config, _, weights = read_checkpoint(checkpoint)
-        write_pretrained(output, config, size, weights, describe(checkpoint))
+        card = model_card(output.resolve().name, model.variant, cfg.scores)
+        write_pretrained(output, config, size, weights, describe(checkpoint), card)
         print(f"{checkpoint}: {model.variant} -> {output}   weights alone, in half precision")
         return
     inputs = []
