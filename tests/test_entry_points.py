@@ -54,6 +54,11 @@ def test_help_and_config_need_no_pytorch(tmp_path: Path) -> None:
         ("seeed=1", "unknown key seeed; did you mean seed?"),
         ("+seeed=1", "unknown key seeed; did you mean seed?"),
         ("model=ful", "no model is called 'ful'; did you mean full?"),
+        ("+pairs.batchsize=3", "unknown key pairs.batchsize; did you mean pairs.batch_size?"),
+        ("+trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
+        ("+optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
+        ("+model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
+        ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
     ],
 )
 def test_a_misspelt_word_needs_no_pytorch(tmp_path: Path, argument: str, line: str) -> None:

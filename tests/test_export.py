@@ -100,7 +100,8 @@ def test_weights_alone_are_a_checkpoint_of_half_the_size(
     arguments = (f"checkpoint={checkpoint}", "format=safetensors", f"output={output}")
     ended = run(export.main, *arguments, "size=[33,57]")
     assert ended.code == 0, ended.err
-    assert sorted(path.name for path in output.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in output.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert "# weights\n" in (output / "README.md").read_text()
     model, size = load_checkpoint(output)
     assert size == (33, 57)
     anchor, frame = torch.rand(2, 1, 3, 33, 57)
@@ -109,3 +110,12 @@ def test_weights_alone_are_a_checkpoint_of_half_the_size(
     ended = run(export.main, *arguments)
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert "is not an empty folder" in ended.err
+
+    published = Path(__file__).parents[1] / "experiments" / "beyond" / "released.json"
+    scored = checkpoint.parent / "scored"
+    ended = run(export.main, *arguments[:2], f"output={scored}", f"scores={published}")
+    assert ended.code == 0, ended.err
+    assert "| J mean | " in (scored / "README.md").read_text()
+    ended = run(export.main, *arguments[:2], f"output={checkpoint.parent / 'none'}", f"scores={checkpoint}")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "is no scores.json of adnet's" in ended.err

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from schemas import hold
 from videos import pictures, write_video
 
 from adnet.backends.export import export_model
@@ -17,15 +16,6 @@ from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.models import ADNet
 
 ROOT = Path(__file__).parents[1]
-
-
-def hold(file: Path, name: str | None = None) -> Any:
-    """The content of a file that is as its schema says."""
-    schema = json.loads((ROOT / "docs" / "reference" / f"{name or file.stem}.schema.json").read_text())
-    Draft202012Validator.check_schema(schema)
-    content = json.loads(file.read_text())
-    assert [error.message for error in Draft202012Validator(schema).iter_errors(content)] == []
-    return content
 
 
 @pytest.mark.parametrize("file", ["beyond/released", "table1/baseline-lite", "table1/full-lite"])

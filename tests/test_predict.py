@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -303,3 +304,26 @@ def test_a_video_alone_is_enough(run: Callable[..., Any], tmp_path: Path) -> Non
     out = Path("predictions/clip")
     assert names(out) == [*(f"masks/{index:05d}.png" for index in range(3)), "predict.json"]
     assert json.loads((out / "predict.json").read_text())["checkpoint_sha256"] == checkpoint_sha256(locate(None))
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "what"),
+    [
+        ("av", "input=clip.mp4", "clip.mp4, a video and not images,"),
+        ("av", "overlay=true", "overlay=true"),
+        ("pycocotools", "rle=true", "rle=true"),
+    ],
+)
+def test_what_an_extra_brings_is_asked_for_before_the_work(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, argument: str, what: str
+) -> None:
+    write_video(tmp_path / "clip.mp4", pictures(2))
+    (tmp_path / "frames").mkdir()
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "frames" / "0.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("adnet.backends.load.load_backend", lambda *_: pytest.fail("the network was loaded"))
+    ended = call(*{"input=frames", argument} - ({"input=frames"} if argument.startswith("input") else set()))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == f"adnet: {what} needs the extra: pip install 'adnet[video]'\n"
+    assert not (tmp_path / "out").exists()

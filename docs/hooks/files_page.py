@@ -88,7 +88,8 @@ def page(folder: Path) -> str:
     """The page's Markdown."""
     parts = [INTRODUCTION]
     for name, schema in schemas(folder):
-        table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(schema, schema)])
+        top = (schema["items"], "[].") if schema["type"] == "array" else (schema,)
+        table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(schema, *top)])
         parts.append(f"\n## {schema['title']}\n\n{schema['description']} Schema: [{name}]({name}).\n\n{table}\n")
     return "".join(parts)
 

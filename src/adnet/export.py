@@ -21,6 +21,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.backends.export import calibration_inputs, export_model
     from adnet.backends.load import describe
     from adnet.models.checkpoint import load_checkpoint, read_checkpoint
+    from adnet.weights.model_card import model_card
     from adnet.weights.pretrained import locate, write_pretrained
 
     checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)
@@ -28,7 +29,8 @@ def main(cfg: DictConfig) -> None:
     size = tuple(cfg.size or size)
     if cfg.format == "safetensors":
         config, _, weights = read_checkpoint(checkpoint)
-        write_pretrained(output, config, size, weights, describe(checkpoint))
+        card = model_card(output.resolve().name, model.variant, cfg.scores)
+        write_pretrained(output, config, size, weights, describe(checkpoint), card)
         print(f"{checkpoint}: {model.variant} -> {output}   weights alone, in half precision")
         return
     inputs = []

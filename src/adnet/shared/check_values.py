@@ -99,7 +99,7 @@ LIMITS = {
 SIZES = ("test_size", "pairs.augmentation.crop_size", "size", "inference.size")
 """Keys that hold a height and width in pixels, each 8k+1: a stride-8 grid with aligned corners then meets pixels exactly."""
 
-_TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what")
+_TEXT = ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what", "scores")
 TYPES: dict[str, Any] = {
     **dict.fromkeys((*_TEXT, "metrics.predictions", "inference.checkpoint"), str),
     "runs": str | list[str],

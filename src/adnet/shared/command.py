@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypeAlias
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -29,10 +29,13 @@ from adnet.shared.check_values import check_values
 from adnet.shared.completion import complete_module
 from adnet.shared.console import quiet
 from adnet.shared.machine import keep_freed_memory
+from adnet.shared.written_arguments import written_arguments
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
 _NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
+_ArgumentsOf: TypeAlias = Callable[[str, str], "list[str] | None"]
+"""Of a `_target_` at a path of the config."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -124,21 +127,32 @@ def check_keys(cfg: DictConfig, name: str) -> None:
     Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
     and `callbacks` may hold further entries that have a `_target_`.
     """
-    _check_node(_plain(cfg), _plain(_composed(name)), "")
+    given, usual = _plain(cfg), _plain(_composed(name))
+    _check_node(
+        given, usual, "", lambda target, _: written_arguments(target)
+    )  # most mistakes, before anything is imported
+    _check_node(given, usual, "", _arguments)
 
 
-def _check_node(node: dict[str, Any], composed: Any, path: str) -> None:
+def _check_node(node: dict[str, Any], composed: Any, path: str, arguments_of: _ArgumentsOf) -> None:
     if "_target_" in node:
-        parameters = inspect.signature(_target(node["_target_"], path)).parameters.values()
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            _check_names(node, [parameter.name for parameter in parameters], path)
+        if (arguments := arguments_of(node["_target_"], path)) is not None:
+            _check_names(node, arguments, path)
         composed = None
     elif isinstance(composed, dict) and "_target_" not in composed:
         added = [key for key, child in node.items() if path and isinstance(child, dict) and "_target_" in child]
         _check_names(node, [*composed, *added], path)
     for key, child in node.items():
         if isinstance(child, dict):
-            _check_node(child, composed.get(key) if isinstance(composed, dict) else None, f"{path}{key}.")
+            below = composed.get(key) if isinstance(composed, dict) else None
+            _check_node(child, below, f"{path}{key}.", arguments_of)
+
+
+def _arguments(name: str, path: str) -> list[str] | None:
+    """Of the class or function `name`, which is imported; None where it takes any."""
+    parameters = inspect.signature(_target(name, path)).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return None if takes_any else [parameter.name for parameter in parameters]
 
 
 def _target(name: str, path: str) -> Callable[..., Any]:

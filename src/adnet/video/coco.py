@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adnet.data.sequence import read_mask
-from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 from adnet.shared.files import write_json
 
 
@@ -19,10 +19,9 @@ def write_coco(masks: Sequence[Path], target: Path) -> None:
     What `pycocotools.coco.COCO(target)` reads: an image per mask, its id the mask's place from 1 on and its `file_name` the
     mask's; one annotation for each that isn't empty. Needs the extra `video`. Raises UserError without it.
     """
-    try:
-        from pycocotools import mask as rle
-    except ImportError as error:
-        raise UserError("rle=true needs the extra: pip install 'adnet[video]'") from error
+    need_extra("video", "pycocotools", "rle=true")
+    from pycocotools import mask as rle
+
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, path in enumerate(masks, start=1):

@@ -13,6 +13,7 @@ import numpy as np
 
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 from adnet.shared.files import sha256
 
 if TYPE_CHECKING:
@@ -88,10 +89,9 @@ class VideoFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("videos need the extra: pip install 'adnet[video]'; a folder of images doesn't") from error
+    need_extra("video", "av", f"{path}, a video and not images,")
+    import av
+
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 from adnet.data.overlay import draw_overlay
 from adnet.data.sequence import Frame, Mask
 from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -30,10 +31,9 @@ class OverlayVideo:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import av
-        except ImportError as error:
-            raise UserError("overlay=true needs the extra: pip install 'adnet[video]'") from error
+        need_extra("video", "av", "overlay=true")
+        import av
+
         self.path = path
         self._draft = path.with_name(f".{path.name}.{os.getpid()}")
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

@@ -1,0 +1,13 @@
+"""Libraries that pip installs with an extra of adnet's alone."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from adnet.errors import UserError
+
+
+def need_extra(extra: str, module: str, what: str) -> None:
+    """Raise UserError, with the line that installs it, where `module`, which `what` can't do without, is not installed."""
+    if find_spec(module) is None:
+        raise UserError(f"{what} needs the extra: pip install 'adnet[{extra}]'")

@@ -1,0 +1,63 @@
+"""The arguments of a class or function, as its source says: importing what trains takes seconds, reading it none."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+
+
+def written_arguments(target: str) -> list[str] | None:
+    """Names of the arguments of `target`, such as "torch.optim.SGD", without importing it.
+
+    None where the source doesn't say: there is no such thing, it takes any (`**kwargs`), or a base class has the `__init__`.
+    """
+    node = _definition(*target.rpartition(".")[::2])
+    if isinstance(node, ast.ClassDef):
+        written = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+        if not written:
+            return _fields(node)
+        function = written[0]
+    elif isinstance(node, ast.FunctionDef):
+        function = node
+    else:
+        return None
+    if function.args.kwarg:
+        return None
+    arguments = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    return arguments[isinstance(node, ast.ClassDef) :] + [argument.arg for argument in function.args.kwonlyargs]
+
+
+def _fields(node: ast.ClassDef) -> list[str] | None:
+    """Of a dataclass that has no base."""
+    decorators = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
+    if "dataclass" not in decorators or node.bases:
+        return None
+    return [
+        part.target.id for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+    ]
+
+
+def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """Where `name` of `module` is written, in that module or in the one that it imports it from."""
+    if (file := _file(module)) is None:
+        return None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for part in ast.parse(file.read_bytes()).body:
+        if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and part.name == name:
+            return part
+        if isinstance(part, ast.ImportFrom):
+            for alias in part.names:
+                if name == (alias.asname or alias.name):
+                    return _definition(resolve_name("." * part.level + (part.module or ""), package), alias.name)
+    return None
+
+
+def _file(module: str) -> Path | None:
+    top, *rest = module.split(".")
+    spec = find_spec(top) if top else None  # of a package in another, it would import the other
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent.joinpath(*rest)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file if file.is_file() else None
