@@ -34,6 +34,7 @@ class Server(NamedTuple):
     url: str
     root: Path
     model: InstantModel
+    blocks: Any
 
     def files(self, name: str = "*") -> list[Path]:
         """What is on disk, but for what belongs to no visitor."""
@@ -59,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
         blocks = page(root, model, video_sources(f"{synthetic}/JPEGImages/480p/*")).launch("127.0.0.1", None)
-        yield Server(blocks.local_url, root, model)
+        yield Server(blocks.local_url, root, model, blocks)
         blocks.close(verbose=False)
 
 
@@ -223,6 +224,13 @@ def test_two_visitors_share_nothing_and_leave_nothing(visit: Any, server: Server
     assert len(masks(downloaded(second, "#masks"))) == 5
     second.close()
     until(lambda: not server.files())
+
+
+def test_one_job_runs_at_a_time_and_the_queue_is_bounded(server: Server) -> None:
+    jobs = [function for function in server.blocks.fns.values() if function.queue is not False and function.inputs]
+    assert len(jobs) > 3
+    assert {(job.concurrency_limit, job.concurrency_id) for job in jobs} == {(1, "one at a time")}
+    assert server.blocks._queue.max_size == 5
 
 
 def test_no_file_of_the_server_can_be_read(server: Server) -> None:

@@ -18,7 +18,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
-from adnet.inference import Protocol, VideoSegmenter, evaluate, evaluation
+from adnet.inference import Protocol, VideoSegmenter, evaluate, evaluate_dataset
 from adnet.metrics import score_dataset
 from adnet.models import ADNet, upsample
 
@@ -67,7 +67,7 @@ def test_frames_are_read_ahead_and_masks_written_behind(
 ) -> None:
     """Each in a thread of its own, beside the one that has the network."""
     threads: dict[str, set[str]] = {"read": set(), "write": set()}
-    read, write = evaluation.read_frame, evaluation.write_mask
+    read, write = evaluate_dataset.read_frame, evaluate_dataset.write_mask
 
     def watched(name: str, call: Any) -> Any:
         def watch(*arguments: Any) -> Any:
@@ -77,8 +77,8 @@ def test_frames_are_read_ahead_and_masks_written_behind(
         return watch
 
     dataset = davis2016(tiny_davis)
-    monkeypatch.setattr(evaluation, "read_frame", watched("read", read))
-    monkeypatch.setattr(evaluation, "write_mask", watched("write", write))
+    monkeypatch.setattr(evaluate_dataset, "read_frame", watched("read", read))
+    monkeypatch.setattr(evaluate_dataset, "write_mask", watched("write", write))
     evaluate(segmenter, dataset, tmp_path / "out")
     assert threads["read"] == {"MainThread", "adnet-read_0"}  # the anchor has to be there first
     assert threads["write"] == {"adnet-write_0"}

@@ -1,11 +1,10 @@
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing import start_processes
+import torch.multiprocessing as mp
 
 from adnet.metrics import contour_accuracy, region_similarity
 from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
@@ -84,8 +83,6 @@ def test_wrong_shapes_are_refused(masks, annotations, keys, message):
 
 
 def _rank(rank, folder):
-    torch.set_num_threads(1)  # as in a loader worker: threads are not forked
-    cv2.setNumThreads(0)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     masks, annotations = frames()
     part = [torch.tensor([0, 2, 4]), torch.tensor([1, 3, 0])][rank]  # frame 0 pads the second rank
@@ -101,7 +98,7 @@ def _rank(rank, folder):
 
 @pytest.mark.slow
 def test_two_processes_agree_on_the_undistributed_mean(tmp_path):
-    start_processes(_rank, (tmp_path,), nprocs=2, start_method="fork")
+    mp.spawn(_rank, (tmp_path,), nprocs=2)
     for rank in range(2):
         results = json.loads((tmp_path / f"{rank}.json").read_text())
         assert results == {metric.__name__: pytest.approx(expected(function), abs=1e-6) for metric, function in METRICS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -68,7 +69,16 @@ class Page:
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
     def launch(self, host: str, port: int | None) -> gr.Blocks:
-        """Serve the page in threads of its own until `close()` of what this returns."""
+        """Serve the page in threads of its own until `close()` of what this returns.
+
+        Raises UserError for a host that is none of this machine's names and addresses; the server would only wait.
+        """
+        try:
+            socket.getaddrinfo(host, port)
+        except (OSError, UnicodeError) as error:
+            raise UserError(
+                f"host={host}: there is no such address ({error}); give 127.0.0.1, or leave it out"
+            ) from error
         blocks: gr.Blocks = self._blocks()
         blocks.queue(max_size=self.limits.waiting, api_open=False)
         blocks.launch(

@@ -33,7 +33,7 @@ from adnet.shared.files import read_json, write_json
 from adnet.video.coco import write_coco
 from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import OverlayVideo
-from adnet.video.png import to_levels, write_png
+from adnet.video.png import is_whole_png, to_levels, write_png
 from adnet.video.sources import VideoSource
 from adnet.video.threads import prefetch, write_behind
 
@@ -68,8 +68,8 @@ class Outputs:
         ]
 
     def complete(self, frames: int) -> bool:
-        """Return whether everything exists for that many frames."""
-        counts = [len(list(folder.glob("*.png"))) for folder in self.images()]
+        """Return whether everything exists for that many frames, and no image was cut off."""
+        counts = [sum(map(is_whole_png, folder.glob("*.png"))) for folder in self.images()]
         return set(counts) == {frames} and all(path.is_file() for path in self.videos())
 
     def every(self) -> list[Path]:

@@ -19,6 +19,12 @@ def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
 
 
+def is_whole_png(path: Path) -> bool:
+    """Return whether a file begins and ends as a PNG does: one that was cut off, or replaced by something else, does not."""
+    content = path.read_bytes() if path.is_file() else b""
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content[-8:-4] == b"IEND"
+
+
 def to_levels(probability: Probability) -> npt.NDArray[np.uint8]:
     """Convert probabilities in [0, 1] to 8 bits: round(255 p)."""
     return np.rint(255 * probability).astype(np.uint8)
