@@ -309,7 +309,7 @@ def _given_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> I
 def _is_known(outputs: Outputs, frame: VideoFrame) -> bool:
     """Return whether the files exist from which everything else is made without the network."""
     needed = ("masks", "probabilities") if outputs.probabilities else ("masks",)
-    return all((outputs.folder / name / f"{frame.name}.png").is_file() for name in needed)
+    return all(is_whole_png(outputs.folder / name / f"{frame.name}.png") for name in needed)
 
 
 def _write(
