@@ -30,6 +30,7 @@ def main(cfg: DictConfig) -> None:
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
     settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    shard = Shard(cfg.shard, cfg.shards)
     results = predict_videos(
         sources,
         Path(cfg.output or ("predictions" if len(sources) > 1 else f"predictions/{sources[0].name}")),
@@ -49,9 +50,11 @@ def main(cfg: DictConfig) -> None:
             "files_sha256": contents([cfg.anchor, settings]),
         },
         overwrite=cfg.overwrite,
-        shard=Shard(cfg.shard, cfg.shards),
+        shard=shard,
     )
-    for source, (folder, result) in zip(Shard(cfg.shard, cfg.shards).mine(sources), results, strict=True):
+    for source, (folder, result) in zip(shard.mine(sources), results, strict=True):
+        if not result.frames:
+            continue  # the error at the end says why
         now = f"{result.segmented} now, in {result.seconds:.1f} s" if result.seconds else "all there already"
         print(f"{source.name}: {result.frames} frames, {now}: {folder}")
 

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
-from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, Vectors
+from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
 from adnet.errors import UserError
@@ -130,7 +130,7 @@ def predict_videos(
         checkpoint: where `model` came from, if it was from a file.
         wanted: which of `Outputs` to write beside the masks, by name.
         batch_size, precision: see `VideoSegmenter`.
-        flow: computes the optical flow, or says in which folder it lies; None: as `VideoSegmenter` does.
+        flow: computes the optical flow, or says in which folder it lies, for a network that needs it; None: `OpticalFlow()`.
         postprocess, anchor: see `predict`.
         settings: in plain values, what else tells results apart: the `backend`, the parameters of `postprocess`, `files_sha256`.
         overwrite: delete what another prediction left in `output`.
@@ -139,6 +139,7 @@ def predict_videos(
     Raises UserError if `output` is another prediction's, and at the end, when all that can be read is done, for damaged videos.
     """
     shard, marker = shard or Shard(), output / "predict.json"
+    flow = (flow or OpticalFlow()) if model.needs_flow else None
     outputs = {s.name: Outputs(output if len(sources) == 1 else output / s.name, **(wanted or {})) for s in sources}
     described = {
         "input": {source.name: source.content() for source in sources},

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, read from `published.yaml` beside this file."""
+"""The numbers that the paper prints, read from `published_numbers.yaml` beside this file."""
 
 from __future__ import annotations
 
