@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -73,6 +74,21 @@ def tiny_model(tiny_model_config: dict[str, Any]) -> Any:
 
     torch.manual_seed(0)
     return instantiate(tiny_model_config)
+
+
+@pytest.fixture(autouse=True)
+def _as_a_fresh_process() -> Iterator[None]:
+    """Put back what commands that run in this process change in it: the handlers of signals, and the rank that Lightning keeps."""
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    }
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if "lightning" in sys.modules:
+        from lightning.pytorch.utilities import rank_zero_only
+
+        rank_zero_only.rank = 0
 
 
 class Ended(NamedTuple):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,12 @@ def checkpoint(tmp_path: Path, tiny_model: ADNet, tiny_model_config: dict[str, A
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary folders are made; what the command sets is undone."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
-    before = signal.getsignal(signal.SIGTERM)
-    yield tmp_path / "temporary"
-    signal.signal(signal.SIGTERM, before)
+    return tmp_path / "temporary"
 
 
 def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing(

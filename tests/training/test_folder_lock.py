@@ -24,9 +24,8 @@ def hold(folder: Path, said: Connection) -> None:
         time.sleep(600)
 
 
-def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path) -> None:
     """Until the first is gone, by SIGKILL at the worst, whatever it has forked."""
-    monkeypatch.setattr(rank_zero_only, "rank", 0)  # whichever a trainer of another test has left
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     other = context.Process(target=hold, args=(tmp_path, theirs))
