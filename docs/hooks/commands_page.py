@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from adnet.shared.check_values import expectation
+from adnet.shared.check_values import TYPES, argument_types, value_type
+from adnet.shared.value_types import described
 
 PRIVATE = {"_target_", "_convert_", "_partial_", "defaults", "hydra"}
 COMMANDS = """# Commands
@@ -69,7 +71,26 @@ def comments(text: str) -> dict[str, str]:
     return found
 
 
-def options(text: str, prefix: str) -> Iterator[Option]:
+@cache
+def known_types(conf: Path) -> dict[str, Any]:
+    """The type of each argument that some config gives a `_target_` for: `scale=lite` overrides `pairs.batch_size` without it."""
+    found: dict[str, Any] = {}
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        for argument, hint in argument_types(node["_target_"]).items() if "_target_" in node else ():
+            found.setdefault(f"{path}{argument}", hint)
+        for key, value in node.items():
+            if isinstance(value, dict):
+                walk(value, f"{path}{key}.")
+
+    for file in sorted(conf.rglob("*.yaml")):
+        group = file.parent.relative_to(conf).as_posix().replace("/", ".")
+        text = file.read_text()
+        walk(yaml.safe_load(text) or {}, "" if group == "." or "@package _global_" in text else f"{group}.")
+    return found
+
+
+def options(conf: Path, text: str, prefix: str) -> Iterator[Option]:
     """Every option that a config sets, in its order."""
     said = comments(text)
 
@@ -82,7 +103,10 @@ def options(text: str, prefix: str) -> Iterator[Option]:
                 yield from walk(value, f"{name}.")
             else:
                 full = f"{prefix}{name}"
-                yield Option(full, value, expectation(full, value, node.get("_target_")), said.get(name, ""))
+                target = node.get("_target_")
+                hint = known_types(conf).get(full) if full not in TYPES and target is None else None
+                hint = value_type(full, value, target) if hint is None else hint
+                yield Option(full, value, "" if hint is Any else described(hint), said.get(name, ""))
 
     yield from walk(yaml.safe_load(text) or {}, "")
 
@@ -133,7 +157,7 @@ def commands_page(conf: Path, package: Path) -> str:
         ]
         if groups:
             parts.append("\n".join(["| group | default | choices |", "| --- | --- | --- |", *groups]) + "\n\n")
-        parts.append(table(list(options(text, ""))))
+        parts.append(table(list(options(conf, text, ""))))
     return "".join(parts)
 
 
@@ -154,8 +178,10 @@ def groups_page(conf: Path) -> str:
             parts.append(f"### {group}={file.stem}\n\n{head(text)}\n\n")
             begins = [f"`{where}={choice}`" if where else f"`{group}={choice}`" for where, choice in defaults(text)]
             if begins:
-                parts.append(f"Takes {', '.join(begins)}" + (", and:\n\n" if list(options(text, prefix)) else ".\n\n"))
-            parts.append(table(list(options(text, prefix))) + "\n")
+                parts.append(
+                    f"Takes {', '.join(begins)}" + (", and:\n\n" if list(options(conf, text, prefix)) else ".\n\n")
+                )
+            parts.append(table(list(options(conf, text, prefix))) + "\n")
     return "".join(parts)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
+from pydantic.fields import FieldInfo
 
-from adnet.shared.check_values import LIMITS
+from adnet.shared.check_values import value_type
 from adnet.shared.command import conf_dir
 
 from .conftest import COMMANDS, Kitchen
@@ -21,38 +22,49 @@ VALUES = ("null", "-1", "0", "1.5", "a_text", "[]", "[a]", "{a: 1}", "true", ".n
 LEFT_ALONE = ("overwrite", "resume")  # which say nothing of a folder with nothing in it
 
 
-def leaves(node: dict[str, Any], path: str = "") -> list[str]:
-    found: list[str] = []
+def leaves(node: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The type of each key's value."""
+    found: dict[str, Any] = {}
     for key, value in node.items():
+        name = f"{path}{key}"
         if isinstance(value, dict) and value:
-            found += leaves(value, f"{path}{key}.")
+            found |= leaves(value, f"{name}.")
         elif not key.startswith("_"):
-            found.append(f"{path}{key}")
+            found[name] = value_type(name, value, node.get("_target_"))
     return found
+
+
+def below(hint: Any) -> str | None:
+    """A number just below those of a type with limits."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is Annotated:
+            for limit in FieldInfo.from_annotation(part).metadata:
+                if hasattr(limit, "gt"):
+                    return str(limit.gt)
+                if hasattr(limit, "ge"):
+                    return str(limit.ge - (1 if get_args(part)[0] is int else 0.5))
+    return None
 
 
 def cases() -> list[Any]:
     """A value for each key, and for those with limits one on each side of the lower; a key of several commands goes to one."""
     rng = random.Random(SEED)
-    found: dict[str, list[Any]] = {}
+    found: dict[str, Any] = {}
     for command in COMMANDS:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             keys = leaves(OmegaConf.to_container(hydra.compose(command)))  # type: ignore[arg-type]
-        for key in keys:
-            if key in found or key in LEFT_ALONE:
-                continue
-            values = [rng.choice(VALUES)]
-            if key in LIMITS:
-                least = LIMITS[key].least
-                values = [str(int(least) - 1) if LIMITS[key].whole else f"{least - 0.5}"]
-            found[key] = [pytest.param(command, key, value, id=f"{command}-{key}-{value:.20}") for value in values]
-    return [case for cases in found.values() for case in cases]
+        for key, hint in keys.items():
+            if key not in found and key not in LEFT_ALONE:
+                value = below(hint)
+                one = rng.choice(VALUES) if value is None else value
+                found[key] = pytest.param(command, key, one, value is not None, id=f"{command}-{key}-{one:.20}")
+    return [*found.values()]
 
 
-@pytest.mark.parametrize(("command", "key", "value"), cases())
-def test_a_value_is_one_line_or_a_result(kitchen: Kitchen, command: str, key: str, value: str) -> None:
+@pytest.mark.parametrize(("command", "key", "value", "refused"), cases())
+def test_a_value_is_one_line_or_a_result(kitchen: Kitchen, command: str, key: str, value: str, refused: bool) -> None:
     answer = kitchen.call(command, f"{key}={value}")
-    if key in LIMITS:
+    if refused:
         assert answer.code == 1
         assert answer.line.startswith(f"adnet: {key}={value}: expected ")
     if answer.code == 1 and answer.left:

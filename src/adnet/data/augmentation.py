@@ -6,9 +6,12 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
+
+from adnet.shared.value_types import FrameSize, Share
 
 # The import asks the network for a newer release otherwise.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -88,11 +91,11 @@ class Augmentation:
 
     def __init__(
         self,
-        crop_size: tuple[int, int],
-        min_crop: float = 0.3,
+        crop_size: FrameSize,
+        min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3,
         rotate: bool = True,
-        flip: float = 0.0,
-        jitter: float = 0.0,
+        flip: Share = 0.0,
+        jitter: Share = 0.0,
         reduced_decoding: bool = True,
     ) -> None:
         self.crop_size = crop_size
@@ -172,10 +175,10 @@ class FlowAugmentation:
         noise: probability of smooth noise, of a standard deviation of up to half the frame's 95th percentile.
     """
 
-    drop: float = 0.3
-    reverse: float = 0.5
+    drop: Share = 0.3
+    reverse: Share = 0.5
     scale: tuple[float, float] = (-1.2, 0.5)
-    noise: float = 0.5
+    noise: Share = 0.5
 
     def __call__(self, flow: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the spoilt flow; `flow` `[h, w, 2]` is normalised, 127 being three times the 95th percentile."""

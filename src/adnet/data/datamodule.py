@@ -13,6 +13,7 @@ from threading import Thread
 
 import cv2
 import lightning as L
+from pydantic import NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from adnet.data.augmentation import Augmentation, FlowAugmentation
@@ -48,12 +49,12 @@ class PairDataModule(L.LightningDataModule):
         train: VideoDataset,
         val: VideoDataset,
         augmentation: Augmentation,
-        epoch_steps: int,
-        batch_size: int,
+        epoch_steps: PositiveInt,
+        batch_size: PositiveInt,
         anchor: Anchor = "first",
         holdout: Sequence[str] = (),
-        val_frames: int = 4,
-        workers: int | None = None,
+        val_frames: PositiveInt = 4,
+        workers: NonNegativeInt | None = None,
         seed: int = 0,
         flow: SequenceFlow | None = None,
         flow_augmentation: FlowAugmentation | None = None,

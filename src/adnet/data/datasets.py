@@ -13,9 +13,10 @@ from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceABC
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import Field, PositiveInt
 
 from adnet.data.fbms_definition import read_definition
 from adnet.data.sequence import Sequence, VideoDataset, image_size
@@ -103,9 +104,9 @@ def synthetic(
     root: str | Path,
     split: Literal["train", "val"] = "val",
     sequences: SequenceABC[str] | None = None,
-    train: int = 24,
-    val: int = 6,
-    frames: int = 16,
+    train: PositiveInt = 24,
+    val: PositiveInt = 6,
+    frames: Annotated[int, Field(ge=2)] = 16,
     size: tuple[int, int] = (240, 432),
     seed: int = 0,
     train_sequences: SequenceABC[str] | None = None,

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -87,7 +88,7 @@ class OpticalFlow(FrameFlow):
         camera: take off the camera's motion, a homography fitted to the flow by RANSAC.
     """
 
-    height: int = 240
+    height: PositiveInt = 240
     preset: str = "medium"
     camera: bool = True
 

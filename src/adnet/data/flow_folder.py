@@ -9,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveInt
 
 from adnet.data.flow import Vectors, camera_motion, normalised, reduced
 from adnet.data.sequence import Mask, Sequence, image_size
@@ -35,7 +36,7 @@ class FlowFolder:
 
     root: str | Path
     to: Literal["previous", "next"] = "previous"
-    height: int = 240
+    height: PositiveInt = 240
     camera: bool = True
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:

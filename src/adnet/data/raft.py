@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import PositiveInt
 from torch.nn.functional import pad
 from torch.utils.data import get_worker_info
 from torchvision.models import optical_flow
@@ -44,8 +45,8 @@ class RAFT(FrameFlow):
         self,
         model: Literal["raft_small", "raft_large"] = "raft_small",
         weights: str | None = None,
-        height: int = 240,
-        updates: int = 12,
+        height: PositiveInt = 240,
+        updates: PositiveInt = 12,
         camera: bool = True,
         device: str | None = None,
     ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adnet.errors import UserError
+from adnet.shared.value_types import Share
 
 _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
@@ -35,7 +36,7 @@ class Protocol:
     name: str
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
-    threshold: float = 0.5
+    threshold: Share = 0.5
     average: str = "probability"
     gate: bool = False
     resize: str = "aligned"

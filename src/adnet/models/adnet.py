@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -16,6 +17,7 @@ from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3
 from adnet.models.hub_methods import HubMethods
 from adnet.models.warm_start import warm_start
+from adnet.shared.value_types import Share
 
 
 class ADNet(HubMethods, nn.Module):
@@ -50,9 +52,9 @@ class ADNet(HubMethods, nn.Module):
         self,
         encoder: DeepLabV3,
         variant: str = "full",
-        head_channels: int = 128,
-        dropout: float = 0.1,
-        aux_weight: float = 0.0,
+        head_channels: PositiveInt = 128,
+        dropout: Share = 0.1,
+        aux_weight: NonNegativeFloat = 0.0,
         decoder: bool = False,
         motion: DeepLabV3 | None = None,
         weights: str | None = None,

@@ -7,11 +7,13 @@ from typing import Any
 
 import timm
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.backbone import create_backbone
 from adnet.models.recomputation import recompute_blocks
+from adnet.shared.value_types import Share
 
 
 class ASPP(nn.Module):
@@ -69,9 +71,9 @@ class DeepLabV3(nn.Module):
         pretrained: bool | str = True,
         output_stride: int = 8,
         aspp_rates: Sequence[int] = (12, 24, 36),
-        aspp_channels: int = 512,
-        embedding_channels: int = 128,
-        dropout: float = 0.1,
+        aspp_channels: PositiveInt = 512,
+        embedding_channels: PositiveInt = 128,
+        dropout: Share = 0.1,
         freeze_batch_norm: bool = False,
         multi_grid: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d
 
@@ -19,9 +20,9 @@ class Loss:
         boundary_width: in pixels, see there.
     """
 
-    soft_iou: float = 0.0
-    boundary: float = 0.0
-    boundary_width: int = 5
+    soft_iou: NonNegativeFloat = 0.0
+    boundary: NonNegativeFloat = 0.0
+    boundary_width: PositiveInt = 5
 
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Give the loss of logits `[B, 1, H, W]` against annotations, bool `[B, 1, H, W]`: a scalar."""

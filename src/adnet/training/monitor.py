@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from pydantic import NonNegativeInt
 
 from adnet.data.datamodule import PairDataModule
 from adnet.data.overlay import draw_overlay
@@ -40,7 +41,7 @@ class ValidationMonitor(Callback):
         width: of the overlays, in pixels.
     """
 
-    def __init__(self, overlays: int = 6, width: int = 427) -> None:
+    def __init__(self, overlays: NonNegativeInt = 6, width: int = 427) -> None:
         self.overlays = overlays
         self.width = width
         self._frames: list[ValidationFrame] = []

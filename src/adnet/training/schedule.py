@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def poly(optimizer: Optimizer, horizon: int, power: float = 0.9, warmup: int = 0) -> LambdaLR:
+def poly(
+    optimizer: Optimizer, horizon: PositiveInt, power: NonNegativeFloat = 0.9, warmup: NonNegativeInt = 0
+) -> LambdaLR:
     """Multiply each learning rate by `(1 - iter / horizon) ** power`, to be stepped once an iteration.
 
     The paper's horizon is 40,000 for 30,000 iterations; past the horizon the factor stays 0. `warmup` iterations (0 in

@@ -9,6 +9,8 @@ from lightning.pytorch import callbacks
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from adnet.shared.value_types import Share
+
 
 class WeightAveraging(callbacks.WeightAveraging):
     """Average the weights and running statistics over steps: `average = decay * average + (1 - decay) * weights`.
@@ -21,7 +23,7 @@ class WeightAveraging(callbacks.WeightAveraging):
             of the steps there were (the usual warm-up, `(1 + n) / (10 + n)`), so that a short run isn't its first weights.
     """
 
-    def __init__(self, decay: float = 0.99) -> None:
+    def __init__(self, decay: Share = 0.99) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=partial(_update, decay))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,0 +1,104 @@
+"""Types of config values: check a value against an argument's annotation, limits included, and describe what it asks for."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import to_json
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _on_grid(side: int) -> int:
+    if side % 8 != 1:
+        raise ValueError("not 8k+1")
+    return side
+
+
+_Side = Annotated[int, Field(ge=17), AfterValidator(_on_grid)]
+FrameSize = Annotated[
+    tuple[_Side, _Side], Field(description="[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]")
+]
+"""Height and width of frames for the network: the corner pixels of its stride-8 grid then lie on those of the frame."""
+
+_AS_YAML = ConfigDict(strict=True, arbitrary_types_allowed=True)
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    list: "a list",
+    type(None): "null",
+}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether `value`, as YAML reads it, is of type `hint` without conversion.
+
+    A list can be a tuple, a text a path, a whole number a float. Nothing is an instance of a class: only a `_target_` makes one.
+
+    Examples:
+        >>> fits([193, 337], FrameSize), fits([200, 337], FrameSize)
+        (True, False)
+        >>> fits(1, float), fits(1.0, int), fits(True, int)
+        (True, False, False)
+    """
+    try:
+        checked = create_model("Checked", __config__=_AS_YAML, value=(hint, ...))
+    except PydanticUserError:  # a type that pydantic can't check
+        return True
+    try:
+        checked.model_validate_json(
+            to_json({"value": value})
+        )  # JSON, as YAML, has lists for tuples and texts for paths
+    except ValidationError:
+        return False
+    return True
+
+
+def described(hint: Any) -> str:
+    """Say what a value of type `hint` is.
+
+    Examples:
+        >>> described(Share | None)
+        'a number of at least 0 and at most 1 or null'
+        >>> described(tuple[int, str])
+        'a list of a whole number and a text'
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _limited(FieldInfo.from_annotation(hint))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(described, arguments))
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (list, tuple, Sequence):
+        return f"a list of {' and '.join(described(item) for item in arguments if item is not Ellipsis)}"
+    return _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def choices(hint: Any) -> list[str]:
+    """List the texts that the `Literal` types in `hint` allow."""
+    if get_origin(hint) is Literal:
+        return [choice for choice in get_args(hint) if isinstance(choice, str)]
+    return [choice for argument in get_args(hint) for choice in choices(argument)]
+
+
+def _limited(field: FieldInfo) -> str:
+    if field.description:
+        return field.description
+    limits = {
+        name: getattr(limit, name) for limit in field.metadata for name in ("gt", "ge", "le") if hasattr(limit, name)
+    }
+    if field.annotation is int and "gt" in limits:
+        limits["ge"] = limits.pop("gt") + 1
+    words = {"gt": "above", "ge": "of at least", "le": "at most"}
+    return f"{described(field.annotation)} " + " and ".join(
+        f"{words[name]} {limit}" for name, limit in sorted(limits.items())
+    )
