@@ -1,14 +1,15 @@
-"""The page `reference/files.md`: what lies on disk, from the schemas in `docs/reference`."""
+"""The page `reference/files.md`: what lies on disk, and the JSON schemas, from `adnet.shared.file_formats`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+from adnet.shared.file_formats import FORMATS, json_schema
 
 INTRODUCTION = """# File formats
 
@@ -42,13 +43,6 @@ A row for each step that was logged: `epoch`, `step`, and where they were measur
 """
 
 
-def schemas(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each schema in `folder` with the name of its file, the scores first."""
-    files = sorted(folder.glob("*.schema.json"), key=lambda file: (not file.name.startswith("s"), file.name))
-    for file in files:
-        yield file.name, json.loads(file.read_text())
-
-
 def rows(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """A row for each key below `node`, those within others after a point."""
     node = resolved(schema, node)
@@ -65,36 +59,43 @@ def rows(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Iter
 
 def resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     """What a reference within the schema stands for; any other node itself."""
-    found: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
-    return found
+    for choice in (node, *node.get("anyOf", ())):  # `anyOf`: an object or null
+        if "$ref" in choice:
+            return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]] | node
+    return node
 
 
 def kind(node: dict[str, Any]) -> str:
     """What a value may be, in words."""
+    if "anyOf" in node:
+        return " or ".join(kind(choice) for choice in node["anyOf"])
     if "enum" in node or "const" in node:
         return " or ".join(f"`{json.dumps(one)}`" for one in node.get("enum", [node.get("const")]))
-    types = node.get("type", "any")
-    text = " or ".join(types) if isinstance(types, list) else str(types)
-    if "items" in node and "properties" not in node["items"]:
+    text = str(node.get("type", "any" if "$ref" not in node else "object"))
+    if "items" in node and "$ref" not in node["items"]:
         text += f" of {kind(node['items'])}"
     if "minimum" in node and "maximum" in node:
         text += f", {node['minimum']} to {node['maximum']}"
-    elif node.get("minimum"):
-        text += f", from {node['minimum']}"
+    elif "exclusiveMinimum" in node:
+        text += f", above {node['exclusiveMinimum']}"
     return text
 
 
-def page(folder: Path) -> str:
+def page() -> str:
     """The page's Markdown."""
     parts = [INTRODUCTION]
-    for name, schema in schemas(folder):
+    for name in FORMATS:
+        schema = json_schema(name)
         top = (schema["items"], "[].") if schema["type"] == "array" else (schema,)
         table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(schema, *top)])
-        parts.append(f"\n## {schema['title']}\n\n{schema['description']} Schema: [{name}]({name}).\n\n{table}\n")
+        link = f"[{name}.schema.json]({name}.schema.json)"
+        parts.append(f"\n## {schema['title']}\n\n{schema['description']} Schema: {link}.\n\n{table}\n")
     return "".join(parts)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    folder = Path(config.config_file_path).parent / "docs" / "reference"
-    files.append(File.generated(config, "reference/files.md", content=page(folder)))
+    files.append(File.generated(config, "reference/files.md", content=page()))
+    for name in FORMATS:
+        content = json.dumps(json_schema(name), indent=1)
+        files.append(File.generated(config, f"reference/{name}.schema.json", content=content))
     return files

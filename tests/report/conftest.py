@@ -76,7 +76,7 @@ def write_run(
         for measure in ("J", "F")
     }
     document = {"dataset": dataset, "split": split, "protocol": protocol, "mean": mean, "sequences": per_sequence}
-    notes = {"checkpoint": None, "dataset": dataset, "root": str(root) if root else None, "split": split}
+    notes = {"checkpoint": None, "dataset": dataset, "split": split} | ({"root": str(root)} if root else {})
     summary = {
         "variant": variant,
         "seed": seed,

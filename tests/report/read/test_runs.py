@@ -14,6 +14,7 @@ from adnet.errors import UserError
 from adnet.report.read.runs import find_runs
 
 SCORES = "evaluation/davis2016-val-paper/scores.json"
+OF = {"dataset": "davis2016", "split": "val", "protocol": "paper"}
 
 
 def test_a_run_is_read(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -91,29 +92,41 @@ def test_unfinished_runs_are_counted(make_run: Callable[..., Path], tmp_path: Pa
         ("summary.json", "{", "cannot be read as JSON"),
         ("summary.json", "[]", "expected a JSON object, got list"),
         ("summary.json", "{}", "`variant` is missing"),
-        ("summary.json", '{"variant": "full", "J": "good"}', "expected a number, got 'good'"),
-        ("summary.json", '{"variant": "full", "initial": {"J": 0.1}}', "`F` is missing"),
-        ("summary.json", '{"variant": "full", "initial": {"J": 0.1, "F": null}}', "expected a number, got null"),
-        ("summary.json", '{"variant": "full", "seed": []}', r"expected a number as `seed`, got \[\]"),
-        ("summary.json", '{"variant": "full", "seconds": NaN}', "expected a number as `seconds`, got nan"),
-        ("summary.json", '{"variant": "full", "versions": [1]}', "expected an object as `versions`"),
+        ("summary.json", '{"variant": "full", "J": "good"}', "`J`: input should be a valid number, got 'good'"),
+        ("summary.json", '{"variant": "full", "initial": {"J": 0.1}}', "`initial.F` is missing"),
+        (
+            "summary.json",
+            '{"variant": "full", "initial": {"J": 0.1, "F": null}}',
+            "`initial.F`: input should be a valid number, got None",
+        ),
+        ("summary.json", '{"variant": "full", "seed": []}', r"`seed`: input should be a valid integer, got \[\]"),
+        (
+            "summary.json",
+            '{"variant": "full", "seconds": NaN}',
+            "`seconds`: input should be greater than or equal to 0, got nan",
+        ),
+        ("summary.json", '{"variant": "full", "versions": [1]}', "`versions`: input should be a valid dictionary"),
         ("config.yaml", "a: [", "cannot be read as YAML"),
         ("metrics.csv", "step,train/loss\n1,much\n", "expected numbers"),
         ("metrics.csv", "train/loss\n1\n", "expected numbers below a header with `step`"),
         ("metrics.csv", "", "expected numbers below a header with `step`"),
         ("metrics.csv", "step,train/loss\n1,\0\n", "expected numbers"),
         (SCORES, "\x00", "cannot be read as JSON"),
-        (SCORES, "{}", "`sequences` is missing"),
-        (SCORES, '{"sequences": 3}', "expected an object as `sequences`, got 3"),
-        (SCORES, '{"sequences": {}}', "it scores no sequence"),
-        (
-            SCORES,
-            '{"sequences": {"bear": {"J": {}}}}',
-            "`bear.J.mean` is missing",
-        ),
+        (SCORES, "{}", "`dataset` is missing"),
+        (SCORES, json.dumps(OF | {"sequences": 3}), "`sequences`: input should be a valid dictionary, got 3"),
+        (SCORES, json.dumps(OF | {"sequences": {}}), "it scores no sequence"),
+        (SCORES, json.dumps(OF | {"sequences": {"bear": {"J": {}}}}), "`sequences.bear.J.mean` is missing"),
         ("evaluation/davis2016-val-paper/evaluation.json", "nothing", "cannot be read as JSON"),
-        ("evaluation/davis2016-val-paper/evaluation.json", '{"root": 3}', "expected a text as `root`, got 3"),
-        ("evaluation/davis2016-val-paper/evaluation.json", '{"checkpoint": []}', "expected a text as `checkpoint`"),
+        (
+            "evaluation/davis2016-val-paper/evaluation.json",
+            '{"root": 3}',
+            "`root`: input should be a valid string, got 3",
+        ),
+        (
+            "evaluation/davis2016-val-paper/evaluation.json",
+            '{"checkpoint": []}',
+            "`checkpoint`: input should be a valid string",
+        ),
     ],
 )
 def test_a_broken_file_is_named(make_run: Callable[..., Path], file: str, content: str, message: str) -> None:
@@ -131,7 +144,7 @@ def test_a_sequence_without_a_mean_is_refused(make_run: Callable[..., Path]) -> 
     scores = json.loads(file.read_text())
     scores["sequences"]["bear"]["J"]["mean"] = None
     file.write_text(json.dumps(scores))
-    with pytest.raises(UserError, match="mean J or F of a sequence is no number"):
+    with pytest.raises(UserError, match=r"`sequences\.bear\.J\.mean`: input should be a valid number, got None"):
         find_runs([folder])
 
 
@@ -193,8 +206,8 @@ def test_attributes_come_from_the_dataset_where_the_scores_have_none(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("saliency", {"pooled": {"MAE": "low"}}, "expected a number, got 'low'"),
-        ("saliency", {"pooled": {"precision": 1}}, "expected a list of numbers, got int"),
+        ("saliency", {"pooled": {"MAE": "low"}}, "`saliency.pooled.MAE`: input should be a valid number, got 'low'"),
+        ("saliency", {"pooled": {"precision": 1}}, "`saliency.pooled.precision`: input should be a valid list, got 1"),
     ],
 )
 def test_broken_saliency_is_named(

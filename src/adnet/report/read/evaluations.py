@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from adnet.data.datasets import davis_attributes
 from adnet.errors import UserError
-from adnet.report.read.json_values import entry, number, numbers, optional, required_number
-from adnet.shared.files import read_json
+from adnet.shared.file_formats import read_document
 
 Values = npt.NDArray[np.float64]
 
 MEASURES = ("J", "F")
 STATISTICS = ("mean", "recall", "decay")
+
+_NEEDED = ("dataset", "split", "protocol", "sequences", "sequences.*.[JF]", *(f"sequences.*.{name}" for name in STATISTICS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,55 +73,43 @@ class Evaluation:
 def read_evaluation(file: Path) -> Evaluation:
     """Read the scores in `file` and what lies beside it. Raises UserError for what can't be understood."""
     folder = file.parent
-    document = read_json(file)
-    entry(document, file, "sequences")
-    per_sequence = optional(document, file, "sequences", dict)
+    document = read_document(file, "scores", _NEEDED)
+    per_sequence = document["sequences"]
     if not per_sequence:
         raise UserError(f"{file}: it scores no sequence; evaluate the run again")
     names = tuple(sorted(per_sequence))
     scores = {
         measure: {
-            statistic: np.array(
-                [number(entry(per_sequence, file, name, measure, statistic), file) for name in names], dtype=float
-            )
+            statistic: np.array([per_sequence[name][measure][statistic] for name in names], dtype=float)
             for statistic in STATISTICS
         }
         for measure in MEASURES
     }
-    if not all(np.isfinite(scores[measure]["mean"]).all() for measure in MEASURES):
-        raise UserError(f"{file}: the mean J or F of a sequence is no number; evaluate the run again")
     notes = folder / "evaluation.json"
-    details = read_json(notes) if notes.exists() else {}
-    optional(details, notes, "checkpoint", str)
-    root = optional(details, notes, "root", str)
-    root = None if root is None else Path(root)
-    frames = {name: per_sequence[name]["J"].get("frames") for name in names}
+    details = read_document(notes, "evaluation", ()) if notes.exists() else {}
+    root = Path(details["root"]) if "root" in details else None
     return Evaluation(
         folder=folder,
-        dataset=str(entry(document, file, "dataset")),
-        split=str(entry(document, file, "split")),
-        protocol=str(entry(document, file, "protocol")),
+        dataset=document["dataset"],
+        split=document["split"],
+        protocol=document["protocol"],
         sequences=names,
         scores=scores,
         root=root,
         details=details,
-        frames={name: np.array(numbers(values, file)) for name, values in frames.items() if values},
-        attributes=_attributes(document, file, root, names),
-        saliency={
-            name: _saliency(found, file) for name, found in (optional(document, file, "saliency", dict) or {}).items()
-        },
+        frames={name: np.array(row["J"]["frames"]) for name, row in per_sequence.items() if "frames" in row["J"]},
+        attributes=_attributes(document, root, names),
+        saliency=document.get("saliency", {}),
         drift=_drift(folder / "embeddings.json"),
         embeddings={path.stem: path for path in sorted(folder.glob("embeddings/*.npz"))},
     )
 
 
-def _attributes(
-    document: Mapping[str, Any], file: Path, root: Path | None, names: tuple[str, ...]
-) -> dict[str, tuple[str, ...]]:
+def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """As the score file says; else as the dataset does, if it is still there (DAVIS: `db_info.yml`)."""
     found: dict[str, list[str]] = {}
-    for attribute, scores in (optional(document, file, "attributes", dict) or {}).items():
-        found[attribute] = list(optional(scores, file, "sequences", list) or ())
+    for attribute, scores in document.get("attributes", {}).items():
+        found[attribute] = scores.get("sequences", [])
     if not found and root is not None:
         for name, attributes in davis_attributes(root).items():
             for attribute in attributes:
@@ -129,26 +118,8 @@ def _attributes(
     return {attribute: members for attribute, members in sorted(shared.items()) if members}
 
 
-def _saliency(found: Any, file: Path) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise UserError(
-            f"{file}: expected an object for each convention of `saliency`, got {found!r:.60}; write it again"
-        )
-    scalars = {
-        name: required_number(entry(found, file, name), file)
-        for name in ("MAE", "F_max", "F_adaptive")
-        if name in found
-    }
-    curves = {
-        name: np.array(numbers(entry(found, file, name), file)) for name in ("precision", "recall") if name in found
-    }
-    return {**scalars, **curves}
-
-
 def _drift(file: Path) -> dict[str, Values]:
     if not file.exists():
         return {}
-    document = read_json(file)
-    entry(document, file, "sequences")
-    curves = optional(document, file, "sequences", dict) or {}
-    return {name: np.array(numbers(entry(curve, file, "distance"), file)) for name, curve in curves.items()}
+    curves = read_document(file, "embeddings", ("sequences", "*.distance"))["sequences"]
+    return {name: np.array(curve["distance"], dtype=float) for name, curve in curves.items()}

@@ -13,8 +13,7 @@ import yaml
 
 from adnet.errors import UserError
 from adnet.report.read.evaluations import MEASURES, Evaluation, Values, read_evaluation
-from adnet.report.read.json_values import entry, number, optional, required_number
-from adnet.shared.files import read_json
+from adnet.shared.file_formats import read_document
 
 # The order of the rows in the paper's Table 1; variants of other names follow by name.
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
@@ -106,31 +105,15 @@ def _read_method(file: Path) -> Run:
     )
 
 
-_SUMMARY: dict[str, tuple[type, ...]] = {
-    "seed": (int,),
-    "seconds": (int, float),
-    "steps": (int,),
-    "parameters": (int,),
-    "dataset": (str,),
-    "git_commit": (str,),
-    "versions": (dict,),
-}
-"""What tables and facts are made of, and its types."""
-
-
 def _read_run(folder: Path) -> Run:
-    file = folder / "summary.json"
-    summary = read_json(file)
-    initial = summary.get("initial")
-    for key, kinds in _SUMMARY.items():
-        optional(summary, file, key, *kinds)
+    summary = read_document(folder / "summary.json", "summary", ("variant", "initial.*"))
     return Run(
         folder=folder,
-        variant=str(entry(summary, file, "variant")),
+        variant=summary["variant"],
         seed=summary.get("seed"),
-        J=number(summary.get("J"), file),
-        F=number(summary.get("F"), file),
-        initial=None if initial is None else {m: required_number(entry(initial, file, m), file) for m in MEASURES},
+        J=summary.get("J"),
+        F=summary.get("F"),
+        initial=summary.get("initial"),
         summary=summary,
         config=_read_config(folder / "config.yaml"),
         history=_read_history(folder / "metrics.csv"),

@@ -1,0 +1,456 @@
+"""Types of the JSON files that commands write and read: pydantic checks what is read, and the documentation's schemas are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
+from typing_extensions import NotRequired, TypedDict  # pydantic reads these before Python 3.12
+
+from adnet.errors import UserError
+from adnet.shared.files import read_json
+from adnet.shared.value_types import Share
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+Curve = Annotated[
+    list[Share], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
+]
+Backend = Literal["torch", "compile", "openvino", "onnx"]
+
+json_file = with_config(ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True))
+"""Decorate the type of a whole file; the types within it follow.
+
+Texts below its keys describe them in the schema. Subclasses lack those of their bases, which therefore use `Field(description=...)`.
+"""
+
+
+class Statistics(TypedDict):
+    mean: Share
+    recall: Annotated[Share, Field(description="share of frames above 0.5")]
+    decay: Annotated[
+        Annotated[float, Field(ge=-1, le=1)] | None,
+        Field(description="mean of the first quarter less that of the last"),
+    ]
+
+
+class FrameStatistics(Statistics):
+    frames: Annotated[list[Share], Field(min_length=1)]
+    """of the frames that count, in time order"""
+
+
+class MeanScores(TypedDict):
+    J: Statistics
+    F: Statistics
+
+
+class SequenceScores(TypedDict):
+    J: FrameStatistics
+    F: FrameStatistics
+
+
+class PixelScores(TypedDict):
+    precision: Share
+    recall: Share
+    F_measure: Share
+    """2PR / (P + R)"""
+
+
+class PooledSaliency(TypedDict):
+    MAE: Share
+    F_max: Share
+    precision: Curve
+    recall: Curve
+
+
+class PerFrameSaliency(PooledSaliency):
+    F_adaptive: Share
+
+
+class Saliency(TypedDict):
+    pooled: PooledSaliency
+    per_frame: PerFrameSaliency
+
+
+class AttributeScores(TypedDict):
+    J: Share
+    F: Share
+    sequences: list[str]
+
+
+@json_file
+class Scores(TypedDict):
+    """J and F of masks, by `adnet.score`, `adnet.evaluate` and a training's end. All scores are in [0, 1]."""
+
+    dataset: str
+    """davis2016, fbms, ..."""
+    split: str
+    protocol: str
+    """how the masks were made: paper, published, single_scale, ...; davis for another method's"""
+    kind: Literal["masks", "probabilities"]
+    """what the files held"""
+    kind_reason: str
+    """by which rule that was found"""
+    mean: MeanScores
+    """plain mean over sequences"""
+    pixel: PixelScores
+    """over the pixels of all masks together"""
+    saliency: NotRequired[Saliency]
+    """of probability maps, in both conventions; there with probabilities alone"""
+    attributes: NotRequired[dict[str, AttributeScores]]
+    """means over the sequences with an attribute, where the dataset has any"""
+    sequences: dict[str, SequenceScores]
+    """each sequence by name, in the dataset's order"""
+
+
+class UntrainedScores(TypedDict):
+    J: Share
+    F: Share
+
+
+class SplitFingerprint(TypedDict):
+    sequences: list[str]
+    frames: NonNegativeInt
+    sha256: Sha256
+    """over names and annotations"""
+    frames_sha256: Sha256
+    """over the frames"""
+
+
+class Fingerprints(TypedDict):
+    train: SplitFingerprint
+    val: SplitFingerprint
+
+
+@json_file
+class Provenance(TypedDict):
+    """What a training was made from. A run is gone on with on the same data alone."""
+
+    git_commit: Annotated[
+        str | None, Field(description="with -dirty where files were changed; null outside of a checkout")
+    ]
+    versions: Annotated[dict[str, str], Field(description="of Python, adnet, torch and others")]
+    data: Annotated[Fingerprints, Field(description="equal for equal data, wherever it lies")]
+
+
+@json_file
+class Summary(Provenance):
+    """Written last into a run folder: the training has ended."""
+
+    variant: str
+    """baseline, intra, anchor, anchor_diffusion, full, ..."""
+    seed: NonNegativeInt
+    J: Share | None
+    """mean over the validation sequences, in [0, 1]; null with test_at_end=false"""
+    F: Share | None
+    """likewise"""
+    initial: UntrainedScores | None
+    """before training; null without test_at_start=true"""
+    dataset: str
+    steps: NonNegativeInt
+    """of the optimiser"""
+    seconds: NonNegativeFloat
+    """of training, over all resumptions"""
+    parameters: NonNegativeInt
+    """of the network"""
+
+
+class ProtocolSettings(TypedDict):
+    name: str
+    scales: list[float]
+    mirror: bool
+    threshold: Share
+    average: Literal["probability", "logits"]
+    gate: bool
+    resize: Literal["aligned", "opencv"]
+    anchors: list[Literal["first", "previous"]]
+
+
+class FlowSettings(TypedDict):
+    method: str
+    """and its settings"""
+    files_sha256: dict[str, Sha256]
+    """of each video, where flow was read"""
+
+
+class Settings(TypedDict):
+    protocol: Annotated[ProtocolSettings, Field(description="see adnet.inference.Protocol")]
+    precision: NotRequired[Annotated[str, Field(description="in which the network computed: fp32, bf16 or fp16")]]
+    backend: Backend
+    flow: Annotated[FlowSettings | None, Field(description="optical flow, of networks that need it")]
+    postprocess: Annotated[dict[str, Any] | None, Field(description="its config")]
+    files_sha256: Annotated[dict[str, Sha256], Field(description="of each file that the settings name, by its path")]
+
+
+@json_file
+class Evaluation(Settings):
+    """What `adnet.evaluate` evaluated, how, and how long it took.
+
+    It marks the folder as that evaluation's: the same command goes on with it, another is refused.
+    """
+
+    checkpoint: str | None
+    """path; null at a training's end"""
+    checkpoint_sha256: Sha256 | None
+    """of the file, or of all files of an export"""
+    dataset: str
+    root: str
+    """path of the dataset"""
+    split: str
+    sequences: list[str]
+    annotations_sha256: Sha256
+    """of names and annotations"""
+    frames_sha256: Sha256
+    """of the frames"""
+    size: Size
+    """height and width in pixels of the first scale"""
+    frames: NotRequired[NonNegativeInt]
+    """that were segmented; there when it has ended"""
+    seconds: NotRequired[NonNegativeFloat]
+    """of that; there when it has ended"""
+
+
+class SequenceDrift(TypedDict):
+    frames: list[str]
+    """those with an annotation"""
+    distance: list[Annotated[float, Field(ge=-1e-6, le=2.000001)] | None]
+    """cosine distance in [0, 2] of each, mean over all pairs of foreground pixels; null where either frame has none on the grid"""
+
+
+@json_file
+class Embeddings(TypedDict):
+    """Beside an evaluation's scores where embeddings were kept: how far a frame's foreground is from the first one's.
+
+    The embeddings themselves are embeddings/SEQUENCE.npz.
+    """
+
+    variant: str
+    """baseline, intra, anchor, anchor_diffusion, full, ..."""
+    size: list[Annotated[int, Field(ge=17)]]
+    """height and width in pixels"""
+    sequences: dict[str, SequenceDrift]
+
+
+@json_file
+class Export(TypedDict):
+    """What lies in an exported folder. A folder in which a file is missing or another is not opened."""
+
+    format: Literal["onnx", "openvino"]
+    variant: str
+    needs_anchor: bool
+    needs_flow: bool
+    takes_several_anchors: bool
+    size: Size
+    """height and width in pixels that it was made for; others of 8k + 1 work, too"""
+    int8: bool
+    """whether the encoder is in 8-bit integers"""
+    checkpoint: NotRequired[str]
+    """name of the file that it was made from"""
+    checkpoint_sha256: NotRequired[Sha256]
+    sha256: dict[str, Sha256]
+    """of each file: embed.*, the encoder, and segment.*, the fusion (a baseline has none)"""
+    versions: dict[str, str]
+    """of the libraries that wrote it"""
+    largest_difference: NonNegativeFloat
+    """of logits from the network's, as a share of the largest logit"""
+
+
+class PredictedVideo(TypedDict):
+    frames: NonNegativeInt
+    """total"""
+    segmented: NonNegativeInt
+    """processed by the last command"""
+    seconds: NonNegativeFloat
+    """of that"""
+    problem: str | None
+    """what couldn't be read"""
+
+
+@json_file
+class Prediction(Settings):
+    """What `adnet.predict` was given, and what became of each video. It marks the folder as that command's."""
+
+    input: dict[str, Any]
+    """what tells each video apart, by its name"""
+    checkpoint_sha256: Sha256
+    """of the file, or of all files of an export"""
+    size: Size
+    """height and width whose area frames are resized to"""
+    anchor: str | int | None
+    """null: the first frame"""
+    videos: NotRequired[dict[str, PredictedVideo]]
+    """by name, each when it is done"""
+
+
+class Image(TypedDict):
+    id: PositiveInt
+    """from 1, in time order"""
+    file_name: str
+    """of the mask"""
+    height: PositiveInt
+    width: PositiveInt
+
+
+class Category(TypedDict):
+    id: Literal[1]
+    name: Literal["foreground"]
+
+
+class RunLengths(TypedDict):
+    size: Size
+    """height and width"""
+    counts: str
+    """COCO's compressed run lengths"""
+
+
+class Annotation(TypedDict):
+    id: PositiveInt
+    image_id: PositiveInt
+    category_id: Literal[1]
+    iscrowd: Literal[0]
+    area: PositiveInt
+    """in pixels"""
+    bbox: Annotated[list[NonNegativeFloat], Field(min_length=4, max_length=4)]
+    """x, y, width, height"""
+    segmentation: RunLengths
+
+
+@json_file
+class RleFile(TypedDict):
+    """Masks of a video as COCO annotations, by `adnet.predict rle=true`: what pycocotools' `COCO(file)` reads."""
+
+    images: list[Image]
+    """one for each frame"""
+    categories: Annotated[list[Category], Field(min_length=1, max_length=1)]
+    annotations: list[Annotation]
+    """one for each frame with any foreground"""
+
+
+class Pair(TypedDict):
+    sequence: str
+    anchor: str
+    """a frame, without its ending"""
+    frame: str
+    """likewise"""
+
+
+@json_file
+class NanBatch(TypedDict):
+    """In the folder of a training that ended since its loss was no number: the batch, to look at. Of rank N above 0, nan_batch-N.json."""
+
+    step: NonNegativeInt
+    """optimiser steps when the batch ended"""
+    batch: NonNegativeInt
+    """its number in the epoch"""
+    loss: Literal["nan", "inf", "-inf"]
+    pairs: list[Pair]
+
+
+@json_file
+class Job(TypedDict):
+    """In the folder of a sweep's job: how its process ended the last time."""
+
+    overrides: list[str]
+    """as they were given"""
+    command: list[str]
+    """what was run, word by word"""
+    log: str
+    """what it printed"""
+    status: Literal["finished", "failed", "stopped"]
+    code: NotRequired[int]
+    """the exit code; of a process that a signal ended, minus the signal's number"""
+    reason: NotRequired[str | None]
+    """why it failed, one line; null where it didn't"""
+    seconds: NonNegativeFloat
+    """wall clock"""
+
+
+class JobScores(TypedDict):
+    J: Share | None
+    """null where the job has no summary.json"""
+    F: Share | None
+
+
+@json_file
+class SweepJob(TypedDict):
+    """Written last into a sweep's folder: what became of each job."""
+
+    folder: str
+    """the job's"""
+    status: Literal["finished", "pruned", "skipped", "busy", "stopped", "failed"]
+    scores: JobScores
+    seconds: NonNegativeFloat | None
+    """wall clock; null where the job didn't run"""
+    reason: str | None
+    """why it failed, one line; null where it didn't"""
+    log: str | None
+    """what its process printed; null where none ran"""
+
+
+FORMATS: dict[str, Any] = {
+    "scores": Scores,
+    "summary": Summary,
+    "sweep": list[SweepJob],
+    "embeddings": Embeddings,
+    "evaluation": Evaluation,
+    "export": Export,
+    "job": Job,
+    "nan_batch": NanBatch,
+    "predict": Prediction,
+    "provenance": Provenance,
+    "rle": RleFile,
+}
+"""The type of each file by its name without `.json`."""
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(FORMATS[name])
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """Make the JSON schema of a format, which files as adnet writes them now satisfy.
+
+    Examples:
+        >>> json_schema("scores")["title"]
+        'scores.json'
+    """
+    kind = next(iter(get_args(FORMATS[name])), FORMATS[name])  # of a list that of its items
+    about = {"title": f"{name}.json", "description": " ".join((kind.__doc__ or "").split())}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _adapter(name).json_schema() | about
+
+
+def read_document(file: Path, name: str, needs: Collection[str]) -> dict[str, Any]:
+    """Read a JSON file of the format `name`; more entries than the format has are left alone.
+
+    Entries that match one of the patterns `needs` (`sequences.*.mean`) must be there; a file by another version of adnet may lack
+    others. Raises UserError, which says what is wrong with which entry, for one that is missing or of another type or range.
+    """
+    document = read_json(file)
+    try:
+        _adapter(name).validate_python(document)
+    except ValidationError as found:
+        for error in found.errors(include_url=False):
+            where = ".".join(map(str, error["loc"]))
+            if error["type"] == "missing":
+                if any(fnmatchcase(where, pattern) for pattern in needs):
+                    raise UserError(f"{file}: the entry `{where}` is missing; write the file again") from found
+            elif error["type"] != "extra_forbidden":
+                reason = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+                raise UserError(
+                    f"{file}: `{where}`: {reason}, got {error['input']!r:.60}; write the file again"
+                ) from found
+    return document
