@@ -57,7 +57,7 @@ def test_export_writes_what_runs(
     # A second time, nothing is overwritten.
     ended = run(export.main, *arguments)
     assert ended.code == 1
-    assert "is there already" in ended.err
+    assert "already exists" in ended.err
 
 
 @pytest.mark.parametrize(
