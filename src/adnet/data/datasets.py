@@ -155,9 +155,9 @@ def fbms(
         check_number("FBMS", root / part, names, number)
     found = []
     for name in select(names, sequences):
-        folder = root / part / name
-        frames = {stem: path for stem, path in images_in(folder).items() if path.suffix.lower() == ".jpg"}
-        masks, regions = fbms_annotations(folder / "GroundTruth", frames)
+        video = root / part / name
+        frames = {stem: path for stem, path in images_in(video).items() if path.suffix.lower() == ".jpg"}
+        masks, regions = fbms_annotations(video / "GroundTruth", frames)
         found.append(checked_sequence(root / part, name, frames, masks, regions=regions))
     return VideoDataset("fbms", split, root, tuple(found), scored="all")
 
@@ -309,7 +309,7 @@ def folder(
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
     if split != "all":
         listed = _listed(root, split)
-        select(names, listed)
+        select(names, listed)  # so that an unknown one is named
         names = listed
     found = (
         checked_sequence(root, name, images_in(root / "frames" / name), images_in(root / "masks" / name), least=1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import get_worker_info
-from torchvision.models import optical_flow
+from torchvision.models import get_model, get_model_weights
 
 from adnet.data.flow import FrameFlow, reduced
 from adnet.data.pairs import to_tensor
@@ -51,16 +51,11 @@ class RAFT(FrameFlow):
     ) -> None:
         self.model, self.height, self.updates, self.camera = model, height, updates, camera
         self.device = usable_device(device)
-        published = {
-            "raft_small": optical_flow.Raft_Small_Weights.DEFAULT,
-            "raft_large": optical_flow.Raft_Large_Weights.DEFAULT,
-        }
-        file = Path(
-            weights or torchvision_weights(published[model].url, "give flow.method.weights=FILE, or take flow=dis")
-        )
+        published = get_model_weights(model).DEFAULT.url
+        file = Path(weights or torchvision_weights(published, "give flow.method.weights=FILE, or take flow=dis"))
         state = read_weights(file)
         self._digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
-        network: torch.nn.Module = getattr(optical_flow, model)(weights=None)
+        network: torch.nn.Module = get_model(model, weights=None)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from adnet.data.sequence import read_mask
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.prediction_files import Kind, cut, is_mask, read_prediction, to_probability
+from adnet.metrics.prediction_files import Kind, is_mask, read_prediction, threshold, to_probability
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
 
@@ -50,7 +50,7 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
     prediction = _read(frame.prediction, frame.annotation, annotation.shape)
     if kind == "probabilities":
         prediction = to_probability(prediction, frame.prediction)
-        mask = cut(prediction)
+        mask = threshold(prediction)
     elif sampled and not is_mask(prediction):
         raise UserError(
             f"{frame.prediction} has several grey values, but other files have only one besides 0: give kind=masks or "

@@ -16,8 +16,8 @@ from adnet.shared.arrays import read_array
 Prediction = npt.NDArray[Any]
 Kind = Literal["masks", "probabilities"]
 
-MANY = 20
-"""With more grey values than this they are probabilities, not labels of objects."""
+MOST_LABELS = 20
+"""More grey values than this are probabilities, not labels of objects."""
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
@@ -70,7 +70,7 @@ def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
 
     - Floats are probabilities; bilevel, palette and colour images are masks.
     - Grey values (8 or 16 bits) are masks if all files together have only one besides 0 (0/255, 0/1), probabilities if they
-      have more than `MANY`. In between, they could be labels of objects or a map with few distinct values.
+      have more than `MOST_LABELS`. In between, they could be labels of objects or a map with few distinct values.
 
     Raises UserError in that case, and if the files differ in kind.
     """
@@ -84,7 +84,7 @@ def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
             kinds["masks"] = "labels"
         else:
             greys |= {*np.unique(prediction).tolist()} - {0}
-    if 1 < len(greys) <= MANY:
+    if 1 < len(greys) <= MOST_LABELS:
         some = ", ".join(map(str, sorted(greys)[:5]))
         raise UserError(
             f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
@@ -120,7 +120,7 @@ def to_probability(prediction: Prediction, path: Path) -> Prediction:
     return prediction
 
 
-def cut(probability: Prediction) -> npt.NDArray[np.bool_]:
+def threshold(probability: Prediction) -> npt.NDArray[np.bool_]:
     """Threshold a probability map: bool `[H, W]`, above 0.5."""
     whole = 1.0 if probability.dtype.kind == "f" else float(np.iinfo(probability.dtype).max)
     return np.asarray(probability > 0.5 * whole)

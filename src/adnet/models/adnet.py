@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
@@ -68,22 +67,19 @@ class ADNet(HubMethods, nn.Module):
         if self.needs_flow is not (motion is not None):
             raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
         channels = encoder.embedding_channels
-        self.head: nn.Module
+        if channels != 1 and not (self.branches or decoder):
+            raise UserError(f"the baseline's encoder outputs the logit: set embedding_channels to 1, not {channels}")
+        if decoder and len(encoder.shallow_channels) != 2:
+            raise UserError("a decoder needs the backbone's features at stride 4 and 2: set model.encoder.shallow=true")
+        self.head: nn.Module = nn.Identity()
         if self.branches:
             self.head = nn.Sequential(
                 *conv_norm_act(len(self.branches) * channels, head_channels, 1),
                 nn.Dropout2d(dropout),
                 nn.Identity() if decoder else nn.Conv2d(head_channels, 1, 1),
             )
-        elif channels == 1 or decoder:
-            self.head = nn.Identity()
-        else:
-            raise UserError(f"the baseline's encoder outputs the logit: set embedding_channels to 1, not {channels}")
-        if decoder and len(encoder.shallow_channels) != 2:
-            raise UserError("a decoder needs the backbone's features at stride 4 and 2: set model.encoder.shallow=true")
-        self.decoder = (
-            Decoder(head_channels if self.branches else channels, encoder.shallow_channels) if decoder else None
-        )
+            channels = head_channels
+        self.decoder = Decoder(channels, encoder.shallow_channels) if decoder else None
         self.head_channels = head_channels
         self.dropout = dropout
         self.aux_weight = aux_weight
@@ -176,8 +172,3 @@ class ADNet(HubMethods, nn.Module):
         encoded = self.joined(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])
-
-
-def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize `[B, K, h, w]` to `[B, K, H, W]`, bilinearly with aligned corners, as the published code always does."""
-    return F.interpolate(logits, size, mode="bilinear", align_corners=True)

@@ -35,7 +35,12 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor, shallow: Sequence[Tensor]) -> Tensor:
         """Decode features `[B, C, h, w]` with the shallow ones, stride 4 first, to logits `[B, 1, 4h - 3, 4w - 3]`."""
         for reduce, mix, fine in zip(self.reduce, self.mix, shallow, strict=True):
-            upsampled = F.interpolate(features, fine.shape[-2:], mode="bilinear", align_corners=True)
+            upsampled = upsample(features, (fine.shape[-2], fine.shape[-1]))
             features = mix(torch.cat([upsampled, reduce(fine)], dim=1))
         logits: Tensor = self.logit(features)
         return logits
+
+
+def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize `[B, K, h, w]` to `[B, K, H, W]`, bilinearly with aligned corners, as the published code always does."""
+    return F.interpolate(features, size, mode="bilinear", align_corners=True)
