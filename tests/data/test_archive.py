@@ -64,7 +64,7 @@ def test_a_damaged_archive_says_so(tmp_path: Path) -> None:
         [b"", b"<html>", whole[: len(whole) // 2], whole.replace(whole[40:50], b"\0" * 10)]
     ):
         (tmp_path / "b.zip").write_bytes(content)
-        with pytest.raises(UserError, match="no complete ZIP file"):
+        with pytest.raises(UserError, match="not a complete ZIP file"):
             extract(tmp_path / "b.zip", tmp_path / f"out{number}")
 
 

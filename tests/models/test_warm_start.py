@@ -85,7 +85,7 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
         (
             {"backbone": "resnet18"},
             {},
-            r"lacks encoder\.backbone\.conv1\.weight \(\d+ such\): it is of another backbone",
+            r"lacks encoder\.backbone\.conv1\.weight \(\d+ such\): it has another backbone",
         ),
         (
             {"freeze_batch_norm": True},

@@ -84,7 +84,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             raise ValueError("an entry is of another type")
         height, width = map(index, metadata["size"])
         if known and min(height, width) < 1:
-            raise ValueError("its size is none")
+            raise ValueError("its size is not positive")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one") from error
     if not known:

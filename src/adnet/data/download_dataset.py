@@ -185,7 +185,7 @@ def extract(archive: Path, folder: Path) -> None:
             for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
                 file.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:
-        raise UserError(f"{archive} is no complete ZIP file ({error}); remove it and download it again") from error
+        raise UserError(f"{archive} is not a complete ZIP file ({error}); remove it and download it again") from error
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:

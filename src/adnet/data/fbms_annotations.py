@@ -34,7 +34,7 @@ def read_definition(truth: Path) -> Definition:
     frames = re.findall(r"^File name\s*:\s*(\S+)\s+Input file name\s*:\s*(\S+)", text, re.MULTILINE)
     if 0 not in scales or not frames:
         missing = "region 0, the background" if frames else "annotated frame"
-        raise UserError(f"{file} lists no {missing}: replace it by the original")
+        raise UserError(f"{file} lists no {missing}: replace it with the original")
     return Definition(file, tuple(scales[region] for region in sorted(scales)), tuple(frames))
 
 

@@ -106,13 +106,15 @@ def read_flow(file: Path) -> tuple[npt.NDArray[np.float32], Mask]:
     if file.suffix.lower() == ".flo":
         flow = cv2.readOpticalFlow(str(file))
         if flow is None:
-            raise UserError(f"cannot read {file}: it is no complete .flo file; replace it")
+            raise UserError(f"cannot read {file}: it is not a complete .flo file; replace it")
         length = np.abs(flow).max(axis=-1)
         valid = np.isfinite(length) & (length < UNKNOWN)
     else:
         encoded = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if encoded is None or encoded.dtype != np.uint16 or encoded.shape[2:] != (3,):
-            raise UserError(f"cannot read {file}: it is no 16-bit PNG of three channels, like KITTI's flow; replace it")
+            raise UserError(
+                f"cannot read {file}: it is not a 16-bit PNG of three channels, like KITTI's flow; replace it"
+            )
         # OpenCV gives blue, green, red.
         flow, valid = (encoded[..., :0:-1].astype(np.float32) - 2**15) / 64, encoded[..., 0] > 0
     return np.where(valid[..., None], flow, np.float32(0)), valid

@@ -16,7 +16,7 @@ _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
 """Where the polynomials behind Winograd's algorithm are evaluated, besides infinity; small points round least."""
 
 _WORTHWHILE = 1.5
-"""The transforms pay off from this ratio of multiplications saved."""
+"""The transforms pay off if they divide the number of multiplications by at least this much."""
 
 _transformed: MutableMapping[Tensor, dict[tuple[int, int], Tensor]] = WeakTensorKeyDictionary()
 """Weight -> (m, n) -> transformed weight, for as long as the weight lives."""

@@ -48,7 +48,7 @@ def load_network(config: Any, test_size: tuple[int, int], weights: Mapping[str, 
     try:
         network = build_network(config)
     except UserError as error:
-        raise UserError(f"{source} names another model than adnet's: {error}") from error
+        raise UserError(f"{source} names a model other than adnet's: {error}") from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

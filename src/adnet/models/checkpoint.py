@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
+            f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
             "python -m adnet.convert first"
         ) from error
     return config, (height, width), weights

@@ -50,14 +50,14 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
     lost += [key for key in missing if key.startswith("motion.backbone.")]
     if lost:
         raise UserError(
-            f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it is of another backbone, or was trained with another "
+            f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it has another backbone, or was trained with another "
             "model.encoder.freeze_batch_norm"
         )
     shapes = {key: ([*tensor.shape], [*own[key].shape]) for key, tensor in taken.items()}
     if wrong := [f"{key} is {theirs}, not {ours}" for key, (theirs, ours) in shapes.items() if theirs != ours]:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(
-            f"model.weights: {path} is of another shape: {', '.join(wrong[:3])}{more}; set model as it was there"
+            f"model.weights: {path} has tensors of another shape: {', '.join(wrong[:3])}{more}; set model.* as in its training"
         )
     _check_normalisation(model, config.get("encoder"), path)
 

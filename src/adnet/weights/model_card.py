@@ -70,5 +70,5 @@ def _results(file: Path) -> list[EvalResult]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{file} is no scores.json of adnet's ({reason}); python -m adnet.evaluate writes one"
+            f"{file} is not a scores.json of adnet's ({reason}); python -m adnet.evaluate writes one"
         ) from error

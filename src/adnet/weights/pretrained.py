@@ -93,7 +93,7 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict
         if not isinstance(config, dict) or not all(type(side) is int and side > 0 for side in (height, width)):
             raise ValueError("its values are of other types")
     except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no {CONFIG}, so it is no folder of weights") from error
+        raise UserError(f"{folder} holds no {CONFIG}, so it is not a folder of weights") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} doesn't describe a network of adnet's ({reason}); take another copy") from error
