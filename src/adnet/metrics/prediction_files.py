@@ -90,10 +90,10 @@ def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
             f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
             "give kind=masks or kind=probabilities"
         )
-    if greys:
-        kinds["masks" if len(greys) == 1 else "probabilities"] = (
-            f"one grey value besides 0: {min(greys)}" if len(greys) == 1 else f"{len(greys)} grey values"
-        )
+    if len(greys) == 1:
+        kinds["masks"] = f"one grey value besides 0: {min(greys)}"
+    elif greys:
+        kinds["probabilities"] = f"{len(greys)} grey values"
     if len(kinds) > 1:
         raise UserError(
             f"masks ({kinds['masks']}) and probability maps ({kinds['probabilities']}) are mixed: give kind=..."
