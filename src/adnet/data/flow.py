@@ -204,7 +204,8 @@ class SequenceFlow:
         file = Path(self.cache) / self._name(files)
         if (found := _read(file)) is None:
             found = self.method.of_files(files)
-            _write(file, found)
+            with replacing(file) as draft, draft.open("wb") as stream:
+                np.save(stream, found)
         return np.asarray(sign * found, np.int8)
 
     def _name(self, files: tuple[Path, ...]) -> str:
@@ -241,8 +242,3 @@ def _read(file: Path) -> Vectors | None:
     except UserError:
         return None
     return found if found.dtype == np.int8 and found.ndim == 3 and found.shape[2] == 2 else None
-
-
-def _write(file: Path, vectors: Vectors) -> None:
-    with replacing(file) as draft, draft.open("wb") as stream:
-        np.save(stream, vectors)
