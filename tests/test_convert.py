@@ -61,7 +61,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments, message
 def test_a_checkpoint_that_names_no_model_is_refused(tmp_path):
     config = {"encoder": {"_target_": "adnet.models.DeepLabV3"}}
     torch.save({"state_dict": {}, "hyper_parameters": {"model": config, "test_size": [65, 97]}}, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match="names another model"):
+    with pytest.raises(UserError, match="names a model other"):
         load_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -74,12 +74,12 @@ def test_a_checkpoint_that_names_foreign_code_is_refused(tmp_path, tiny_model_co
         "list": tiny_model_config | {"encoder": tiny_model_config["encoder"] | {"aspp_rates": [harm]}},
     }[place]
     torch.save({"state_dict": {}, "hyper_parameters": {"model": config, "test_size": [65, 97]}}, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match=r"a\.ckpt names another model than adnet's: .*os\.mkdir"):
+    with pytest.raises(UserError, match=r"a\.ckpt names a model other than adnet's: .*os\.mkdir"):
         load_checkpoint(tmp_path / "a.ckpt")
     assert not (tmp_path / "harm").exists()
 
 
 def test_published_weights_given_to_evaluate_are_pointed_to_convert(tmp_path):
     torch.save({"cls.3.bias": torch.zeros(1)}, tmp_path / "ad.pth")
-    with pytest.raises(UserError, match=r"ad\.pth is no readable adnet checkpoint.*adnet\.convert"):
+    with pytest.raises(UserError, match=r"ad\.pth is not a readable adnet checkpoint.*adnet\.convert"):
         load_checkpoint(tmp_path / "ad.pth")

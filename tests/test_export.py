@@ -57,7 +57,7 @@ def test_export_writes_what_runs(
     # A second time, nothing is overwritten.
     ended = run(export.main, *arguments)
     assert ended.code == 1
-    assert "is there already" in ended.err
+    assert "already exists" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_weights_alone_are_a_checkpoint_of_half_the_size(
     assert "| J mean | " in (scored / "README.md").read_text()
     ended = run(export.main, *arguments[:2], f"output={checkpoint.parent / 'none'}", f"scores={checkpoint}")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert "is no scores.json of adnet's" in ended.err
+    assert "is not a scores.json of adnet's" in ended.err

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adnet.data.archive import extract
+from adnet.data.download_dataset import extract
 from adnet.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_a_way_out_is_refused_before_anything_is_written(tmp_path: Path, name: s
     archive = pack(tmp_path / "a.zip", ("fine.txt", "one"), ("x" * len(name), "two"))
     # The name is put in afterwards, as zipfile would clean it.
     archive.write_bytes(archive.read_bytes().replace(b"x" * len(name), name.encode()))
-    with pytest.raises(UserError, match="outside of its folder"):
+    with pytest.raises(UserError, match="outside its folder"):
         extract(archive, tmp_path / "deep" / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
@@ -64,7 +64,7 @@ def test_a_damaged_archive_says_so(tmp_path: Path) -> None:
         [b"", b"<html>", whole[: len(whole) // 2], whole.replace(whole[40:50], b"\0" * 10)]
     ):
         (tmp_path / "b.zip").write_bytes(content)
-        with pytest.raises(UserError, match="no whole ZIP file"):
+        with pytest.raises(UserError, match="not a complete ZIP file"):
             extract(tmp_path / "b.zip", tmp_path / f"out{number}")
 
 

@@ -82,10 +82,10 @@ def test_the_last_epoch_ends_with_the_training(tiny_davis: Path, step: int, step
 def test_batch_that_devices_cannot_share(tiny_davis: Path) -> None:
     data = module(tiny_davis)
     data.trainer = as_trainer(0, 3, 1)
-    with pytest.raises(UserError, match=r"pairs\.batch_size=4 can't be shared by 3 devices: take a multiple of 3"):
+    with pytest.raises(UserError, match=r"pairs\.batch_size=4 can't be split over 3 devices: take a multiple of 3"):
         data.train_dataloader()
     data.trainer = as_trainer(0, 2, 4)
-    with pytest.raises(UserError, match=r"by 2 devices x 4 accumulated batches: take a multiple of 8"):
+    with pytest.raises(UserError, match=r"over 2 devices x 4 accumulated batches: take a multiple of 8"):
         data.train_dataloader()
 
 

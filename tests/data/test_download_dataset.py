@@ -85,7 +85,7 @@ def test_another_release_is_refused_unless_asked_for(
         download("davis2016", root, load)
     assert [path.name for path in root.parent.iterdir()] == [".DAVIS.lock"]
     download("davis2016", root, load, verify=False)
-    with pytest.raises(UserError, match="is there already and isn't davis2016"):
+    with pytest.raises(UserError, match="already exists and isn't davis2016"):
         download("davis2016", root, load)
     assert (root / "ImageSets").is_dir()
 
@@ -114,7 +114,7 @@ def test_what_is_there_is_never_replaced(archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "DAVIS"
     root.mkdir()
     (root / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already and isn't davis2016"):
+    with pytest.raises(UserError, match="already exists and isn't davis2016"):
         download("davis2016", root, load)
     assert [path.name for path in root.iterdir()] == ["notes.txt"]
 

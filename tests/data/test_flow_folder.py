@@ -142,17 +142,15 @@ def test_mistakes_are_one_line_before_training(bear: Sequence, tmp_path: Path) -
         return str(error.value)
 
     write(folder / "00004.flo", field())
-    assert f"{folder} has flow of 4 frames, 00004 among them, which is none of the 4 frames of bear" in mistake()
+    assert f"{folder} has flow of 4 frames, including 00004, which is not among the 4 frames of bear" in mistake()
     (folder / "00004.flo").unlink()
     write(folder / "00002.flo", field()[:, :60])
-    assert (
-        mistake() == f"{folder}/00002.flo is of 60x48 and its frame of 80x48: compute the flow of frames of that size"
-    )
+    assert mistake() == f"{folder}/00002.flo is 60x48 and its frame 80x48: compute flow at the frame's size"
     (folder / "00002.flo").write_bytes((folder / "00001.flo").read_bytes()[:-8])
-    assert mistake() == f"cannot read {folder}/00002.flo: it is no whole .flo file; replace the file"
+    assert mistake() == f"cannot read {folder}/00002.flo: it is not a complete .flo file; replace it"
     (folder / "00002.flo").unlink()
     assert mistake() == f"no optical flow of frame 00002 in {folder}: add 00002.flo or 00002.png"
     Image.new("RGB", SIZE[::-1]).save(folder / "00002.png")
-    assert mistake().startswith(f"cannot read {folder}/00002.png: it is no 16-bit PNG of three channels")
+    assert mistake().startswith(f"cannot read {folder}/00002.png: it is not a 16-bit PNG of three channels")
     folder.rename(tmp_path / "flow" / "bears")
     assert mistake() == f"no folder {folder} with the optical flow of bear: set flow.method.root"

@@ -122,7 +122,7 @@ def test_fbms_filters_and_has_two_splits(fbms_root: Path) -> None:
 def test_fbms_that_is_incomplete(fbms_root: Path) -> None:
     part = fbms_root / "Testset"
     (part / "plain05").rename(part.parent / "elsewhere")
-    with pytest.raises(UserError, match=r"Testset has 29 sequences and FBMS 30: complete it, or name those"):
+    with pytest.raises(UserError, match=r"Testset has 29 sequences, FBMS has 30: complete it, or name those"):
         fbms(fbms_root)
     assert fbms(fbms_root, sequences=["cats01"]).sequences
     truth = part / "cats01" / "GroundTruth"
@@ -218,7 +218,7 @@ def test_visal_that_does_not_fit(visal_root: Path) -> None:
         (visal_root / "ViSal" / "gokart" / f"{i:04d}.png").unlink()
     (visal_root / "ViSal" / "gokart").rmdir()
     (visal_root / "GroundTruth" / "gokart0002.png").unlink()
-    with pytest.raises(UserError, match="ViSal has 16 sequences and ViSal 17: complete it, or name those"):
+    with pytest.raises(UserError, match="ViSal has 16 sequences, ViSal has 17: complete it, or name those"):
         visal(visal_root)
     assert [s.name for s in visal(visal_root, sequences=["boat"]).sequences] == ["boat"]
     for path in (visal_root / "GroundTruth").glob("boat_*"):
@@ -259,7 +259,7 @@ def test_folder_splits_are_lists(videos: Path) -> None:
     assert [s.name for s in folder(videos, "train").sequences] == ["c", "a"]
     assert [s.name for s in folder(videos, "train", ["a"]).sequences] == ["a"]
     with pytest.raises(
-        UserError, match=r"no .*val\.txt: write the name of a sequence on each line, or set data\.split=all"
+        UserError, match=r"no .*val\.txt: write it with a sequence's name per line, or set data\.split=all"
     ):
         folder(videos, "val")
     (videos / "val.txt").write_text("aa\n")
@@ -351,7 +351,7 @@ def test_msra10k(tmp_path: Path) -> None:
     train = msra10k(tmp_path)
     assert [(s.name, stems(s)) for s in train.sequences] == [("5", ["5"]), ("12", ["12"])]
     np.testing.assert_array_equal(masks(train.sequences[0])["5"], MASK)
-    with pytest.raises(UserError, match="MSRA10K has no split 'val': it is there to train on"):
+    with pytest.raises(UserError, match="MSRA10K has no split 'val': it is for training only"):
         msra10k(tmp_path, "val")
 
 

@@ -49,7 +49,7 @@ def test_each_source_has_its_share(tiny_davis: Path, stills: VideoDataset) -> No
         *("again/train-000", "again/train-001"),
     ]
     number, pairs = 3000, TrainingPairs(joint, 1, AUGMENTATION, seed=0)
-    counts = Counter(pairs._drawn(np.random.default_rng([0, index])) for index in range(number))
+    counts = Counter(pairs._draw_sequence(np.random.default_rng([0, index])) for index in range(number))
     expected = [1 / 2, 1 / 2, *[3 / 5] * 5, 1 / 4, 1 / 4]
     # 99.99 % quantile of chi-squared with 8 degrees of freedom
     assert (

@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(raft: RAFT, weights: Path, tmp_path: Path, monkey
 
     raft.device = torch.device("cuda")
     monkeypatch.setattr("adnet.data.raft.get_worker_info", lambda: object())
-    with pytest.raises(UserError, match=r"can't use CUDA in a loader's process: give flow\.cache=FOLDER"):
+    with pytest.raises(UserError, match=r"can't use CUDA in a loader process: give flow\.cache=FOLDER"):
         raft(*pictures((40, 40)))
 
 

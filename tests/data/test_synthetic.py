@@ -146,7 +146,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path, place: str) -> None:
     precious = root if place == "file" else root / "JPEGImages" / "480p" / "bear" / "00000.jpg"
     precious.parent.mkdir(parents=True, exist_ok=True)
     precious.write_text("precious")
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match="something other"):
         synthesize(root, **SMALL)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
     assert precious.read_text() == "precious"

@@ -111,7 +111,7 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
     torn.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:1000])
     ended = run(evaluate.main, f"checkpoint={torn}", f"data.root={tiny_davis}")
     assert ended.code == 1
-    assert ended.err.startswith(f"adnet: {torn} is no readable adnet checkpoint")
+    assert ended.err.startswith(f"adnet: {torn} is not a readable adnet checkpoint")
     assert ended.err.count("\n") == 1
 
 

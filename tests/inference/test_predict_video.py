@@ -262,5 +262,5 @@ def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
     problem = call(model, clip, outputs, flow=flow).problem
     assert problem == f"{tmp_path}/flow/clip has flow of frames that clip hasn't, first 00006"
     cv2.writeOpticalFlow(str(last), flow_of(5)[:40])
-    with pytest.raises(UserError, match=r"00005\.flo is of 80x40 and its frame of 80x48"):
+    with pytest.raises(UserError, match=r"00005\.flo is 80x40 and its frame 80x48"):
         call(model, clip, outputs, flow=flow)

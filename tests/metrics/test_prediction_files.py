@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from adnet.errors import UserError
-from adnet.metrics.prediction_files import cut, find_predictions, kind_of, read_prediction, to_probability
+from adnet.metrics.prediction_files import find_predictions, kind_of, read_prediction, threshold, to_probability
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 MASK = RAMP > 100
@@ -117,8 +117,8 @@ def test_a_mixture_is_refused(tmp_path: Path) -> None:
 
 def test_maps_are_cut_above_one_half(tmp_path: Path) -> None:
     for values in (np.array([[127, 128]], np.uint8), np.array([[32767, 32768]], np.uint16), np.array([[0.5, 0.50001]])):
-        assert cut(to_probability(values, tmp_path)).tolist() == [[False, True]]
-    assert cut(to_probability(MASK, tmp_path)).tolist() == MASK.tolist()
+        assert threshold(to_probability(values, tmp_path)).tolist() == [[False, True]]
+    assert threshold(to_probability(MASK, tmp_path)).tolist() == MASK.tolist()
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, np.nan])

@@ -54,8 +54,8 @@ def test_every_model_of_ours_is_built(model: str) -> None:
         ({"motion": {"_target_": "os.getcwd"}}, "motion._target_ is 'os.getcwd'"),
         ({"encoder": None}, "encoder is None"),
         ({"size": 3}, "size is 3"),
-        ({"dropout": 9}, "no network can be built of it"),
-        ({"head_channels": -1}, "no network can be built of it"),
+        ({"dropout": 9}, "no network can be built from it"),
+        ({"head_channels": -1}, "no network can be built from it"),
         ({"variant": "ful"}, "did you mean full?"),
     ],
 )

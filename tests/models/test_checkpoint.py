@@ -44,7 +44,7 @@ def test_torn_off_checkpoint_is_named(content: dict[str, Any], tmp_path: Path, s
     torch.save(content, buffer)
     whole = buffer.getvalue()
     (tmp_path / "last.ckpt").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=r"last\.ckpt is no readable adnet checkpoint") as caught:
+    with pytest.raises(UserError, match=r"last\.ckpt is not a readable adnet checkpoint") as caught:
         load_checkpoint(tmp_path / "last.ckpt")
     assert "\n" not in str(caught.value)
 
@@ -55,7 +55,7 @@ def test_torn_off_checkpoint_is_named(content: dict[str, Any], tmp_path: Path, s
     ids=["empty", "list", "weights alone", "a text for a size"],
 )
 def test_checkpoint_of_something_else(content: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"last\.ckpt is no readable adnet checkpoint"):
+    with pytest.raises(UserError, match=r"last\.ckpt is not a readable adnet checkpoint"):
         load_checkpoint(saved(tmp_path, content))
 
 
@@ -75,7 +75,7 @@ def test_nothing_in_a_checkpoint_is_executed(content: dict[str, Any], tmp_path: 
         if encoder:
             config = {**content["hyper_parameters"]["model"], "encoder": {"_target_": "pathlib.Path"}}
         content["hyper_parameters"] = {"model": config, "test_size": [33, 57]}
-        with pytest.raises(UserError, match="names another model"):
+        with pytest.raises(UserError, match="names a model other"):
             load_checkpoint(saved(tmp_path, content))
     assert not (tmp_path / "pickled").exists()
 
@@ -93,7 +93,7 @@ def test_nothing_in_a_value_is_resolved(content: dict[str, Any], tmp_path: Path,
     for key in place[:-1]:
         config = config[key]
     config[place[-1]] = "${oc.create:'" + call + "'}"
-    with pytest.raises(UserError, match=rf"last\.ckpt names another model .*{place[-1]}") as caught:
+    with pytest.raises(UserError, match=rf"last\.ckpt names a model other .*{place[-1]}") as caught:
         load_checkpoint(saved(tmp_path, content))
     assert not harm.exists()
     assert "\n" not in str(caught.value)

@@ -90,7 +90,7 @@ def test_what_is_neither_is_one_line(name: str | Path) -> None:
 
 def test_what_is_something_else_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").touch()
-    with pytest.raises(UserError, match=r"opened by adnet\.inference\.load_checkpoint"):
+    with pytest.raises(UserError, match=r"open training checkpoints with adnet\.inference\.load_checkpoint"):
         ADNet.from_pretrained(tmp_path / "last.ckpt")
     with pytest.raises(UserError, match=r"holds no config\.json"):
         ADNet.from_pretrained(tmp_path)
@@ -100,9 +100,9 @@ def test_what_is_something_else_is_one_line(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_read_again_is_not_written(tiny_model: ADNet, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="at which size is this network tested"):
+    with pytest.raises(UserError, match="test size is unknown"):
         tiny_model.save_pretrained(tmp_path / "saved")
-    with pytest.raises(UserError, match=r"is no scores\.json of adnet's"):
+    with pytest.raises(UserError, match=r"is not a scores\.json of adnet's"):
         tiny_model.save_pretrained(tmp_path / "saved", (33, 57), scores=__file__)
     frames = torch.rand(1, 3, 33, 57)
     assert fold_batch_norms(tiny_model.eval(), lambda: tiny_model(frames, frames))

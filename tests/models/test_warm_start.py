@@ -85,12 +85,12 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
         (
             {"backbone": "resnet18"},
             {},
-            r"lacks encoder\.backbone\.conv1\.weight \(\d+ such\): it is of another backbone",
+            r"lacks encoder\.backbone\.conv1\.weight \(\d+ such\): it has another backbone",
         ),
         (
             {"freeze_batch_norm": True},
             {},
-            r"lacks encoder\.backbone\.conv1\.0\.bias .*freeze_batch_norm was otherwise",
+            r"lacks encoder\.backbone\.conv1\.0\.bias .*another model\.encoder\.freeze_batch_norm",
         ),
         ({"mean": [0.1, 0.2, 0.3]}, {}, r"another normalisation: give model\.encoder\.mean=\[0\.485,0\.456,0\.406\]"),
     ],

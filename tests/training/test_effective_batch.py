@@ -71,7 +71,7 @@ def test_batch_norm_of_one_pair_is_refused(how: dict[str, Any]) -> None:
 
 
 def test_two_nodes_of_eight_gpus_cannot_share_eight_pairs() -> None:
-    with pytest.raises(UserError, match="can't be shared by 16 devices: take a multiple of 16"):
+    with pytest.raises(UserError, match="can't be split over 16 devices: take a multiple of 16"):
         effective_batch(*shared(8, 16))
     assert "16 devices x 1 x 1 accumulated, batch norm over all" in effective_batch(*shared(16, 16))
 
@@ -92,7 +92,7 @@ def test_every_rank_refuses_the_batch_by_itself(
     )
     ended = run(train.main, *arguments)
     assert ended.code == 1
-    assert ended.err.splitlines()[-1].startswith("adnet: pairs.batch_size=4 can't be shared by 3 devices")
+    assert ended.err.splitlines()[-1].startswith("adnet: pairs.batch_size=4 can't be split over 3 devices")
 
 
 def test_the_default_is_one_device() -> None:

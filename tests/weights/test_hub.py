@@ -42,7 +42,7 @@ def raising(error: Exception) -> Callable[..., Any]:
 REFUSALS = [
     (hub_errors.RevisionNotFoundError, "it has no revision 'v9'"),
     (hub_errors.RepositoryNotFoundError, "there is no such model, or it is private"),
-    (hub_errors.GatedRepoError, "it is given to those alone who ask"),
+    (hub_errors.GatedRepoError, "access to it must be requested on its page"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""From a network to files that other libraries run."""
+"""Export a network to files that other libraries run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adnet.backends.prepare import plain
+from adnet.backends.prepare import portable
 from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
 from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.pairs import to_tensor
@@ -24,7 +24,7 @@ from adnet.models import ADNet, Encoded, upsample
 from adnet.shared.files import new_folder, sha256
 
 _TOLERANCE = 1e-3
-"""Of the largest logit: what float32 rounding may change."""
+"""Largest difference that float32 rounding may make, relative to the largest logit."""
 
 
 def export_model(
@@ -35,30 +35,30 @@ def export_model(
     calibration: Sequence[tuple[Tensor, ...]] = (),
     described: Mapping[str, Any] | None = None,
 ) -> ExportedModel:
-    """Write the encoder (`embed`) and the fusion (`segment`) of `model` apart, so that an anchor is embedded once.
+    """Write the encoder (`embed`) and the fusion (`segment`) of `model` separately, so that an anchor is embedded once.
 
-    Both take frames of any size with sides of 8k + 1, one at a time. Before the folder appears, its logits are compared
-    with those of `model` at two sizes.
+    Both take frames of any size with sides of 8k + 1, one at a time. Before the folder appears, the logits of the export are
+    compared with those of `model` at two sizes.
 
     Args:
-        size: height and width in pixels of the frames that it is made for.
-        output: a folder that isn't there yet.
+        size: the network's test size, height and width in pixels.
+        output: a folder that doesn't exist yet.
         format: `onnx` or `openvino`.
-        calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. With any the encoders'
-            weights and activations become 8-bit integers, in ranges seen on these; the fusion stays in float32. For
-            `openvino` only.
-        described: what else to write into `export.json`, in plain values.
+        calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. If any are given, the
+            encoders' weights and activations become 8-bit integers, in ranges observed on these frames; the fusion stays in
+            float32. For `openvino` only.
+        described: further entries of `export.json`, as plain values.
 
-    Raises UserError for an unknown format, a folder that is there, a missing library and an export that doesn't agree with
-    the network; the folder is then not made.
+    Raises UserError for an unknown format, an existing folder, a missing library and an export that disagrees with the
+    network; the folder is then not created.
     """
     if format not in FILES:
         raise UserError(f"format={format}: choose from {', '.join(FILES)}")
     if calibration and format != "openvino":
         raise UserError(f"int8 is for format=openvino, not {format}")
     if output.exists():
-        raise UserError(f"{output} is there already; give another output")
-    model = plain(model)
+        raise UserError(f"{output} already exists; give another output")
+    model = portable(model)
     with new_folder(output) as draft:
         with torch.no_grad():
             _WRITERS[format](model, draft, calibration)
@@ -83,23 +83,16 @@ def export_model(
 def calibration_inputs(
     dataset: VideoDataset, number: int, size: tuple[int, int], flow: bool = False
 ) -> list[tuple[Tensor, ...]]:
-    """Read `number` frames of as many sequences as there are, evenly spaced in each, with their optical flow if asked for.
+    """Read `number` frames, evenly spaced in as many sequences as possible, with their optical flow if `flow` is set.
 
     All are `[1, 3, H, W]` in [0, 1], resized to `size`.
     """
-    sequences = dataset.sequences
-    each = -(-number // len(sequences))
-    picks = islice(
-        (
-            (sequence, int(position * (len(sequence.frames) - 1)))
-            for position in np.linspace(0, 1, each + 2)[1:-1]
-            for sequence in sequences
-        ),
-        number,
-    )
+    each = -(-number // len(dataset.sequences))
+    positions = np.linspace(0, 1, each + 2)[1:-1]
     inputs: list[tuple[Tensor, ...]] = []
     optical_flow = SequenceFlow(OpticalFlow())
-    for sequence, index in picks:
+    for position, sequence in islice(product(positions, dataset.sequences), number):
+        index = int(position * (len(sequence.frames) - 1))
         given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
         if flow:
             given.append(to_flow_input(optical_flow(sequence, index)))
@@ -131,13 +124,13 @@ def _flat(encoded: Encoded) -> tuple[Tensor, ...]:
 
 
 def _parts(model: ADNet) -> list[tuple[nn.Module, tuple[Tensor, ...], list[str]]]:
-    """Encoder and fusion, each with an example of its input and the names of its arguments; a baseline has no fusion."""
+    """Return encoder and fusion, each with an example input and the names of its arguments; a baseline has no fusion."""
     frames = torch.rand(1, 3, 65, 113)
     inputs, names = ((frames, frames.clone()), ["frames", "flow"]) if model.needs_flow else ((frames,), ["frames"])
     parts: list[tuple[nn.Module, tuple[Tensor, ...], list[str]]] = [(_Embed(model).eval(), inputs, names)]
     if model.branches or model.decoder is not None:
         with torch.no_grad():
-            # Tensors that are one object would be exported as one input.
+            # The same tensor given twice would be exported as one input.
             encoded = tuple(tensor.clone() for tensor in _flat(model.encode(*inputs)))
         between = ["embedding", *(f"shallow{index}" for index in range(len(encoded) - 1 - model.needs_flow))]
         names = ["anchor", *between, *["motion"] * model.needs_flow]
@@ -153,7 +146,7 @@ def _programs(model: ADNet) -> list[tuple[torch.export.ExportedProgram, list[str
     for part, example, names in _parts(model):
         shapes: Any = tuple((sides if "frames" in names else grid) for _ in example)
         if isinstance(part, _Segment) and len(example) > 2:
-            shapes = (*shapes[:2], shapes[2:])  # as its arguments are: two, and the rest
+            shapes = (*shapes[:2], shapes[2:])  # like its arguments: two and *rest
         programs.append((torch.export.export(part, example, dynamic_shapes=shapes), names))
     return programs
 
@@ -176,14 +169,14 @@ def _to_openvino(model: ADNet, folder: Path, calibration: Sequence[tuple[Tensor,
         )
         if calibration and "frames" in names:
             network = _quantised(network, calibration)
-        # Half the size on disk is what its default, 16-bit weights, is for.
+        # The default would halve the file by rounding weights to 16 bits.
         openvino.save_model(network, folder / name, compress_to_fp16=False)
 
 
 def _quantised(network: Any, calibration: Sequence[tuple[Tensor, ...]]) -> Any:
     nncf = library("nncf", "openvino")
     advanced = nncf.AdvancedQuantizationParameters(
-        # 8-bit products are added up in 16 bits by processors without VNNI: 7-bit weights can't overflow there.
+        # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
         overflow_fix=nncf.OverflowFix.ENABLE,
     )
     frames = nncf.Dataset(
@@ -196,7 +189,7 @@ def _quantised(network: Any, calibration: Sequence[tuple[Tensor, ...]]) -> Any:
         lambda: nncf.quantize(
             network,
             frames,
-            preset=nncf.QuantizationPreset.MIXED,  # activations below 0 exist: of LeakyReLU and linear bottlenecks
+            preset=nncf.QuantizationPreset.MIXED,  # LeakyReLU and linear bottlenecks have negative activations
             subset_size=len(calibration),
             advanced_parameters=advanced,
         )
@@ -207,10 +200,10 @@ _WRITERS = {"onnx": _to_onnx, "openvino": _to_openvino}
 
 
 def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int]], int8: bool) -> float:
-    """The largest difference of logits over `sizes`, as a share of the largest logit."""
+    """Return the largest difference of logits over `sizes`, relative to the largest logit."""
     largest = 0.0
     for size in sizes:
-        # As smooth as photos are: noise drives some networks to where a softmax over large numbers decides by rounding.
+        # Smooth, like photos: on noise, some networks compute a softmax over numbers so large that rounding decides.
         coarse = torch.rand(3, 3, 5, 8, generator=torch.Generator().manual_seed(0))
         anchor, frame, flow = upsample(coarse, size)[:, None]
         with torch.inference_mode():
@@ -221,7 +214,7 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
         largest = max(largest, float((got - expected).abs().max() / expected.abs().max()))
     if not (int8 or largest < _TOLERANCE):
         raise UserError(
-            f"the export's logits differ by {largest:.1e} of the largest from the network's; nothing was written"
+            f"the export's logits differ from the network's by {largest:.1e} of the largest; nothing was written"
         )
     return largest
 

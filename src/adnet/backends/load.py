@@ -1,4 +1,4 @@
-"""One switch between PyTorch and the libraries that run an exported network."""
+"""Load a network for PyTorch or for one of the libraries that run exported networks."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ BACKENDS = ("torch", "compile", "openvino", "onnx")
 def load_backend(
     checkpoint: str | Path | None = None, backend: str = "torch", device: str | torch.device | None = None
 ) -> tuple[SegmentationModel, tuple[int, int]]:
-    """The network in a checkpoint, ready for `VideoSegmenter`, and its test size (height, width) in pixels.
+    """Load a checkpoint's network, ready for `VideoSegmenter`, and its test size (height, width) in pixels.
 
     Args:
-        checkpoint: of training or of `adnet.convert`, or what else `locate` takes; None: the released weights. Or a folder
-            that `adnet.export` wrote (or the `export.json` in it), for its own backend.
-        backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, which compiles
-            for each size of frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into
-            a folder beside it whose name ends in the checkpoint's hash; weights alone into the user's cache.
-        device: of `torch` and `compile`; None: cuda where there is one.
+        checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
+            for that export's backend.
+        backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, once for each size of
+            frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into a folder beside
+            it whose name ends in the checkpoint's hash; pretrained weights are exported into the user's cache.
+        device: for `torch` and `compile`; None: CUDA if available.
 
-    Raises UserError for an unknown backend, one that runs on the CPU only with another device, a folder of another backend,
-    and whatever `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` raise.
+    Raises UserError for an unknown backend, another device than the CPU for a backend that needs it, an export for another
+    backend, and as `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` do.
 
     Examples:
         >>> model, size = load_backend(device="cpu")
@@ -63,7 +63,7 @@ def load_backend(
         cached = beside / f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}"
         beside.mkdir(parents=True, exist_ok=True)
         if not cached.is_dir():
-            # Of several first uses at once, as of shards, one exports, and the others wait for it.
+            # If several processes start at once, such as shards, one exports and the others wait for it.
             with FileLock(cached.with_name(f".{cached.name}.lock")):
                 if not cached.is_dir():
                     export_model(model, size, cached, backend, described=described)
@@ -72,19 +72,19 @@ def load_backend(
 
 
 def describe(checkpoint: Path) -> dict[str, str]:
-    """Which checkpoint it was, for an export's metadata."""
+    """Describe a checkpoint for an export's metadata: its name and its hash."""
     return {"checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256(checkpoint)}
 
 
 def checkpoint_sha256(checkpoint: Path) -> str:
-    """Hash a checkpoint's file; of an export (its folder, or the `export.json` in it) and of weights alone all files."""
+    """Hash a checkpoint's file, or all files of an export (given as its folder or `export.json`) or of pretrained weights."""
     folder = checkpoint.parent if checkpoint.name in (METADATA, WEIGHTS) else checkpoint
     return files_sha256(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else sha256(checkpoint)
 
 
 def _compiled(model: Any) -> Any:
     model = optimised(model)
-    # Weights become constants, laid out as oneDNN wants them.
+    # Freezing turns weights into constants, in oneDNN's memory layout.
     options: Any = {"freezing": True} if model.device.type == "cpu" else None
     model.encoder = torch.compile(model.encoder, options=options, dynamic=False)
     model.fixed_batch = True

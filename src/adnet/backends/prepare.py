@@ -1,4 +1,4 @@
-"""A network as fast as plain PyTorch makes it."""
+"""Prepare a network for fast inference, in PyTorch and in other runtimes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from adnet.models import ADNet
 
 
 def optimised(model: ADNet, winograd: bool = True) -> ADNet:
-    """A copy of `model` for inference alone, on its device, in eval mode: the same logits but for float32 rounding.
+    """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
 
-    Without the auxiliary head, with batch norms folded into convolutions (where they follow them) and channels last; on a
-    CPU wide 3x3 convolutions run by Winograd's algorithm, unless `winograd` is False.
+    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights; on a CPU,
+    wide 3x3 convolutions use Winograd's algorithm, unless `winograd` is False.
     """
-    model = _without_aux(model)
+    model = copy.deepcopy(model).eval()
+    model.aux = None
     folded = copy.deepcopy(model)
     frame = torch.rand(1, 3, 65, 65, device=model.device)
     if fold_batch_norms(folded, lambda: folded(frame, frame)):
@@ -29,17 +30,11 @@ def optimised(model: ADNet, winograd: bool = True) -> ADNet:
     return model.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _without_aux(model: ADNet) -> ADNet:
-    model = copy.deepcopy(model).eval()
-    model.aux = None
-    return model
+def portable(model: ADNet) -> ADNet:
+    """Copy `model` to the CPU for other runtimes: standard operators only, for frames with sides of 8k + 1.
 
-
-def plain(model: ADNet) -> ADNet:
-    """A copy on the CPU that is made of standard operators only and takes frames with sides of 8k + 1, for other runtimes.
-
-    TensorFlow's padding depends on the frame's size; with sides of 8k + 1 every strided convolution meets odd sides, for
-    which it is the usual symmetric one. timm's average pooling of stride 1 computes its constant padding anew, too.
+    TensorFlow's padding depends on the frame's size; with sides of 8k + 1 every strided convolution meets odd sides, where
+    that padding is the usual symmetric one. timm's stride-1 average pooling recomputes its padding, too, though constant.
     """
     model = optimised(copy.deepcopy(model).cpu(), winograd=False)
     for path, module in list(model.named_modules()):

@@ -1,4 +1,4 @@
-"""A network that was exported, run by another library."""
+"""Run an exported network with another library."""
 
 from __future__ import annotations
 
@@ -23,22 +23,19 @@ FILES = {
     "onnx": ("embed.onnx", "segment.onnx"),
     "openvino": ("embed.xml", "segment.xml"),
 }
-"""Format -> files of the encoder and the fusion. (Not torch.export's: that is a pickle, and may run anyone's code.)"""
+"""Format -> files of the encoder and the fusion. (Without torch.export's format, a pickle that could run any code.)"""
 
 METADATA = "export.json"
 
 _NEEDED = {"variant": str, "needs_anchor": bool, "takes_several_anchors": bool}
-"""Entries of `export.json` that every export has, and their types."""
+"""Entries that every `export.json` has, and their types."""
 
 
 class ExportedModel:
-    """What `adnet.inference.export_model` wrote, on the CPU; `VideoSegmenter` takes it as it takes an `ADNet`.
+    """An export in `folder`, run on the CPU; `VideoSegmenter` takes it in place of an `ADNet`.
 
-    Args:
-        folder: of the export.
-
-    Frames' sides must be 8k + 1. Raises UserError for a folder that holds no export or not all of one, file for file as it
-    was written, and where the library isn't installed.
+    Frames' sides must be 8k + 1. Raises UserError for a folder without an export or with missing or altered files, and if
+    the library isn't installed.
     """
 
     device = torch.device("cpu")
@@ -55,26 +52,21 @@ class ExportedModel:
         self._segment = run(folder / segment) if segment in self.metadata["sha256"] else None
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`. Raises UserError for sides other than 8k + 1."""
+        """Embed frames `[B, 3, H, W]` in [0, 1]: X `[B, C, h, w]`. Raises UserError for sides other than 8k + 1."""
         return self.encode(frames).embedding
 
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
-        """Frames and their optical flow, `[B, 3, H, W]` in [0, 1] -> what `segment` takes; no flow is no motion.
-
-        Raises UserError for sides other than 8k + 1.
-        """
-        if any(side % 8 != 1 for side in frames.shape[-2:]):
-            height, width = frames.shape[-2:]
-            raise UserError(
-                f"an exported network takes frames with sides of 8k + 1, not {height} x {width}: give such a size"
-            )
+        """Encode frames for `segment`, as `ADNet.encode` does. Raises UserError for sides other than 8k + 1."""
+        height, width = frames.shape[-2:]
+        if height % 8 != 1 or width % 8 != 1:
+            raise UserError(f"an exported network needs frames with sides of 8k + 1, not {height} x {width}")
         inputs = (frames, no_motion(frames) if flow is None else flow) if self.needs_flow else (frames,)
         outputs = _one_by_one(self._embed, *inputs)
         motion = outputs.pop() if self.needs_flow else None
         return Encoded(outputs[0], tuple(outputs[1:]), motion)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded | Tensor) -> Tensor:
-        """X_0 `[B, C, h, w]` and the encoded frame -> logits; X_0 may have a batch of 1 for all frames."""
+        """Compute logits from X_0 `[B, C, h, w]`, or `[1, C, h, w]` for all frames, and the encoded frame."""
         encoded = frame if isinstance(frame, Encoded) else Encoded(frame)
         if self._segment is None:
             return encoded.embedding
@@ -84,7 +76,7 @@ class ExportedModel:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What `export.json` in an exported folder says. Raises UserError if there is none, or another program's."""
+    """Read `export.json` in an exported folder. Raises UserError if it is missing or another program's."""
     try:
         metadata: dict[str, Any] = json.loads((folder / METADATA).read_text())
         known = metadata["format"] in FILES
@@ -92,7 +84,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             raise ValueError("an entry is of another type")
         height, width = map(index, metadata["size"])
         if known and min(height, width) < 1:
-            raise ValueError("its size is none")
+            raise ValueError("its size is not positive")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one") from error
     if not known:
@@ -101,7 +93,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
-    """Raise UserError unless the files are those that were written: without its fusion an embedding passes for logits."""
+    """Raise UserError for missing or altered files; without the fusion's file, an embedding would pass for logits."""
     noted, again = metadata.get("sha256"), "remove the folder and export again (python -m adnet.export)"
     needed = FILES[metadata["format"]]
     if not isinstance(noted, dict) or needed[0] not in noted:
@@ -115,7 +107,7 @@ def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
 
 
 def library(module: str, extra: str) -> Any:
-    """An optional library. Raises UserError, with the extra that brings it, where it isn't installed."""
+    """Import an optional library. Raises UserError, naming the extra that installs it, if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -126,7 +118,7 @@ Runner = Callable[..., tuple[Tensor, ...]]
 
 
 def _one_by_one(run: Runner, *inputs: Tensor) -> list[Tensor]:
-    """Run a network that takes one frame at a time for each row of `inputs`; its outputs, each of all rows."""
+    """Run a network of batch size 1 on each row of `inputs`, and concatenate its outputs."""
     rows = [run(*(tensor[None] for tensor in row)) for row in zip(*inputs, strict=True)]
     return [torch.cat(column) for column in zip(*rows, strict=True)]
 
@@ -135,7 +127,7 @@ def _onnx(file: Path) -> Runner:
     runtime = library("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that wait by spinning take the cores from whatever comes after the network.
+    # Waiting threads that spin would take the cores from whatever runs after the network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
@@ -150,7 +142,7 @@ def _onnx(file: Path) -> Runner:
 def _openvino(file: Path) -> Runner:
     openvino = library("openvino", "openvino")
     core = openvino.Core()
-    # Where the processor has bfloat16 the default is to compute in it.
+    # The default precision is bfloat16 if the processor has it.
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
@@ -159,7 +151,7 @@ def _openvino(file: Path) -> Runner:
 
     @lru_cache(maxsize=8)
     def compiled(*shapes: tuple[int, ...]) -> Any:
-        """For frames of one size, which runs faster than for any."""
+        """Compile for one size of frames, which runs faster than a network for any size."""
         model = core.read_model(file)
         model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
         return in_own_thread(lambda: core.compile_model(model, "CPU", options))
@@ -176,10 +168,10 @@ _RUNNERS: dict[str, Callable[[Path], Runner]] = {"onnx": _onnx, "openvino": _ope
 
 
 def in_own_thread(function: Callable[[], Any]) -> Any:
-    """Call `function` in a thread that ends with it.
+    """Call `function` in a thread of its own.
 
-    OpenVINO leaves the thread in which it compiles a signal stack of its own, too small for Python's handlers: in the main
-    thread, the next SIGTERM would be a segmentation fault.
+    OpenVINO replaces the signal stack of the thread in which it compiles by one too small for Python's handlers: in the
+    main thread, the next SIGTERM would cause a segmentation fault.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()

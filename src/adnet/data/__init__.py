@@ -1,6 +1,6 @@
 """Datasets on disk, pair sampling, augmentation, synthetic videos.
 
-What needs torch is imported from its own module, so that scoring masks starts without it.
+This package doesn't import the modules that need torch, so that scoring masks starts quickly.
 """
 
 from adnet.data.datasets import davis2016, davis2017, duts, fbms, folder, images, msra10k, synthetic, visal, youtube_vos

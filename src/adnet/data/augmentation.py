@@ -13,7 +13,7 @@ from pydantic import Field
 
 from adnet.shared.value_types import FrameSize, Share
 
-# The import asks the network for a newer release otherwise.
+# Otherwise the import asks the network whether there is a newer release.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -27,15 +27,15 @@ ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
 """Probability of each rotation in degrees (Section 4, Training)."""
 
 OUTSIDE = (124, 116, 104)
-"""Colour of pixels outside the frame, as DeepLab pads: ImageNet's mean, RGB. Their mask is background."""
+"""Colour of pixels outside the frame, as in DeepLab: ImageNet's mean, RGB. Their mask is background."""
 
 
 @dataclass(frozen=True)
 class Region:
     """A rectangle to cut out of a frame, turned by `angle` about the frame's centre.
 
-    `x` and `y` are where its centre lies, in pixels from the frame's centre and along its own sides; `height` and `width` are
-    in pixels, `angle` in degrees, anticlockwise as the crop shows it. A `mirrored` one is flipped left to right when it is cut.
+    `x` and `y` locate its centre, in pixels from the frame's centre along the rectangle's sides; `height` and `width` are in
+    pixels, `angle` in degrees, anticlockwise as seen in the crop. `mirrored` flips the crop left to right.
     """
 
     x: float
@@ -47,14 +47,14 @@ class Region:
 
     @property
     def axes(self) -> npt.NDArray[np.float64]:
-        """The crop's axes, to the right and down, as columns `[2, 2]` of unit vectors in the frame."""
+        """The crop's axes in the frame, `[2, 2]`: unit vectors to the right and down, as columns."""
         cos, sin = _cos_sin(self.angle)
         return np.array([[cos, -sin], [sin, cos]]) * [-1 if self.mirrored else 1, 1]
 
     def to_frame(self, frame_size: tuple[int, int], crop_size: tuple[int, int]) -> npt.NDArray[np.float64]:
-        """Return the `[2, 3]` matrix that takes a crop's `(column, row, 1)` to the frame's `(column, row)`.
+        """Return the `[2, 3]` matrix that maps a crop's `(column, row, 1)` to the frame's `(column, row)`.
 
-        Both sizes are (height, width) in pixels, and integer coordinates are the middles of pixels.
+        Both sizes are (height, width) in pixels; integer coordinates are the centres of pixels.
         """
         scale = np.array([self.width / crop_size[1], self.height / crop_size[0]])
         corner = np.array([-self.x if self.mirrored else self.x, self.y]) - np.array(crop_size[::-1]) * scale / 2
@@ -63,7 +63,7 @@ class Region:
 
 
 class Augmented(NamedTuple):
-    """A crop: frame uint8 `[h, w, 3]`, mask bool `[h, w]`, and its optical flow as `to_flow_input` takes it, if any."""
+    """A crop: frame uint8 `[h, w, 3]`, mask bool `[h, w]`, and perhaps its normalised optical flow `[h, w, 2]`."""
 
     frame: Frame
     mask: Mask
@@ -71,22 +71,21 @@ class Augmented(NamedTuple):
 
 
 class Augmentation:
-    """Cut a random region around the foreground, turned in 45-degree steps, and apply what `lite` adds to that.
+    """Cut a random region around the foreground, turned in 45-degree steps; optionally flip it and jitter its colours.
 
-    Rotation and crop are one warp of the frame, so that neither cuts off foreground and each pixel is sampled once. Pixels that
-    a turned region takes from outside the frame have the colour `OUTSIDE` and are background. The frames of a pair are
-    augmented one by one, since the paper crops each around its own foreground.
+    Rotation and crop are one warp of the frame, so that neither cuts off foreground and each pixel is sampled once. Pixels of
+    a turned region that lie outside the frame have the colour `OUTSIDE` and are background. The two frames of a pair are
+    augmented separately, since the paper crops each around its own foreground.
 
     Args:
-        crop_size: height and width in pixels of what comes out.
+        crop_size: height and width of the crop in pixels.
         min_crop: smallest side of the random region relative to that of the largest upright one in the frame, in (0, 1]; a
             larger foreground enlarges it.
         rotate: whether to rotate, with the probabilities of `ROTATIONS`.
         flip: probability of a horizontal flip (0 in the paper).
         jitter: strength of brightness, contrast, saturation and hue changes, 0 to 1 (0 in the paper).
-        reduced_decoding: decode a frame at 1/2, 1/4 or 1/8 of its size where the region has at least as many times the
-            crop's pixels a side; for a JPEG that is faster, and averages where the resize would leave pixels out. What is
-            drawn doesn't depend on it.
+        reduced_decoding: decode a frame at 1/2, 1/4 or 1/8 of its size if the region is at least that many times as large
+            as the crop. Faster for JPEG, and it averages pixels that resizing would skip. It doesn't affect what is drawn.
     """
 
     def __init__(
@@ -110,10 +109,10 @@ class Augmentation:
     def __call__(
         self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator, flow: Vectors | None = None
     ) -> Augmented:
-        """Augment the frame that `read` gives, its `mask` `[H, W]` and its `flow` alike; all randomness comes from `rng`.
+        """Augment a frame, its `mask` `[H, W]` and its `flow` in the same way; all randomness comes from `rng`.
 
-        `read(reduction)` is called once and gives the frame `[H, W, 3]`, or, where it can, one whose sides are those divided
-        by `reduction` and rounded up. `flow` is normalised, int8 `[h, w, 2]` of any size.
+        `read(reduction)` is called once and returns the frame `[H, W, 3]`, its sides divided by `reduction` and rounded up
+        if the format allows. `flow` is normalised, int8 `[h, w, 2]` of any size.
         """
         angle = int(rng.choice(list(ROTATIONS), p=list(ROTATIONS.values()))) if self.rotate else 0
         region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng, angle)
@@ -133,7 +132,7 @@ class Augmentation:
     def _warped_flow(
         self, flow: Vectors, back: npt.NDArray[np.float64], region: Region, frame_size: tuple[int, ...]
     ) -> npt.NDArray[np.float32]:
-        """Cut out flow `[h, w, 2]` as the frame is, and turn its vectors with it; there is none outside the frame."""
+        """Cut flow `[h, w, 2]` like the frame, and turn its vectors, too; outside the frame it is 0."""
         smaller = np.array([flow.shape[1] / frame_size[1], flow.shape[0] / frame_size[0]])
         cut = self._warp(flow.astype(np.float32), _rescaled(back, smaller), cv2.INTER_LINEAR, (0, 0, 0))
         return np.asarray(cut @ region.axes, np.float32)
@@ -149,14 +148,14 @@ class Augmentation:
         interpolation: int,
         outside: tuple[int, int, int],
     ) -> npt.NDArray[Any]:
-        """Sample a crop from `image`; `back` takes the crop's coordinates to the image's."""
+        """Sample a crop from `image`; `back` maps the crop's coordinates to the image's."""
         flags = interpolation | cv2.WARP_INVERSE_MAP
         warped: npt.NDArray[Any] = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderValue=outside)
         return warped
 
 
 def _rescaled(back: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The matrix `back` to a frame, for that frame resized by `scale` (x, y): pixels' middles shift by half a pixel."""
+    """Adapt the matrix `back` to a frame resized by `scale` (x, y), whose pixel centres shift by half a pixel."""
     scaled = back * scale[:, None]
     scaled[:, 2] += (scale - 1) / 2
     return scaled
@@ -164,15 +163,15 @@ def _rescaled(back: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]) -> 
 
 @dataclass(frozen=True)
 class FlowAugmentation:
-    """Spoil optical flow now and then, so that the network doesn't trust it where it is of no use.
+    """Degrade optical flow at random, so that the network doesn't rely on it where it is useless.
 
-    Still cameras, slow objects and several movers give other flow than most training videos do.
+    With still cameras, slow objects or several moving ones, flow differs from that of most training videos.
 
     Args:
-        drop: probability of no flow at all, as a single image has.
+        drop: probability of no flow at all, as for a single image.
         reverse: probability of the opposite sign: whether a video runs forwards or backwards says nothing about the object.
         scale: the flow is multiplied by exp(uniform(*scale)).
-        noise: probability of smooth noise, of a standard deviation of up to half the frame's 95th percentile.
+        noise: probability of smooth noise, with a standard deviation of up to half the frame's 95th percentile.
     """
 
     drop: Share = 0.3
@@ -181,7 +180,7 @@ class FlowAugmentation:
     noise: Share = 0.5
 
     def __call__(self, flow: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Return the spoilt flow; `flow` `[h, w, 2]` is normalised, 127 being three times the 95th percentile."""
+        """Return the degraded flow; `flow` `[h, w, 2]` is normalised, 127 being three times the 95th percentile."""
         drop, reverse, noise = rng.random(3) < [self.drop, self.reverse, self.noise]
         factor = math.exp(rng.uniform(*self.scale))
         strength = rng.uniform(0, 127 / 6)
@@ -196,27 +195,25 @@ class FlowAugmentation:
 def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator, angle: int = 0) -> Region:
     """Draw a region, turned by `angle`, that encloses the foreground of `mask` `[H, W]` (Section 4, Training).
 
-    Its height / width is `aspect`. Its size is uniform between the smallest that holds the foreground (at least `min_crop` of
-    the largest upright one in the frame) and the largest that fits into the frame when turned; where the smallest is larger
-    than that, it is the smallest, and reaches outside the frame. Of the places that hold the foreground it takes those inside
-    the frame, where there are any. An empty mask counts as a foreground of one pixel anywhere.
+    Its height / width is `aspect`. Its size is uniform between the smallest that encloses the foreground (at least `min_crop`
+    of the largest upright one in the frame) and the largest that fits into the frame when turned. If the smallest doesn't fit,
+    it is taken, and reaches outside the frame. The region lies inside the frame if it can while it encloses the foreground.
+    An empty mask counts as a foreground of one random pixel.
     """
     frame_height, frame_width = mask.shape
     cos, sin = _cos_sin(angle)
     left, right, top, bottom = _foreground_box(mask, angle, rng)
-    across, down = (
-        abs(cos) / aspect + abs(sin),
-        abs(sin) / aspect + abs(cos),
-    )  # of a region of height 1, along the frame
+    # Extent along the frame's sides of a region of height 1.
+    across, down = abs(cos) / aspect + abs(sin), abs(sin) / aspect + abs(cos)
     largest = min(frame_width / across, frame_height / down)
     smallest = max(bottom - top, (right - left) * aspect, min_crop * min(frame_height, frame_width * aspect))
     height = rng.uniform(smallest, max(largest, smallest))
     width = height / aspect
-    # How far the centre may be from the frame's, first along the frame's sides and then along the region's.
+    # How far the centre may be from the frame's, first along the frame's sides, then along the region's.
     free_x, free_y = max(0.0, frame_width - height * across) / 2, max(0.0, frame_height - height * down) / 2
     x = _position(left, right, width, free_x * abs(cos) + free_y * abs(sin), rng)
     y = _position(top, bottom, height, free_x * abs(sin) + free_y * abs(cos), rng)
-    # At 45 degrees the frame's sides are slanting: move into it as far as the foreground allows, by alternating projections.
+    # At 45 degrees the frame is a diamond: alternate projections move the centre into it as far as the foreground allows.
     for _ in range(20 if angle % 90 else 0):
         inside_x, inside_y = np.clip(cos * x - sin * y, -free_x, free_x), np.clip(sin * x + cos * y, -free_y, free_y)
         x = np.clip(cos * inside_x + sin * inside_y, right - width / 2, left + width / 2)
@@ -229,19 +226,19 @@ def _foreground_box(mask: Mask, angle: int, rng: np.random.Generator) -> tuple[f
     frame_height, frame_width = mask.shape
     rows = np.flatnonzero(mask.any(axis=1))
     if len(rows):
-        # A row's outermost pixels are enough to find those of the turned foreground.
+        # Each row's outermost pixels suffice to find the extent of the turned foreground.
         columns = np.stack([mask[rows].argmax(axis=1), frame_width - 1 - mask[rows, ::-1].argmax(axis=1)])
     else:
         rows, columns = rng.integers(frame_height, size=1), rng.integers(frame_width, size=(1, 1))
     cos, sin = _cos_sin(angle)
     x, y = columns - (frame_width - 1) / 2, rows - (frame_height - 1) / 2
     turned_x, turned_y = cos * x + sin * y, cos * y - sin * x
-    pixel = (abs(cos) + abs(sin)) / 2  # from the middle of a pixel to the farthest corner
+    pixel = (abs(cos) + abs(sin)) / 2  # from a pixel's centre to its farthest corner
     return turned_x.min() - pixel, turned_x.max() + pixel, turned_y.min() - pixel, turned_y.max() + pixel
 
 
 def _position(low: float, high: float, length: float, free: float, rng: np.random.Generator) -> float:
-    """Draw the middle of an interval that holds [low, high]: within `free` of 0 if it can be, as near to that if not."""
+    """Draw the centre of an interval that contains [low, high]: within `free` of 0, or as near to that as possible."""
     least, most = high - length / 2, max(high - length / 2, low + length / 2)
     return float(rng.uniform(np.clip(-free, least, most), np.clip(free, least, most)))
 

@@ -1,4 +1,4 @@
-"""Pairs for a Trainer."""
+"""Loaders of training and validation pairs, for a Trainer."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ class PairDataModule(L.LightningDataModule):
     """Training pairs of `train` and validation pairs of `val`.
 
     Args:
-        train, val: where pairs are drawn from; with `holdout`, `val` is not used.
-        augmentation: see there.
-        epoch_steps: optimiser steps between two validations; each such epoch goes on where the one before it ended.
+        train, val: the datasets that pairs are drawn from; with `holdout`, `val` is not used.
+        augmentation: of training frames.
+        epoch_steps: optimiser steps between two validations; each epoch continues where the previous one ended.
         batch_size: pairs per optimiser step, over all devices and accumulated batches together.
         anchor: `"first"` or `"random"`.
         holdout: training sequences set aside to validate on, for choosing settings without looking at `val`.
         val_frames: frames per sequence to validate on.
-        workers: loader processes per device; None: two, or on a GPU its share of the CPUs but one, up to 16.
+        workers: loader processes per device; None: two, or on a GPU its share of the CPUs less one, up to 16.
         seed: see `TrainingPairs`.
-        flow: gives the frames' optical flow to a network that needs it.
-        flow_augmentation: see there.
-        mix: further sources of training pairs by their names, see `adnet.data.mixed`; `holdout` and `val` know `train` alone.
-        pin_memory: where training is on a GPU, batches wait in memory that it copies from without the CPU.
+        flow: computes the frames' optical flow, for a network that needs it.
+        flow_augmentation: of the flow of training frames.
+        mix: further sources of training pairs by name, see `adnet.data.mixed`; `holdout` and `val` concern `train` only.
+        pin_memory: when training on a GPU, keep batches in page-locked memory, which it can copy from without the CPU.
+
+    Raises UserError for an unknown sequence in `holdout`, and if no training sequence is left.
     """
 
     def __init__(
@@ -65,10 +67,8 @@ class PairDataModule(L.LightningDataModule):
         names = [sequence.name for sequence in train.sequences]
         for name in holdout:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                raise UserError(
-                    f"pairs.holdout: no training sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-                )
+                near = "".join(f"; did you mean {other!r}?" for other in get_close_matches(name, names, n=1))
+                raise UserError(f"pairs.holdout: no training sequence {name!r}{near}")
         if holdout:
             left = tuple(s for s in train.sequences if s.name not in holdout)
             if not left:
@@ -97,12 +97,12 @@ class PairDataModule(L.LightningDataModule):
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the training that this is for is on a GPU."""
+        """Whether the trainer trains on a GPU."""
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     @property
     def workers(self) -> int:
-        """Loader processes of each device, which on a CPU take time from the training itself."""
+        """Loader processes per device; on a CPU they take time from the training itself."""
         if self._workers is not None:
             return self._workers
         if not self.on_gpu or self.trainer is None:
@@ -110,24 +110,24 @@ class PairDataModule(L.LightningDataModule):
         return min(max(available_cpus() // self.trainer.num_devices - 1, 1), 16)
 
     def prepare_data(self) -> None:
-        """Compute the optical flow that its cache lacks; on one process of a machine, before training."""
+        """Compute the optical flow that is not cached yet; Lightning calls this in one process per machine."""
         if self.flow is not None:
             self.flow.fill([*self.train.sequences, *self.val.sequences], self.workers)
 
     def device_batch_size(self, devices: int, accumulated: int) -> int:
-        """Pairs per device and forward pass. Raises UserError where the batch can't be shared evenly."""
+        """Return the pairs per device and forward pass. Raises UserError if the batch can't be split evenly."""
         if self.batch_size % (devices * accumulated):
             by = f"{devices} devices" + (f" x {accumulated} accumulated batches" if accumulated > 1 else "")
             raise UserError(
-                f"pairs.batch_size={self.batch_size} can't be shared by {by}: take a multiple of {devices * accumulated}"
+                f"pairs.batch_size={self.batch_size} can't be split over {by}: take a multiple of {devices * accumulated}"
             )
         return self.batch_size // (devices * accumulated)
 
     def train_dataloader(self) -> DataLoader[TrainingPair]:
-        """Give an epoch of pairs from the current step on, in their order: a distributed sampler deals them out in turn.
+        """Load an epoch of pairs from the current step on, in order, for a distributed sampler to deal out in turn.
 
-        To be asked for anew each epoch (`reload_dataloaders_every_n_epochs=1`). The last epoch ends with the training, so that
-        it is validated, too. Where a run goes on in the middle of an epoch, Lightning stops before the last of the pairs.
+        Each epoch needs a new loader (`reload_dataloaders_every_n_epochs=1`). The last epoch ends with the training, so that
+        it is validated, too. If a run resumes in the middle of an epoch, Lightning stops before the last of the pairs.
         """
         step, size, steps = 0, self.batch_size, self.epoch_steps
         if trainer := self.trainer:
@@ -136,28 +136,28 @@ class PairDataModule(L.LightningDataModule):
             if trainer.max_steps > 0:
                 steps = min(steps, trainer.max_steps - step + step % steps)
         pairs = self.training_pairs(start=step * self.batch_size, length=steps * self.batch_size)
-        # Persistent workers would have nothing to last for: each epoch has pairs, and so a loader, of its own.
+        # Persistent workers would be useless: each epoch has its own pairs, and so its own loader.
         pin = self._pin_memory and self.on_gpu
         return DataLoader(pairs, size, num_workers=self.workers, worker_init_fn=_quiet_worker, pin_memory=pin)
 
     def val_dataloader(self) -> DataLoader[ValidationPair]:
-        """One pair a batch: the frames of a dataset may differ in size."""
+        """Load the validation pairs one at a time: the frames of a dataset may differ in size."""
         return DataLoader(self.validation_pairs, 1, num_workers=self.workers, worker_init_fn=_quiet_worker)
 
 
 def _quiet_worker(_: int) -> None:
-    # OpenCV's own threads would fight with the other workers for the same cores.
+    # OpenCV's own threads would compete with the other workers for the same cores.
     cv2.setNumThreads(0)
-    # Slurm sends its signals to each process of a job, but the main one still needs batches.
+    # Slurm signals every process of a job, but the main process still needs batches.
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        Thread(target=_end_for_the_main_process_alone, daemon=True).start()
+        Thread(target=_exit_when_the_main_process_says, daemon=True).start()
 
 
-def _end_for_the_main_process_alone() -> None:
-    # Python waits at its exit for workers that are left, having sent them SIGTERM: one that ignored it would never let it end.
+def _exit_when_the_main_process_says() -> None:
+    # At exit, Python sends SIGTERM to the remaining workers and waits for them: one that ignored it would hang the process.
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
         pass
     os._exit(0)

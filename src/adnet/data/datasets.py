@@ -1,9 +1,9 @@
 """The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
 
-Every function takes `root` (where the dataset lies), `split`, and `sequences` (keep only the named ones); those with a split
-to train on and one to validate on also `train_sequences` and `val_sequences`, which go before `sequences` in their split. All
-raise UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a video
-of fewer than two frames. An image is a sequence of one.
+Every function takes `root` (the dataset's folder), `split`, and `sequences` (keep only these). Those with a split to train on
+and one to validate on also take `train_sequences` and `val_sequences`, which take precedence over `sequences` in their split.
+All raise UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a
+video of fewer than two frames. An image is a sequence of one frame.
 """
 
 from __future__ import annotations
@@ -11,27 +11,37 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceABC
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import Field, PositiveInt
 
-from adnet.data.fbms_definition import read_definition
-from adnet.data.sequence import Sequence, VideoDataset, image_size
+from adnet.data.fbms_annotations import fbms_annotations
+from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence_files import (
+    check_number,
+    checked_sequence,
+    dataset_root,
+    frame_numbered,
+    images_in,
+    natural_order,
+    select,
+    subfolders,
+    wanted_of,
+)
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 from adnet.shared.files import read_lines
-
-IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 FBMS = {"train": ("Trainingset", 29), "test": ("Testset", 30)}  # folder and number of sequences of each split
 VISAL_SEQUENCES = 17
 DUTS = {"train": "DUTS-TR", "test": "DUTS-TE"}
 
 GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
-"""Regions of annotations with soft edges, in grey or colour: from half of the brightness on it is foreground."""
+"""Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
+
+Part = TypeVar("Part")
 
 
 def davis2016(
@@ -42,21 +52,20 @@ def davis2016(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
+    """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
     `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
-    `db_info.yml` with the sequences' attributes. Raises UserError, besides, for a frame without a mask.
+    `db_info.yml` with the sequences' attributes. Also raises UserError for a frame without a mask.
 
     Examples:
         >>> root = synthesize(Path("davis"), train=2, val=1, frames=3, size=(48, 80))
         >>> len(davis2016(root, "train").sequences)
         2
     """
-    root = _root(root)
-    names = dict.fromkeys(
-        Path(line.split()[0]).parent.name for line in _davis_split(root / "ImageSets" / "480p", split)
-    )
-    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    root = dataset_root(root)
+    lines = _davis_split(root / "ImageSets" / "480p", split)
+    names = dict.fromkeys(Path(line.split()[0]).parent.name for line in lines)
+    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
     return VideoDataset(name, split, root, _davis(root, names, wanted), scored="inner")
 
 
@@ -67,13 +76,14 @@ def davis2017(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`; all objects are one foreground.
+    """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
-    As `davis2016` but for the split files, which are in `ImageSets/2017` and name a sequence on each line.
+    All objects are one foreground. As for `davis2016`, except that the split files are in `ImageSets/2017` and name one
+    sequence per line.
     """
-    root = _root(root)
+    root = dataset_root(root)
     names = _davis_split(root / "ImageSets" / "2017", split)
-    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
     return VideoDataset("davis2017", split, root, _davis(root, names, wanted), scored="inner")
 
 
@@ -88,15 +98,15 @@ def _davis_split(folder: Path, split: str) -> list[str]:
 def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) -> tuple[Sequence, ...]:
     attributes = davis_attributes(root)
     found = []
-    for sequence in _select(names, wanted):
+    for sequence in select(names, wanted):
         frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
         masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))}
         if alone := sorted(frames.keys() - masks.keys()):
+            file = f"Annotations/480p/{sequence}/{alone[0]}.png"
             raise UserError(
-                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add "
-                f"Annotations/480p/{sequence}/{alone[0]}.png"
+                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add {file}"
             )
-        found.append(_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
+        found.append(checked_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
     return tuple(found)
 
 
@@ -112,7 +122,7 @@ def synthetic(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """Synthetic videos, generated once into `root` (see `adnet.data.synthetic`) and read as DAVIS-2016 is.
+    """Generate synthetic videos into `root`, once (see `adnet.data.synthetic`), and find them as in DAVIS-2016.
 
     Examples:
         >>> dataset = synthetic("videos", train=1, val=1, frames=3, size=(48, 80))
@@ -130,49 +140,58 @@ def fbms(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, a few frames of each annotated.
+    """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
-    `root` holds `Trainingset` and `Testset` as the archives have them: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
-    `*Def.dat` that lists the annotated frames and the regions' labels, and an annotation for each: `*_gt.ppm` in colour, or
-    the file that is listed, `*.pgm` in grey. All regions but the first are one foreground. `val` is another name of `test`.
+    `root` holds `Trainingset` and `Testset` as in the archives: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
+    `*Def.dat` that lists the annotated frames and the regions' labels, and each annotation: `*_gt.ppm` in colour, or the
+    listed file, `*.pgm` in grey. All regions but the first are one foreground. `val` is another name for `test`.
 
-    Raises UserError, besides, for a missing definition or annotation, and, unless `sequences` are named, for another number
-    of sequences.
+    Also raises UserError for a missing definition or annotation, and for a wrong number of sequences unless some are named.
     """
-    root, split = _root(root), "test" if split == "val" else split
-    if split not in FBMS:
-        raise UserError(f"FBMS has no split {split!r}: the splits are {', '.join(FBMS)}; set data.split")
-    part, number = FBMS[split]
-    sequences = _of_split(split, sequences, train_sequences, val_sequences)
-    names = _folders(root / part)
+    root = dataset_root(root)
+    split, (part, number) = _look_up("FBMS", split, FBMS)
+    sequences = wanted_of(split, sequences, train_sequences, val_sequences)
+    names = subfolders(root / part)
     if not sequences:
-        _check_number("FBMS", root / part, names, number)
-    found = tuple(_fbms_sequence(root / part, name) for name in _select(names, sequences))
-    return VideoDataset("fbms", split, root, found, scored="all")
+        check_number("FBMS", root / part, names, number)
+    found = []
+    for name in select(names, sequences):
+        video = root / part / name
+        frames = {stem: path for stem, path in images_in(video).items() if path.suffix.lower() == ".jpg"}
+        masks, regions = fbms_annotations(video / "GroundTruth", frames)
+        found.append(checked_sequence(root / part, name, frames, masks, regions=regions))
+    return VideoDataset("fbms", split, root, tuple(found), scored="all")
+
+
+def _look_up(dataset: str, split: str, splits: Mapping[str, Part]) -> tuple[str, Part]:
+    """Return the split, `test` for `val`, and its entry in `splits`. Raises UserError for an unknown one."""
+    split = "test" if split == "val" else split
+    if split not in splits:
+        raise UserError(f"{dataset} has no split {split!r}: the splits are {', '.join(splits)}; set data.split")
+    return split, splits[split]
 
 
 def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
-    """ViSal (Wang et al., TIP 2015): 17 sequences, 193 frames annotated; nothing to train on.
+    """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
-    `root` holds `ViSal/<sequence>/` with frames of any image format and one flat `GroundTruth/`, whose files are named as
-    the frame is, or by the sequence and the frame's number. (`<sequence>/` right in `root` is taken, too.)
+    `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
+    like the frame, or by the sequence and the frame's number. (`<sequence>/` may also lie directly in `root`.)
 
-    Raises UserError, besides, for a sequence without annotation, and, unless `sequences` are named, for another number of
-    sequences.
+    Also raises UserError for a sequence without annotation, and for a wrong number of sequences unless some are named.
     """
-    root = _root(root)
+    root = dataset_root(root)
     if split not in ("test", "val"):
-        raise UserError(f"ViSal has no split {split!r}: it is there to test on; set data.split=test")
+        raise UserError(f"ViSal has no split {split!r}: it is for testing only; set data.split=test")
     videos = root / "ViSal" if (root / "ViSal").is_dir() else root
-    names = [name for name in _folders(videos) if name != "GroundTruth"]
+    names = [name for name in subfolders(videos) if name != "GroundTruth"]
     if not sequences:
-        _check_number("ViSal", videos, names, VISAL_SEQUENCES)
-    frames = {name: _images(videos / name) for name in names}
+        check_number("ViSal", videos, names, VISAL_SEQUENCES)
+    frames = {name: images_in(videos / name) for name in names}
     masks: dict[str, dict[str, Path]] = {name: {} for name in names}
-    for path in _images(root / "GroundTruth").values():
+    for path in images_in(root / "GroundTruth").values():
         owner, stem = _visal_frame(path, frames)
         masks[owner][stem] = path
-    found = tuple(_sequence(root, name, frames[name], masks[name]) for name in _select(names, sequences))
+    found = tuple(checked_sequence(root, name, frames[name], masks[name]) for name in select(names, sequences))
     return VideoDataset("visal", "test", root, found, scored="all")
 
 
@@ -183,16 +202,16 @@ def youtube_vos(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
+    """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
     `root` holds `<split>/JPEGImages/<video>/*.jpg`, with or without the frames between those annotated, and
-    `<split>/Annotations/<video>/*.png`. Raises UserError, besides, for a video without annotation.
+    `<split>/Annotations/<video>/*.png`. Also raises UserError for a video without annotation.
     """
-    root = _root(root)
+    root = dataset_root(root)
     videos, truth = root / split / "JPEGImages", root / split / "Annotations"
     found = (
-        _sequence(root, name, _images(videos / name), _images(truth / name))
-        for name in _select(_folders(videos), _of_split(split, sequences, train_sequences, val_sequences))
+        checked_sequence(root, name, images_in(videos / name), images_in(truth / name))
+        for name in select(subfolders(videos), wanted_of(split, sequences, train_sequences, val_sequences))
     )
     return VideoDataset("youtube_vos", split, root, tuple(found), scored="all")
 
@@ -204,30 +223,27 @@ def duts(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test`, of which `val` is another name.
+    """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
-    `root` holds `DUTS-TR` and `DUTS-TE` as the archives have them: `DUTS-TR-Image/*.jpg` and `DUTS-TR-Mask/*.png`, and so on.
+    `root` holds `DUTS-TR` and `DUTS-TE` as in the archives: `DUTS-TR-Image/*.jpg` and `DUTS-TR-Mask/*.png`, and so on.
     """
-    root, split = _root(root), "test" if split == "val" else split
-    if split not in DUTS:
-        raise UserError(f"DUTS has no split {split!r}: the splits are {', '.join(DUTS)}; set data.split")
-    part = DUTS[split]
-    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    root = dataset_root(root)
+    split, part = _look_up("DUTS", split, DUTS)
+    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
     found = _stills(root, root / part / f"{part}-Image", root / part / f"{part}-Mask", wanted, GREY)
     return VideoDataset("duts", split, root, found, scored="all")
 
 
 def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] | None = None) -> VideoDataset:
-    """MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all of them in `train`.
+    """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
     """
-    root = _root(root)
+    root = dataset_root(root)
     if split != "train":
-        raise UserError(f"MSRA10K has no split {split!r}: it is there to train on; set data.split=train")
-    return VideoDataset(
-        "msra10k", split, root, _stills(root, root / "Imgs", root / "Imgs", sequences, GREY), scored="all"
-    )
+        raise UserError(f"MSRA10K has no split {split!r}: it is for training only; set data.split=train")
+    found = _stills(root, root / "Imgs", root / "Imgs", sequences, GREY)
+    return VideoDataset("msra10k", split, root, found, scored="all")
 
 
 def images(
@@ -237,13 +253,12 @@ def images(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """Anyone's images: `root/Image/*.jpg` and `root/Mask/*.png`, a mask of the name of its image.
+    """Find your own images: `root/Image/*.jpg` and `root/Mask/*.png`, where a mask has its image's name.
 
-    The split `all` is every image; any other is a text file `root/<split>.txt` with the name of an image, without its ending, on
-    each line.
+    The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without `.jpg`, per line.
     """
-    root = _root(root)
-    wanted = _of_split(split, sequences, train_sequences, val_sequences)
+    root = dataset_root(root)
+    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
     listed = None if split == "all" else _listed(root, split)
     found = _stills(root, root / "Image", root / "Mask", wanted, listed=listed)
     return VideoDataset("images", split, root, found, scored="all")
@@ -257,12 +272,12 @@ def _stills(
     regions: tuple[int, ...] = (),
     listed: SequenceABC[str] | None = None,
 ) -> tuple[Sequence, ...]:
-    """Images, each a sequence of one frame; of those `listed`, where there is a list, the ones `wanted`.
+    """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
-    Raises UserError for an image without a mask and the other way round.
+    Raises UserError for an image without a mask or a mask without an image.
     """
     frames, annotations = (
-        {path.stem: path for path in sorted(folder.glob(pattern), key=_numbers)}
+        {path.stem: path for path in sorted(folder.glob(pattern), key=natural_order)}
         for folder, pattern in ((images, "*.jpg"), (masks, "*.png"))
     )
     if not frames:
@@ -271,8 +286,8 @@ def _stills(
         missing = masks / f"{alone[0]}.png" if alone[0] in frames else images / f"{alone[0]}.jpg"
         raise UserError(f"{missing} is missing ({len(alone)} such): add it, or remove its counterpart")
     return tuple(
-        _sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
-        for name in _select(_select(frames, listed), wanted)
+        checked_sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
+        for name in select(select(frames, listed), wanted)
     )
 
 
@@ -283,23 +298,23 @@ def folder(
     train_sequences: SequenceABC[str] | None = None,
     val_sequences: SequenceABC[str] | None = None,
 ) -> VideoDataset:
-    """Anyone's videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
+    """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
-    A mask has the name of its frame; frames without one don't count, and a sequence may be one image. The split `all` is every
-    sequence; any other is a text file `root/<split>.txt` with the name of a sequence on each line. Raises UserError, besides, for a
+    A mask has its frame's name; frames without one don't count, and a sequence may be a single image. The split `all` is
+    every sequence; any other is a text file `root/<split>.txt` with a sequence's name per line. Also raises UserError for a
     sequence without masks and for a folder in `masks` without frames.
     """
-    root = _root(root)
-    names = _folders(root / "frames")
-    if alone := sorted({*_folders(root / "masks")} - {*names}):
+    root = dataset_root(root)
+    names = subfolders(root / "frames")
+    if alone := sorted({*subfolders(root / "masks")} - {*names}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
     if split != "all":
         listed = _listed(root, split)
-        _select(names, listed)
+        select(names, listed)  # so that an unknown one is named
         names = listed
     found = (
-        _sequence(root, name, _images(root / "frames" / name), _images(root / "masks" / name), least=1)
-        for name in _select(names, _of_split(split, sequences, train_sequences, val_sequences))
+        checked_sequence(root, name, images_in(root / "frames" / name), images_in(root / "masks" / name), least=1)
+        for name in select(names, wanted_of(split, sequences, train_sequences, val_sequences))
     )
     return VideoDataset("folder", split, root, tuple(found), scored="all")
 
@@ -307,102 +322,12 @@ def folder(
 def _listed(root: Path, split: str) -> list[str]:
     file = root / f"{split}.txt"
     if not file.is_file():
-        raise UserError(f"no {file}: write the name of a sequence on each line, or set data.split=all")
+        raise UserError(f"no {file}: write it with a sequence's name per line, or set data.split=all")
     return read_lines(file)
 
 
-def _root(root: str | Path) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
-    return root
-
-
-def _folders(path: Path) -> list[str]:
-    if not path.is_dir():
-        raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}")
-    return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _images(path: Path) -> dict[str, Path]:
-    """The images in a folder by their stems, in the order of the numbers in their names."""
-    found: dict[str, Path] = {}
-    files = [file for file in path.glob("*") if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
-    for file in sorted(files, key=_numbers):
-        if file.stem in found:
-            raise UserError(f"{file} and {found[file.stem].name} are the same frame: keep one of them")
-        found[file.stem] = file
-    return found
-
-
-def _numbers(path: Path) -> list[tuple[int, str]]:
-    """Compares `frame9` before `frame10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
-
-
-def _of_split(
-    split: str,
-    sequences: SequenceABC[str] | None,
-    train_sequences: SequenceABC[str] | None,
-    val_sequences: SequenceABC[str] | None,
-) -> SequenceABC[str] | None:
-    """The sequences that are asked for of a split; `test` and `valid` are other names of `val`."""
-    of_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
-    return of_split.get(split) or sequences
-
-
-def _select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
-    for sequence in wanted or ():
-        if sequence not in known:
-            near = get_close_matches(sequence, known, n=1)
-            raise UserError(
-                f"no sequence {sequence!r} in this split"
-                + (
-                    f"; did you mean {near[0]!r}?"
-                    if near
-                    else f" of {len(known)}; data.train_sequences and data.val_sequences each name those of one split"
-                )
-            )
-    return [sequence for sequence in known if not wanted or sequence in wanted]
-
-
-def _check_number(dataset: str, path: Path, names: SequenceABC[str], number: int) -> None:
-    if len(names) != number:
-        raise UserError(
-            f"{path} has {len(names)} sequences and {dataset} {number}: complete it, or name those to use in data.sequences"
-        )
-
-
-def _sequence(
-    root: Path,
-    name: str,
-    frames: Mapping[str, Path],
-    masks: Mapping[str, Path],
-    attributes: tuple[str, ...] = (),
-    regions: tuple[int, ...] = (),
-    least: int = 2,
-) -> Sequence:
-    where = f"in sequence {name!r} of {root}"
-    if alone := sorted(masks.keys() - frames.keys()):
-        raise UserError(
-            f"mask {alone[0]} {where} has no frame ({len(alone)} such): add it, or remove "
-            f"{masks[alone[0]].relative_to(root)}"
-        )
-    if len(frames) < least:
-        raise UserError(f"{len(frames)} frame(s) {where}: a pair takes an anchor and one more; leave the sequence out")
-    if not masks:
-        raise UserError(f"no frame {where} has a mask: leave the sequence out")
-    for stem, mask in masks.items():
-        size, mask_size = image_size(frames[stem]), image_size(mask)
-        if size != mask_size:
-            raise UserError(
-                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
-            )
-    return Sequence(name, tuple(frames.values()), masks, attributes, regions)
-
-
 def davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
-    """Read the attributes of each sequence from `root/db_info.yml`; none without it. Raises UserError if it can't be read."""
+    """Read each sequence's attributes from `root/db_info.yml`, if it exists. Raises UserError if it can't be read."""
     file = root / "db_info.yml"
     if not file.is_file():
         return {}
@@ -412,43 +337,19 @@ def davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{file}: cannot be read as the sequences' attributes ({type(error).__name__}: {reason}); replace the file"
+            f"{file}: cannot be read as the sequences' attributes ({type(error).__name__}: {reason}); replace it"
         ) from error
 
 
-def _fbms_sequence(root: Path, name: str) -> Sequence:
-    frames = {stem: path for stem, path in _images(root / name).items() if path.suffix.lower() == ".jpg"}
-    truth = root / name / "GroundTruth"
-    definition = read_definition(truth)
-    masks = {}
-    for file, frame in definition.frames:
-        stem = Path(file).stem.removesuffix("_gt")
-        # Probabilities of an annotation (*PROB*) lie beside it, and none is ever listed.
-        candidates = [
-            path for path in (truth / f"{stem}_gt.ppm", truth / file, truth / f"{stem}.pgm") if path.is_file()
-        ]
-        if not candidates:
-            raise UserError(f"no annotation {truth / file}, which {definition.file.name} lists: complete the dataset")
-        number = re.search(r"\d+$", stem)
-        named = next((name for name in (Path(frame).stem, stem) if name in frames), None)
-        masks[named or (number and _frame_of(number[0], frames)) or stem] = candidates[0]
-    return _sequence(root, name, frames, masks, regions=definition.regions)
-
-
-def _frame_of(number: str, frames: Mapping[str, Path]) -> str | None:
-    """The frame whose name ends in that number."""
-    return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
-
-
 def _visal_frame(mask: Path, frames: Mapping[str, Mapping[str, Path]]) -> tuple[str, str]:
-    """Sequence and frame of an annotation: `boat2_003` is of `boat2`, though its name starts with `boat`, too."""
+    """Find the sequence and frame of an annotation: `boat2_003` belongs to `boat2`, although it also starts with `boat`."""
     owners = sorted((name for name in frames if mask.stem.startswith(name)), key=len, reverse=True)
     for owner in owners:
         if mask.stem in frames[owner]:
             return owner, mask.stem
     for owner in owners:
-        # Digits right after a name are the frame's number, unless the name ends in digits of its own.
+        # Digits right after the name are the frame's number, unless the name itself ends in digits.
         named = re.fullmatch(rf"{re.escape(owner)}(?:[\W_]+|(?<!\d))(\d+)", mask.stem)
-        if named and (stem := _frame_of(named[1], frames[owner])):
+        if named and (stem := frame_numbered(named[1], frames[owner])):
             return owner, stem
-    raise UserError(f"mask {mask} has no frame in a sequence whose name it starts with: add it, or remove the mask")
+    raise UserError(f"mask {mask} has no frame in a sequence of its name: add the frame, or remove the mask")

@@ -1,29 +1,32 @@
-"""The benchmarks' archives: where they are, and what must be in them."""
+"""Download the benchmarks: where their archives are, what must be in them, and how they are unpacked safely."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+from tqdm import tqdm
 
-from adnet.data.archive import extract
 from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch
 
 Load = Callable[[Path, str], VideoDataset]
-"""The dataset at a root, of a split."""
+"""(root, split) -> dataset, checked."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Of one split. `frames` and `sha256`, as `fingerprint` gives them, are None where we had no copy to look at."""
+    """What a split holds; `frames` and `sha256` are as in `fingerprint`, or None where we had no copy to look at."""
 
     sequences: int
     frames: int | None = None
@@ -32,7 +35,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Source:
-    """Of a dataset: `url` of its ZIP file (None: `page` says how to get it), what lies at the top of its root, its splits, its page."""
+    """Where a dataset comes from.
+
+    `url` is that of its ZIP file (None: `page` says how to get it), `top` a folder that lies in its root.
+    """
 
     url: str | None
     top: str
@@ -40,7 +46,7 @@ class Source:
     page: str
 
 
-# The fingerprints are over the annotations of the official 480p release; frames aren't compared.
+# The fingerprints cover the annotations of the official 480p release, not its frames.
 SOURCES = {
     "davis2016": Source(
         "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip",
@@ -74,7 +80,7 @@ SOURCES = {
         None,
         "train",
         {"train": Content(3471)},
-        "take train from https://youtube-vos.org (a login is asked for)",
+        "take train from https://youtube-vos.org (login required)",
     ),
     "duts": Source(
         None,
@@ -87,14 +93,14 @@ SOURCES = {
 
 
 def download(name: str, root: Path, load: Load, url: str | None = None, verify: bool = True) -> dict[str, VideoDataset]:
-    """Have the dataset `name` at `root`, whole and checked; its splits.
+    """Download the dataset `name` to `root`, unless it is there, and check it; return its splits.
 
-    What is there already is checked only. Else the archive is fetched to beside `root` (resumed if it was cut off), unpacked
-    there, checked, and renamed to `root` last; then the archive is removed. `load` reads a split of a root, and checks what
-    it finds. `verify=False` leaves out the comparison with the official release.
+    The archive is fetched to beside `root` (and resumed if it was cut off), unpacked there, checked, and finally renamed to
+    `root`; then the archive is removed. `load` reads and checks a split. `verify=False` skips the comparison with the
+    official release.
 
-    Raises UserError for a dataset that can't be downloaded, for an archive that isn't this dataset, and as `fetch` and
-    `extract` do.
+    Raises UserError for a dataset that can't be downloaded, for an archive of something else, and as `fetch` and `extract`
+    do.
     """
     if name not in SOURCES:
         raise UserError(f"nothing to download for data={name}; choose from {', '.join(SOURCES)}")
@@ -104,20 +110,20 @@ def download(name: str, root: Path, load: Load, url: str | None = None, verify: 
             return _checked(source, root, load, verify)
         except UserError as error:
             raise UserError(
-                f"{root} is there already and isn't {name} ({error}); give another data.root, or move it"
+                f"{root} already exists and isn't {name} ({error}); give another data.root, or move it"
             ) from error
     url = url or source.url
     if url is None:
         raise UserError(f"{name}: {source.page}; then put it at {root}, or give url=...")
     root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.parent / f".{root.name}.lock"):  # of several at once one fetches, and the others find it there
+    with FileLock(root.parent / f".{root.name}.lock"):  # of several processes, one downloads it for all
         if not (root.is_dir() and any(root.iterdir())):
             _fetch(name, source, root, load, url, verify)
     return _checked(source, root, load, verify=False)
 
 
 def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: bool) -> None:
-    """Put the dataset at `root`, which has nothing in it."""
+    """Download and unpack the dataset to `root`, which is missing or empty."""
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{name}.zip"))
     staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
@@ -126,14 +132,12 @@ def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: 
             found = _top(staging / "unpacked", source.top)
             _checked(source, found, load, verify)
         except UserError as error:
-            # Whatever is wrong with it, the next try must not take it again.
-            archive.unlink()
-            raise UserError(
-                f"{url} was not what it should be, and is removed: {error}".replace(str(staging), "")
-            ) from error
+            archive.unlink()  # so that the next attempt downloads it anew
+            reason = str(error).replace(str(staging), "")
+            raise UserError(f"{url} was not what it should be, and was removed: {reason}") from error
         if root.is_dir():
             root.rmdir()
-        found.chmod(0o755)  # a temporary folder's is its owner's only
+        found.chmod(0o755)  # a temporary folder is accessible to its owner only
         os.replace(found, root)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -141,7 +145,7 @@ def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: 
 
 
 def _top(folder: Path, name: str) -> Path:
-    """The folder that holds `name`: archives have one or two above it."""
+    """Find the folder that holds `name`; archives have one or two levels above it."""
     candidates = sorted((path.parent for path in folder.rglob(name) if path.is_dir()), key=lambda path: len(path.parts))
     if not candidates:
         raise UserError(f"there is no folder {name!r} in it")
@@ -151,12 +155,44 @@ def _top(folder: Path, name: str) -> Path:
 def _checked(source: Source, root: Path, load: Load, verify: bool) -> dict[str, VideoDataset]:
     datasets = {split: load(root, split) for split in source.splits}
     for split, content in source.splits.items():
-        is_ = fingerprint(datasets[split])
-        wanted = {"sequences": content.sequences, "frames": content.frames, "sha256": content.sha256}
-        got = is_ | {"sequences": len(is_["sequences"])}
-        for what, value in wanted.items():
-            if verify and value is not None and got[what] != value:
+        found = fingerprint(datasets[split])
+        found["sequences"] = len(found["sequences"])
+        for what, expected in asdict(content).items():
+            if verify and expected is not None and found[what] != expected:
                 raise UserError(
-                    f"{split} is not the official release: {what} {got[what]}, expected {value} (verify=false lets it pass)"
+                    f"{split} is not the official release: {what} {found[what]}, expected {expected} (verify=false accepts it)"
                 )
     return datasets
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a ZIP file into `folder`, which is created.
+
+    All names are checked before anything is written. Raises UserError for a path that is absolute or leads out of the
+    folder, a link, a file that is no ZIP or is damaged, and a disk with too little room.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = file.infolist()
+            for member in members:
+                _check_member(archive, member)
+            folder.mkdir(parents=True, exist_ok=True)
+            needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
+            if needed > free:
+                raise UserError(
+                    f"{archive} unpacks to {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB left: make room"
+                )
+            for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
+                file.extract(member, folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:
+        raise UserError(f"{archive} is not a complete ZIP file ({error}); remove it and download it again") from error
+
+
+def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
+    # `filename` is cut at a null byte and has its slashes normalised; `orig_filename` is what the archive says.
+    name = member.orig_filename
+    paths = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
+    if "\0" in name or any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
+        raise UserError(f"{archive} is refused: it would write to {name!r}, outside its folder")
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise UserError(f"{archive} is refused: {name!r} in it is a link or a device, not a file")

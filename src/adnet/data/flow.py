@@ -1,7 +1,7 @@
-"""Optical flow of a frame, as the motion branch takes it. Beyond the paper.
+"""Optical flow of a frame, for the motion branch. Beyond the paper.
 
-Flow is that to the frame before; the first frame has that to the one after, its sign turned. What the camera's own motion
-explains is taken off, and the rest is divided by its 95th percentile, so that an object moves about as fast in every video.
+Flow points to the previous frame; the first frame's is the negative of its flow to the next one. The camera's motion is
+subtracted, and the rest divided by its 95th percentile, so that objects move about equally fast in every video.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
 
 NO_MOTION: Vectors = np.zeros((2, 2, 2), np.int8)
-"""Of a frame that has no neighbour; flow may be of any size."""
+"""The flow of a frame without neighbours; flow may be of any size."""
 
 CLIP = 3.0
 _PRESETS = {
@@ -41,17 +41,17 @@ _PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 _GRID = 8
-"""Pixels between two points of the grid that the camera's motion is fitted to."""
+"""Spacing in pixels of the points that the camera's motion is fitted to."""
 
 
 class FrameFlow(ABC):
-    """Flow that is computed of a frame and its neighbour; `vectors` says how."""
+    """A method that computes flow from a frame and its neighbour; subclasses implement `vectors`."""
 
     camera: bool
 
     @abstractmethod
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
-        """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]` in pixels of its size."""
+        """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]`, in its own pixels."""
 
     def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:
         """Compute the normalised flow from `frame` to `neighbour`, both RGB uint8 `[H, W, 3]`: int8 `[h, w, 2]`.
@@ -59,23 +59,20 @@ class FrameFlow(ABC):
         Raises UserError if the two differ in size.
         """
         if frame.shape != neighbour.shape:
-            raise UserError(
-                f"a frame of {frame.shape[1]}x{frame.shape[0]} follows one of {neighbour.shape[1]}x{neighbour.shape[0]}: optical "
-                "flow needs frames of one size"
-            )
+            own, other = (f"{image.shape[1]}x{image.shape[0]}" for image in (frame, neighbour))
+            raise UserError(f"a frame of {own} follows one of {other}: optical flow needs frames of one size")
         flow = self.vectors(frame, neighbour)
         return normalised(flow - camera_motion(flow) if self.camera else flow)
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
-        """Find the frame and its neighbour: the one before; for the first the one after, with the sign -1."""
+        """Return the frame and the previous one, and the sign 1; for the first frame, the next one and -1."""
         if len(sequence.frames) < 2:
             return (), 1
         return (sequence.frames[index], sequence.frames[index - 1 if index else 1]), 1 if index else -1
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Compute the normalised flow of a frame and its neighbour. Raises UserError if one can't be read, or they differ in size."""
-        frame, neighbour = map(read_frame, files)
-        return self(frame, neighbour)
+        """Compute the normalised flow from a frame to its neighbour. Raises UserError for unreadable files or different sizes."""
+        return self(*map(read_frame, files))
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,9 @@ class OpticalFlow(FrameFlow):
     """Optical flow by Dense Inverse Search (Kroeger et al., arXiv:1603.03590), which needs no weights.
 
     Args:
-        height: in pixels, of the frames that it is computed on; their aspect is kept, larger frames are reduced.
-        preset: of OpenCV: `ultrafast`, `fast` or `medium`.
-        camera: take off the camera's motion, a homography fitted to the flow by RANSAC.
+        height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
+        preset: OpenCV's preset: `ultrafast`, `fast` or `medium`.
+        camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
     """
 
     height: PositiveInt = 240
@@ -105,30 +102,30 @@ class OpticalFlow(FrameFlow):
 
 @dataclass(frozen=True)
 class NoFlow(FrameFlow):
-    """No motion in any frame: what a network with a motion branch finds by appearance alone."""
+    """No motion in any frame, to see what a network with a motion branch finds by appearance alone."""
 
     camera: bool = False
 
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:  # noqa: ARG002
-        """Return zeros `[2, 2, 2]`; flow may be of any size."""
+        """Return zeros, `[2, 2, 2]`."""
         return np.zeros((2, 2, 2), np.float32)
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
-        """Find none: no frame needs to be read."""
+        """Return no files: no frame needs to be read."""
         return (), 1
 
 
 def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
-    """Reduce an image or a field `[H, W]` or `[H, W, K]` to `height` rows by means over areas; a smaller one stays as it is."""
+    """Reduce an image or a field, `[H, W]` or `[H, W, K]`, to `height` rows by averaging; a smaller one is left unchanged."""
     height = min(height, image.shape[0])
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def camera_motion(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Fit a homography to `flow` `[h, w, 2]` by RANSAC: the flow, of the same shape, that it alone would give.
+    """Fit a homography to `flow` `[h, w, 2]` by RANSAC, and return the flow that it alone would cause, `[h, w, 2]`.
 
-    It is 0 where there are too few points or none agree.
+    Returns zeros if there are too few points, or if no homography fits.
     """
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[_GRID // 2 : height : _GRID, _GRID // 2 : width : _GRID]
@@ -145,51 +142,51 @@ def camera_motion(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def normalised(flow: npt.NDArray[np.float32]) -> Vectors:
-    """Divide flow `[h, w, 2]` in pixels by the 95th percentile of its lengths + 0.5, and clip it at 3."""
+    """Divide flow `[h, w, 2]` in pixels by the 95th percentile of its lengths + 0.5, and clip the result at 3."""
     scale = np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 95) + 0.5
     return np.asarray(np.rint(np.clip(flow / scale, -CLIP, CLIP) * (127 / CLIP)), np.int8)
 
 
 def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
-    """Normalised flow `[h, w, 2]`, 127 at most -> float32 `[3, h, w]` in [0, 1]: right, down (0.5 is none) and length."""
+    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1]: right, down (both 0.5 at rest) and length."""
     scaled = np.clip(vectors.astype(np.float32) / 127, -1, 1)
     length = np.minimum(np.hypot(scaled[..., 0], scaled[..., 1]), 1)
     return torch.from_numpy(np.stack([scaled[..., 0] / 2 + 0.5, scaled[..., 1] / 2 + 0.5, length]))
 
 
 def no_motion(frames: Tensor) -> Tensor:
-    """What `to_flow_input` gives of no motion at all, for `frames` `[B, 3, H, W]`: `[B, 3, H, W]`."""
+    """Return the flow input `[B, 3, H, W]` of frames `[B, 3, H, W]` without any motion."""
     return frames.new_tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1).expand(frames.shape)
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
-    """Mirror the flow input `[B, 3, h, w]` of frames as the frames are: what went right goes left."""
+    """Mirror the flow input `[B, 3, h, w]` of mirrored frames: what moved right moves left."""
     flow = flow.flip(-1)
     return torch.cat([1 - flow[:, :1], flow[:, 1:]], dim=1)
 
 
 class FlowMethod(typing.Protocol):
-    """Where the flow of a data set's frames comes from; its `repr` tells settings apart."""
+    """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
-        """Find the files that the flow of frame `index` is made of, none where it has no neighbour, and the flow's sign."""
+        """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
         ...
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Give the normalised flow that is made of `files`, int8 `[h, w, 2]`."""
+        """Make the normalised flow, int8 `[h, w, 2]`, from `files`."""
         ...
 
 
 @dataclass(frozen=True)
 class SequenceFlow:
-    """Optical flow of a data set's frames, each computed once and kept in `cache`.
+    """Optical flow of a dataset's frames, each computed once and kept in `cache`.
 
-    A file there is named by what it was made of, the method's settings and the content of the files: a changed frame or
-    setting is another file, and several processes and data sets may share the folder.
+    A cached file's name is a hash of the method's settings and of the files that it was made from, so that a changed frame
+    or setting gives another file, and several processes and datasets can share the folder.
 
     Args:
-        method: computes or reads it.
-        cache: a folder; None: compute it each time.
+        method: computes or reads the flow.
+        cache: a folder; None: compute the flow each time.
     """
 
     method: FlowMethod
@@ -198,7 +195,7 @@ class SequenceFlow:
     def __call__(self, sequence: Sequence, index: int) -> Vectors:
         """Return the normalised flow of frame `index`, int8 `[h, w, 2]`; a sequence of one frame has no motion.
 
-        Raises UserError if a file can't be read, and as the method does.
+        Raises UserError if a file can't be read, and whatever the method raises.
         """
         files, sign = self.method.files(sequence, index)
         if not files:
@@ -208,7 +205,8 @@ class SequenceFlow:
         file = Path(self.cache) / self._name(files)
         if (found := _read(file)) is None:
             found = self.method.of_files(files)
-            _write(file, found)
+            with replacing(file) as draft, draft.open("wb") as stream:
+                np.save(stream, found)
         return np.asarray(sign * found, np.int8)
 
     def _name(self, files: tuple[Path, ...]) -> str:
@@ -220,9 +218,9 @@ class SequenceFlow:
         return f"{name[:2]}/{name}.npy"
 
     def fill(self, sequences: Iterable[Sequence], workers: int) -> None:
-        """Compute what the cache lacks, in `workers` threads (OpenCV lets them run side by side), with a progress bar.
+        """Compute what is not cached yet, in `workers` threads (OpenCV releases the GIL), with a progress bar.
 
-        Files that the method lacks are missed before that, also without a cache. Raises UserError as a call does.
+        First checks that the method finds all its files, even without a cache. Raises UserError as a call does.
         """
         wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
         for sequence, index in wanted:
@@ -239,14 +237,9 @@ class SequenceFlow:
 
 
 def _read(file: Path) -> Vectors | None:
-    """The flow in `file`; None if there is none, or a damaged one."""
+    """Read the flow in `file`; None if it is missing or damaged."""
     try:
         found = read_array(file)
     except UserError:
         return None
     return found if found.dtype == np.int8 and found.ndim == 3 and found.shape[2] == 2 else None
-
-
-def _write(file: Path, vectors: Vectors) -> None:
-    with replacing(file) as draft, draft.open("wb") as stream:
-        np.save(stream, vectors)

@@ -1,4 +1,4 @@
-"""Optical flow that others computed, one file for each frame."""
+"""Optical flow computed elsewhere, one file per frame."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from adnet.data.sequence import Mask, Sequence, image_size
 from adnet.errors import UserError
 
 UNKNOWN = 1e9
-"""Lengths from here on mark unknown flow in a `.flo` (Baker et al., Middlebury, IJCV 2011)."""
+"""Components from here on mark unknown flow in a `.flo` (Baker et al., Middlebury, IJCV 2011)."""
 
 
 @dataclass(frozen=True)
 class FlowFolder:
     """Flow in `root/<sequence>/<frame>.flo`, or `.png` in the 16-bit encoding of KITTI (Menze and Geiger, CVPR 2015).
 
-    Of the frames of a sequence the first (with `to=previous`; the last with `to=next`) may be without a file, and then has no
-    motion: it has no such neighbour.
+    A sequence's first frame (with `to=previous`; with `to=next` its last) may lack a file, and then has no motion.
 
     Args:
         root: holds a folder for each sequence.
-        to: what a frame's file holds the flow to: the `previous` frame, as the network is given it, or the `next`; then its sign
-            is turned.
-        height: in pixels, that larger flow is reduced to.
-        camera: take off the camera's motion, as `OpticalFlow` does.
+        to: whether a frame's file holds the flow to the `previous` frame, as the network expects, or to the `next`, whose
+            sign is then reversed.
+        height: in pixels; larger flow is reduced to it.
+        camera: subtract the camera's motion, as `OpticalFlow` does.
     """
 
     root: str | Path
@@ -40,9 +39,9 @@ class FlowFolder:
     camera: bool = True
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
-        """Find what the flow of frame `index` is made of, and its sign.
+        """Return frame `index` and its flow's file, none if it has no neighbour, and the sign 1.
 
-        Raises UserError for a missing folder or file, and for flow of a frame that the sequence hasn't.
+        Raises UserError for a missing folder or file, and for flow of a frame that the sequence lacks.
         """
         names = [frame.stem for frame in sequence.frames]
         if len(names) < 2:
@@ -50,7 +49,7 @@ class FlowFolder:
         found = self.found(sequence.name)
         if foreign := sorted(found.keys() - set(names)):
             raise UserError(
-                f"{Path(self.root) / sequence.name} has flow of {len(found)} frames, {foreign[0]} among them, which is none of "
+                f"{Path(self.root) / sequence.name} has flow of {len(found)} frames, including {foreign[0]}, which is not among "
                 f"the {len(names)} frames of {sequence.name}: remove it, or set flow.method.root"
             )
         if names[index] in found:
@@ -60,28 +59,28 @@ class FlowFolder:
         raise self.missing(sequence.name, names[index])
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Read the normalised flow of a frame, the files being the frame and its flow. Raises UserError as `of_frame` does."""
+        """Read the normalised flow of a frame; `files` are the frame and its flow. Raises UserError as `of_frame` does."""
         frame, file = files
         return self._vectors(file, image_size(frame))
 
     def of_frame(self, video: str, frame: str, size: tuple[int, int]) -> Vectors | None:
-        """Read the normalised flow of a frame by its name, int8 `[h, w, 2]`; None where there is no file.
+        """Read the normalised flow of a frame by its name, int8 `[h, w, 2]`; None if there is no file.
 
-        `size` is the frame's height and width in pixels. Raises UserError for a missing folder, a file that can't be read, and
-        flow of another size.
+        `size` is the frame's height and width in pixels. Raises UserError for a missing folder, an unreadable file, and flow
+        of another size.
         """
         file = self.found(video).get(frame)
         return None if file is None else self._vectors(file, size)
 
     def found(self, video: str) -> dict[str, Path]:
-        """List the files of a video by their frames. Raises UserError if there is no folder."""
+        """Find a video's flow files, by frame name. Raises UserError if there is no folder."""
         folder = Path(self.root) / video
         if not folder.is_dir():
             raise UserError(f"no folder {folder} with the optical flow of {video}: set flow.method.root")
         return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in (".flo", ".png")}
 
     def missing(self, video: str, frame: str) -> UserError:
-        """The mistake of a frame without flow."""
+        """Return the error for a frame without flow."""
         return UserError(
             f"no optical flow of frame {frame} in {Path(self.root) / video}: add {frame}.flo or {frame}.png"
         )
@@ -90,8 +89,7 @@ class FlowFolder:
         flow, valid = read_flow(file)
         if valid.shape != size:
             raise UserError(
-                f"{file} is of {valid.shape[1]}x{valid.shape[0]} and its frame of {size[1]}x{size[0]}: compute the flow of frames of "
-                "that size"
+                f"{file} is {valid.shape[1]}x{valid.shape[0]} and its frame {size[1]}x{size[0]}: compute flow at the frame's size"
             )
         small, known = reduced(flow, self.height), reduced(valid.astype(np.float32), self.height) > 0.5
         small *= np.float32(len(small) / size[0])
@@ -101,22 +99,22 @@ class FlowFolder:
 
 
 def read_flow(file: Path) -> tuple[npt.NDArray[np.float32], Mask]:
-    """Read flow in pixels, to the right and down, `[H, W, 2]`, and where it is known, `[H, W]`; elsewhere it is 0.
+    """Read flow in pixels `[H, W, 2]`, to the right and down, and where it is known `[H, W]`; elsewhere it is 0.
 
-    Raises UserError for a file that is neither a `.flo` nor a 16-bit PNG of three channels: (value - 2^15) / 64 to the right and
-    down, and whether it is known.
+    Raises UserError for a file that is neither a `.flo` nor a 16-bit PNG of three channels: right and down as (value - 2^15)
+    / 64, and whether the flow is known.
     """
     if file.suffix.lower() == ".flo":
         flow = cv2.readOpticalFlow(str(file))
         if flow is None:
-            raise UserError(f"cannot read {file}: it is no whole .flo file; replace the file")
+            raise UserError(f"cannot read {file}: it is not a complete .flo file; replace it")
         length = np.abs(flow).max(axis=-1)
         valid = np.isfinite(length) & (length < UNKNOWN)
     else:
         encoded = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if encoded is None or encoded.dtype != np.uint16 or encoded.shape[2:] != (3,):
             raise UserError(
-                f"cannot read {file}: it is no 16-bit PNG of three channels as KITTI's flow is; replace the file"
+                f"cannot read {file}: it is not a 16-bit PNG of three channels, like KITTI's flow; replace it"
             )
         # OpenCV gives blue, green, red.
         flow, valid = (encoded[..., :0:-1].astype(np.float32) - 2**15) / 64, encoded[..., 0] > 0

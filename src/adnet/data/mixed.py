@@ -1,4 +1,4 @@
-"""Training on several data sets at once, each with its share of the pairs."""
+"""Train on several datasets at once, each with its share of the pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnet.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """A data set to train on beside the first: `weight` pairs of it for each pair of the first, on average.
+    """A dataset to train on beside the first: on average `weight` of its pairs for each pair of the first.
 
     Raises UserError for a weight that is not above 0.
     """
@@ -27,10 +27,10 @@ class Source:
 
 
 def mixed(first: VideoDataset, sources: Mapping[str, Source]) -> VideoDataset:
-    """Join `first`, whose weight is 1, and `sources` into one data set; `first` itself where there are none.
+    """Join `first`, whose weight is 1, and `sources` into one dataset; without sources return `first` itself.
 
-    A source's weight is shared by its sequences evenly, whatever their length, and its name goes before theirs: `duts/0001`.
-    Raises UserError for a source in which no annotation has any foreground.
+    A source's weight is split evenly over its sequences, whatever their length, and its name precedes theirs: `duts/0001`.
+    Raises UserError for a source whose annotations have no foreground at all.
     """
     if not sources:
         return first
@@ -38,16 +38,15 @@ def mixed(first: VideoDataset, sources: Mapping[str, Source]) -> VideoDataset:
     for prefix, source in {"": Source(first), **{f"{name}/": source for name, source in sources.items()}}.items():
         dataset = source.dataset
         if not _has_foreground(dataset):
-            raise UserError(
-                f"{dataset.name} {dataset.split} at {dataset.root}: all masks are empty, so that there is nothing to learn; check them"
-            )
+            where = f"{dataset.name} {dataset.split} at {dataset.root}"
+            raise UserError(f"{where}: all masks are empty, so there is nothing to learn; check them")
         weight = source.weight / len(dataset.sequences)
-        sequences += [replace(one, name=f"{prefix}{one.name}", weight=weight) for one in dataset.sequences]
+        sequences += [replace(s, name=f"{prefix}{s.name}", weight=weight) for s in dataset.sequences]
     return replace(first, sequences=tuple(sequences))
 
 
 def _has_foreground(dataset: VideoDataset) -> bool:
-    """Whether any annotation has; of most data sets the first that is read does."""
+    """Return whether any annotation has foreground; in most datasets the first one already does."""
     return any(
         sequence.annotation(sequence.frames[index]).any()
         for sequence in dataset.sequences

@@ -1,4 +1,4 @@
-"""Pairs of an anchor and a frame (Section 4, Training), reproducible whatever the number of workers and ranks."""
+"""Pairs of an anchor and a frame (Section 4, Training), the same for any number of workers and ranks."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class _Pair(TypedDict):
 
 
 class TrainingPair(_Pair, total=False):
-    """`anchor` and `frame`: uint8 `[3, H, W]` RGB; `mask`: bool `[H, W]`, the annotation of `frame`.
+    """`anchor` and `frame`: RGB uint8 `[3, H, W]`; `mask`: bool `[H, W]`, the annotation of `frame`.
 
-    `key`: int64 `[3]`, the index of the sequence and, in it, of the anchor and of the frame. `flow`, where it was asked for:
-    float32 `[3, h, w]`, the optical flow of `frame` (in training of its size), see `adnet.data.flow.to_flow_input`.
+    `key`: int64 `[3]`, the index of the sequence, and those of the anchor and the frame in it. `flow`, if requested: float32
+    `[3, h, w]`, the optical flow of `frame` (of its size in training), see `adnet.data.flow.to_flow_input`.
     """
 
     flow: Tensor
 
 
 class ValidationPair(TrainingPair):
-    """A pair whose `key`, int64 `[2]`, leaves out the anchor."""
+    """A pair whose `key`, int64 `[2]`, has no index of the anchor."""
 
 
 class TrainingPairs(Dataset[TrainingPair]):
-    """`length` random pairs from the `start`-th on: a video, its anchor, and a random other frame of it; of an image, the image twice.
+    """`length` random pairs, from pair `start` on: the anchor and another random frame of a video, or an image twice.
 
-    Pair i of the endless stream is a function of (`seed`, i) alone, so neither workers nor ranks change what is drawn, and a
-    run that is resumed goes on with the pairs that it would have seen. `anchor="first"` takes the first frame, `"random"`
-    any (the paper tried both and found the first slightly better). Both are frames that have an annotation: the anchor, too,
-    is cropped around its foreground. Videos are drawn by their `weight`. With `flow` the frame's optical flow comes along,
-    spoilt by `flow_augmentation`. Raises UserError for a video of fewer than two annotated frames and an image without annotation.
+    Pair i of the endless stream depends on (`seed`, i) only: neither workers nor ranks change what is drawn, and a resumed
+    run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
+    (the paper tried both and found the first slightly better). Both frames are annotated, since the anchor is cropped around
+    its foreground, too. Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by
+    `flow_augmentation`. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class TrainingPairs(Dataset[TrainingPair]):
         for sequence in dataset.sequences:
             if len(sequence.annotated) < min(2, len(sequence.frames)):
                 raise UserError(
-                    f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, which a "
-                    "training pair takes: leave it out of data.train_sequences"
+                    f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, but a "
+                    "training pair needs two: leave it out of data.train_sequences"
                 )
         weights = np.cumsum([sequence.weight for sequence in dataset.sequences])
-        # Of equal ones as it always was, so that a run of an older version sees the same pairs.
+        # Equal weights keep the older way of drawing, so that runs of an older version see the same pairs.
         uniform = len({sequence.weight for sequence in dataset.sequences}) == 1
         self._cumulative = None if uniform else weights / weights[-1]
         self.dataset = dataset
@@ -84,20 +84,17 @@ class TrainingPairs(Dataset[TrainingPair]):
 
     def __getitem__(self, index: int) -> TrainingPair:
         rng = np.random.default_rng([self.seed, self.start + index])
-        s = self._drawn(rng)
+        s = self._draw_sequence(rng)
         sequence = self.dataset.sequences[s]
         annotated = sequence.annotated
         anchor = 0 if self.anchor == "first" else int(rng.integers(len(annotated)))
+        frame = anchor  # for an image: the two are augmented differently
         if len(annotated) > 1:
             frame = int(rng.integers(len(annotated) - 1))
             frame += frame >= anchor
-        else:
-            frame = anchor  # augmented apart
         anchor, frame = annotated[anchor], annotated[frame]
-        augmented_anchor, augmented = (
-            self._augmented(sequence, anchor, rng),
-            self._augmented(sequence, frame, rng, self.flow),
-        )
+        augmented_anchor = self._augmented(sequence, anchor, rng)
+        augmented = self._augmented(sequence, frame, rng, self.flow)
         pair: TrainingPair = {
             "anchor": to_tensor(augmented_anchor.frame),
             "frame": to_tensor(augmented.frame),
@@ -108,7 +105,7 @@ class TrainingPairs(Dataset[TrainingPair]):
             pair["flow"] = to_flow_input(self.flow_augmentation(augmented.flow, rng))
         return pair
 
-    def _drawn(self, rng: np.random.Generator) -> int:
+    def _draw_sequence(self, rng: np.random.Generator) -> int:
         if self._cumulative is None:
             return int(rng.integers(len(self.dataset.sequences)))
         return int(np.searchsorted(self._cumulative, rng.random(), side="right"))
@@ -120,15 +117,13 @@ class TrainingPairs(Dataset[TrainingPair]):
         mask = sequence.annotation(path)
         if (size := image_size(path)) != mask.shape:
             annotation = sequence.annotations[path.stem]
-            raise UserError(
-                f"{path} has {size} pixels and its annotation {annotation} {mask.shape}; replace one of them"
-            )
+            raise UserError(f"{path} has {size} pixels and its annotation {annotation} {mask.shape}: replace one")
         vectors = None if flow is None else flow(sequence, index)
         return self.augmentation(partial(read_frame, path), mask, rng, vectors)
 
 
 class ValidationPairs(Dataset[ValidationPair]):
-    """The first frame of each sequence with up to `frames` other annotated ones, evenly spaced; nothing is augmented."""
+    """Each sequence's first frame with up to `frames` other annotated ones, evenly spaced; nothing is augmented."""
 
     def __init__(self, dataset: VideoDataset, frames: int, flow: SequenceFlow | None = None) -> None:
         self.dataset = dataset
@@ -156,12 +151,12 @@ class ValidationPairs(Dataset[ValidationPair]):
 
 
 def _evenly_spaced(annotated: list[int], frames: int) -> list[int]:
-    """Up to `frames` of the annotated frames; the first is left out, unless it is the only one."""
+    """Choose up to `frames` of the annotated frames, without the first unless it is the only one."""
     first = min(1, len(annotated) - 1)
     places = np.linspace(0, len(annotated) - 1, frames + 2).round()[1:-1].clip(first)
     return [annotated[int(place)] for place in np.unique(places)] if annotated else []
 
 
 def to_tensor(frame: Frame) -> Tensor:
-    """Image uint8 `[H, W, 3]` -> uint8 `[3, H, W]`."""
+    """Convert an image, uint8 `[H, W, 3]`, to a tensor, uint8 `[3, H, W]`."""
     return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))

@@ -1,4 +1,4 @@
-"""Optical flow by RAFT (Teed and Deng, ECCV 2020, arXiv:2003.12039), as torchvision has it."""
+"""Optical flow by torchvision's RAFT (Teed and Deng, ECCV 2020, arXiv:2003.12039)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from pydantic import PositiveInt
 from torch.nn.functional import pad
 from torch.utils.data import get_worker_info
-from torchvision.models import optical_flow
+from torchvision.models import get_model, get_model_weights
 
 from adnet.data.flow import FrameFlow, reduced
 from adnet.data.pairs import to_tensor
@@ -23,22 +23,22 @@ from adnet.weights.safe_load import read_weights
 from adnet.weights.torchvision_weights import torchvision_weights
 
 _LEAST = 128
-"""Pixels a side that the four levels of its correlation pyramid ask for."""
+"""Smallest side in pixels that RAFT's four-level correlation pyramid accepts."""
 
 
 class RAFT(FrameFlow):
-    """Optical flow by a network of torchvision's, `raft_small` (1.0 M parameters) or `raft_large` (5.3 M).
+    """Optical flow by one of torchvision's networks.
 
     Args:
-        model: which of the two.
-        weights: a file with its state dict; None takes torchvision's default weights from the cache of `torch.hub`, and
-            downloads them there at first use.
-        height: in pixels, of the frames that it is computed on; their aspect is kept, larger frames are reduced.
-        updates: passes of its recurrent part: more are slower and finer.
-        camera: take off the camera's motion, as `OpticalFlow` does.
-        device: None takes CUDA where there is one.
+        model: `raft_small` (1.0 M parameters) or `raft_large` (5.3 M).
+        weights: a file with its state dict; None: torchvision's default weights, downloaded to the cache of `torch.hub` on
+            first use.
+        height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
+        updates: iterations of the recurrent part; more are slower and more accurate.
+        camera: subtract the camera's motion, as `OpticalFlow` does.
+        device: None: CUDA if available.
 
-    Raises UserError if the weights can't be had or don't fit, and for a device that can't be used.
+    Raises UserError for weights that can't be loaded or don't fit, and for a device that can't be used.
     """
 
     def __init__(
@@ -52,16 +52,11 @@ class RAFT(FrameFlow):
     ) -> None:
         self.model, self.height, self.updates, self.camera = model, height, updates, camera
         self.device = usable_device(device)
-        published = {
-            "raft_small": optical_flow.Raft_Small_Weights.DEFAULT,
-            "raft_large": optical_flow.Raft_Large_Weights.DEFAULT,
-        }
-        file = Path(
-            weights or torchvision_weights(published[model].url, "give flow.method.weights=FILE, or take flow=dis")
-        )
+        published = get_model_weights(model).DEFAULT.url
+        file = Path(weights or torchvision_weights(published, "give flow.method.weights=FILE, or take flow=dis"))
         state = read_weights(file)
         self._digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
-        network: torch.nn.Module = getattr(optical_flow, model)(weights=None)
+        network: torch.nn.Module = get_model(model, weights=None)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
@@ -71,14 +66,14 @@ class RAFT(FrameFlow):
         self._network = network.eval().to(self.device)
 
     def __repr__(self) -> str:
-        """All that its flow depends on: the weights by their content, wherever they lie."""
+        """Name everything that the flow depends on; the weights by their content, wherever they lie."""
         return f"RAFT({self.model}, {self._digest}, height={self.height}, updates={self.updates}, camera={self.camera})"
 
     @torch.inference_mode()
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
-        """Compute the flow in pixels of the reduced frames. Raises UserError in a loader's process where it needs CUDA."""
+        """Compute the flow in pixels of the reduced frames. Raises UserError if it needs CUDA in a loader process."""
         if self.device.type == "cuda" and get_worker_info() is not None:
-            raise UserError("RAFT can't use CUDA in a loader's process: give flow.cache=FOLDER, or pairs.workers=0")
+            raise UserError("RAFT can't use CUDA in a loader process: give flow.cache=FOLDER, or pairs.workers=0")
         pair = torch.stack([to_tensor(reduced(image, self.height)) for image in (frame, neighbour)])
         height, width = pair.shape[-2:]
         bottom, right = (max(_LEAST, side + -side % 8) - side for side in (height, width))

@@ -1,4 +1,4 @@
-"""Videos on disk: their frames and annotations, how one of these is read or written, and whether two copies are the same data."""
+"""Videos on disk: their frames and annotations, reading and writing these, and fingerprints of whole datasets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Sequence:
     """One video.
 
     `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be
-    sparse. `attributes` are the dataset's own labels for the video (DAVIS: `OCC`, `FM`, ...). `regions` are the labels
-    that the annotations use, as `read_mask` takes them; without any, every label but 0 is foreground. `weight` is how likely the
-    video is drawn for a training pair, relative to the others.
+    sparse. `attributes` are the dataset's labels for the video (DAVIS: `OCC`, `FM`, ...). `regions` are the annotations'
+    labels for `read_mask`; without any, every label but 0 is foreground. `weight` is the relative probability that a
+    training pair is drawn from the video.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Sequence:
         return [index for index, frame in enumerate(self.frames) if frame.stem in self.annotations]
 
     def annotation(self, frame: Path) -> Mask:
-        """Read the annotation of `frame`: bool `[H, W]`. A KeyError if the frame has none."""
+        """Read the annotation of `frame`: bool `[H, W]`. Raises KeyError if the frame has none."""
         return read_mask(self.annotations[frame.stem], self.regions)
 
 
 @dataclass(frozen=True)
 class VideoDataset:
-    """Sequences of one split, at least one. `scored` is the benchmark's rule for the frames that count:
+    """Sequences of one split, at least one.
 
-    `"inner"` leaves out each sequence's first and last frame (DAVIS-2016), `"all"` takes every annotated frame. Raises
-    UserError where there is no sequence.
+    `scored` is the benchmark's rule for the frames that count: `"inner"` leaves out each sequence's first and last frame
+    (DAVIS-2016), `"all"` takes every annotated frame. Raises UserError if there is no sequence.
     """
 
     name: str
@@ -67,7 +67,7 @@ class VideoDataset:
 
 
 def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
-    """Names, sizes, a SHA-256 over the annotations and one over the frames: equal for equal data, wherever it lies."""
+    """Return names, sizes, and a SHA-256 each of the annotations and the frames: equal for equal data, wherever it lies."""
     digest, frames = hashlib.sha256(), hashlib.sha256()
     for sequence in dataset.sequences:
         for frame in sequence.frames:
@@ -86,8 +86,8 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
 def read_frame(path: Path, reduction: int = 1) -> Frame:
     """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read.
 
-    A JPEG is decoded at 1 / `reduction` of its size (1, 2, 4 or 8), rounded up, in a fraction of the time; each pixel is then
-    a mean over as many. Other formats come as they are.
+    A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, by averaging, which is much faster. Other
+    formats are read at full size.
 
     Examples:
         >>> Image.new("RGB", (80, 48)).save("frame.png")
@@ -100,13 +100,13 @@ def read_frame(path: Path, reduction: int = 1) -> Frame:
 def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
     """Read an annotation as bool `[H, W]`: every label but 0 is foreground.
 
-    Palette images are read by index, not by colour, and an alpha channel is ignored: where both are present the label
-    lies in the luminance. A colour is the label `65536 red + 256 green + blue`.
+    Palette images are read by index, not by colour, and an alpha channel is ignored: if there are both, the label is the
+    luminance. A colour is the label `65536 red + 256 green + blue`.
 
-    `regions` are the labels there are, that of the background first, for datasets whose background isn't 0 (FBMS). A label
-    that is none of them is background, as in the published evaluation of FBMS.
+    `regions` lists the labels, the background's first, for datasets whose background isn't 0 (FBMS). Labels that are not
+    listed are background, as in the published evaluation of FBMS.
 
-    Raises UserError if the image can't be read, or if no pixel of it has a label of `regions`.
+    Raises UserError if the image can't be read, or if no pixel has a label in `regions`.
 
     Examples:
         >>> write_mask(Path("mask.png"), np.eye(4, dtype=bool))
@@ -127,7 +127,7 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write bool `[H, W]` as an 8-bit 0/255 PNG. Atomic: a reader sees the whole file or none.
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically.
 
     Examples:
         >>> write_mask(Path("masks/00000.png"), np.eye(4, dtype=bool))
@@ -139,16 +139,16 @@ def write_mask(path: Path, mask: Mask) -> None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, read from the header alone."""
+    """Read an image's height and width in pixels from its header."""
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except Exception as error:  # whatever one of the decoders raises
+    except Exception as error:  # decoders may raise anything
         raise _unreadable(path, error) from error
 
 
 def open_image(path: Path, reduction: int = 1) -> Image.Image:
-    """Read an image file whole; `reduction` as in `read_frame`. Raises UserError if it can't be read."""
+    """Read a whole image file; `reduction` is as in `read_frame`. Raises UserError if it can't be read."""
     try:
         image: Image.Image = Image.open(path)
         with image:
@@ -156,14 +156,11 @@ def open_image(path: Path, reduction: int = 1) -> Image.Image:
                 image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
             image.load()
         return image
-    except Exception as error:  # as above
+    except Exception as error:  # see image_size
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = (
-        "it does not exist"
-        if isinstance(error, FileNotFoundError)
-        else (str(error) or type(error).__name__).splitlines()[0]
-    )
+    missing = isinstance(error, FileNotFoundError)
+    reason = "it does not exist" if missing else (str(error) or type(error).__name__).splitlines()[0]
     return UserError(f"cannot read the image {path}: {reason}; replace the file")

@@ -1,7 +1,4 @@
-"""Synthetic videos in DAVIS layout: a training that needs no download and ends in minutes.
-
-What they show is in `adnet.data.synthetic_video`.
-"""
+"""Synthetic videos in DAVIS layout, for training in minutes without a download; `adnet.data.synthetic_video` draws them."""
 
 from __future__ import annotations
 
@@ -18,32 +15,32 @@ from filelock import FileLock
 from adnet.data.sequence import Frame, Mask, write_mask
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
-from adnet.shared.files import read_json, replacing
+from adnet.shared.files import read_json, replacing, write_text
 
-VERSION = 1  # of the pictures: raise it when they change, so that an older cache is refused
+VERSION = 1  # of the pictures: raise it when they change, so that older caches are refused
 
 
 def synthesize(
     root: Path, *, train: int = 24, val: int = 6, frames: int = 16, size: tuple[int, int] = (240, 432), seed: int = 0
 ) -> Path:
-    """Write `train` + `val` videos of `frames` frames, `size` = (height, width) pixels, into `root`, once; return it.
+    """Write `train` + `val` videos of `frames` frames, `size` = (height, width) pixels, into `root`, once; return `root`.
 
     Frames are JPEG (quality 90), annotations 0/255 PNG of the object's visible part: where its antialiased coverage,
-    less what lies in front, is more than 0.5. A video depends only on `seed`, `frames`, `size`, its split and number,
-    so asking for more leaves the earlier ones as they are.
+    less that of what lies in front, is more than 0.5. A video depends only on `seed`, `frames`, `size`, its split and
+    its number, so that more videos leave the earlier ones unchanged.
 
-    `synthetic.json` holds the parameters and marks a finished cache; it is written last. An unfinished cache is made
-    anew, and a second process waits until the first has finished. Raises UserError if an argument is out of range, if
-    `root` holds a cache of other parameters, or if it holds anything else.
+    `synthetic.json`, written last, holds the parameters and marks a finished cache. An unfinished cache is rewritten, and a
+    second process waits until the first has finished. Raises UserError if an argument is out of range, or if `root` holds
+    a cache of other parameters or anything else.
     """
     parameters = {"version": VERSION, "train": train, "val": val, "frames": frames, "size": [*size], "seed": seed}
     if min(train, val, seed) < 0 or frames < 2 or min(size) < 32:
         raise UserError(f"no synthetic videos of {parameters}: give frames >= 2, sides >= 32 and nothing negative")
     finished, unfinished = root / "synthetic.json", root / "unfinished.json"
     occupied = root.is_file() or (root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()))
-    # Asked in this order, because another process may be renaming the one to the other.
+    # Check `unfinished` first: another process may be renaming it to `finished`.
     if occupied and not (unfinished.exists() or finished.exists()):
-        raise UserError(f"{root} holds something else than synthetic videos; choose another folder")
+        raise UserError(f"{root} holds something other than synthetic videos; choose another folder")
     if _matches(finished, parameters):
         return root
     root.mkdir(parents=True, exist_ok=True)
@@ -51,23 +48,23 @@ def synthesize(
         if _matches(finished, parameters):
             return root
         _matches(unfinished, parameters)
-        _write(unfinished, json.dumps(parameters).encode())
+        write_text(unfinished, json.dumps(parameters))
         logging.getLogger(__name__).info("making %d synthetic videos in %s", train + val, root)
         for split, (name, count) in enumerate([("train", train), ("val", val)]):
             lines: list[str] = []
             for number in range(count):
                 video = synthetic_video(np.random.default_rng([seed, split, number]), frames, size)
                 lines += _write_sequence(root, f"{name}-{number:03d}", video)
-            _write(root / "ImageSets" / "480p" / f"{name}.txt", "".join(lines).encode())
+            write_text(root / "ImageSets" / "480p" / f"{name}.txt", "".join(lines))
         os.replace(unfinished, finished)
     return root
 
 
 def _matches(marker: Path, parameters: dict[str, object]) -> bool:
-    """Whether there is a marker. Raises UserError if it is of other parameters."""
+    """Return whether there is a marker. Raises UserError if it holds other parameters."""
     found = read_json(marker) if marker.is_file() else None
     if found not in (None, parameters):
-        reason = f"{marker.parent} holds synthetic videos of other parameters, {found} and not {parameters}"
+        reason = f"{marker.parent} holds synthetic videos of other parameters, {found} instead of {parameters}"
         raise UserError(f"{reason}; choose another folder or delete this one")
     return found is not None
 
@@ -75,11 +72,7 @@ def _matches(marker: Path, parameters: dict[str, object]) -> bool:
 def _write_sequence(root: Path, name: str, sequence: Iterator[tuple[Frame, Mask]]) -> Iterator[str]:
     for index, (frame, mask) in enumerate(sequence):
         image, annotation = f"JPEGImages/480p/{name}/{index:05d}.jpg", f"Annotations/480p/{name}/{index:05d}.png"
-        _write(root / image, cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+        with replacing(root / image) as draft:
+            draft.write_bytes(cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
         write_mask(root / annotation, mask)
         yield f"/{image} /{annotation}\n"
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as draft:
-        draft.write_bytes(content)

@@ -1,13 +1,13 @@
-"""Pictures of a synthetic video.
+"""Draw the frames of a synthetic video.
 
-The foreground is decidable from the anchor and the current frame by the paper's cues (section 1): in the anchor it is
-near the centre and the largest object, later it has moved against the background. Each video tempts with objects that
-lack one: distractors of like shape and texture, smaller, off-centre and glued to the background; occluders, which pass
-in front and start elsewhere.
+The foreground can be told from the anchor and the current frame by the paper's cues (Section 1): in the anchor it is near
+the centre and the largest object, later it has moved against the background. Other objects lack one of the cues:
+distractors of similar shape and texture are smaller, off-centre and fixed to the background; occluders pass in front and
+start elsewhere.
 
-Points of the plane are complex numbers, x + iy in pixels: a product turns and scales, and a closed outline is a Fourier
-series in the direction. Arithmetic is float64 up to the last rounding, so that one processor's sine or order of a sum
-does not reach the files.
+Points of the plane are complex numbers, x + iy in pixels: multiplication turns and scales, and a closed outline is a
+Fourier series of the direction. Arithmetic is float64 until the final rounding, so that differences between processors in
+a sine or in the order of a sum don't reach the files.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ HARMONICS = np.arange(2, 7)  # of an outline; the first would only move it
 def synthetic_video(rng: Generator, frames: int, size: tuple[int, int]) -> Iterator[tuple[Frame, Mask]]:
     """Render one video: frame uint8 `[H, W, 3]` and mask bool `[H, W]`, in time order.
 
-    Positions count from the middle of a picture. The point p of frame t shows the point `camera[t] + lens[t] * p` of
-    the canvas, on which lie the background and the distractors; at time 0 the two are the same.
+    Positions are relative to the picture's centre. The point p of frame t shows the point `camera[t] + lens[t] * p` of the
+    canvas, which holds the background and the distractors; at time 0 the two are the same.
     """
     height, width = size
     time = np.linspace(0, 1, frames)
@@ -51,9 +51,9 @@ def synthetic_video(rng: Generator, frames: int, size: tuple[int, int]) -> Itera
     for _ in range(rng.integers(1, 3)):
         small = radius * rng.uniform(0.5, 0.72)
         place, apart = path[0], 1.4 * (radius + small)
-        # A frame may be too small for all of them: the demanded distance sinks with each attempt.
+        # A frame may be too small for all of them, so the required distance shrinks with each attempt.
         while min(abs(place - other) for other in places) < apart:
-            place, apart = _place(rng, size, 1.1, 1.1), 0.995 * apart
+            place, apart = _random_point(rng, size, 1.1, 1.1), 0.995 * apart
         places.append(place)
         kind = family if rng.random() < 0.5 else rng.choice(FAMILIES)
         distractor = _Blob(rng, hue + rng.uniform(0.25, 0.75), kind, aspect=rng.uniform(0.75, 1))
@@ -76,21 +76,24 @@ def synthetic_video(rng: Generator, frames: int, size: tuple[int, int]) -> Itera
 
 
 def _ease(rng: Generator, time: Real) -> Real:
-    """From 0 smoothly up to about 1, and in some videos half-way back."""
+    """Rise smoothly from 0 to about 1, in some videos with a return half-way back."""
     return np.asarray(np.sin(np.pi / 2 * rng.uniform(0.8, 1.7) * time))
 
 
-def _place(rng: Generator, size: tuple[int, int], wide: float, high: float) -> complex:
+def _random_point(rng: Generator, size: tuple[int, int], wide: float, high: float) -> complex:
     return complex(rng.uniform(-wide, wide) * size[1] / 2, rng.uniform(-high, high) * size[0] / 2)
 
 
 def _motion(rng: Generator, time: Real, size: tuple[int, int]) -> tuple[Points, Points, Points]:
-    """The object's path, and camera and lens. The camera follows the object, as a person's would, so that the
-    background runs against it and the two motions never cancel."""
+    """Draw the object's path, and camera and lens.
+
+    The camera follows the object, as a person would, so that the background moves the other way and the two motions never
+    cancel.
+    """
     side = np.sqrt(size[0] * size[1])
-    start = end = _place(rng, size, 0.2, 0.2)
+    start = end = _random_point(rng, size, 0.2, 0.2)
     while abs(end - start) < 0.3 * side:
-        end = _place(rng, size, 1, 0.75)
+        end = _random_point(rng, size, 1, 0.75)
     sway = side * rng.uniform(0, 0.07) * np.exp(2j * np.pi * rng.random()) * np.sin(rng.uniform(2, 6) * time)
     moves = rng.random() < 0.8
     drift = moves * side * rng.uniform(0.08, 0.3) * np.exp(1j * rng.uniform(-1, 1)) * (end - start) / abs(end - start)
@@ -101,8 +104,10 @@ def _motion(rng: Generator, time: Real, size: tuple[int, int]) -> tuple[Points, 
 def _crossing(
     rng: Generator, time: Real, height: float, radius: float, path: Points, camera: Points, lens: Points
 ) -> tuple[Points, Points]:
-    """Path and spread of an occluder that meets the object in mid-video: a post on the canvas if that is far enough
-    from where the object starts, or else something that comes into the frame from above or below."""
+    """Draw the path and spread of an occluder that meets the object in mid-video.
+
+    It is a post on the canvas if that is far enough from the object's start, or else comes in from above or below.
+    """
     meeting = int(rng.integers(max(1, len(time) // 3), 2 * len(time) // 3 + 1))
     spread = 1j * radius * rng.uniform(0.45, 0.65) * np.exp(1j * rng.uniform(-0.3, 0.3))
     foot = camera[meeting] + lens[meeting] * path[meeting]
@@ -114,8 +119,10 @@ def _crossing(
 
 
 class _Blob:
-    """A shape of radius 1: r(direction z, t) = 1 + Re sum_k (rest_k + swing_k sin(rate t + phase_k)) z^k, stretched
-    and bent; its texture moves with the outline."""
+    """A stretched and bent shape of radius 1, whose texture moves with the outline.
+
+    Its radius in direction z at time t is 1 + Re sum_k (rest_k + swing_k sin(rate t + phase_k)) z^k.
+    """
 
     def __init__(self, rng: Generator, hue: float, family: str, aspect: float) -> None:
         waves = rng.standard_normal((2, len(HARMONICS))) + 1j * rng.standard_normal((2, len(HARMONICS)))
@@ -128,14 +135,14 @@ class _Blob:
         self.texture = _texture(rng, family, _palette(rng, hue, vivid=rng.uniform(0.5, 1)), (256, 256))
 
     def draw(self, points: Points, time: float, pixel: float) -> tuple[Real, Real]:
-        """Colour `[h, w, 3]` and coverage `[h, w]` in [0, 1] at `points`, a pixel being `pixel` radii wide."""
+        """Compute colour `[h, w, 3]` and coverage `[h, w]` in [0, 1] at `points`, a pixel being `pixel` radii wide."""
         surface = points + self.bend * np.sin(self.rate * time + 1) * (points.imag**2 - 0.3)
         points = surface.real * self.aspect + 1j * surface.imag / self.aspect
         distance = np.abs(points) + 1e-9
         direction = points / distance
         waves = self.rest + self.swing * np.sin(self.rate * time + self.phase)
         radius, slope = _outline(waves, direction)
-        # To first order the distance to the outline, in pixels; the edge is softened over 1.6 of them.
+        # The distance to the outline to first order, in pixels; the edge is softened over 1.6 pixels.
         inside = (radius - distance) / np.hypot(1, slope / radius) / pixel
         stretch = _outline(self.rest, direction)[0] / radius
         colour = _sample(self.texture, surface * stretch * len(self.texture) / 3.2)
@@ -145,15 +152,17 @@ class _Blob:
 
 
 def _outline(waves: Points, direction: Points) -> tuple[Real, Real]:
-    """Radius and its derivative by the angle, scaled so that the area is the unit disc's, whatever the waves."""
+    """Compute the radius and its derivative by the angle, scaled to the area of the unit disc."""
     scale = np.sqrt(1 + (np.abs(waves) ** 2).sum() / 2)
     radius, slope = (np.polyval([*series[::-1], 0, 0], direction).real for series in (waves, 1j * HARMONICS * waves))
     return (1 + radius) / scale, slope / scale
 
 
 def _paint(picture: Real, blob: _Blob, place: complex, spread: complex, time: float = 0, streak: complex = 0) -> Real:
-    """Paint `blob` on `picture` in place; return its coverage `[H, W]`. `spread` is its radius in pixels times its
-    turn, `streak` its way in pixels while the shutter is open."""
+    """Paint `blob` on `picture` in place; return its coverage `[H, W]`.
+
+    `spread` is its radius in pixels times its turn, `streak` its motion in pixels while the shutter is open.
+    """
     size = picture.shape[:2]
     centre = place + _middle(size)
     reach = 1.6 / blob.aspect * abs(spread) + abs(streak)
@@ -173,7 +182,7 @@ def _paint(picture: Real, blob: _Blob, place: complex, spread: complex, time: fl
 
 
 def _exposure(streak: complex) -> Real:
-    """Motion blur as a kernel: the share of the exposure that is spent in each pixel along `streak`."""
+    """Compute a kernel of motion blur: the share of the exposure spent in each pixel along `streak`."""
     half = round(abs(streak) / 2)
     steps = streak * np.linspace(-0.5, 0.5, 101)
     kernel = np.zeros((2 * half + 1, 2 * half + 1))
@@ -182,7 +191,7 @@ def _exposure(streak: complex) -> Real:
 
 
 def _background(rng: Generator, size: tuple[int, int], hue: float) -> Real:
-    """A canvas of twice the frame's sides: noisy ground under large polygons with other textures and hues."""
+    """Draw a canvas with twice the frame's sides: noise under large polygons of other textures and hues."""
     sides = (2 * size[0], 2 * size[1])
     canvas = _texture(rng, "noise", _palette(rng, hue, vivid=rng.uniform(0.3, 0.8)), sides)
     palettes = [_palette(rng, rng.random(), vivid=rng.uniform(0.3, 1)) for _ in range(2)]
@@ -198,7 +207,7 @@ def _background(rng: Generator, size: tuple[int, int], hue: float) -> Real:
 
 
 def _texture(rng: Generator, family: str, palette: Real, size: tuple[int, int]) -> Real:
-    """A texture of one of the FAMILIES, `[H, W, 3]` in 0-255."""
+    """Draw a texture of one of the FAMILIES, `[H, W, 3]` in 0-255."""
     if family == "noise":
         level = _noise(rng, size, cells=int(rng.integers(2, 6)))
     else:
@@ -211,7 +220,7 @@ def _texture(rng: Generator, family: str, palette: Real, size: tuple[int, int]) 
 
 
 def _noise(rng: Generator, size: tuple[int, int], cells: int) -> Real:
-    """Multi-octave noise in [0, 1], `cells` of the coarsest octave along the shorter side."""
+    """Draw multi-octave noise in [0, 1], with `cells` cells of the coarsest octave along the shorter side."""
     total = np.zeros(size)
     for octave in range(5):
         coarse = [max(2, round(cells * 2**octave * side / min(size))) for side in size]
@@ -220,7 +229,7 @@ def _noise(rng: Generator, size: tuple[int, int], cells: int) -> Real:
 
 
 def _palette(rng: Generator, hue: float, vivid: float) -> Real:
-    """Four colours of near hues from dark to bright, `[4, 3]` in 0-255."""
+    """Draw four colours of similar hues from dark to bright, `[4, 3]` in 0-255."""
     dark = rng.uniform(0.05, 0.45)
     values = np.linspace(dark, dark + rng.uniform(0.3, 0.55), 4) + rng.uniform(-0.08, 0.08, 4)
     hues, saturations = hue + rng.normal(0, 0.06, 4), vivid * rng.uniform(0.25, 1, 4)
@@ -228,7 +237,7 @@ def _palette(rng: Generator, hue: float, vivid: float) -> Real:
 
 
 def _sample(picture: Real, points: Points) -> Real:
-    """Bilinear, mirrored beyond the border."""
+    """Sample bilinearly, mirrored beyond the border."""
     points = points + _middle(picture.shape)
     x, y = points.real.astype(np.float32), points.imag.astype(np.float32)
     return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))

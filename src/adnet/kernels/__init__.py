@@ -1,1 +1,1 @@
-"""Faster ways to compute the same as PyTorch's layers."""
+"""Faster ways to compute what PyTorch's layers do."""

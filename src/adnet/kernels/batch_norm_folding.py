@@ -1,4 +1,4 @@
-"""Batch norms that are part of the convolutions before them."""
+"""Fold batch norms into the convolutions before them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fold_batch_norms(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
     """Fold each batch norm, with its running statistics, into the convolution registered before it, in place.
 
-    `probe` runs the module on some input. Returns whether none is left and the module, in eval mode, still gives what it
-    gave: False for one whose batch norms don't follow its convolutions, and which is of no use any more.
+    `probe` runs the module on some input. Returns whether no batch norm is left and the module's output in eval mode is the
+    same. If not, the batch norms don't follow the convolutions, and the module is broken.
     """
     training = module.training
     module.eval()
@@ -26,7 +26,7 @@ def fold_batch_norms(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
                 last = parent, name, child
             elif isinstance(child, nn.BatchNorm2d) and last is not None and last[2].out_channels == child.num_features:
                 setattr(last[0], last[1], fuse_conv_bn_eval(last[2], child))
-                # timm's batch norm carries its activation along.
+                # timm's batch norms include their activation.
                 setattr(parent, name, getattr(child, "act", nn.Identity()))
                 last = None
         after = probe()

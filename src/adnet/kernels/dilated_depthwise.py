@@ -1,4 +1,4 @@
-"""Dilated depthwise convolution that is fast on a CPU, in training above all."""
+"""Dilated depthwise convolution that is fast on a CPU, especially in training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 class DilatedDepthwiseConv2d(nn.Conv2d):
     """A stride-1 "same" depthwise convolution with dilation d, computed on a CPU as d x d undilated ones.
 
-    Pixels that are d apart never meet their neighbours in between, so each of the d x d sub-grids is convolved by itself
-    (space to batch). oneDNN has a fast gradient for the undilated depthwise convolution only. Other devices take the
-    usual way. Parameters and results are those of `nn.Conv2d`.
+    Pixels that are d apart don't interact with those in between, so each of the d x d sub-grids is convolved separately
+    (space to batch). oneDNN has a fast gradient only for undilated depthwise convolutions. Other devices compute it as
+    `nn.Conv2d` does, whose parameters and results it shares.
     """
 
     @classmethod
     def replace(cls, module: nn.Module) -> None:
-        """Turn every such convolution inside `module` into one of this class, in place."""
+        """Convert every such convolution inside `module` to this class, in place."""
         for conv in module.modules():
             if (
                 type(conv) is nn.Conv2d
@@ -39,7 +39,7 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
 
 
 def _to_grids(x: Tensor, d: int) -> Tensor:
-    """`[B, C, H, W]` -> its sub-grids `[B d^2, C, ceil(H / d), ceil(W / d)]`, channels last, in one copy."""
+    """Split `[B, C, H, W]` into sub-grids `[B d^2, C, ceil(H / d), ceil(W / d)]`, channels last, in one copy."""
     batch, channels, height, width = x.shape
     rows, columns = -(-height // d), -(-width // d)
     x = x.permute(0, 2, 3, 1)
@@ -50,7 +50,7 @@ def _to_grids(x: Tensor, d: int) -> Tensor:
 
 
 def _from_grids(x: Tensor, d: int, size: tuple[int, int]) -> Tensor:
-    """Undo `_to_grids`: sub-grids -> `[B, C, H, W]` of `size`, channels last."""
+    """Undo `_to_grids`: join sub-grids to `[B, C, H, W]` of `size`, channels last."""
     batch, channels, rows, columns = x.shape
     x = x.permute(0, 2, 3, 1).reshape(batch // d**2, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
     x = x.reshape(batch // d**2, rows * d, columns * d, channels)[:, : size[0], : size[1]]

@@ -1,4 +1,4 @@
-"""3x3 convolution on a CPU with fewer multiplications than its definition has."""
+"""3x3 convolution on a CPU with fewer multiplications than by definition."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-"""Where the polynomials behind Winograd's algorithm are evaluated, beside infinity: small ones round least."""
+"""Where the polynomials behind Winograd's algorithm are evaluated, besides infinity; small points round least."""
 
 _WORTHWHILE = 1.5
-"""Times fewer multiplications that pay for the transforms."""
+"""The transforms pay off if they divide the number of multiplications by at least this much."""
 
 _transformed: MutableMapping[Tensor, dict[tuple[int, int], Tensor]] = WeakTensorKeyDictionary()
-"""Of each weight, for as long as it lives, what `_transform` gives for tiles of m x n."""
+"""Weight -> (m, n) -> transformed weight, for as long as the weight lives."""
 
 
 class WinogradConv2d(nn.Conv2d):
     """A stride-1 "same" 3x3 convolution, dilated or not, by Winograd's minimal filtering (Lavin and Gray, arXiv:1509.09308).
 
-    A tile of m x n outputs takes (m + 2)(n + 2) multiplications where the definition takes 9 mn: a quarter for the largest,
-    4 x 4. oneDNN computes by the definition, so that a matrix multiply at peak speed is what is beaten here. With dilation
-    d, pixels that are d apart form d x d grids of their own, which are convolved each by itself; m and n are the best for
-    the size of such a grid. Results differ from those of `nn.Conv2d` by float32 rounding, about 1e-5 of the largest.
+    A tile of m x n outputs takes (m + 2)(n + 2) multiplications instead of the 9 mn of the definition: a quarter for the
+    largest tile, 4 x 4. (oneDNN computes by definition, as a matrix product at peak speed.) With dilation d, pixels that
+    are d apart form d x d grids, which are convolved separately; m and n are chosen to suit the grid's size. Results differ
+    from those of `nn.Conv2d` by float32 rounding, about 1e-5 of the largest.
 
-    Other devices, other types than float32 and anything that needs a gradient take the usual way. The transformed weights
-    are kept, and take up to four times the weights' memory: they must not change after the first call.
+    Other devices, types other than float32 and anything that needs a gradient are computed as in `nn.Conv2d`. The
+    transformed weights are cached, in up to four times the weights' memory, so weights must not change after the first call.
     """
 
     @classmethod
     def replace(cls, module: nn.Module, channels: int = 128) -> None:
-        """Turn every such convolution inside `module` into one of this class, in place.
+        """Convert every such convolution inside `module` to this class, in place.
 
-        With fewer than `channels` input or output channels the transforms take longer than what they save.
+        With fewer than `channels` input or output channels the transforms cost more than they save.
         """
         for conv in module.modules():
             if (
@@ -58,7 +58,7 @@ class WinogradConv2d(nn.Conv2d):
         rows, columns = -(-height // d), -(-width // d)
         m, n = _tile(rows), _tile(columns)
         tall, wide = -(-rows // m), -(-columns // n)
-        # By the definition, oneDNN leaves out what would be multiplied by the zeros around the frame.
+        # oneDNN skips the products with the zeros around the frame.
         taps = (height + 2 * max(height - d, 0)) * (width + 2 * max(width - d, 0))
         if taps < _WORTHWHILE * d * d * tall * wide * (m + 2) * (n + 2):
             return super().forward(input)
@@ -72,9 +72,9 @@ class WinogradConv2d(nn.Conv2d):
     schema="(Tensor input, Tensor weight, Tensor? bias, int d, int m, int n) -> Tensor",
 )
 def _convolve(input: Tensor, weight: Tensor, bias: Tensor | None, d: int, m: int, n: int) -> Tensor:  # noqa: A002
-    """One operator to torch.compile, whose own code for the transforms is no faster.
+    """Convolve `input` `[B, C_in, H, W]` with `weight` `[C_out, C_in, 3, 3]`: `[B, C_out, H, W]`, channels last.
 
-    `input` `[B, C_in, H, W]`, `weight` `[C_out, C_in, 3, 3]` -> `[B, C_out, H, W]`, channels last.
+    A custom operator, since torch.compile's own code for the transforms is no faster.
     """
     kept = _transformed.setdefault(weight, {})
     if (m, n) not in kept:
@@ -105,23 +105,23 @@ def _(input: Tensor, weight: Tensor, *_: Any) -> Tensor:  # noqa: A002
 
 
 def _transform(weight: Tensor, m: int, n: int) -> Tensor:
-    """Kernels transformed for tiles of m x n, `[(n + 2)(m + 2), C_in, C_out]`."""
+    """Transform kernels for tiles of m x n: `[(n + 2)(m + 2), C_in, C_out]`."""
     down, along = _matrices(m)[1], _matrices(n)[1]
     return torch.einsum("aj,bk,oijk->baio", down, along, weight).flatten(0, 1).contiguous()
 
 
 def _tile(length: int) -> int:
-    """How many outputs at a time take the fewest multiplications along `length` of them; the more the fewer tiles."""
+    """Choose the tile size with the fewest multiplications along `length` outputs; of equal ones, the largest."""
     return min((4, 3, 2), key=lambda m: -(-length // m) * (m + 2))
 
 
 @cache
 def _matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """B^T, G and A^T of F(m, 3): outputs are A^T [(G kernel) * (B^T tile)], by the transposed Toom-Cook algorithm."""
+    """Compute B^T, G and A^T of F(m, 3), by the transposed Toom-Cook algorithm: outputs are A^T [(G kernel) * (B^T tile)]."""
     points = np.array(_POINTS[: m + 1])
 
     def evaluate(terms: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        """Of a polynomial of so many terms, at the points and at infinity (its last coefficient)."""
+        """Build the matrix that evaluates a polynomial of `terms` terms at the points and at infinity (its last term)."""
         return np.vstack([np.vander(points, terms, increasing=True), np.eye(terms)[-1]])
 
     whole = np.linalg.inv(evaluate(m + 2)).T

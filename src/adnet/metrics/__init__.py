@@ -1,8 +1,7 @@
-"""How good masks are: region similarity J, contour accuracy F, saliency, and the rules of the benchmarks.
+"""Quality of masks: region similarity J, contour accuracy F, saliency, and the rules of the benchmarks.
 
-Temporal stability T is left out on purpose: the paper reports J and F alone.
-
-Nothing here but `validation` imports torch, so that scoring another method's masks starts at once in every worker.
+Temporal stability T is left out on purpose: the paper reports only J and F. Only `validation` imports torch, so that every
+worker starts scoring quickly.
 """
 
 from adnet.metrics.contour import contour_accuracy

@@ -1,4 +1,4 @@
-"""Predictions on disk, from any method: masks or probability maps, one file per frame."""
+"""Predictions of any method on disk: masks or probability maps, one file per frame."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from adnet.shared.arrays import read_array
 Prediction = npt.NDArray[Any]
 Kind = Literal["masks", "probabilities"]
 
-MANY = 20
-"""More grey values than this are probabilities; labels of objects are fewer."""
+MOST_LABELS = 20
+"""More grey values than this are probabilities, not labels of objects."""
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """`<frame>.png` and `<frame>.npy` in a folder, by the frame. Raises UserError where a frame has both."""
+    """Find `<frame>.png` and `<frame>.npy` in a folder, by frame. Raises UserError if a frame has both."""
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("*.png"), *folder.glob("*.npy")]):
         if path.stem in found:
@@ -31,10 +31,10 @@ def find_predictions(folder: Path) -> dict[str, Path]:
 
 
 def read_prediction(path: Path) -> Prediction:
-    """Read `[H, W]` as it lies in the file: bool, grey values (uint8, uint16) or float.
+    """Read `[H, W]` as stored in the file: bool, grey values (uint8, uint16) or float.
 
-    Palette and colour images are bool, as `read_mask` has them; a colour image without colour is grey. Raises UserError if
-    the file can't be read, or if its array is not `[H, W]` of one of these types.
+    Palette and colour images become bool, as in `read_mask`; a colour image of grey pixels counts as grey. Raises UserError
+    if the file can't be read, or if its array is not `[H, W]` of one of these types.
     """
     array = _read_array(path) if path.suffix == ".npy" else _read_image(path)
     if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
@@ -46,7 +46,7 @@ def read_prediction(path: Path) -> Prediction:
 
 def _read_array(path: Path) -> Prediction:
     array = read_array(path)
-    # Networks leave a channel or batch dimension of 1.
+    # Drop a channel or batch dimension of 1, which networks leave behind.
     return array.reshape([side for side in array.shape if side > 1]) if array.ndim > 2 else array
 
 
@@ -66,13 +66,13 @@ def _read_image(path: Path) -> Prediction:
 
 
 def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
-    """Whether files hold masks or probability maps, and by which rule. All of `paths` are read; a sample is enough.
+    """Guess whether files hold masks or probability maps, and say by which rule. Reads all `paths`; a sample is enough.
 
     - Floats are probabilities; bilevel, palette and colour images are masks.
-    - Grey values (8 or 16 bits) are masks if there is one besides 0 in all files together (0/255, 0/1), probabilities if
-      there are more than `MANY`. Between these they may be labels of objects or a map that is hardly sure of anything.
+    - Grey values (8 or 16 bits) are masks if all files together have only one besides 0 (0/255, 0/1), probabilities if they
+      have more than `MOST_LABELS`. In between, they could be labels of objects or a map with few distinct values.
 
-    Raises UserError for the latter, and where files differ.
+    Raises UserError in that case, and if the files differ in kind.
     """
     kinds: dict[Kind, str] = {}
     greys: set[int] = set()
@@ -84,16 +84,16 @@ def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
             kinds["masks"] = "labels"
         else:
             greys |= {*np.unique(prediction).tolist()} - {0}
-    if 1 < len(greys) <= MANY:
+    if 1 < len(greys) <= MOST_LABELS:
         some = ", ".join(map(str, sorted(greys)[:5]))
         raise UserError(
             f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
             "give kind=masks or kind=probabilities"
         )
-    if greys:
-        kinds["masks" if len(greys) == 1 else "probabilities"] = (
-            f"one grey value besides 0: {min(greys)}" if len(greys) == 1 else f"{len(greys)} grey values"
-        )
+    if len(greys) == 1:
+        kinds["masks"] = f"one grey value besides 0: {min(greys)}"
+    elif greys:
+        kinds["probabilities"] = f"{len(greys)} grey values"
     if len(kinds) > 1:
         raise UserError(
             f"masks ({kinds['masks']}) and probability maps ({kinds['probabilities']}) are mixed: give kind=..."
@@ -102,25 +102,25 @@ def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
 
 
 def is_mask(prediction: Prediction) -> bool:
-    """Whether there is one value besides 0 at most."""
+    """Return whether there is at most one value besides 0."""
     if prediction.dtype == np.bool_:
         return True
     return bool(((prediction == 0) | (prediction == prediction.max(initial=0))).all())
 
 
 def to_probability(prediction: Prediction, path: Path) -> Prediction:
-    """Float, uint8 or uint16 that stands for [0, 1]. Raises UserError, which names `path`, if a float lies outside."""
+    """Convert bool to uint8; leave float, uint8 and uint16. Raises UserError, naming `path`, for floats outside [0, 1]."""
     if prediction.dtype == np.bool_:
         return np.asarray(prediction * np.uint8(255))
     if prediction.dtype.kind == "f" and not (prediction.min() >= 0 and prediction.max() <= 1):
         raise UserError(
-            f"{path} has values from {prediction.min():.4g} to {prediction.max():.4g}, which are no probabilities; "
+            f"{path} has values from {prediction.min():.4g} to {prediction.max():.4g}, which are not probabilities: "
             "write them after the sigmoid"
         )
     return prediction
 
 
-def cut(probability: Prediction) -> npt.NDArray[np.bool_]:
-    """The mask of a probability map: above 0.5."""
+def threshold(probability: Prediction) -> npt.NDArray[np.bool_]:
+    """Threshold a probability map: bool `[H, W]`, above 0.5."""
     whole = 1.0 if probability.dtype.kind == "f" else float(np.iinfo(probability.dtype).max)
     return np.asarray(probability > 0.5 * whole)

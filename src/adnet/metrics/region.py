@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def region_similarity(mask: npt.NDArray[np.bool_], annotation: npt.NDArray[np.bool_]) -> float:
-    """J = |P and G| / |P or G| of two bool `[H, W]` arrays, in [0, 1]; 1 where both are empty.
+    """Compute J = |P and G| / |P or G| of two bool `[H, W]` arrays, in [0, 1]; 1 if both are empty.
 
     Raises ValueError if the shapes differ. Source: Perazzi et al., CVPR 2016.
 

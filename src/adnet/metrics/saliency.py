@@ -16,14 +16,14 @@ BETA_SQUARED = 0.3  # weighs precision above recall (Achanta et al., CVPR 2009)
 
 
 class Saliency:
-    """Streaming saliency scores: memory is that of two histograms, however many frames are added.
+    """Streaming saliency scores, in constant memory however many frames are added.
 
     - `pooled`: the convention of the published anchor-diffusion code. One precision-recall curve over all pixels of all
       frames, F_max the largest F1 on it, MAE over all pixels.
     - `per_frame`: the convention of the SOD toolboxes (pysodmetrics 1.6.2). Every map is first stretched to [0, 1]
-      (`stretch=False` leaves this out); beta^2 = 0.3; precision, recall and F are taken at 256 thresholds and averaged
-      over frames, and F_max is the largest averaged F. F_adaptive binarises each map at twice its mean. MAE per frame,
-      then mean.
+      (unless `stretch=False`); beta^2 = 0.3; precision, recall and F are computed at 256 thresholds and averaged over
+      frames, and F_max is the largest averaged F. F_adaptive binarises each map at twice its mean. MAE is averaged over
+      frames.
     """
 
     def __init__(self, stretch: bool = True) -> None:
@@ -52,16 +52,16 @@ class Saliency:
 
         if self.stretch and high > low:
             values = (values - low) / (high - low)
-        # Truncation, not rounding, and float64 in this order: the toolbox's levels, to the last bit.
+        # Truncating, not rounding, and float64 in this order give the toolbox's levels to the last bit.
         self._curve_sums += _curves(_histogram(values * (THRESHOLDS - 1), pixels, THRESHOLDS), BETA_SQUARED)
         self._mae_sum += _absolute_error(values, pixels) / annotation.size
         self._adaptive_sum += _adaptive_f(values, pixels)
         self._frames += 1
 
     def merge(self, other: Saliency) -> None:
-        """Add the frames that another one has seen. Raises ValueError if it treats maps in another way."""
+        """Add the frames of another `Saliency`. Raises ValueError if its `stretch` differs."""
         if self.stretch != other.stretch:
-            raise ValueError("one of the two stretches its maps, the other doesn't")
+            raise ValueError(f"expected stretch={self.stretch}, got {other.stretch}")
         self._histogram += other._histogram
         self._absolute_error += other._absolute_error
         self._frames += other._frames
@@ -70,15 +70,15 @@ class Saliency:
         self._adaptive_sum += other._adaptive_sum
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """`{"pooled": {"MAE", "F_max"}, "per_frame": {"MAE", "F_max", "F_adaptive"}}`, all in [0, 1].
+        """Return `{"pooled": {"MAE", "F_max"}, "per_frame": {"MAE", "F_max", "F_adaptive"}}`, all in [0, 1].
 
-        Both hold their curve besides: "precision" and "recall", lists of 256 values at the thresholds 255/255, 254/255,
-        ... 0, so that recall never falls. Raises ValueError if no frame was added.
+        Both also hold their curve: "precision" and "recall", lists of 256 values at the thresholds 255/255, 254/255, ... 0,
+        so that recall never falls. Raises ValueError if no frame was added.
         """
         if not self._frames:
             raise ValueError("no frame was added")
         precision, recall, f = _curves(self._histogram, beta_squared=1.0)
-        every_257th = np.s_[:: (LEVELS - 1) // (THRESHOLDS - 1)]  # 16-bit levels that are 8-bit levels too
+        every_257th = np.s_[:: (LEVELS - 1) // (THRESHOLDS - 1)]  # the 16-bit levels that are also 8-bit levels
         pooled = {
             "MAE": self._absolute_error / int(self._histogram.sum()),
             "F_max": float(f.max()),
@@ -97,14 +97,13 @@ class Saliency:
 
 
 def _weighted_values(probability: npt.NDArray[Any], annotation: npt.NDArray[np.bool_]) -> tuple[Array, Counts]:
-    """Probabilities `[n]` in a frame, and how many pixels `[2, n]` of background and foreground have each.
+    """Return the probabilities `[n]` in a frame, and how many pixels `[2, n]` of background and foreground have each.
 
-    A frame of integers has few different ones, so that everything else takes next to no time.
+    A frame of integers has few distinct ones, which makes everything else fast.
     """
     if probability.dtype not in (np.uint8, np.uint16):
-        return probability.astype(np.float64).ravel(), np.stack([~annotation, annotation]).reshape(2, -1).astype(
-            np.int64
-        )
+        each_pixel = np.stack([~annotation, annotation]).reshape(2, -1)
+        return probability.astype(np.float64).ravel(), each_pixel.astype(np.int64)
     top = int(np.iinfo(probability.dtype).max)
     both = np.bincount((probability + np.int64(top + 1) * annotation).ravel(), minlength=2 * (top + 1))
     pixels = both.reshape(2, -1)
@@ -113,7 +112,7 @@ def _weighted_values(probability: npt.NDArray[Any], annotation: npt.NDArray[np.b
 
 
 def _histogram(levels: Array, pixels: Counts, n: int) -> Counts:
-    """Pixels `[2, n]` per level, of the background and of the foreground; levels are truncated."""
+    """Count the pixels `[2, n]` of background and foreground at each level; levels are truncated."""
     index = levels.astype(np.int64)
     return np.stack([np.bincount(index, weights=row, minlength=n) for row in pixels]).astype(np.int64)
 
@@ -123,9 +122,9 @@ def _absolute_error(values: Array, pixels: Counts) -> float:
 
 
 def _curves(histogram: Counts, beta_squared: float) -> Array:
-    """Precision, recall and F `[3, n]` of the pixels at or above each level, the highest level first.
+    """Compute precision, recall and F `[3, n]` of the pixels at or above each level, the highest level first.
 
-    All three are 0 where nothing lies above the threshold, or where there is no foreground.
+    All three are 0 where no pixel reaches the level, and without any foreground.
     """
     background, foreground = np.cumsum(histogram[:, ::-1], axis=1)
     precision = foreground / np.maximum(foreground + background, 1)

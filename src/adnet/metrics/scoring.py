@@ -1,12 +1,10 @@
-"""Scores of a folder of predictions against a dataset, by the rules of its benchmark.
+"""Score a folder of predictions against a dataset, by the rules of its benchmark.
 
     scores = score_dataset(dataset, Path("masks"))     # masks/<sequence>/<frame>.png
     scores["mean"]["J"]["mean"]
 
-DAVIS-2016 leaves out each sequence's first and last frame; FBMS and ViSal take every annotated frame. Which rule holds
-is the dataset's own `scored`.
-
-Temporal stability T, the third measure of DAVIS-2016, is left out on purpose: the paper reports J and F alone.
+DAVIS-2016 leaves out each sequence's first and last frame; FBMS and ViSal take every annotated frame. The dataset's `scored`
+says which rule applies.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import numpy.typing as npt
 
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
-from adnet.metrics.frames import FrameFiles, FrameScore, score_frames
+from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
 from adnet.metrics.workers import map_in_workers
@@ -30,11 +28,11 @@ from adnet.metrics.workers import map_in_workers
 Scores = dict[str, Any]
 
 CHUNK = 16  # frames that a worker takes at a time: about 0.1 s
-SAMPLE = 3  # frames of each sequence by which kind="auto" tells masks from probability maps
+SAMPLE = 3  # frames of each sequence that kind="auto" looks at
 
 
 def scored_frames(sequence: Sequence, scored: Literal["inner", "all"]) -> list[str]:
-    """Stems of the annotated frames that count, in time order."""
+    """List the stems of the annotated frames that count, in time order."""
     frames = sequence.frames[1:-1] if scored == "inner" else sequence.frames
     return [frame.stem for frame in frames if frame.stem in sequence.annotations]
 
@@ -62,27 +60,27 @@ def score_dataset(
     """Score `predictions/<sequence>/<frame>.png` (or `.npy`) against a dataset.
 
     Args:
-        dataset: its `scored` says which frames count. Only these are needed; other frames of the video may be there.
+        dataset: its `scored` says which frames count. Only these are needed; other frames of the video are ignored.
         predictions: masks, in which any label but 0 is foreground, or probability maps (8 or 16 bits, or floats in [0, 1]),
-            which are cut at 0.5 for J and F.
-        workers: processes that share the work: all cores by default; 1 stays in this process.
-        protocol: a label for the result, which names how the predictions were made: "davis" for another method's, "paper" or
-            "published" for ours.
-        kind: what `predictions` are. `"auto"` finds out by the rule of `adnet.metrics.prediction_files.kind_of`.
-        probabilities: a second folder with the probability maps that the masks in `predictions` were cut from.
+            which are thresholded at 0.5 for J and F.
+        workers: number of processes; None: one per core; 1: only this one.
+        protocol: a label that says how the predictions were made: "davis" for another method's, "paper" or "published" for
+            adnet's.
+        kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.kind_of`.
+        probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
     Returns:
         `{"dataset", "split", "protocol", "kind", "kind_reason", "mean": {"J": {"mean", "recall", "decay"}, "F": ...}, "pixel":
         {"precision", "recall", "F_measure"}, "sequences": {name: score_sequence(...)}}`, sequences in the dataset's order.
-        "mean" is the plain mean over sequences; "pixel" takes the masks' pixels of all frames together, F_measure = 2PR / (P + R).
-        The F-measure on FBMS in the paper's Table 2 is that of its Table 3, by the published code the largest F on the
-        precision-recall curve of the pixels: "saliency" "pooled" "F_max". "pixel" is the point on it where masks are cut.
+        "mean" is the plain mean over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R).
+        The F-measure on FBMS in the paper's Table 2 is that of its Table 3: in the published code, the largest F on the
+        pixels' precision-recall curve, here "saliency" "pooled" "F_max". "pixel" is one point of that curve, at 0.5.
 
-        With probability maps, "saliency" besides (see `Saliency`); if the dataset has attributes, "attributes": `{name: {"J",
-        "F", "sequences": [...]}}`, the means over the sequences that have one.
+        With probability maps, also "saliency" (see `Saliency`); if the dataset has attributes, also "attributes": `{name:
+        {"J", "F", "sequences": [...]}}`, the means over the sequences with that attribute.
 
-    Raises UserError, before anything is computed, with the names of all missing sequences and missing or extra frames, and
-    where "auto" can't tell; and as `score_sequence` does.
+    Raises UserError, before anything is computed, naming all missing sequences and all missing or extra frames, and if
+    "auto" can't decide; and as `score_sequence` does.
 
     Examples:
         >>> from adnet.data import synthetic
@@ -92,7 +90,9 @@ def score_dataset(
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give 1 or more, or leave it out to use all cores")
-    _check(dataset, [predictions, *([probabilities] if probabilities else [])])
+    _check(dataset, predictions)
+    if probabilities:
+        _check(dataset, probabilities)
     frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
     found, reason = (kind, "given") if kind != "auto" else _sampled_kind(frames.values())
     flat = [frame for group in frames.values() for frame in group]
@@ -125,7 +125,7 @@ def score_dataset(
 
 
 def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
-    """What the predictions are, and why, judged by `SAMPLE` frames of each sequence, evenly spaced."""
+    """Guess what the predictions are, and say why, from `SAMPLE` evenly spaced frames of each sequence."""
     sample = [
         frames[place]
         for frames in sequences
@@ -137,14 +137,12 @@ def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
 def _frames(
     sequence: Sequence, scored: Literal["inner", "all"], predictions: Path, probabilities: Path | None
 ) -> list[FrameFiles]:
-    found = find_predictions(predictions / sequence.name)
+    folder = predictions / sequence.name
+    found = find_predictions(folder)
     maps = find_predictions(probabilities / sequence.name) if probabilities else {}
     return [
         FrameFiles(
-            found.get(stem, predictions / sequence.name / f"{stem}.png"),
-            maps.get(stem),
-            sequence.annotations[stem],
-            sequence.regions,
+            found.get(stem, folder / f"{stem}.png"), maps.get(stem), sequence.annotations[stem], sequence.regions
         )
         for stem in scored_frames(sequence, scored)
     ]
@@ -152,9 +150,7 @@ def _frames(
 
 def _summary(scores: Iterable[FrameScore]) -> Scores:
     J, F = zip(*((score.J, score.F) for score in scores), strict=True)
-    return {
-        measure: {**sequence_statistics(values), "frames": list(values)} for measure, values in (("J", J), ("F", F))
-    }
+    return {name: {**sequence_statistics(values), "frames": list(values)} for name, values in (("J", J), ("F", F))}
 
 
 def _mean(sequences: Iterable[Scores]) -> Scores:
@@ -169,7 +165,7 @@ def _mean(sequences: Iterable[Scores]) -> Scores:
 
 
 def _pixel(scores: list[FrameScore]) -> dict[str, float]:
-    shared, predicted, annotated = (sum(column) for column in list(zip(*scores, strict=True))[2:])
+    *_, shared, predicted, annotated = map(sum, zip(*scores, strict=True))
     return {
         "precision": shared / predicted if predicted else float(not annotated),
         "recall": shared / annotated if annotated else float(not predicted),
@@ -182,16 +178,14 @@ def _attribute(sequences: dict[str, Scores], names: list[str]) -> Scores:
     return {"J": mean["J"]["mean"], "F": mean["F"]["mean"], "sequences": names}
 
 
-def _check(dataset: VideoDataset, folders: Iterable[Path]) -> None:
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
-        problems = [problem for sequence in dataset.sequences for problem in _problems(dataset, sequence, folder)]
-        if problems:
-            raise UserError(
-                f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}. "
-                "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
-            )
+def _check(dataset: VideoDataset, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
+    if problems := [problem for sequence in dataset.sequences for problem in _problems(dataset, sequence, folder)]:
+        raise UserError(
+            f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}. "
+            "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
+        )
 
 
 def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterator[str]:
@@ -209,7 +203,7 @@ def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterat
 
 
 class Statistics(TypedDict):
-    """What a sequence's scores come to; `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative: they rise)."""
+    """A summary of a sequence's scores: `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative if they rise)."""
 
     mean: float
     recall: float
@@ -217,16 +211,16 @@ class Statistics(TypedDict):
 
 
 def sequence_statistics(values: npt.ArrayLike) -> Statistics:
-    """Mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
+    """Compute mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
 
-    Recall is the share above 0.5 (strictly), decay the mean of the first quarter minus that of the last; quarters share
-    the frame between them. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, bin edges as in
-    the published evaluation (but for its 8-bit edges, which wrap past 256 frames).
+    Recall is the share of scores above 0.5, decay the mean of the first quarter minus that of the last; adjacent quarters
+    share a frame. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, with the bin edges of the
+    published evaluation (except that its edges are 8-bit integers and wrap past 256 frames).
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"expected at least one score in a vector [N], got shape {values.shape}")
-    # Halves round up, as published; numpy alone rounds them to even.
+    # Halves round up, as published; numpy by itself rounds them to even.
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[: edges[1] + 1], values[edges[3] :]
     return {

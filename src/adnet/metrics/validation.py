@@ -1,7 +1,7 @@
-"""J and F while training: torchmetrics that know which frame a score belongs to.
+"""J and F during training: torchmetrics that know which frame a score belongs to.
 
-The last batch of a distributed validation is padded with frames that another process has as well, and a plain average
-would count these twice. Here every score has a key, (sequence index, frame index), and a frame counts once.
+The last batch of a distributed validation is padded with frames that another process has, too, which a plain average would
+count twice. Here every score has a key, (sequence index, frame index), and each frame counts once.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class SequenceMean(Metric, ABC):
 
     @abstractmethod
     def score(self, masks: Tensor, annotations: Tensor) -> Tensor:
-        """Scores `[B]` of bool `[B, H, W]` masks, in [0, 1]."""
+        """Compute the scores `[B]`, in [0, 1], of bool masks `[B, H, W]`."""
 
     def update(self, masks: Tensor, annotations: Tensor, keys: Tensor) -> None:
         """Add frames: bool `masks` and `annotations` `[B, H, W]`, int64 `keys` `[B, 2]` = (sequence, frame) index.
 
-        Raises ValueError if a shape or a dtype is another.
+        Raises ValueError for another shape or dtype.
         """
         if masks.dtype != torch.bool or annotations.dtype != torch.bool:
             raise ValueError(f"expected bool masks and annotations, got {masks.dtype} and {annotations.dtype}")
@@ -55,14 +55,14 @@ class SequenceMean(Metric, ABC):
         self.scores.append(self.score(masks, annotations).to(keys.device, torch.float32))
 
     def compute(self) -> Tensor:
-        """The mean, a 0-d tensor in [0, 1]. Raises ValueError if no frame was added."""
+        """Return the mean, a 0-d tensor in [0, 1]. Raises ValueError if no frame was added."""
         keys, scores = _mean_per_key(dim_zero_cat(self.keys), dim_zero_cat(self.scores))
         _, scores = _mean_per_key(keys[:, :1], scores)
         return scores.mean()
 
 
 class RegionSimilarity(SequenceMean):
-    """J, as `region_similarity` gives it for one frame; computed where the masks are."""
+    """J, as in `region_similarity`; computed on the masks' device."""
 
     def score(self, masks: Tensor, annotations: Tensor) -> Tensor:
         intersection = (masks & annotations).sum(dim=(1, 2))
@@ -71,7 +71,7 @@ class RegionSimilarity(SequenceMean):
 
 
 class ContourAccuracy(SequenceMean):
-    """F, as `contour_accuracy` gives it for one frame; computed on the CPU."""
+    """F, as in `contour_accuracy`; computed on the CPU."""
 
     def score(self, masks: Tensor, annotations: Tensor) -> Tensor:
         pairs = zip(masks.cpu().numpy(), annotations.cpu().numpy(), strict=True)
@@ -79,6 +79,6 @@ class ContourAccuracy(SequenceMean):
 
 
 def _mean_per_key(keys: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct rows of `keys` `[N, K]` and the mean of the `scores` `[N]` that share each."""
+    """Return the distinct rows of `keys` `[N, K]`, and for each the mean of its `scores` `[N]`."""
     unique, index, count = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
     return unique, scores.new_zeros(len(unique)).index_add_(0, index, scores) / count

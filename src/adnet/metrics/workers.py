@@ -1,4 +1,4 @@
-"""The same work on all cores."""
+"""Spread work over all cores."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ Result = TypeVar("Result")
 
 
 def map_in_workers(function: Callable[[Item], Result], items: list[Item], workers: int | None) -> Iterator[Result]:
-    """`map(function, items)`, in order, shared by `workers` processes (all cores by default; 1 stays in this one).
+    """Yield `function(item)` for each item, in order, computed by `workers` processes (None: one per core; 1: only this one).
 
-    Workers import the module of `function` and nothing else: neither torch, unless that module does, nor the script that
-    called.
+    Workers import only the module of `function`, not the calling script.
     """
     if workers == 1 or len(items) < 2:
         yield from map(function, items)
         return
-    # Spawned, not forked: a fork after torch or CUDA have started threads can hang.
+    # Spawn, don't fork: a fork can hang after torch or CUDA have started threads.
     with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (0,)) as pool:
         with _no_main():
             results = pool.map(function, items)
@@ -34,10 +33,10 @@ def map_in_workers(function: Callable[[Item], Result], items: list[Item], worker
 
 @contextmanager
 def _no_main() -> Iterator[None]:
-    """Keep the workers that are started in here from importing the script that is running.
+    """Keep workers started in this block from importing the running script.
 
-    An entry point would bring torch with it, for longer than scoring takes, and a script without
-    `if __name__ == "__main__":` would run once more in each.
+    An entry point would import torch, which takes longer than scoring, and a script without `if __name__ == "__main__":`
+    would run again in each worker.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -1,4 +1,4 @@
-"""Attention over pixels: the one operator behind the intra-frame, the anchor-diffusion and the cross branch."""
+"""Attention over pixels: the operator behind the intra-frame, anchor-diffusion and cross branches (Eq. 1 and 2)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from adnet.errors import UserError
 
 
 def pixel_attention(query: Tensor, key: Tensor) -> Tensor:
-    """`softmax(Q K^T / sqrt(C)) K` over pixels (Eq. 1 and 2), without the N x N matrix in memory.
+    """Compute `softmax(Q K^T / sqrt(C)) K` over pixels (Eq. 1 and 2), without the N x N matrix in memory.
 
-    `query` and `key` are embeddings `[B, C, h, w]`, of sizes that may differ; the key is the value too. The result has
-    the query's shape: its rows lie on the query's grid.
+    `query` and `key` are embeddings `[B, C, h, w]`, whose h and w may differ; the key is also the value. The result has
+    the query's shape and lies on the query's grid.
     """
     rows, columns = _pixels(query), _pixels(key)
-    # Scaling by 1 / sqrt(C) is the default.
-    diffused = scaled_dot_product_attention(rows, columns, columns)
+    diffused = scaled_dot_product_attention(rows, columns, columns)  # scales by 1 / sqrt(C)
     return diffused.squeeze(1).transpose(1, 2).reshape(query.shape)
 
 
 def similarity(anchor_embedding: Tensor, embedding: Tensor, points: Tensor) -> Tensor:
-    """Rows of the transition matrix P (Eq. 2), for figures: what a point of the anchor takes from each current pixel.
+    """Compute rows of the transition matrix P (Eq. 2), for figures: a point's weight for each pixel of the current frame.
 
     Args:
         anchor_embedding: X_0, `[B, C, h_0, w_0]`.
         embedding: X_t, `[B, C, h, w]`.
         points: `[K, 2]` integers, row and column on the anchor's grid (pixel / 8 where the frame's sides are 8k + 1).
 
-    Returns `[B, K, h, w]`, float32; each map is non-negative and sums to 1. For Figure 1, whose points lie in the current
+    Returns float32 `[B, K, h, w]`; each map is non-negative and sums to 1. For Figure 1, whose points lie in the current
     frame and whose heatmaps show the anchor, swap the embeddings. Raises UserError for a point off the grid.
 
     Examples:
@@ -52,5 +51,5 @@ def similarity(anchor_embedding: Tensor, embedding: Tensor, points: Tensor) -> T
 
 
 def _pixels(embedding: Tensor) -> Tensor:
-    """`[B, C, h, w]` -> `[B, 1, h * w, C]`: the kernels that spare the matrix want heads and contiguous channels."""
+    """`[B, C, h, w]` -> `[B, 1, h * w, C]`: the memory-efficient kernels need a head dimension and contiguous channels."""
     return embedding.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()

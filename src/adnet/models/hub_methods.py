@@ -1,4 +1,4 @@
-"""A network's way to and from the Hugging Face hub, and folders laid out alike."""
+"""Load a network from, and save it to, the Hugging Face hub and folders of the same layout."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 class HubMethods:
-    """What `ADNet` has beside its network: `from_pretrained`, `save_pretrained`, `push_to_hub`.
+    """`from_pretrained`, `save_pretrained` and `push_to_hub` of `ADNet`.
 
-    Files are safetensors and plain values: nothing in them can run code.
+    The files are safetensors and plain values: nothing in them can run code.
     """
 
     test_size: tuple[int, int] | None = None
-    """Height and width in pixels that the network is tested at, where they are known."""
+    """Height and width in pixels at which the network is tested, if known."""
 
     @staticmethod
     def from_pretrained(name: str | Path = LITE, revision: str | None = None) -> ADNet:
-        """Load a network, in eval mode on the CPU; its `test_size` says at which height and width it is tested.
+        """Load a network, in eval mode on the CPU, with its `test_size`.
 
         Args:
             name: `adnet/lite`, the weights that come with the package; a folder that `save_pretrained` or `adnet.export
-                format=safetensors` wrote; or OWNER/NAME on the hub, which a folder of that name comes before.
-            revision: a branch, tag or commit, of the hub only.
+                format=safetensors` wrote; or OWNER/NAME on the hub. A folder takes precedence over a model on the hub.
+            revision: a branch, tag or commit; on the hub only.
 
-        Raises UserError where there is no such network, where the hub doesn't answer, and for files that are not adnet's.
+        Raises UserError if there is no such network, the hub doesn't answer, or the files are not adnet's.
         """
         from adnet.models.build_network import load_network  # which imports ADNet, which imports this
 
@@ -45,15 +45,15 @@ class HubMethods:
     def save_pretrained(
         self, folder: str | Path, test_size: tuple[int, int] | None = None, scores: str | Path | None = None
     ) -> None:
-        """Write the weights in half precision, their `config.json`, and a model card (`README.md`), into a new folder.
+        """Write the weights in half precision, their `config.json`, and a model card (`README.md`) into a new folder.
 
         Args:
-            folder: made, with those above it; may exist if it is empty.
-            test_size: height and width in pixels; None: the network's own.
+            folder: created with its parents; may exist if it is empty.
+            test_size: height and width in pixels; None: `self.test_size`.
             scores: the `scores.json` of its evaluation, for the card.
 
-        Raises UserError if the folder holds anything, if no test size is known, for a `scores` of something else, and for a
-        network that was changed so (folded, compiled) that its weights are no longer those of what `ADNet` builds.
+        Raises UserError if the folder is not empty, no test size is known, `scores` is no such file, or the network was
+        modified (folded, compiled) and can no longer be rebuilt from its config.
         """
         self._write(Path(folder), Path(folder).name, test_size, scores)
 
@@ -66,10 +66,10 @@ class HubMethods:
         private: bool | None = None,
         message: str = "A network of adnet's",
     ) -> str:
-        """Put what `save_pretrained` writes on the hub, as the model OWNER/NAME; return the address of the commit.
+        """Upload what `save_pretrained` writes to the hub, as the model OWNER/NAME; return the commit's address.
 
-        The repository is made where there is none, `private` or not as given (None: as its owner's rule is), and so is the
-        branch `revision`. Raises UserError as `save_pretrained` does, and where the hub doesn't take it.
+        A repository and a branch `revision` are created if missing; `private=None` follows the owner's default. Raises
+        UserError as `save_pretrained` does, and if the hub refuses.
         """
         with TemporaryDirectory() as folder:
             self._write(Path(folder), name, test_size, scores)
@@ -81,10 +81,10 @@ class HubMethods:
         network: Any = self
         size = test_size or self.test_size
         if size is None:
-            raise UserError("at which size is this network tested? give test_size=(HEIGHT, WIDTH), such as (257, 449)")
+            raise UserError("the network's test size is unknown: give test_size=(HEIGHT, WIDTH), such as (257, 449)")
         weights = network.state_dict()
         if weights.keys() != build_network(network.config).state_dict().keys():
-            raise UserError("this network was changed after it was built; save the one that it was made from")
+            raise UserError("this network was changed after it was built: save the original one")
         card = model_card(name, network.variant, scores)
         write_pretrained(folder, network.config, size, weights, {"adnet": __version__}, card)
 
@@ -93,11 +93,9 @@ def _folder(name: str | Path, revision: str | None) -> Path:
     text, path = str(name), Path(name)
     if text == LITE or path.exists():
         if revision:
-            raise UserError(f"{name} is on this machine and has no revision {revision!r}; leave revision out")
+            raise UserError(f"{name} is local and has no revision {revision!r}; leave revision out")
         if path.is_file() and path.name not in (WEIGHTS, CONFIG):
-            raise UserError(
-                f"{name} is no folder; a checkpoint of training is opened by adnet.inference.load_checkpoint"
-            )
+            raise UserError(f"{name} is not a folder; open training checkpoints with adnet.inference.load_checkpoint")
         return locate(name).parent if text == LITE or (path / CONFIG).is_file() else path
     if isinstance(name, Path) or not re.fullmatch(r"(hub:)?[A-Za-z0-9][\w.-]*/[\w.-]+(@.+)?", text):
         raise UserError(f"there is no folder {name}; give one, OWNER/NAME on the hub, or {LITE}")

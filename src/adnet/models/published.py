@@ -1,4 +1,4 @@
-"""The published checkpoints, an evaluation-only release (github.com/yz93/anchor-diff-VOS), as networks of ours."""
+"""The published checkpoints, an evaluation-only release (github.com/yz93/anchor-diff-VOS), as `ADNet`s."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ _NAMES = {
     "head.1.": "cls.1.",
     "head.4.": "cls.3.",
 }
-"""Our prefix -> the published one; the first that fits counts. The baseline's names lack `features.`."""
+"""Our prefix -> the published one; the first match counts. The baseline's names lack `features.`."""
 
 _MEAN = (122.67891434, 116.66876762, 104.00698793)
-"""RGB, of values up to 255; the published networks take BGR minus this."""
+"""RGB, in 0-255; the published networks take BGR minus this."""
 
 
 def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: str) -> ADNet:
-    """A published state dict as an `ADNet` in eval mode, which takes RGB in [0, 1] like every other.
+    """Load a published state dict as an `ADNet` in eval mode that takes RGB in [0, 1] like any other.
 
     Args:
         state_dict_or_path: tensors by their published names, or a `.pth` or `.safetensors` file of them; ResNet50 or
             ResNet101, with or without a `module.` prefix and the auxiliary head `dsn`, which testing doesn't use.
         variant: `baseline`, `intra`, `anchor`, `anchor_diffusion` or `full`, or its published name (`base`, `intra`,
-            `concat`, `inter`, `ad`). `intra`, `anchor` and `anchor_diffusion` have weights of the same names and shapes, so
-            a mix-up of these can't be seen.
+            `concat`, `inter`, `ad`). The weights of `intra`, `anchor` and `anchor_diffusion` have the same names and shapes,
+            so a mix-up between these can't be detected.
 
-    The scale of the published batch norm, `|weight| + 1e-5`, is folded into the weights, and so are the order of the
-    channels and a bias before a batch norm. Raises UserError for a file that can't be read or could run code, an unknown
-    variant, and a missing, extra or wrongly shaped weight.
+    The scale of the published batch norm, `|weight| + 1e-5`, is folded into the weights, as are the order of the channels
+    and a bias before a batch norm. Raises UserError for a file that can't be read or could run code, an unknown variant,
+    and a missing, extra or wrongly shaped weight.
     """
     content = state_dict_or_path if isinstance(state_dict_or_path, Mapping) else read_weights(state_dict_or_path)
     content = content.get("state_dict", content)
@@ -67,7 +67,7 @@ def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: 
     blocks = {key.split("layer3.")[1].split(".")[0] for key in published if "layer3." in key}
     if len(blocks) not in _BACKBONES:
         raise UserError(
-            f"no published network: its third stage (layer3) has {len(blocks)} blocks, where ResNet50 has 6 and ResNet101 has 23"
+            f"no published network: its third stage (layer3) has {len(blocks)} blocks; ResNet50 has 6, ResNet101 has 23"
         )
     config = published_config(variant, _BACKBONES[len(blocks)])
     encoder = {key: value for key, value in config.pop("encoder").items() if key != "_target_"}
@@ -77,11 +77,11 @@ def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: 
 
 
 def published_config(variant: str, backbone: str) -> dict[str, Any]:
-    """What Hydra builds such a network from: `variant` as in `load_published`, `backbone` resnet50s or resnet101s."""
+    """Return the config of a published network: `variant` as in `load_published`, `backbone` resnet50s or resnet101s."""
     variant = _VARIANTS.get(variant, variant)
     if variant not in _VARIANTS.values():
         known = ", ".join(f"{ours} ({theirs})" for theirs, ours in _VARIANTS.items())
-        raise UserError(f"there is no published variant {variant!r}; there are {known}")
+        raise UserError(f"no published variant {variant!r}; choose from {known}")
     return {
         "_target_": "adnet.models.ADNet",
         "variant": variant,
@@ -98,25 +98,21 @@ def published_config(variant: str, backbone: str) -> dict[str, Any]:
 
 
 def _translate(published: dict[str, Any], model: ADNet) -> dict[str, Tensor]:
-    """The published weights under the names of `model`, after a check of all of them."""
+    """Check all published weights and return them under the names of `model`."""
     features = "features." if model.branches else ""
-    names = {
-        key: _published_name(key, features) for key in model.state_dict() if not key.endswith("num_batches_tracked")
-    }
-    shapes = {names[key]: tensor.shape for key, tensor in model.state_dict().items() if key in names}
+    counter = "num_batches_tracked"
+    own = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith(counter)}
+    names = {key: _published_name(key, features) for key in own}
+    shapes = {names[key]: tensor.shape for key, tensor in own.items()}
     if model.branches:
         shapes["cls.0.bias"] = shapes["cls.1.bias"]
-    unused = (f"{features}dsn.", "num_batches_tracked")
-    _check(
-        {key: value for key, value in published.items() if not (key.startswith(unused[0]) or key.endswith(unused[1]))},
-        shapes,
-    )
-
+    used = (key for key in published if not (key.startswith(f"{features}dsn.") or key.endswith(counter)))
+    _check({key: published[key] for key in used}, shapes)
     weights = {key: published[name].float() for key, name in names.items()}
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             weights[f"{name}.weight"] = weights[f"{name}.weight"].abs() + 1e-5
-            weights[f"{name}.num_batches_tracked"] = torch.tensor(0)
+            weights[f"{name}.{counter}"] = torch.tensor(0)
     first = "encoder.backbone.conv1.0.weight"
     weights[first] = weights[first].flip(1)
     if model.branches:
@@ -139,5 +135,5 @@ def _check(published: dict[str, Any], shapes: dict[str, torch.Size]) -> None:
     if faults:
         more = f", and {len(faults) - 3} more such" if len(faults) > 3 else ""
         raise UserError(
-            f"no published network of this variant: it {', '.join(faults[:3])}{more}; is it another variant's?"
+            f"no published network of this variant: it {', '.join(faults[:3])}{more}; is it another variant?"
         )

@@ -1,4 +1,4 @@
-"""Activation checkpointing (Chen et al., arXiv:1604.06174), a residual block at a time."""
+"""Activation checkpointing (Chen et al., arXiv:1604.06174), one residual block at a time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from adnet.errors import UserError
 
 
 def residual_blocks(backbone: nn.Module) -> list[nn.Module]:
-    """Find what a backbone's stages are made of: the children of each module that has none but modules with parts of their own.
+    """Find the residual blocks of a backbone: children of modules all of whose children have children themselves.
 
-    Where such modules lie in one another, the innermost are taken.
+    Of nested matches only the innermost count. A child that is an `nn.Sequential` is a stage, not a block.
     """
     found: list[nn.Module] = []
     for module in backbone.modules():
@@ -29,34 +29,34 @@ def residual_blocks(backbone: nn.Module) -> list[nn.Module]:
 
 
 def recompute_blocks(backbone: nn.Module) -> None:
-    """Keep each block's input alone for the backward pass, which computes the block again: the same gradients for less memory.
+    """Keep only each block's input for the backward pass, which recomputes the block: the same gradients in less memory.
 
-    What is computed again is one block, not a whole stage, so that no more than one block's activations are there at a time.
-    Running statistics of batch norms move once, in the first pass. Raises UserError for a backbone without blocks.
+    Blocks are recomputed one at a time, so that only one block's activations are in memory at once. The running statistics
+    of batch norms are updated in the first pass only. Raises UserError for a backbone without residual blocks.
     """
     blocks = residual_blocks(backbone)
     if not blocks:
         raise UserError(
-            "model.encoder.checkpoint_activations: this backbone has no residual blocks to compute again; set it to false"
+            "model.encoder.checkpoint_activations: this backbone has no residual blocks to recompute; set it to false"
         )
     for block in blocks:
         block.forward = _Recomputed(block)
 
 
 def keep_blocks(backbone: nn.Module) -> None:
-    """Undo `recompute_blocks`, where it was called."""
+    """Undo `recompute_blocks`, if it was called."""
     for module in backbone.modules():
         if isinstance(module.forward, _Recomputed):
             del module.forward
 
 
 def recomputes(backbone: nn.Module) -> bool:
-    """Whether `recompute_blocks` was called for this backbone."""
+    """Return whether `recompute_blocks` was called for this backbone."""
     return any(isinstance(module.forward, _Recomputed) for module in backbone.modules())
 
 
 class _Recomputed:
-    """The forward pass of `block`, in place of its class's."""
+    """The forward pass of `block`, recomputed in the backward pass."""
 
     def __init__(self, block: nn.Module) -> None:
         self._block = block
@@ -68,12 +68,12 @@ class _Recomputed:
         return checkpoint(forward, *inputs, use_reentrant=False, context_fn=self._contexts)
 
     def _contexts(self) -> Any:
-        return nullcontext(), _noted_elsewhere(self._block)
+        return nullcontext(), _frozen_statistics(self._block)
 
 
 @contextmanager
-def _noted_elsewhere(block: nn.Module) -> Iterator[None]:
-    """Let batch norms move copies of their running statistics, which are thrown away."""
+def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+    """Let batch norms update copies of their running statistics, which are then discarded."""
     before = [(norm, dict(norm._buffers)) for norm in block.modules() if isinstance(norm, _BatchNorm)]
     for norm, statistics in before:
         norm._buffers.update({name: None if value is None else value.clone() for name, value in statistics.items()})

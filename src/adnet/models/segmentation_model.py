@@ -1,4 +1,4 @@
-"""What inference asks of a network, whichever library runs it."""
+"""The interface of a trained network, whichever library runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnet.models.branches import Encoded
 
 
 class SegmentationModel(Protocol):
-    """What `VideoSegmenter` asks of a network: an `ADNet`, or one of its backends. `ADNet` documents the members."""
+    """What `VideoSegmenter` needs of an `ADNet` or of a backend; `ADNet` documents the members."""
 
     @property
     def variant(self) -> str: ...

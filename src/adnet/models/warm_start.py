@@ -1,9 +1,9 @@
-"""A training that begins with the weights of another network, as far as the two are alike."""
+"""Start a training from the weights of another network, as far as the two match."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,16 @@ _TORCHVISION = {
     "classifier.0.convs.4.2.": "encoder.aspp.pooling.1.1.",
     "classifier.0.project.": "encoder.aspp.project.0.",
 }
-"""Prefix of a torchvision DeepLabv3 -> ours; what comes after its ASPP has no place here."""
-
-_BACKBONES = ("encoder.backbone.", "motion.backbone.")
+"""Prefix of a torchvision DeepLabv3 -> ours; nothing here corresponds to its layers after the ASPP."""
 
 
 def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) -> str:
-    """Give `model`, an `ADNet` with these `branches`, the weights in a file; one line that says which it has not from there.
+    """Load the weights of another network into `model`, an `ADNet` with these `branches`; report in one line what differed.
 
     The file is a checkpoint of training or of `adnet.convert`, or a state dict of an `ADNet` or of a torchvision DeepLabv3.
-    Where the checkpoint's variant has fewer branches, the head's inputs of the new ones begin at 0: the network begins with the
-    outputs that the other had. Raises UserError for a file that can't be read or could run code, a backbone that is another
-    or normalises frames otherwise, and tensors of other shapes.
+    If the checkpoint's variant has fewer branches, the head's weights for the new ones start at 0, so that the outputs are
+    those of the other network. Raises UserError for a file that can't be read or could run code, another backbone or
+    normalisation of frames, and tensors of other shapes.
     """
     content = read_weights(path)
     config = content.get("hyper_parameters", {}).get("model") or {}
@@ -41,54 +39,48 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
     own = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     _widen(given, "head.0.weight", VARIANTS.get(config.get("variant", ""), ()), branches)
     taken = {key: given[key] for key in own if key in given}
+    parts = set(map(_part, taken))
     lacking = [key for key in own if key not in given]
-    wholly_new = _parts(lacking).keys() - _parts(taken).keys()
+    new = [key for key in lacking if _part(key) not in parts]
+    missing = [key for key in lacking if _part(key) in parts]
+    unused = [key for key in given if key not in own and not key.endswith("num_batches_tracked")]
 
-    lost = [
-        key
-        for key in lacking
-        if key.startswith(_BACKBONES) and (key.startswith("encoder") or _part(key) not in wholly_new)
-    ]
+    # The motion encoder may be wholly new, the frames' encoder may not.
+    lost = [key for key in lacking if key.startswith("encoder.backbone.")]
+    lost += [key for key in missing if key.startswith("motion.backbone.")]
     if lost:
         raise UserError(
-            f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it is of another backbone, or model.encoder.freeze_batch_norm "
-            "was otherwise"
+            f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it has another backbone, or was trained with another "
+            "model.encoder.freeze_batch_norm"
         )
-    if wrong := [
-        f"{key} is {[*taken[key].shape]}, not {[*own[key].shape]}"
-        for key in taken
-        if taken[key].shape != own[key].shape
-    ]:
+    shapes = {key: ([*tensor.shape], [*own[key].shape]) for key, tensor in taken.items()}
+    if wrong := [f"{key} is {theirs}, not {ours}" for key, (theirs, ours) in shapes.items() if theirs != ours]:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(
-            f"model.weights: {path} is of another shape: {', '.join(wrong[:3])}{more}; set model as it was there"
+            f"model.weights: {path} has tensors of another shape: {', '.join(wrong[:3])}{more}; set model.* as in its training"
         )
     _check_normalisation(model, config.get("encoder"), path)
 
     model.load_state_dict(taken, strict=False)
-    listed = {
-        "new": [key for key in lacking if _part(key) in wholly_new],
-        "missing": [key for key in lacking if _part(key) not in wholly_new],
-        "unused": [key for key in given if key not in own and not key.endswith("num_batches_tracked")],
-    }
-    said = (f"{what}: {_counted(keys)}" for what, keys in listed.items())
-    return f"weights of {path}: {len(taken)} tensors taken; {'; '.join(said)}"
+    return (
+        f"weights of {path}: {len(taken)} tensors taken; "
+        f"new: {_counted(new)}; missing: {_counted(missing)}; unused: {_counted(unused)}"
+    )
 
 
 def _our_names(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     given = {key.removeprefix("model."): value for key, value in state_dict.items() if isinstance(value, Tensor)}
     if not any(key.startswith("classifier.0.") for key in given):
         return given
-    return {
-        next(
-            (ours + key.removeprefix(theirs) for theirs, ours in _TORCHVISION.items() if key.startswith(theirs)), key
-        ): value
-        for key, value in given.items()
-    }
+    renamed = {}
+    for key, value in given.items():
+        theirs = next(filter(key.startswith, _TORCHVISION), "")
+        renamed[_TORCHVISION.get(theirs, "") + key.removeprefix(theirs)] = value
+    return renamed
 
 
 def _widen(given: dict[str, Tensor], key: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
-    """Put the head's input channels of each branch where the branch is now."""
+    """Move each branch's input channels of the head to where the branch is now; those of new branches are 0."""
     if key not in given or not before or before == now or not {*before} <= {*now}:
         return
     parts = dict(zip(before, given[key].chunk(len(before), dim=1), strict=True))
@@ -104,22 +96,17 @@ def _check_normalisation(model: nn.Module, encoder: dict[str, Any] | None, path:
         there = encoder.get(name) or getattr(usual, name, None)
         here = getattr(model.encoder, name).flatten()
         if there and not torch.allclose(here, here.new_tensor(there)):
+            values = ",".join(map(str, there))
             raise UserError(
-                f"model.weights: {path} takes frames of another normalisation: give model.encoder.{name}={list(there)}".replace(
-                    ", ", ","
-                )
+                f"model.weights: {path} takes frames of another normalisation: give model.encoder.{name}=[{values}]"
             )
 
 
 def _part(key: str) -> str:
-    """What a tensor is of, in one or two words: `encoder.aspp`, `decoder`."""
+    """Name the part of the network that a tensor belongs to: `encoder.aspp`, `decoder`."""
     words = key.split(".")
     return ".".join(words[: 2 if words[0] in ("encoder", "motion") else 1])
 
 
-def _parts(keys: Iterable[str]) -> Counter[str]:
-    return Counter(map(_part, keys))
-
-
 def _counted(keys: list[str]) -> str:
-    return ", ".join(f"{part} ({count})" for part, count in _parts(keys).items()) or "none"
+    return ", ".join(f"{part} ({count})" for part, count in Counter(map(_part, keys)).items()) or "none"

@@ -15,7 +15,7 @@ PAPER = 8
 def effective_batch(data: PairDataModule, trainer: L.Trainer) -> str:
     """Say in one line how a batch is shared, and whether it is not the paper's. It waits for no other process.
 
-    Raises UserError where the batch can't be shared, or leaves batch norm fewer than two pairs.
+    Raises UserError if the batch can't be split evenly, or leaves batch norm fewer than two pairs.
     """
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     each = data.device_batch_size(devices, accumulated)

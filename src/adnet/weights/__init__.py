@@ -1,1 +1,1 @@
-"""Trained weights as files: read safely, in folders of our own, from the hub and from torchvision."""
+"""Trained weights as files: read safely, from folders of adnet's, from the hub and from torchvision."""

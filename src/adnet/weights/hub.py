@@ -1,4 +1,4 @@
-"""The Hugging Face hub: asked once whether it answers, and what it says told in one line."""
+"""The Hugging Face hub: downloads and uploads that fail within seconds, and in one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adnet.errors import UserError
 
 @contextmanager
 def hub_without_retries() -> Iterator[None]:
-    """Take the hub's cache alone where the hub doesn't answer one request: its client would retry for a minute."""
+    """Use only the hub's cache in this block if the hub doesn't answer a request; its client would retry for a minute."""
     offline = constants.HF_HUB_OFFLINE
     if not offline:
         try:
@@ -39,9 +39,10 @@ def hub_without_retries() -> Iterator[None]:
 
 
 def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
-    """Return the folder, in the hub's own cache, of `files` of the model OWNER/NAME; a revision is a branch, tag or commit.
+    """Download `files` of the model OWNER/NAME into the hub's cache and return their folder there.
 
-    Where the hub doesn't answer, the cache is all that is asked. Raises UserError where they can't be had.
+    `revision` is a branch, tag or commit. If the hub doesn't answer, the cached files are used. Raises UserError if there
+    are none.
     """
     try:
         with hub_without_retries():
@@ -54,9 +55,9 @@ def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
 
 
 def upload(folder: Path, name: str, revision: str | None, private: bool | None, message: str) -> str:
-    """Put a folder's files into the model OWNER/NAME of the hub, which is made if need be; the address of the commit.
+    """Upload a folder's files to the hub's model OWNER/NAME, creating it if needed; return the commit's address.
 
-    Raises UserError where the hub doesn't take them.
+    Raises UserError if the hub refuses.
     """
     api = HfApi(library_name="adnet")
     try:
@@ -64,11 +65,8 @@ def upload(folder: Path, name: str, revision: str | None, private: bool | None, 
             api.create_repo(name, private=private, exist_ok=True)
             if revision:
                 api.create_branch(name, branch=revision, exist_ok=True)
-            return str(
-                api.upload_folder(
-                    repo_id=name, folder_path=folder, revision=revision, commit_message=message
-                ).commit_url
-            )
+            commit = api.upload_folder(repo_id=name, folder_path=folder, revision=revision, commit_message=message)
+            return str(commit.commit_url)
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise UserError(
             f"can't put {name} on the hub: {_reason(error, revision)}; check the name, and that you are logged in (hf auth login)"
@@ -76,11 +74,11 @@ def upload(folder: Path, name: str, revision: str | None, private: bool | None, 
 
 
 def _reason(error: Exception, revision: str | None) -> str:
-    """What the hub's client means, which says more in several lines."""
+    """Say in one line what the hub's client says in several."""
     if isinstance(error, RevisionNotFoundError):
         return f"it has no revision {revision!r}"
     if isinstance(error, GatedRepoError):
-        return "it is given to those alone who ask on its page and log in"
+        return "access to it must be requested on its page, and needs a login"
     if isinstance(error, RepositoryNotFoundError):
         return "there is no such model, or it is private and you are not logged in"
     if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):

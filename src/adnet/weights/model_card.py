@@ -1,4 +1,4 @@
-"""The page that the hub shows of a network: what it is, how to use it, and its scores where there are any."""
+"""The page that the hub shows for a network: what it is, how to use it, and its scores."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DAVIS_LINES = {"mean": "mean", "recall": "share of frames above 0.5", "decay": 
 
 
 def model_card(name: str, variant: str, scores: str | Path | None) -> str:
-    """Write the card of a network, in Markdown with YAML before it.
+    """Compose the card of a network, in Markdown with a YAML header.
 
     Args:
-        name: OWNER/NAME, or the folder's.
-        variant: as `ADNet` has it.
-        scores: the `scores.json` of an evaluation of this network; None: the card says that it was not scored.
+        name: OWNER/NAME, or the folder's name.
+        variant: the network's variant.
+        scores: the `scores.json` of an evaluation of this network; None: the card says that there is none.
 
-    Raises UserError for a file that is no such thing.
+    Raises UserError if `scores` is no such file.
     """
     results = [] if scores is None else _results(Path(scores))
     data = ModelCardData(
@@ -70,5 +70,5 @@ def _results(file: Path) -> list[EvalResult]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{file} is no scores.json of adnet's ({reason}); python -m adnet.evaluate writes one"
+            f"{file} is not a scores.json of adnet's ({reason}); python -m adnet.evaluate writes one"
         ) from error

@@ -1,4 +1,4 @@
-"""Trained weights without their training: a folder of `model.safetensors` and the `config.json` that says which network they are of."""
+"""Pretrained weights: a folder with `model.safetensors` and the `config.json` that describes their network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 LITE = "adnet/lite"
-"""What the weights that come with the package are called."""
+"""The name of the weights that come with the package."""
 
 RELEASED = Path(__file__).parents[1] / "released"
 """The folder of the weights that come with the package; see docs/released_model.md."""
@@ -29,11 +29,10 @@ _HUB = "hub:"
 
 
 def locate(checkpoint: str | Path | None) -> Path:
-    """Return where a checkpoint lies: `None` and `adnet/lite` are the released weights, a path stays.
+    """Find a checkpoint's file: `None` and `adnet/lite` are the released weights, other paths are returned as they are.
 
-    `hub:OWNER/NAME[@REVISION]` is downloaded. A folder of weights becomes the file of them. From the Hugging Face hub come the
-    config and the weights and nothing else, into the hub's own cache, which is all that is asked where there is no network.
-    Raises UserError where they can't be had.
+    A folder of pretrained weights becomes the path of its weights. `hub:OWNER/NAME[@REVISION]` is downloaded, only its
+    config and its weights, into the hub's cache, which also serves without a network. Raises UserError if they can't be had.
     """
     if checkpoint is None or str(checkpoint) == LITE:
         return RELEASED / WEIGHTS
@@ -52,17 +51,17 @@ def write_pretrained(
     about: Mapping[str, Any],
     card: str | None = None,
 ) -> None:
-    """Write a network's weights in half precision, and how to build it, into a new `folder`.
+    """Write a network's weights in half precision, and the config to build it, into a new `folder`.
 
     Args:
-        folder: made, with those above it; may exist if it is empty.
-        config: what `build_network` takes, laid out as `conf/model` is.
+        folder: created with its parents; may exist if it is empty.
+        config: of the network, as `build_network` takes it.
         test_size: height and width in pixels.
-        weights: the network's state dict; floating-point tensors become float16, others stay.
-        about: where the weights come from, kept beside the config.
-        card: what the hub shows of it, in Markdown; None: nothing.
+        weights: the network's state dict; floating-point tensors become float16.
+        about: where the weights come from; stored with the config.
+        card: the model card in Markdown; None: none.
 
-    Raises UserError if the folder holds anything.
+    Raises UserError if the folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder; give another output")
@@ -70,7 +69,7 @@ def write_pretrained(
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
     }
     with new_folder(folder) as draft:
-        (draft / WEIGHTS).write_bytes(save(halves))  # save_file's is readable to its owner alone
+        (draft / WEIGHTS).write_bytes(save(halves))  # save_file would make it readable by its owner only
         content = {
             "model": config,
             "test_size": list(test_size),
@@ -83,9 +82,9 @@ def write_pretrained(
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
-    """Read a folder that `write_pretrained` wrote: the network's config, its test size, its state dict in float32.
+    """Read a folder that `write_pretrained` wrote: the network's config, its test size, and its state dict in float32.
 
-    Raises UserError where one of the two files is missing, damaged, or says something else.
+    Raises UserError if one of the two files is missing, damaged, or something else.
     """
     file = folder / CONFIG
     try:
@@ -94,12 +93,12 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict
         if not isinstance(config, dict) or not all(type(side) is int and side > 0 for side in (height, width)):
             raise ValueError("its values are of other types")
     except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no {CONFIG}: it is no folder of weights") from error
+        raise UserError(f"{folder} holds no {CONFIG}, so it is not a folder of weights") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} doesn't describe a network of adnet's ({reason}); take another copy") from error
     weights = read_weights(folder / WEIGHTS)
-    # A wrong bit in a weight makes another weight. Older folders, and others', have no checksum.
+    # A wrong bit in a weight would go unnoticed. Older folders, and other programs', have no checksum.
     if content.get("sha256") not in (None, sha256(folder / WEIGHTS)):
         raise UserError(f"{folder / WEIGHTS} is not the file that {CONFIG} names; take another copy of both")
     return config, (height, width), {k: v.float() if v.dtype is torch.float16 else v for k, v in weights.items()}

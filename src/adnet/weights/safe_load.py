@@ -1,4 +1,4 @@
-"""Tensors from files that may come from anyone."""
+"""Read tensors from untrusted files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adnet.errors import UserError
 
 
 def load_plain(path: Path) -> Any:
-    """Load what `torch.save` wrote, on the CPU: tensors and plain values, so that nothing in it can run code (`weights_only=True`).
+    """Load a `torch.save` file, on the CPU: only tensors and plain values, so that it can't run code (`weights_only=True`).
 
-    Raises ValueError where a checksum in the file is wrong, which PyTorch passes over: a wrong bit in a weight is another weight.
-    A damaged pickle may raise anything.
+    Raises ValueError for a wrong checksum in the file, which PyTorch ignores, although it means a wrong weight. A damaged
+    pickle may raise anything.
     """
     with path.open("rb") as file:
         start = file.read(4)
-    if start == b"PK\x03\x04":  # files of before PyTorch 1.6 are pickles, without checksums
+    if start == b"PK\x03\x04":  # files from before PyTorch 1.6 are pickles without checksums
         with ZipFile(path) as parts:
             if wrong := parts.testzip():
                 raise ValueError(f"the checksum of {wrong} in it is wrong")
@@ -29,9 +29,9 @@ def load_plain(path: Path) -> Any:
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
-    """What a `torch.save` or a `.safetensors` file holds, on the CPU; nothing in it can run code (`weights_only=True`).
+    """Read a `torch.save` or a `.safetensors` file, on the CPU, without running any code in it (`weights_only=True`).
 
-    Raises UserError for a file that isn't there, is damaged, or holds more than tensors and plain values.
+    Raises UserError for a file that is missing, damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,9 +41,9 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is refused: it holds more than tensors and plain values, so that reading it could run code, or is no "
-            "PyTorch file at all; save its state dict alone"
+            "PyTorch file at all; save only the state dict"
         ) from error
-    except Exception as error:  # whatever a damaged file makes of it
+    except Exception as error:  # a damaged file may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} can't be read ({reason}); was it cut off? take another copy") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Weights that torchvision publishes, from the cache that it would use itself."""
+"""Weights that torchvision publishes, in the cache that it uses itself."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from adnet.shared.fetch import fetch
 
 
 def torchvision_weights(url: str, otherwise: str) -> Path:
-    """Find the file of the weights at `url` in the cache of `torch.hub`, where it is downloaded at first use.
+    """Return the file of the weights at `url`, downloaded to the cache of `torch.hub` on first use.
 
-    Raises UserError if it can't be had; `otherwise` says there what else may be done.
+    Raises UserError if that fails; `otherwise` tells the user an alternative.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
-        # The first eight digits of its hash are in the name; the rest is unknown until it is here.
+        # Not checked: the name holds only the first eight digits of the hash.
         return path if path.is_file() else fetch(url, path, attempts=1)
     except UserError as error:
         raise UserError(

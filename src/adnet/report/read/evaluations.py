@@ -19,7 +19,14 @@ Values = npt.NDArray[np.float64]
 MEASURES = ("J", "F")
 STATISTICS = ("mean", "recall", "decay")
 
-_NEEDED = ("dataset", "split", "protocol", "sequences", "sequences.*.[JF]", *(f"sequences.*.{name}" for name in STATISTICS))
+_NEEDED = (
+    "dataset",
+    "split",
+    "protocol",
+    "sequences",
+    "sequences.*.[JF]",
+    *(f"sequences.*.{name}" for name in STATISTICS),
+)
 
 
 @dataclass(frozen=True, eq=False)

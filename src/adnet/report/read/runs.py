@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from adnet.errors import UserError
-from adnet.report.read.evaluations import MEASURES, Evaluation, Values, read_evaluation
+from adnet.report.read.evaluations import Evaluation, Values, read_evaluation
 from adnet.shared.file_formats import read_document
 
 # The order of the rows in the paper's Table 1; variants of other names follow by name.

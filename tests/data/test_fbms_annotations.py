@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from adnet.data.fbms_definition import read_definition
+from adnet.data.fbms_annotations import read_definition
 from adnet.errors import UserError
 
 TEXT = """Ground truth definition file; do not change!

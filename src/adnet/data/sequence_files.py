@@ -1,0 +1,109 @@
+"""Find the files of a dataset's sequences, and check that frames and annotations belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from collections.abc import Sequence as SequenceABC
+from difflib import get_close_matches
+from pathlib import Path
+
+from adnet.data.sequence import Sequence, image_size
+from adnet.errors import UserError
+
+IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+def dataset_root(root: str | Path) -> Path:
+    """Return `root` as a path. Raises UserError if there is no such folder."""
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
+    return root
+
+
+def subfolders(path: Path) -> list[str]:
+    """List the names of the folders in `path`, sorted, without hidden ones. Raises UserError if `path` is no folder."""
+    if not path.is_dir():
+        raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}")
+    return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def images_in(path: Path) -> dict[str, Path]:
+    """List the images in a folder by their stems, in natural order. Raises UserError if two have the same stem."""
+    found: dict[str, Path] = {}
+    files = [file for file in path.glob("*") if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
+    for file in sorted(files, key=natural_order):
+        if file.stem in found:
+            raise UserError(f"{file} and {found[file.stem].name} are the same frame: keep one of them")
+        found[file.stem] = file
+    return found
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts `frame9` before `frame10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
+
+
+def frame_numbered(number: str, frames: Mapping[str, Path]) -> str | None:
+    """Find the frame whose name ends in `number`."""
+    return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
+
+
+def wanted_of(
+    split: str,
+    sequences: SequenceABC[str] | None,
+    train_sequences: SequenceABC[str] | None,
+    val_sequences: SequenceABC[str] | None,
+) -> SequenceABC[str] | None:
+    """Return the sequences that the user asked for in this split; `test` and `valid` are other names for `val`."""
+    by_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
+    return by_split.get(split) or sequences
+
+
+def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
+    """Keep the `wanted` of the `known` sequences, in the order of `known`; without any, all. Raises UserError for an unknown one."""
+    for sequence in wanted or ():
+        if sequence not in known:
+            near = get_close_matches(sequence, known, n=1)
+            hint = f" of {len(known)}; data.train_sequences and data.val_sequences each name sequences of one split"
+            raise UserError(f"no sequence {sequence!r} in this split{f'; did you mean {near[0]!r}?' if near else hint}")
+    return [sequence for sequence in known if not wanted or sequence in wanted]
+
+
+def check_number(dataset: str, path: Path, names: SequenceABC[str], number: int) -> None:
+    """Raise UserError unless `path` has the `number` of sequences that the dataset has."""
+    if len(names) != number:
+        raise UserError(
+            f"{path} has {len(names)} sequences, {dataset} has {number}: complete it, or name those to use in data.sequences"
+        )
+
+
+def checked_sequence(
+    root: Path,
+    name: str,
+    frames: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    attributes: tuple[str, ...] = (),
+    regions: tuple[int, ...] = (),
+    least: int = 2,
+) -> Sequence:
+    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames.
+
+    Raises UserError for a mask without a frame or of another size than its frame, for too few frames, and for no mask.
+    """
+    where = f"in sequence {name!r} of {root}"
+    if alone := sorted(masks.keys() - frames.keys()):
+        file = masks[alone[0]].relative_to(root)
+        raise UserError(f"mask {alone[0]} {where} has no frame ({len(alone)} such): add it, or remove {file}")
+    if len(frames) < least:
+        raise UserError(f"{len(frames)} frame(s) {where}: a pair needs two, anchor and frame; leave the sequence out")
+    if not masks:
+        raise UserError(f"no frame {where} has a mask: leave the sequence out")
+    for stem, mask in masks.items():
+        size, mask_size = image_size(frames[stem]), image_size(mask)
+        if size != mask_size:
+            raise UserError(
+                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
+            )
+    return Sequence(name, tuple(frames.values()), masks, attributes, regions)
