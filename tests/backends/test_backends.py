@@ -252,7 +252,7 @@ def test_an_export_of_torch_is_refused(tmp_path: Path) -> None:
     described = {"format": "torch", "variant": "full", "needs_anchor": True, "takes_several_anchors": False}
     (tmp_path / "export.json").write_text(json.dumps(described | {"size": list(SIZE)}))
     for backend in ("torch", "compile", "openvino", "onnx"):
-        with pytest.raises(UserError, match="an export of format 'torch', which this version doesn't know"):
+        with pytest.raises(UserError, match="`format`: input should be 'onnx' or 'openvino', got 'torch'"):
             load_backend(tmp_path, backend)
 
 
@@ -266,6 +266,9 @@ def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_mod
     with pytest.raises(UserError, match="tflite"):
         ExportedModel(tmp_path / "a")
     (tmp_path / "a" / "export.json").write_text("[")
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        ExportedModel(tmp_path / "a")
+    (tmp_path / "a" / "export.json").unlink()
     with pytest.raises(UserError, match="holds no exported network"):
         ExportedModel(tmp_path / "a")
     shutil.rmtree(tmp_path / "a")

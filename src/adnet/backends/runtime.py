@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
-from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from torch import Tensor
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.models import Encoded
+from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
 FILES = {
@@ -26,9 +25,6 @@ FILES = {
 """Format -> files of the encoder and the fusion. (Without torch.export's format, a pickle that could run any code.)"""
 
 METADATA = "export.json"
-
-_NEEDED = {"variant": str, "needs_anchor": bool, "takes_several_anchors": bool}
-"""Entries that every `export.json` has, and their types."""
 
 
 class ExportedModel:
@@ -76,27 +72,18 @@ class ExportedModel:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read `export.json` in an exported folder. Raises UserError if it is missing or another program's."""
-    try:
-        metadata: dict[str, Any] = json.loads((folder / METADATA).read_text())
-        known = metadata["format"] in FILES
-        if not all(isinstance(metadata[key], kind) for key, kind in _NEEDED.items()):
-            raise ValueError("an entry is of another type")
-        height, width = map(index, metadata["size"])
-        if known and min(height, width) < 1:
-            raise ValueError("its size is not positive")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one") from error
-    if not known:
-        raise UserError(f"{folder} is an export of format {metadata['format']!r}, which this version doesn't know")
-    return metadata
+    """Read `export.json` in an exported folder. Raises UserError if it is missing or cannot be understood."""
+    if not (folder / METADATA).is_file():
+        raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one")
+    needs = ("format", "variant", "needs_anchor", "takes_several_anchors", "size")
+    return read_document(folder / METADATA, "export", needs)
 
 
 def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
     """Raise UserError for missing or altered files; without the fusion's file, an embedding would pass for logits."""
     noted, again = metadata.get("sha256"), "remove the folder and export again (python -m adnet.export)"
     needed = FILES[metadata["format"]]
-    if not isinstance(noted, dict) or needed[0] not in noted:
+    if not noted or needed[0] not in noted:
         raise UserError(f"{folder} was exported before {METADATA} listed an export's files: {again}")
     for name in (*noted, *needed):
         there = (folder / name).is_file()
