@@ -131,7 +131,7 @@ def test_the_working_folder_is_refused(
     here = tmp_path / "above" / "here"
     (here / "sub").mkdir(parents=True)
     monkeypatch.chdir(here)
-    with pytest.raises(UserError, match=rf"^output={output}: a report is a folder that is replaced as a whole"):
+    with pytest.raises(UserError, match=rf"^output={output}: the report replaces its whole folder"):
         build_report([bare], Path(output))
     assert here.is_dir()
 

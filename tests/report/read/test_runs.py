@@ -105,7 +105,7 @@ def test_unfinished_runs_are_counted(make_run: Callable[..., Path], tmp_path: Pa
         (SCORES, "\x00", "cannot be read as JSON"),
         (SCORES, "{}", "`sequences` is missing"),
         (SCORES, '{"sequences": 3}', "expected an object as `sequences`, got 3"),
-        (SCORES, '{"sequences": {}}', "it scores no sequence"),
+        (SCORES, '{"sequences": {}}', "no sequence is scored"),
         (
             SCORES,
             '{"sequences": {"bear": {"J": {}}}}',
@@ -131,7 +131,7 @@ def test_a_sequence_without_a_mean_is_refused(make_run: Callable[..., Path]) -> 
     scores = json.loads(file.read_text())
     scores["sequences"]["bear"]["J"]["mean"] = None
     file.write_text(json.dumps(scores))
-    with pytest.raises(UserError, match="mean J or F of a sequence is no number"):
+    with pytest.raises(UserError, match="mean J or F of a sequence is not a number"):
         find_runs([folder])
 
 

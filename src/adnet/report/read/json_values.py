@@ -1,4 +1,4 @@
-"""Entries of JSON files that someone else wrote: what is missing or no number is named with its file."""
+"""Read entries of JSON files that may be malformed: every error names the file and the entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adnet.errors import UserError
 
 
 def entry(document: Any, file: Path, *keys: str) -> Any:
-    """`document[keys[0]][keys[1]]...`. Raises UserError for the first key that is missing."""
+    """Return `document[keys[0]][keys[1]]...`. Raises UserError for the first missing key."""
     for depth, key in enumerate(keys):
         if not isinstance(document, dict) or key not in document:
             raise UserError(f"{file}: the entry `{'.'.join(keys[: depth + 1])}` is missing; write the file again")
@@ -18,7 +18,7 @@ def entry(document: Any, file: Path, *keys: str) -> Any:
 
 
 def optional(document: Any, file: Path, key: str, *kinds: type) -> Any:
-    """`document[key]`, None where it is missing or null. Raises UserError for what is of none of these types, and for NaN."""
+    """Return `document[key]`, or None if it is missing or null. Raises UserError for a value of another type, or NaN."""
     value = document.get(key) if isinstance(document, dict) else None
     if value is None or (isinstance(value, kinds) and not isinstance(value, bool) and value == value):
         return value
@@ -30,7 +30,7 @@ _WORDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int
 
 
 def number(value: Any, file: Path) -> float | None:
-    """`value` as a float, None for null. Raises UserError for anything else."""
+    """Return `value` as a float, or None for null. Raises UserError for anything else."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -39,7 +39,7 @@ def number(value: Any, file: Path) -> float | None:
 
 
 def required_number(value: Any, file: Path) -> float:
-    """`value` as a float. Raises UserError for anything else, null too."""
+    """Return `value` as a float. Raises UserError for anything else, including null."""
     found = number(value, file)
     if found is None:
         raise UserError(f"{file}: expected a number, got null; write the file again")
@@ -47,7 +47,7 @@ def required_number(value: Any, file: Path) -> float:
 
 
 def numbers(values: Any, file: Path) -> list[float]:
-    """A list of numbers, NaN for null. Raises UserError for anything else."""
+    """Return a list of numbers, with NaN for null. Raises UserError for anything else."""
     if not isinstance(values, list):
         raise UserError(f"{file}: expected a list of numbers, got {type(values).__name__}; write the file again")
     return [float("nan") if value is None else required_number(value, file) for value in values]
