@@ -31,9 +31,9 @@ def main(cfg: DictConfig) -> None:
             f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} is of"
         )
     if cfg.log_wandb:
-        from adnet.training.loggers import finishing_wandb, log_scores, training_s_wandb
+        from adnet.training.loggers import finishing_wandb, log_scores, wandb_run_of_training
 
-        logger = training_s_wandb(checkpoint)
+        logger = wandb_run_of_training(checkpoint)
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None

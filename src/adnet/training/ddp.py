@@ -19,10 +19,9 @@ from adnet.errors import UserError
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
-    """Shares batch norm's statistics over all GPUs where one of them has fewer than `below` pairs. On a CPU PyTorch has none.
+    """Share the statistics of batch norm between GPUs if each has fewer than `below` pairs. PyTorch cannot do so on CPUs.
 
-    PyTorch's conversion, which Lightning calls, takes timm's `BatchNormAct2d` for a plain batch norm: timm's own keeps the
-    activations in them.
+    Lightning uses PyTorch's conversion, which would drop the activation in timm's `BatchNormAct2d`; this uses timm's.
     """
 
     def __init__(self, below: float) -> None:
@@ -30,11 +29,11 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         self._before: dict[str, _BatchNorm] = {}
 
     def applies(self, trainer: L.Trainer, pairs: int) -> bool:
-        """Whether GPUs that have `pairs` pairs each share their statistics."""
+        """Return whether GPUs with `pairs` pairs each share their statistics."""
         return pairs < self._below and trainer.strategy.root_device.type == "cuda"
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Convert a LightningModule in place, for the time of a training, if it needs it."""
+        """Convert the batch norms of a LightningModule in place, if the training needs it."""
         trainer: Any = model.trainer
         pairs = trainer.datamodule.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
         if not self.applies(trainer, pairs):
@@ -44,7 +43,7 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return converted
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Put the layers back that were there before, with what was learnt since."""
+        """Restore the original layers, with the current parameters and statistics."""
         for name, norm in self._before.items():
             synchronised = model.get_submodule(name)
             norm._parameters, norm._buffers = synchronised._parameters, synchronised._buffers
@@ -54,20 +53,20 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return model
 
 
-@wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is not
+@wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is an error
 def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trainer:
-    """A `lightning.Trainer` for `strategy=ddp`, whose `devices=auto` is every GPU (NCCL), or two processes on the CPU (gloo).
+    """Build a `lightning.Trainer` for `strategy=ddp`. `devices=auto` means all GPUs (NCCL), or two CPU processes (gloo).
 
-    Under torchrun it is as many as torchrun started. `sync_batchnorm` is for any backbone (`SyncBatchNorm`), and may also be a
-    number: of pairs, and GPUs that get fewer share their statistics. Raises UserError where several jobs share this process:
-    Lightning would start each rank with the command line of the whole sweep.
+    Under torchrun, `devices=auto` is the number of processes that torchrun started. `sync_batchnorm` works with any
+    backbone (see `SyncBatchNorm`); if it is a number, GPUs share statistics if each has fewer pairs than that. Raises
+    UserError if several jobs share this process: Lightning would start each rank with the command line of the whole sweep.
     """
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("trainer=ddp needs a process for each job: leave hydra/sweeper as it is")
     started = os.environ.get("LOCAL_WORLD_SIZE")
     accelerator = options.get("accelerator", "auto")
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
-        options["accelerator"] = "cpu"  # not Apple's, which has no collectives
+        options["accelerator"] = "cpu"  # not Apple's GPU, which has no collective operations
         started = started or "2"
     if started and options.get("devices", "auto") == "auto":
         options["devices"] = int(started)
