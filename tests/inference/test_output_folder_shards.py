@@ -56,7 +56,7 @@ def test_shards_leave_what_one_process_leaves(
     )
     assert run(evaluate.main, *common, f"output={tmp_path}/whole").code == 0
     first = run(evaluate.main, *common, f"output={tmp_path}/dealt", "shard=0", "shards=2")
-    assert "shard 0 of 2 is done, another is not" in first.out
+    assert "shard 0 of 2 is done, others are not" in first.out
     assert not (tmp_path / "dealt" / "scores.json").exists()
     assert {path.name for path in (tmp_path / "dealt" / "masks").iterdir()} == {"val-000"}
     last = run(evaluate.main, *common, f"output={tmp_path}/dealt", "shard=1", "shards=2")
