@@ -27,7 +27,7 @@ from adnet.errors import UserError
 from adnet.inference.embeddings import write_embeddings
 from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, poly
-from adnet.training.effective_batch import effective_batch
+from adnet.training.ddp import effective_batch
 from adnet.training.gradient_norm import GradientNorm
 from adnet.training.loggers import (
     MetricsFile,

@@ -87,14 +87,15 @@ def memory_mib(device: torch.device, work: Callable[[], Any]) -> float | None:
     """Measure the peak memory of `work` beyond what is in use before, in MiB; None if the system does not tell."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        begun = torch.cuda.memory_allocated(device)
+        before = torch.cuda.memory_allocated(device)
         work()
-        return (torch.cuda.max_memory_allocated(device) - begun) / 2**20
-    before = _resident_mib()
-    _reset_peak()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    resident = _status_mib("VmRSS")
+    with suppress(OSError):  # not every kernel can reset the peak
+        (_PROCESS / "clear_refs").write_text("5")
     work()
-    most = _peak_mib()
-    return most - before if most is not None and before is not None else None
+    peak = _status_mib("VmHWM")
+    return peak - resident if peak is not None and resident is not None else None
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -108,23 +109,8 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {"device": torch.cuda.get_device_name(device), "clock_mhz": clock}
 
 
-def _reset_peak() -> None:
-    """Reset the peak that `_peak_mib` returns, if the kernel supports that."""
-    with suppress(OSError):
-        (_PROCESS / "clear_refs").write_text("5")
-
-
-def _peak_mib() -> float | None:
-    """Return the peak resident memory since `_reset_peak`, in MiB; None if the system does not tell."""
-    return _status("VmHWM")
-
-
-def _resident_mib() -> float | None:
-    """Return the resident memory, in MiB; None if the system does not tell."""
-    return _status("VmRSS")
-
-
-def _status(field: str) -> float | None:
+def _status_mib(field: str) -> float | None:
+    """Read a field of this process's status (VmRSS: resident memory, VmHWM: its peak), in MiB; None if the system has none."""
     with suppress(OSError):
         for line in (_PROCESS / "status").read_text().splitlines():
             if line.startswith(f"{field}:"):

@@ -75,7 +75,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
-    print(_headline(gpu))
+    if gpu:
+        print(f"{torch.cuda.get_device_name()}: losses of each mode of training, compared with the CPU's")
+    else:
+        print("on the CPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked")
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
         setting = _setting(cfg, Path(scratch), gpu)
@@ -98,12 +101,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": versions(),
     }
-
-
-def _headline(gpu: bool) -> str:
-    if gpu:
-        return f"{torch.cuda.get_device_name()}: losses of each mode of training, compared with the CPU's"
-    return "the CPU's half of the check, without a GPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked"
 
 
 def _setting(cfg: DictConfig, folder: Path, gpu: bool) -> _Setting:
@@ -153,10 +150,6 @@ def _run_check(name: str, check: Callable[[_Setting], list[float]], setting: _Se
     return result
 
 
-def _fp32(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu)
-
-
 def _tf32(setting: _Setting) -> list[float]:
     if not setting.gpu:
         raise Skipped("only NVIDIA's GPUs have TF32")
@@ -165,20 +158,12 @@ def _tf32(setting: _Setting) -> list[float]:
     return _fit(setting, True, tf32=True)
 
 
-def _bf16(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu, precision="bf16-mixed")
-
-
 def _compile(setting: _Setting) -> list[float]:
     if not setting.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
         return _fit(setting, False, compiled="aot_eager")
     if find_spec("triton") is None or not any(map(shutil.which, ("cc", "gcc", "clang"))):
         raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
     return _fit(setting, True, compiled="inductor")
-
-
-def _checkpointing(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu, recomputed=True)
 
 
 def _resume(setting: _Setting) -> list[float]:
@@ -207,11 +192,11 @@ def _two_ranks(setting: _Setting) -> list[float]:
 
 
 CHECKS: dict[str, Callable[[_Setting], list[float]]] = {
-    "fp32": _fp32,
+    "fp32": lambda setting: _fit(setting, setting.gpu),
     "tf32": _tf32,
-    "bf16": _bf16,
+    "bf16": lambda setting: _fit(setting, setting.gpu, precision="bf16-mixed"),
     "compile": _compile,
-    "checkpointing": _checkpointing,
+    "checkpointing": lambda setting: _fit(setting, setting.gpu, recomputed=True),
     "resume": _resume,
     "two_ranks": _two_ranks,
 }

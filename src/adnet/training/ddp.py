@@ -1,4 +1,4 @@
-"""Training on several devices: a Trainer that starts its ranks, and batch norm over all of them."""
+"""Train on several devices: start their processes, share batch norm, and describe how they split a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
+
+PAPER_BATCH_SIZE = 8
+"""Batch size of the paper (Section 4, Training)."""
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
@@ -75,3 +79,24 @@ def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trai
 
 
 ddp_trainer.__annotations__["sync_batchnorm"] = bool | int
+
+
+def effective_batch(data: PairDataModule, trainer: L.Trainer) -> str:
+    """Describe in one line how a batch is split, and whether its size differs from the paper's.
+
+    Does not synchronise processes. Raises UserError if the batch cannot be split evenly, or batch norm gets a single pair.
+    """
+    devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+    each = data.device_batch_size(devices, accumulated)
+    layers = getattr(trainer.strategy, "_layer_sync", None)  # Lightning has no public name for it
+    seen = each * devices if isinstance(layers, SyncBatchNorm) and layers.applies(trainer, each) else each
+    if seen < 2:
+        raise UserError(
+            f"pairs.batch_size={data.batch_size} leaves each batch norm one pair, but it needs two: use a larger batch, fewer "
+            "devices or accumulated batches, or on GPUs trainer=ddp, which synchronises batch norm"
+        )
+    plural = "" if devices == 1 else "s"
+    line = f"effective batch: {data.batch_size} pairs = {devices} device{plural} x {each} x {accumulated} accumulated"
+    if seen > each:
+        line += ", batch norm over all"
+    return line if data.batch_size == PAPER_BATCH_SIZE else f"{line} (the paper's is {PAPER_BATCH_SIZE})"

@@ -28,7 +28,7 @@ from adnet.inference.output_folder import Shard
 from adnet.models.cost import model_cost
 from adnet.shared.files import remove, write_json, write_text
 from adnet.training import SegmentationModule
-from adnet.training.effective_batch import effective_batch
+from adnet.training.ddp import effective_batch
 from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory

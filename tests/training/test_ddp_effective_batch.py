@@ -15,8 +15,7 @@ from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
 from adnet.shared.command import check_config, conf_dir
 from adnet.training import ddp
-from adnet.training.ddp import ddp_trainer
-from adnet.training.effective_batch import effective_batch
+from adnet.training.ddp import ddp_trainer, effective_batch
 
 
 def shared(
