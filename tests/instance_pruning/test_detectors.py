@@ -76,7 +76,7 @@ def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
         ([entry() | {"image_id": 17}], "entry 0 .* another type"),
         ([entry() | {"score": None}], "entry 0 .* another type"),
         (["bear"], "entry 0 .* another type"),
-        ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "entry 0 .* isn't valid"),
+        ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "entry 0 .* has an invalid mask"),
         ([entry() | {"segmentation": {"size": [6, 8], "counts": [3]}}], "entry 0 .* 3 pixels"),
         (
             [entry() | {"segmentation": {"size": [10**7, 10**7], "counts": [10**14]}}],

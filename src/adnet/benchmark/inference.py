@@ -207,11 +207,11 @@ def _differing(masks: list[Mask], others: list[Mask]) -> float:
 
 @torch.no_grad()
 def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) -> Path:
-    """A checkpoint of `cfg.model` with random weights, made so that its masks are worth comparing.
+    """Write a checkpoint of `cfg.model` with random weights, such that masks of different implementations can be compared.
 
-    Fresh batch norms have no statistics and a residual block's last scale is 0; here statistics are those of two real
-    frames, that scale is 0.2 (with 1 for all blocks rounding grows to where masks differ), and the output's bias splits
-    the last frame's pixels in half: at the size that is measured, since the logits' level varies with it.
+    New batch norms have no statistics, and the last scale of a residual block is 0. Here, the statistics are those of two real
+    frames, and that scale is 0.2 (with 1, rounding errors grow until masks differ). The output's bias makes half of the last
+    frame foreground, at the measured size, because the level of the logits depends on it.
     """
     torch.manual_seed(0)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)

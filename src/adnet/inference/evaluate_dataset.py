@@ -95,48 +95,49 @@ def evaluate(
         write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
 
     marker = output / "evaluation.json"
-    with take_folder(marker, "evaluation", described, overwrite, replaced, shard) as earlier:
-        resumed = bool(earlier)
-        with removed_after_user_error([] if resumed or shard.count > 1 else [*replaced, marker]):
-            started, count = time.perf_counter(), 0
-            sequences = shard.share(dataset.sequences)
-            total = sum(len(sequence.frames) for sequence in sequences)
-            if flow is not None:
-                flow.fill((s for s in sequences if not resumed or missing(s)), workers=available_cpus())
-            description = f"{dataset.name} {dataset.split}"
-            with (
-                tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
-                write_behind(write) as put,
-            ):
-                for sequence in sequences:
-                    left = missing(sequence) if resumed else list(sequence.frames)
-                    if left and needs_whole_sequences:
-                        left = list(sequence.frames)
-                    progress.update(len(sequence.frames) - len(left))
-                    if not left:
-                        continue
-                    if postprocess:
-                        postprocess.start(sequence.name, map(read_frame, sequence.frames))
-                    segmenter.start(read_frame(sequence.frames[0]))
-                    with closing(prefetch(map(read_frame, left))) as frames:
-                        # With flow, `left` is the whole sequence.
-                        flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
-                        for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
-                            if postprocess:
-                                probability = postprocess.step(frame.stem, probability)
-                            put((sequence.name, frame.stem), probability)
-                            progress.update()
-                    count += len(left)
-            seconds = time.perf_counter() - started
-            if shard.count > 1 and any(map(missing, dataset.sequences)):
-                return {}
-            scores = score_dataset(
-                dataset,
-                output / "masks",
-                workers=None if total > 300 else 1,  # starting processes takes longer than scoring so few frames
-                protocol=protocol.name,
-                probabilities=output / "probabilities" if probabilities else None,
-            )
-            write_json(output / "scores.json", scores)
-            write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
-            return scores
+    with (
+        take_folder(marker, "evaluation", described, overwrite, replaced, shard) as earlier,
+        removed_after_user_error([] if earlier or shard.count > 1 else [*replaced, marker]),
+    ):
+        started, count = time.perf_counter(), 0
+        sequences = shard.share(dataset.sequences)
+        total = sum(len(sequence.frames) for sequence in sequences)
+        if flow is not None:
+            flow.fill((s for s in sequences if not earlier or missing(s)), workers=available_cpus())
+        description = f"{dataset.name} {dataset.split}"
+        with (
+            tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
+            write_behind(write) as put,
+        ):
+            for sequence in sequences:
+                left = missing(sequence) if earlier else list(sequence.frames)
+                if left and needs_whole_sequences:
+                    left = list(sequence.frames)
+                progress.update(len(sequence.frames) - len(left))
+                if not left:
+                    continue
+                if postprocess:
+                    postprocess.start(sequence.name, map(read_frame, sequence.frames))
+                segmenter.start(read_frame(sequence.frames[0]))
+                with closing(prefetch(map(read_frame, left))) as frames:
+                    # With flow, `left` is the whole sequence.
+                    flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
+                    for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
+                        if postprocess:
+                            probability = postprocess.step(frame.stem, probability)
+                        put((sequence.name, frame.stem), probability)
+                        progress.update()
+                count += len(left)
+        seconds = time.perf_counter() - started
+        if shard.count > 1 and any(map(missing, dataset.sequences)):
+            return {}
+        scores = score_dataset(
+            dataset,
+            output / "masks",
+            workers=None if total > 300 else 1,  # starting processes takes longer than scoring so few frames
+            protocol=protocol.name,
+            probabilities=output / "probabilities" if probabilities else None,
+        )
+        write_json(output / "scores.json", scores)
+        write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
+        return scores

@@ -24,7 +24,7 @@ else:
 
 T = TypeVar("T")
 
-_BEFORE: dict[str, Any] = {
+_OLD_DEFAULTS: dict[str, Any] = {
     "backend": "torch",
     "postprocess": None,
     "files_sha256": {},
@@ -92,7 +92,7 @@ def _is_of(marker: Path, described: Mapping[str, Any]) -> bool:
     """Return whether the marker exists and belongs to the described run."""
     if not marker.is_file():
         return False
-    earlier = _BEFORE | read_json(marker)
+    earlier = _OLD_DEFAULTS | read_json(marker)
     return {key: earlier.get(key) for key in described} == described
 
 

@@ -16,8 +16,8 @@ from adnet.data.sequence import Mask
 def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
     """Decode `{"size": [H, W], "counts": ...}` to bool `[H, W]`; the counts are a list or COCO's compressed string.
 
-    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is none of `sizes`
-    (height and width in pixels): a few bytes can stand for gigabytes.
+    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is not in `sizes`
+    (height and width in pixels), because a few bytes can encode gigabytes.
     """
     try:
         (height, width), counts = segmentation["size"], segmentation["counts"]

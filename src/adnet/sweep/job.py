@@ -1,4 +1,4 @@
-"""Run one job of a sweep in a process of its own."""
+"""Run one job of a sweep in its own process."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from adnet.models.recomputation import recomputes
 
 LONG = 5000
-"""Trainings of at least so many steps are compiled, which takes minutes."""
+"""Smallest number of steps for which compiling, which takes minutes, pays off."""
 
 
 class OnGPU(Callback):

@@ -16,7 +16,7 @@ from adnet.errors import UserError
 from adnet.shared.files import read_json
 from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
 
-FREE = (
+IGNORED = (
     "resume",
     "allow_changed_data",
     "run_dir",
@@ -32,10 +32,10 @@ FREE = (
 )
 """Keys (including all keys below them) that do not change the results of a run."""
 
-MORE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
+CHANGEABLE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
 """Keys that do not change the weights after a given step: an interrupted run may be resumed with other values."""
 
-BOUND: dict[str, Any] = {
+NOT_IGNORED: dict[str, Any] = {
     "trainer.precision": "32-true",
     "trainer.gradient_clip_val": None,
     "trainer.gradient_clip_algorithm": None,
@@ -46,9 +46,9 @@ BOUND: dict[str, Any] = {
     "trainer.sync_batchnorm": False,
     "callbacks.weight_averaging": None,
 }
-"""Keys below `FREE` that do change the weights, and their values if they are not set."""
+"""Keys below `IGNORED` that do change the weights, and their values if they are not set."""
 
-BEFORE: dict[str, Any] = {
+OLD_DEFAULTS: dict[str, Any] = {
     "mix": {},
     "loss._target_": "adnet.training.loss.Loss",
     "loss.soft_iou": 0.0,
@@ -65,7 +65,7 @@ def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
     """
     if not (folder / "summary.json").is_file():
         return None
-    _check_config(folder, cfg, "a finished run", FREE)
+    _check_config(folder, cfg, "a finished run", IGNORED)
     return read_json(folder / "summary.json")
 
 
@@ -80,7 +80,7 @@ def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
         return None
     if not cfg.resume:
         raise UserError(f"{folder} holds an interrupted run; resume=true continues it")
-    _check_config(folder, cfg, "a run", (*FREE, *MORE))
+    _check_config(folder, cfg, "a run", (*IGNORED, *CHANGEABLE))
     if checkpoint.name == PREVIOUS:
         _drop_last(folder / "checkpoints")
     return checkpoint
@@ -124,9 +124,9 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
     if not file.is_file():
         raise UserError(f"{folder} holds {kind} but no config.yaml; give another hydra.run.dir")
     earlier, now = (dict(_leaves(content, "")) for content in (_read_config(file), OmegaConf.to_container(cfg)))
-    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, BOUND) or not _below(key, free)]
-    usual = BOUND | BEFORE
-    values = {key: [config.get(key, usual.get(key)) for config in (earlier, now)] for key in keys}
+    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
+    defaults = NOT_IGNORED | OLD_DEFAULTS
+    values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
     different = [
         f"{key} was {_shown(before)} and is {_shown(after)}"
         for key, (before, after) in values.items()

@@ -21,7 +21,7 @@ Picture = npt.NDArray[np.uint8]
 ANNOTATION_COLOUR = np.array([255, 255, 255])
 
 # Where a dataset may keep a frame and its annotation: DAVIS, `data=folder`, FBMS, ViSal. The last two annotate few
-# frames, in formats of their own, which are not drawn.
+# frames, in other formats, which are not drawn.
 FRAMES = (
     "JPEGImages/480p/{sequence}",
     "frames/{sequence}",

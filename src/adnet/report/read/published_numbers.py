@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, read from `published_numbers.yaml` beside this file."""
+"""Read the numbers of the paper from `published_numbers.yaml`, in this folder."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def unfinished_runs(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _in_run(file: Path, top: Path) -> bool:
-    """Whether `file` lies in a run folder (finished or not) at or below `top`."""
+    """Return whether `file` is in a run folder (finished or not) at or below `top`."""
     above = (folder for folder in file.parents if folder == top or top in folder.parents)
     return any((folder / name).is_file() for folder in above for name in ("summary.json", "config.yaml"))
 
