@@ -60,7 +60,7 @@ def test_precomputed_gives_a_video_s_detections_by_frame(tmp_path: Path) -> None
 
 def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
     detector = Precomputed(write(tmp_path / "d.json", [entry(), entry("cow/00000", score=0.1)]))
-    with pytest.warns(UserWarning, match="no detection in the video 'beer'"):
+    with pytest.warns(UserWarning, match="no detections in the video 'beer'"):
         assert detector.detect("beer", [FRAME]).detections == {}
     assert detector.detect("cow", [FRAME]).detections == {}  # one with low scores only is known
 
