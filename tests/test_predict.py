@@ -282,7 +282,7 @@ def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Mo
     # macOS asks for permission in the main thread alone.
     assert Camera.opened_in is threading.main_thread() is not Camera.read_in
     assert (tmp_path / "out" / "overlay.mp4").is_file()
-    assert "holds what a webcam saw" in call("input=0", "overlay=true").err
+    assert "holds the video of a webcam" in call("input=0", "overlay=true").err
 
 
 def test_every_postprocess_composes() -> None:

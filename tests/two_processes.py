@@ -19,7 +19,7 @@ IMPORTED = (
         "adnet.inference.evaluate_dataset",
     ),
     *(
-        "adnet.inference.predict_video",
+        "adnet.inference.predict_videos",
         "adnet.models.published",
         "adnet.training.checkpoints",
         "adnet.training.loggers",

@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
         "hyper_parameters": {"model": config, "test_size": [481, 857]},
     }
-    content = io.BytesIO()  # for PyTorch says of a full disk that it is no place to write to
+    content = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
     torch.save(checkpoint, content)
     with replacing(output, cfg.overwrite) as draft:
         draft.write_bytes(content.getbuffer())

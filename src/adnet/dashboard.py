@@ -1,7 +1,7 @@
-"""The team's W&B workspace: `python -m adnet.dashboard [project=adnet] [entity=TEAM] [sweep=SWEEP_FOLDER]`.
+"""Make the team's W&B workspace: `python -m adnet.dashboard [project=adnet] [entity=TEAM] [sweep=SWEEP_FOLDER]`.
 
-Bars of the ablation with error bands, curves by variant, overlays, the sweep's table and the speed, from what
-`logger=wandb` logs. Without a login its spec is written to `output`, a JSON file.
+Shows bars of the ablation with error bands, curves by variant, overlays, the sweep's table and the speed, from what
+`logger=wandb` logs. Without a login, writes the spec of the workspace to `output`, a JSON file.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def main(cfg: DictConfig) -> None:
     output = Path(cfg.output)
     if output.exists() and not cfg.overwrite:
         raise UserError(f"{output} is there already; give another output, or overwrite=true")
-    # The library has no public name for it.
+    # The library has no public method for this.
     write_json(output, view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True), cfg.overwrite)
-    print(f"{output}: the workspace's spec; after `wandb login` the same command makes the workspace")
+    print(f"{output}: the workspace's spec; after `wandb login`, the same command makes the workspace")
 
 
 def workspace(project: str, entity: str, name: str, sweep: str | None = None) -> Any:
-    """A `wandb_workspaces.workspaces.Workspace` over the runs of `project`, or over those of one sweep.
+    """Build a `wandb_workspaces.workspaces.Workspace` of the runs of `project`, or of one sweep.
 
     Raises UserError without wandb-workspaces.
     """
     try:
-        reports: Any = import_module("wandb_workspaces.reports.v2")  # its types leave out most of what it has
+        reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
         workspaces: Any = import_module("wandb_workspaces.workspaces")
         expressions: Any = import_module("wandb_workspaces.expr")
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Have a benchmark on disk: `python -m adnet.download data=davis2016|fbms [data.root=DIR] [url=...] [verify=false]`.
+"""Download a benchmark: `python -m adnet.download data=davis2016|fbms [data.root=DIR] [url=...] [verify=false]`.
 
-A download that was cut off goes on where it was; a dataset that is there already is checked. For `visal`, `davis2017`, `youtube_vos`,
-`duts` and `msra10k` it says where they are to be had.
+Resumes an interrupted download; checks a dataset that exists already. For `visal`, `davis2017`, `youtube_vos`, `duts` and
+`msra10k`, it says where to get them.
 """
 
 from __future__ import annotations

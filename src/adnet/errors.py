@@ -1,8 +1,8 @@
-"""The one exception that a user's mistake raises."""
+"""The exception for users' mistakes."""
 
 
 class UserError(Exception):
-    """Something the user can mend: one line that says what was wrong, where, and what to do.
+    """An error that the user can fix: one line that says what is wrong, where, and what to do.
 
     Entry points print it without a traceback and exit with code 1.
     """

@@ -1,7 +1,7 @@
 """Segment and score a dataset: `python -m adnet.evaluate checkpoint=RUN/checkpoints/last.ckpt data=davis2016 [protocol=paper]`.
 
-Writes `masks/<sequence>/<frame>.png` and `scores.json` into `output`, with `probabilities=true` also probabilities; where that
-was cut off, it goes on.
+Writes `masks/<sequence>/<frame>.png` and `scores.json` into `output`, with `probabilities=true` also probabilities. Resumes an
+interrupted evaluation.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def main(cfg: DictConfig) -> None:
     checkpoint = locate(cfg.checkpoint)
     if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
         raise UserError(
-            f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} is of"
+            f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} was made from"
         )
     if cfg.log_wandb:
-        from adnet.training.loggers import finishing_wandb, log_scores, training_s_wandb
+        from adnet.training.loggers import finishing_wandb, log_scores, wandb_run_of_training
 
-        logger = training_s_wandb(checkpoint)
+        logger = wandb_run_of_training(checkpoint)
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> None:
         segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard, flow
     )
     if not scores:
-        print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, another is not: {output}")
+        print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, others are not: {output}")
         return
     if cfg.log_wandb:
         with finishing_wandb():
@@ -69,19 +69,19 @@ def main(cfg: DictConfig) -> None:
 
 
 def _home(checkpoint: Path) -> Path:
-    """The folder of evaluations: in the run folder of a checkpoint; beside one that lies elsewhere; here for weights alone."""
-    if _alone(checkpoint):  # in the package, or the hub's cache
+    """Return the folder of evaluations: in the run folder of a checkpoint, beside another checkpoint, here for weights alone."""
+    if _is_weights_alone(checkpoint):  # in the package, or the hub's cache
         return Path("evaluation")
     folder = checkpoint.absolute().parent
     return (folder.parent if folder.name == "checkpoints" else folder) / "evaluation"
 
 
 def _label(checkpoint: Path) -> str:
-    return checkpoint.parent.name if _alone(checkpoint) else checkpoint.stem
+    return checkpoint.parent.name if _is_weights_alone(checkpoint) else checkpoint.stem
 
 
-def _alone(checkpoint: Path) -> bool:
-    """Whether it is weights without their training."""
+def _is_weights_alone(checkpoint: Path) -> bool:
+    """Return whether it holds weights without the state of a training."""
     from adnet.weights.pretrained import WEIGHTS
 
     return checkpoint.name == WEIGHTS

@@ -1,9 +1,9 @@
-"""Write a network for another runtime: `python -m adnet.export checkpoint=RUN/checkpoints/last.ckpt format=openvino output=DIR`.
+"""Export a network for another runtime: `python -m adnet.export checkpoint=RUN/checkpoints/last.ckpt format=openvino output=DIR`.
 
-The encoder and the fusion are files of their own, so that a video's anchor is embedded once. The result goes wherever a
-checkpoint goes: `python -m adnet.evaluate checkpoint=DIR backend=openvino output=MASKS`. Its `export.json` lists the SHA-256 of
-each file; a folder in which one is missing or another is not opened. `format=safetensors` writes the weights alone, in half
-precision, with a `config.json` that says which network they are of: what is published, and goes wherever a checkpoint goes.
+Encoder and fusion are separate files, so that the anchor of a video is embedded once. Use the result like a checkpoint:
+`python -m adnet.evaluate checkpoint=DIR backend=openvino output=MASKS`. `export.json` lists the SHA-256 of each file; a folder
+with a missing or a changed file is refused. `format=safetensors` writes only the weights, in half precision, and a
+`config.json` that describes their network, for publishing; this, too, can be used like a checkpoint.
 """
 
 from __future__ import annotations

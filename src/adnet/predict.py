@@ -1,7 +1,7 @@
 """Masks for any video: `python -m adnet.predict input=VIDEO|FOLDER|GLOB|WEBCAM_INDEX [checkpoint=...] [output=DIR] [overlay=true]`.
 
-Writes `output/masks/<frame>.png`, for several videos `output/<video>/masks/<frame>.png`. The same command goes on where it was
-stopped. Exits with 1 after a damaged video, when all that could be read is done.
+Writes `output/masks/<frame>.png`, for several videos `output/<video>/masks/<frame>.png`. The same command resumes an interrupted
+one. Exits with code 1 if a video is damaged, after segmenting everything that can be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.backends.load import load_backend
     from adnet.data.flow import SequenceFlow
     from adnet.inference.output_folder import Shard, contents, without_device
-    from adnet.inference.predict_video import check_extras, predict_videos
+    from adnet.inference.predict_videos import check_extras, predict_videos
     from adnet.video.sources import video_sources
     from adnet.weights.pretrained import locate
 
@@ -52,9 +52,9 @@ def main(cfg: DictConfig) -> None:
         overwrite=cfg.overwrite,
         shard=shard,
     )
-    for source, (folder, result) in zip(shard.mine(sources), results, strict=True):
+    for source, (folder, result) in zip(shard.share(sources), results, strict=True):
         if not result.frames:
-            continue  # the error at the end says why
+            continue  # an error at the end will say why
         now = f"{result.segmented} now, in {result.seconds:.1f} s" if result.seconds else "all there already"
         print(f"{source.name}: {result.frames} frames, {now}: {folder}")
 

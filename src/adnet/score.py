@@ -1,8 +1,8 @@
 """Score any method's predictions: `python -m adnet.score predictions=DIR data=davis2016 [data.sequences=[a,b]] output=scores.json`.
 
-`predictions` holds `<sequence>/<frame>.png` or `.npy`: masks (0/255, 0/1, palette), in which every label but 0 is foreground, or
-probability maps (8 or 16 bits, floats in [0, 1]), which are cut at 0.5 for J and F and scored as saliency besides. Which they are
-is told from a sample and printed; `kind=masks` or `kind=probabilities` says so.
+`predictions` holds `<sequence>/<frame>.png` or `.npy`: masks (0/255, 0/1, palette), where every label except 0 is foreground, or
+probability maps (8 or 16 bits, floats in [0, 1]), which are thresholded at 0.5 for J and F and also scored as saliency maps. The
+kind is determined from a sample and printed, unless `kind=masks` or `kind=probabilities` is given.
 """
 
 from __future__ import annotations

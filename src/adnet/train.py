@@ -1,7 +1,7 @@
 """Train a variant, then evaluate it: `python -m adnet.train +experiment=ablation_anchor [scale=lite] [key=value ...]`.
 
-The run folder, `runs/NAME` by the command line (`hydra.run.dir=...` moves it), is complete on its own: `config.yaml`,
-`metrics.csv`, `checkpoints/`, `evaluation/`, `summary.json`. The same command goes on with a run that was cut off.
+The run folder, `runs/NAME` with a name made from the command line (or `hydra.run.dir=...`), is self-contained: `config.yaml`,
+`metrics.csv`, `checkpoints/`, `evaluation/`, `summary.json`. The same command resumes an interrupted run.
 """
 
 from __future__ import annotations

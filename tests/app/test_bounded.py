@@ -50,7 +50,7 @@ def test_a_long_one_ends_at_the_limit_and_says_so() -> None:
     bounded = Bounded(clip, 2, 48 * 80, lambda: False)
     seen, said = names(bounded)
     assert seen == ["00000", "00001"]
-    assert said == "clip is longer than the 2 frames that are taken here (max_frames)"
+    assert said == "clip is longer than the 2 frames that are allowed here (max_frames)"
     assert (clip.read, bounded.length()) == (3, 2)
     assert Bounded(Clip(50, known=False), 2, 48 * 80, lambda: False).length() is None
 
@@ -58,12 +58,12 @@ def test_a_long_one_ends_at_the_limit_and_says_so() -> None:
 def test_large_frames_are_refused() -> None:
     seen, said = names(Bounded(Clip(2), 2, 3000, lambda: False))
     assert seen == []
-    assert said == ("clip has frames of 80 x 48, 0.0 megapixels; at most 0.003 are taken here (max_megapixels)")
+    assert said == ("clip has frames of 80 x 48, 0.0 megapixels; at most 0.003 are allowed here (max_megapixels)")
 
 
 def test_a_video_that_nobody_waits_for_ends() -> None:
     clip = Clip(50)
     seen: list[str] = []
-    with pytest.raises(UserError, match="nobody waits"):
+    with pytest.raises(UserError, match="nobody is waiting"):
         seen.extend(frame.name for frame in Bounded(clip, 50, 48 * 80, lambda: clip.read > 2).frames())
     assert clip.read == 3

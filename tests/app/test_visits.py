@@ -15,7 +15,7 @@ def files(root: Path) -> list[Path]:
 def fill(visit: Visit) -> Path:
     with visit:
         for parent in (visit.private, visit.shown):
-            (visit.fresh(parent, "kind") / "file").touch()
+            (visit.new_folder(parent, "kind") / "file").touch()
         return visit.private
 
 
@@ -51,7 +51,7 @@ def test_folders_in_use_go_when_that_has_ended(tmp_path: Path) -> None:
     visits = Visits(tmp_path)
     visit = visits.begin("a")
     with visit:
-        folder = visit.fresh(visit.private, "maps")
+        folder = visit.new_folder(visit.private, "maps")
         visits.leave("a")
         assert visit.left
         (folder / "map").touch()
@@ -60,8 +60,8 @@ def test_folders_in_use_go_when_that_has_ended(tmp_path: Path) -> None:
 
 def test_a_fresh_folder_replaces_the_last_of_its_kind(tmp_path: Path) -> None:
     visit = Visits(tmp_path).begin("a")
-    other, first = visit.fresh(visit.shown, "anchor"), visit.fresh(visit.shown, "drawing")
-    second = visit.fresh(visit.shown, "drawing")
+    other, first = visit.new_folder(visit.shown, "anchor"), visit.new_folder(visit.shown, "drawing")
+    second = visit.new_folder(visit.shown, "drawing")
     assert second != first
     assert set(visit.shown.iterdir()) == {other, second}
 
@@ -70,7 +70,7 @@ def test_what_is_done_is_outdated_when_another_video_comes_or_the_visitor_goes(t
     visit = Visits(tmp_path).begin("a")
     first = visit.outdated()
     assert not first()
-    second = visit.anew().outdated()
+    second = visit.restart().outdated()
     assert (first(), second()) == (True, False)
     visit.leave()
     assert second()

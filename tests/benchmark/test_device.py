@@ -80,5 +80,5 @@ def test_which_precisions_are_measured() -> None:
     assert precisions(["bf16"], CPU) == ["bf16"]
     with pytest.raises(UserError, match="precisions names 'fp8': choose from fp32, tf32, bf16"):
         precisions(["fp8"], GPU)
-    with pytest.raises(UserError, match="of NVIDIA's GPUs"):
+    with pytest.raises(UserError, match="only NVIDIA's GPUs"):
         precisions(["fp32", "tf32"], CPU)

@@ -56,7 +56,7 @@ def test_a_wrong_result_is_not_timed(benchmark: Run, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("frames", "mistake"), [(0, "expected a whole number of at least 1"), (5, "davis2016 val has 4 that count")]
+    ("frames", "mistake"), [(0, "expected a whole number of at least 1"), (5, "davis2016 val has 4 scored frames")]
 )
 def test_more_frames_than_there_are(benchmark: Run, frames: int, mistake: str) -> None:
     ended = benchmark(f"metrics.frames={frames}")

@@ -161,7 +161,7 @@ def test_killed_while_a_checkpoint_is_written(context: Any, root: Path, whole: t
     assert "previous.ckpt" not in log(folder)
     run(context, folder, root)
     last = folder / "checkpoints" / "last.ckpt"
-    assert f"{last} is cut off or gone: going on from previous.ckpt, the one before" in log(folder)
+    assert f"{last} is damaged or missing: resuming from previous.ckpt, the one before" in log(folder)
     assert_same_run(folder, whole[0])
 
 
@@ -173,7 +173,7 @@ def test_a_signal_saves_before_it_ends_the_run(
     (tmp_path / "scontrol").chmod(0o755)
     slurm = {"SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     for number, then in (
-        (signal.SIGTERM, "the same command goes on from there"),
+        (signal.SIGTERM, "the same command continues from there"),
         (signal.SIGUSR1, "Slurm job 3_7 is in the queue again"),
     ):
         before = metrics(folder)

@@ -105,7 +105,7 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
     ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("full: finished before, 4 steps\n")
-    assert f"run folder: {folder} (to train anew, remove it" in ended.out
+    assert f"run folder: {folder} (to train again, remove it" in ended.out
     assert (folder / "summary.json").read_bytes() == before
     torn = folder / "checkpoints" / "torn.ckpt"
     torn.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:1000])
@@ -240,7 +240,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
     )
     ended = run(train.main, *given, "resume=false")
     assert ended.code == 1
-    assert "holds a run that was cut off; resume=true goes on with it" in ended.err
+    assert "holds an interrupted run; resume=true continues it" in ended.err
     ended = run(train.main, *given, "seed=1", "optim.optimizer.lr=0.1")
     assert ended.code == 1
     assert ended.err.startswith(f"adnet: {tmp_path / 'cut'} holds a run of another config: ")
@@ -254,8 +254,8 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
     ended = run(train.main, *given)
     assert ended.code == 1
     assert ended.err.splitlines()[-1] == (
-        f"adnet: the train data is not what the run in {tmp_path / 'cut'} began with (the content of a file): put it back, or "
-        "allow_changed_data=true goes on all the same"
+        f"adnet: the train data is not what the run in {tmp_path / 'cut'} began with (the content of a file): restore it, or "
+        "allow_changed_data=true continues anyway"
     )
     frame.write_bytes(image)
 

@@ -9,55 +9,55 @@ import pytest
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, claim, claimed, contents, removed_after_user_error
+from adnet.inference.output_folder import Shard, contents, mark_folder, removed_after_user_error, take_folder
 from adnet.shared.files import files_sha256
 
 
 def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
     marker, made = tmp_path / "out" / "predict.json", tmp_path / "out" / "masks"
-    assert claim(marker, "prediction", {"fps": 24}, False, [made]) == {}
-    assert claim(marker, "prediction", {"fps": 12}, False, [made]) == {}
+    assert mark_folder(marker, "prediction", {"fps": 24}, False, [made]) == {}
+    assert mark_folder(marker, "prediction", {"fps": 12}, False, [made]) == {}
     assert json.loads(marker.read_text()) == {"fps": 12}
     made.mkdir()
     with pytest.raises(UserError, match="holds another prediction"):
-        claim(marker, "prediction", {"fps": 24}, False, [made])
-    assert claim(marker, "prediction", {"fps": 12}, False, [made]) == {"fps": 12}
-    assert claim(marker, "prediction", {"fps": 24}, True, [made]) == {}
+        mark_folder(marker, "prediction", {"fps": 24}, False, [made])
+    assert mark_folder(marker, "prediction", {"fps": 12}, False, [made]) == {"fps": 12}
+    assert mark_folder(marker, "prediction", {"fps": 24}, True, [made]) == {}
     assert not made.exists()
 
 
 def test_a_folder_is_of_one_run_at_a_time(tmp_path: Path) -> None:
     """Also before it has made anything, and of the same command, which would else come to write the same files."""
     marker = tmp_path / "out" / "predict.json"
-    with claimed(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
+    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
         assert earlier == {}
         for fps, overwrite in ((24, False), (12, False), (12, True)):
             with (
                 pytest.raises(UserError, match=r"out is in use by another prediction: wait for it or stop it"),
-                claimed(marker, "prediction", {"fps": fps}, overwrite, [], Shard()),
+                take_folder(marker, "prediction", {"fps": fps}, overwrite, [], Shard()),
             ):
                 pass
         assert json.loads(marker.read_text()) == {"fps": 24}
-    with claimed(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
+    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
         assert earlier == {"fps": 24}
     assert list(marker.parent.iterdir()) == [marker]
 
 
 def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
     marker = tmp_path / "out" / "predict.json"
-    with claimed(marker, "prediction", {"fps": 24}, False, [], Shard(0, 2)):
-        with claimed(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)) as earlier:
+    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(0, 2)):
+        with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)) as earlier:
             assert earlier == {"fps": 24}
         for shard, fps in ((Shard(1, 2), 12), (Shard(), 24)):
             with (
                 pytest.raises(UserError, match="in use by another prediction"),
-                claimed(marker, "prediction", {"fps": fps}, False, [], shard),
+                take_folder(marker, "prediction", {"fps": fps}, False, [], shard),
             ):
                 pass
     with (
-        claimed(marker, "prediction", {"fps": 24}, False, [], Shard()),
+        take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()),
         pytest.raises(UserError, match="in use by another prediction"),
-        claimed(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
+        take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
     ):
         pass
 
@@ -67,32 +67,32 @@ def test_a_folder_is_let_go_by_who_is_killed(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     other = os.fork()
     if not other:
-        with claimed(marker, "prediction", {}, False, [], Shard()):
+        with take_folder(marker, "prediction", {}, False, [], Shard()):
             os.write(writing, b".")
             signal.pause()
     os.read(reading, 1)
     try:
-        with pytest.raises(UserError, match="in use"), claimed(marker, "prediction", {}, False, [], Shard()):
+        with pytest.raises(UserError, match="in use"), take_folder(marker, "prediction", {}, False, [], Shard()):
             pass
     finally:
         os.kill(other, signal.SIGKILL)
         os.waitpid(other, 0)
         os.close(reading)
         os.close(writing)
-    with claimed(marker, "prediction", {}, False, [], Shard()) as earlier:
+    with take_folder(marker, "prediction", {}, False, [], Shard()) as earlier:
         assert earlier == {}
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match=r"output=.*out is a file; give a folder"):
-        claim(tmp_path / "out" / "predict.json", "prediction", {}, True, [])
+        mark_folder(tmp_path / "out" / "predict.json", "prediction", {}, True, [])
 
 
 def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "predict.json").write_text('{"fps": ')
     with pytest.raises(UserError, match=r"predict\.json: cannot be read as JSON"):
-        claim(tmp_path / "predict.json", "prediction", {}, False, [])
+        mark_folder(tmp_path / "predict.json", "prediction", {}, False, [])
 
 
 def test_what_a_mistake_made_is_gone(tmp_path: Path) -> None:

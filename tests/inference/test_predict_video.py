@@ -260,7 +260,7 @@ def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
         call(model, clip, outputs, flow=flow)
     cv2.writeOpticalFlow(str(last), flow_of(5))
     problem = call(model, clip, outputs, flow=flow).problem
-    assert problem == f"{tmp_path}/flow/clip has flow of frames that clip hasn't, first 00006"
+    assert problem == f"{tmp_path}/flow/clip has flow of frames that clip does not have, first 00006"
     cv2.writeOpticalFlow(str(last), flow_of(5)[:40])
     with pytest.raises(UserError, match=r"00005\.flo is 80x40 and its frame 80x48"):
         call(model, clip, outputs, flow=flow)

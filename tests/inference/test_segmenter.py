@@ -193,7 +193,7 @@ def test_a_device_out_of_memory_gets_smaller_batches(error: type[Exception], cap
         result = list(VideoSegmenter(model, Protocol("test"), SIZE, batch_size=8).segment(video))
     np.testing.assert_allclose(result, expected, atol=1e-6)
     assert model.batches == [1] + [2] * 9 + [1]
-    assert caplog.messages == ["out of memory with 8 frames at a time: going on with 2"]
+    assert caplog.messages == ["out of memory with 8 frames at a time: continuing with 2"]
 
 
 def test_a_batch_that_ran_out_of_memory_leaves_no_mask_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_precomputed_gives_a_video_s_detections_by_frame(tmp_path: Path) -> None
 
 def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
     detector = Precomputed(write(tmp_path / "d.json", [entry(), entry("cow/00000", score=0.1)]))
-    with pytest.warns(UserWarning, match="no detection in the video 'beer'"):
+    with pytest.warns(UserWarning, match="no detections in the video 'beer'"):
         assert detector.detect("beer", [FRAME]).detections == {}
     assert detector.detect("cow", [FRAME]).detections == {}  # one with low scores only is known
 
@@ -76,7 +76,7 @@ def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
         ([entry() | {"image_id": 17}], "entry 0 .* another type"),
         ([entry() | {"score": None}], "entry 0 .* another type"),
         (["bear"], "entry 0 .* another type"),
-        ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "entry 0 .* isn't valid"),
+        ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "entry 0 .* has an invalid mask"),
         ([entry() | {"segmentation": {"size": [6, 8], "counts": [3]}}], "entry 0 .* 3 pixels"),
         (
             [entry() | {"segmentation": {"size": [10**7, 10**7], "counts": [10**14]}}],

@@ -131,7 +131,7 @@ def test_the_working_folder_is_refused(
     here = tmp_path / "above" / "here"
     (here / "sub").mkdir(parents=True)
     monkeypatch.chdir(here)
-    with pytest.raises(UserError, match=rf"^output={output}: a report is a folder that is replaced as a whole"):
+    with pytest.raises(UserError, match=rf"^output={output}: the report replaces its whole folder"):
         build_report([bare], Path(output))
     assert here.is_dir()
 
@@ -146,7 +146,7 @@ def test_runs_inside_the_report_are_not_thrown_away(bare: Path, tmp_path: Path) 
     output = tmp_path / "report"
     build_report([bare], output)
     bare.rename(output / "runs")
-    with pytest.raises(UserError, match="lies in the report that would be replaced"):
+    with pytest.raises(UserError, match="is inside the report that would be replaced"):
         build_report([output / "runs"], output)
     assert (output / "runs/0/summary.json").is_file()
 

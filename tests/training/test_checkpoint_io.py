@@ -56,7 +56,9 @@ def test_none_whole(tmp_path: Path) -> None:
     saved(tmp_path, 1, 2)
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"no checkpoint in .* is whole: remove the folder to train from the start"):
+    with pytest.raises(
+        UserError, match=r"all checkpoints in .* are damaged: remove the folder to train from the start"
+    ):
         whole_checkpoint(tmp_path)
 
 
@@ -91,7 +93,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Path, "open", lambda path, mode: Full(opened(path, mode), room) if "w" in mode else opened(path, mode)
     )
     with pytest.raises(
-        UserError, match=r"cannot write .*last\.ckpt: No space left on device; the checkpoints there are whole"
+        UserError, match=r"cannot write .*last\.ckpt: No space left on device; the earlier checkpoints are intact"
     ):
         saved(tmp_path, 3)
     monkeypatch.undo()

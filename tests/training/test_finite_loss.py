@@ -49,7 +49,7 @@ def test_a_loss_of_nan_stops_the_run_and_names_its_pairs(
     assert "Traceback" not in ended.out + ended.err
     *_, line = ended.err.strip().splitlines()
     assert line == (
-        f"adnet: the loss of step 4 is no number; its pairs are in {folder}/nan_batch.json, and the checkpoints are of before: "
+        f"adnet: the loss of step 4 is not finite; its pairs are in {folder}/nan_batch.json, and the checkpoints are from before: "
         "try a lower optim.optimizer.lr, or trainer.gradient_clip_val"
     )
     report = hold(folder / "nan_batch.json")
@@ -106,7 +106,9 @@ def test_all_processes_stop_and_name_a_file_that_is_there(
     assert [lines[0] for lines in said] == ["True", "True"]  # the signal of one is known to both
     rank = "1" if "-1" in named else "0"
     for _, line in said:
-        assert line.startswith(f"the loss of step 2 is no number on rank {rank}; its pairs are in {tmp_path / named}, ")
+        assert line.startswith(
+            f"the loss of step 2 is not finite on rank {rank}; its pairs are in {tmp_path / named}, "
+        )
     assert sorted(path.name for path in tmp_path.glob("*.json")) == files
     report = json.loads((tmp_path / named).read_text())
     assert report["pairs"] == [{"sequence": ["bear", "boat"][int(rank)], "anchor": "00000", "frame": "00002"}]

@@ -12,12 +12,12 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from adnet.errors import UserError
-from adnet.training.folder_lock import held
+from adnet.training.folder_lock import lock_run_folder
 
 
 def hold(folder: Path, said: Connection) -> None:
     """Have a folder until killed, as a process that has forked another, of which it says the id."""
-    with held(folder):
+    with lock_run_folder(folder):
         loader_worker = os.fork()
         if loader_worker:
             said.send(loader_worker)
@@ -32,7 +32,7 @@ def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path) -> None:
     other.start()
     worker = ours.recv()
     try:
-        with pytest.raises(UserError) as error, held(tmp_path):
+        with pytest.raises(UserError) as error, lock_run_folder(tmp_path):
             pass
         assert str(error.value) == (
             f"{tmp_path} is in use by another training (process {other.pid} on {socket.gethostname()}): wait for it or stop it, "
@@ -40,7 +40,7 @@ def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path) -> None:
         )
         other.kill()
         other.join()
-        with held(tmp_path):
+        with lock_run_folder(tmp_path):
             pass
         assert list(tmp_path.iterdir()) == []
     finally:
@@ -50,5 +50,5 @@ def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path) -> None:
 
 def test_ranks_of_one_training_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    with held(tmp_path), held(tmp_path):
+    with lock_run_folder(tmp_path), lock_run_folder(tmp_path):
         pass

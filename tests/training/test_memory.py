@@ -86,7 +86,7 @@ def test_the_nearest_setting_that_fits_is_named(model: ADNet) -> None:
     last = memory.smaller(least, memory.of(least).total)
     assert last is not None
     assert last[0] == Setting("bf16-mixed", True, 2)
-    assert last[0].words(now, 1) == (
+    assert last[0].overrides(now, 1) == (
         "trainer.precision=bf16-mixed model.encoder.checkpoint_activations=true trainer.accumulate_grad_batches=2"
     )
     assert memory.smaller(Setting("bf16-mixed", True, 1), GIB) is None  # one pair each, whose batch norm is shared

@@ -27,7 +27,7 @@ from adnet.errors import UserError
 from adnet.inference.embeddings import write_embeddings
 from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, poly
-from adnet.training.effective_batch import effective_batch
+from adnet.training.ddp import effective_batch
 from adnet.training.gradient_norm import GradientNorm
 from adnet.training.loggers import (
     MetricsFile,
@@ -35,8 +35,8 @@ from adnet.training.loggers import (
     log_config,
     log_scores,
     tensorboard_logger,
-    training_s_wandb,
     wandb_logger,
+    wandb_run_of_training,
 )
 from adnet.training.monitor import ValidationMonitor
 from adnet.training.throughput import Throughput
@@ -289,12 +289,12 @@ def test_what_was_meant_is_no_crash_in_wandb(tmp_path: Path, error: BaseExceptio
 @pytest.mark.usefixtures("offline")
 def test_a_later_evaluation_is_logged_into_the_training_s_run(tmp_path: Path) -> None:
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with pytest.raises(UserError, match="is no run folder of a training with logger=wandb"):
-        training_s_wandb(checkpoint)
+    with pytest.raises(UserError, match="is not the run folder of a training with logger=wandb"):
+        wandb_run_of_training(checkpoint)
     write_text(tmp_path / "run" / "wandb" / "id", "1234abcd")
     write_text(tmp_path / "run" / "config.yaml", "logger: {wandb: {project: mine, entity: null}}")
     with finishing_wandb():
-        log_scores([training_s_wandb(checkpoint)], SCORES, prefix="evaluation-davis2016-val-paper")
+        log_scores([wandb_run_of_training(checkpoint)], SCORES, prefix="evaluation-davis2016-val-paper")
     run = Offline(tmp_path / "run")
     assert (run.run.run_id, run.run.project) == ("1234abcd", "mine")
     assert run.history["evaluation-davis2016-val-paper/J"] == [0.5]

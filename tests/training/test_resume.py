@@ -112,7 +112,7 @@ def test_another_mixture_is_another_run(cut_off: Path) -> None:
 
 
 def test_resume_false_refuses(cut_off: Path) -> None:
-    with pytest.raises(UserError, match="holds a run that was cut off; resume=true goes on with it"):
+    with pytest.raises(UserError, match="holds an interrupted run; resume=true continues it"):
         checkpoint_to_resume(cut_off, config("resume=false"))
 
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
     last = cut_off / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:100])
     assert checkpoint_to_resume(cut_off, config()) == last.with_name("previous.ckpt")
-    assert capsys.readouterr().err == f"{last} is cut off or gone: going on from previous.ckpt, the one before\n"
+    assert capsys.readouterr().err == f"{last} is damaged or missing: resuming from previous.ckpt, the one before\n"
     assert not last.exists()  # it would take the other's place
 
 
@@ -148,5 +148,5 @@ def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: 
     with pytest.raises(UserError) as error:
         check_data(tmp_path, data(**changes), allow_changed=False)
     assert str(error.value).startswith(
-        f"the train data is not what the run in {tmp_path} began with ({what}): put it back"
+        f"the train data is not what the run in {tmp_path} began with ({what}): restore it"
     )

@@ -1,6 +1,6 @@
 """A page to drop a video on: `python -m adnet.app [checkpoint=RUN/checkpoints/last.ckpt]`, then http://127.0.0.1:7860.
 
-It is served until Ctrl-C. What visitors upload and get is in a temporary folder, and gone when they close the page.
+Serves the page until Ctrl-C. Uploads and results are in a temporary folder, and deleted when visitors close the page.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def main(cfg: DictConfig) -> None:
     from adnet.app.segmentation import Network
     from adnet.backends.load import load_backend
 
-    # A service is stopped by SIGTERM: as by Ctrl-C, the folders go.
+    # Delete the folders after SIGTERM, too, which stops services.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory(prefix="adnet-app-") as folder:
-        # Asked for when Gradio is imported, too.
+        # Gradio also reads this when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
         try:
             page = import_module("adnet.app.page")

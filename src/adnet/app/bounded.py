@@ -1,4 +1,4 @@
-"""A video that ends where a page's limits are."""
+"""A video that ends at the limits of the page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from adnet.video.sources import VideoSource
 
 @dataclass(frozen=True)
 class Bounded:
-    """`source` without what comes after its first `max_frames` frames, or after nobody waits for it any more.
+    """The first `max_frames` frames of `source`.
 
-    Raises UserError for a frame of more than `max_pixels`, and, as other videos do, AFTER the last frame where some are left out.
+    `frames()` raises UserError if a frame has more than `max_pixels` pixels, as soon as the video is `unwanted`, and AFTER the
+    last frame (like other sources) if `source` has more.
     """
 
     source: VideoSource
@@ -43,13 +44,15 @@ class Bounded:
         frames = self.source.frames()
         for frame in islice(frames, self.max_frames):
             if self.unwanted():
-                raise UserError("nobody waits for this video any more")
+                raise UserError("nobody is waiting for this video any more")
             height, width = frame.image.shape[:2]
             if height * width > self.max_pixels:
                 raise UserError(
                     f"{self.name} has frames of {width} x {height}, {height * width / 1e6:.1f} megapixels; "
-                    f"at most {self.max_pixels / 1e6:g} are taken here (max_megapixels)"
+                    f"at most {self.max_pixels / 1e6:g} are allowed here (max_megapixels)"
                 )
             yield frame
         if next(frames, None):
-            raise UserError(f"{self.name} is longer than the {self.max_frames} frames that are taken here (max_frames)")
+            raise UserError(
+                f"{self.name} is longer than the {self.max_frames} frames that are allowed here (max_frames)"
+            )

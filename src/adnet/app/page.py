@@ -1,4 +1,4 @@
-"""The page: a Gradio app on localhost that asks no other server for anything."""
+"""The page: a Gradio app on localhost that needs no other server."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from adnet.video.sources import VIDEOS, VideoSource
 QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 TRACKED = gr.Progress(track_tqdm=True)
-"""As a default argument it makes the page show the bars that are else drawn in the terminal."""
+"""As a default argument, this shows progress bars on the page instead of in the terminal."""
 STALE = 60
-"""Seconds after which nobody can want an upload that was not taken."""
+"""Seconds without growth after which an upload has been abandoned."""
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 #anchor img { cursor: crosshair; }
@@ -43,7 +43,7 @@ CSS = """
 
 
 class Limits(NamedTuple):
-    """What a visitor may ask for. Of longer videos the first `frames` are taken; `waiting` jobs may be in the queue."""
+    """Limits for visitors. Only the first `frames` of a video are segmented; up to `waiting` jobs may queue."""
 
     megabytes: int
     frames: int
@@ -52,26 +52,26 @@ class Limits(NamedTuple):
 
 
 class Page:
-    """What is between a visitor's click and a `Segmentation`.
+    """The page, its visitors, and the handlers of their clicks.
 
     Args:
-        network: see there.
-        limits: see there.
-        examples: videos that may be chosen.
-        root: an empty folder for all that is written; but uploads come to $GRADIO_TEMP_DIR first.
+        network: segments the videos.
+        limits: limits for visitors.
+        examples: videos to choose from.
+        root: an empty folder for everything that is written, except that uploads first arrive in $GRADIO_TEMP_DIR.
     """
 
     def __init__(self, network: Network, limits: Limits, examples: Sequence[VideoSource], root: Path) -> None:
         self.network, self.limits, self.examples = network, limits, examples
         self.visits = Visits(root)
         self._uploads, self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]), root / "examples"
-        # Gradio else copies what it shows into a folder that all visitors share.
+        # Otherwise Gradio copies what it shows into a folder that all visitors share.
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
     def launch(self, host: str, port: int | None) -> gr.Blocks:
-        """Serve the page in threads of its own until `close()` of what this returns.
+        """Serve the page in background threads until `close()` of the result is called.
 
-        Raises UserError for a host that is none of this machine's names and addresses; the server would only wait.
+        Raises UserError if `host` is not an address of this machine; the server would wait forever.
         """
         try:
             socket.getaddrinfo(host, port)
@@ -85,7 +85,7 @@ class Page:
             server_name=host,
             server_port=port,
             max_file_size=f"{self.limits.megabytes}mb",
-            # The reader's own fonts: the usual ones come from another server.
+            # System fonts, because Gradio's default fonts come from another server.
             theme=gr.themes.Default(
                 primary_hue="pink", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
             ),
@@ -125,7 +125,7 @@ class Page:
                     elem_id="examples",
                     visible=bool(self.examples),
                 )
-            # Gradio's own leaves an empty file for each upload; that it was uploaded has been checked by then.
+            # Gradio's own method leaves an empty file for each upload. Uploads have been checked at this point.
             upload.preprocess = lambda payload: payload.path
             status = gr.Markdown(min_height=70, elem_id="status")
             with gr.Column(visible=False) as results:
@@ -189,26 +189,26 @@ class Page:
         return pictures
 
     def _keep(self, path: str, request: gr.Request) -> tuple[Any, ...]:
-        """Take an upload out of the folder that all visitors share."""
-        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
-            mine = visit.fresh(visit.private, "upload") / Path(path).name
+        """Move an upload from the folder that all visitors share to the visitor's own."""
+        with _errors_on_page(), self.visits.begin(request.session_hash).restart() as visit:
+            file = visit.new_folder(visit.private, "upload") / Path(path).name
             try:
-                shutil.move(path, mine)
+                shutil.move(path, file)
             except FileNotFoundError as error:
                 raise UserError("the upload is gone: drop the video again") from error
-            with suppress(OSError):  # another visitor's upload is in it
+            with suppress(OSError):  # the folder may hold another visitor's upload
                 Path(path).parent.rmdir()
-            return (None, *_waiting(visit, VideoFile(mine.stem, mine)))
+            return (None, *_waiting(visit, VideoFile(file.stem, file)))
 
     def _choose(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        with _complaining(), self.visits.begin(request.session_hash).anew() as visit:
+        with _errors_on_page(), self.visits.begin(request.session_hash).restart() as visit:
             return _waiting(visit, self.examples[event.index])
 
     def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
-        with _complaining(), self.visits[request.session_hash] as visit:
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
             assert visit.source
-            source = self._bounded(visit.source, visit.outdated())
-            segmentation = Segmentation(self.network, source, visit.fresh(visit.private, "maps"))
+            source = self._limit(visit.source, visit.outdated())
+            segmentation = Segmentation(self.network, source, visit.new_folder(visit.private, "maps"))
             predicted = segmentation.segment()
             if source.unwanted():
                 return (gr.skip(),) * 9
@@ -217,55 +217,55 @@ class Page:
             visit.segmentation, last = segmentation, predicted.frames - 1
             visit.point = segmentation.most_probable_pixel()
             return (
-                self._described(predicted, visit.source),
+                self._describe(predicted, visit.source),
                 gr.Column(visible=True),
-                *_drawn(visit, threshold),
+                *_draw(visit, threshold),
                 gr.Slider(maximum=max(last, 1), value=last),
-                *self._attended(visit, last, threshold),
+                *self._attend(visit, last, threshold),
             )
 
     def _redraw(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
-        with _complaining(), self.visits[request.session_hash] as visit:
-            return _drawn(visit, threshold)
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
+            return _draw(visit, threshold)
 
     def _point(self, frame: int, threshold: float, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        with _complaining(), self.visits[request.session_hash] as visit:
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
             column, row = event.index
             visit.point = column, row
-            return self._attended(visit, frame, threshold)
+            return self._attend(visit, frame, threshold)
 
     def _look(self, frame: int, threshold: float, request: gr.Request) -> tuple[Any, ...]:
-        with _complaining(), self.visits[request.session_hash] as visit:
-            return self._attended(visit, frame, threshold)
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
+            return self._attend(visit, frame, threshold)
 
     def _leave(self, request: gr.Request) -> None:
         self.visits.leave(request.session_hash)
-        # Of uploads that were broken off; one that goes on grows all the time.
+        # Delete abandoned uploads. One in progress keeps growing.
         for path in self._uploads.glob("*"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _bounded(self, source: VideoSource, unwanted: Callable[[], bool]) -> Bounded:
+    def _limit(self, source: VideoSource, unwanted: Callable[[], bool]) -> Bounded:
         return Bounded(source, self.limits.frames, round(self.limits.megapixels * 1e6), unwanted)
 
-    def _attended(self, visit: Visit, frame: int, threshold: float) -> tuple[Any, ...]:
-        """The anchor with the point marked, the frame with what it attends to, and how much of that is on the object."""
+    def _attend(self, visit: Visit, frame: int, threshold: float) -> tuple[Any, ...]:
+        """Return the anchor with its point marked, the frame with the point's attention, and its share on the object."""
         if not self.network.diffuses:
             return (gr.skip(),) * 3
         segmentation = _segmentation(visit)
         attention = segmentation.attention(frame, *visit.point, threshold)
-        folder = visit.fresh(visit.shown, "attention")
-        write_png(folder / "anchor.png", _marked(segmentation.frame(0), *visit.point))
+        folder = visit.new_folder(visit.shown, "attention")
+        write_png(folder / "anchor.png", _mark(segmentation.frame(0), *visit.point))
         write_png(folder / "frame.png", attention.picture)
-        said = f"Of this pixel's attention {100 * attention.inside:.0f} % is on the object in frame {frame}."
-        return folder / "anchor.png", folder / "frame.png", said
+        share = f"{100 * attention.inside:.0f} % of this pixel's attention is on the object in frame {frame}."
+        return folder / "anchor.png", folder / "frame.png", share
 
     def _device(self) -> str:
         device = self.network.model.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device.type.upper()}"
 
-    def _described(self, predicted: Predicted, source: VideoSource) -> str:
+    def _describe(self, predicted: Predicted, source: VideoSource) -> str:
         rate = predicted.segmented / max(predicted.seconds, 0.01)
         described = f"**{source.name}**: {predicted.frames} frames in {predicted.seconds:.1f} s, {rate:.1f} a second, on {self._device()}."
         return f"{described}\n\n⚠️ {_problem(predicted, source)}" if predicted.problem else described
@@ -282,21 +282,21 @@ def _segmentation(visit: Visit) -> Segmentation:
     return visit.segmentation
 
 
-def _drawn(visit: Visit, threshold: float) -> tuple[Path, ...]:
-    """The overlay, the masks, and the overlay again, to download."""
-    segmentation, folder = _segmentation(visit), visit.fresh(visit.shown, "drawing")
+def _draw(visit: Visit, threshold: float) -> tuple[Path, ...]:
+    """Draw the results; return the overlay to show, the masks, and the overlay to download."""
+    segmentation, folder = _segmentation(visit), visit.new_folder(visit.shown, "drawing")
     segmentation.draw(threshold, folder)
     return folder / "overlay.mp4", folder / "masks.zip", folder / "overlay.mp4"
 
 
 def _problem(predicted: Predicted, source: VideoSource) -> str:
-    """What is wrong with a video, without the folder in which it lies here."""
+    """Describe what is wrong with a video, without revealing its folder."""
     problem = predicted.problem or "no frames"
     return problem.replace(f"{source.path.parent}/", "") if isinstance(source, VideoFile) else problem
 
 
-def _marked(image: Frame, x: int, y: int) -> Frame:
-    """`image` with a ring, white in black, around a pixel."""
+def _mark(image: Frame, x: int, y: int) -> Frame:
+    """Draw a white ring with a black outline around a pixel."""
     drawn = Image.fromarray(image)
     radius = max(4, round(min(drawn.size) / 40))
     for colour, width in (("black", radius), ("white", radius // 2)):
@@ -305,8 +305,8 @@ def _marked(image: Frame, x: int, y: int) -> Frame:
 
 
 @contextmanager
-def _complaining() -> Iterator[None]:
-    """Show a user's mistake on the page."""
+def _errors_on_page() -> Iterator[None]:
+    """Show a UserError on the page."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""One video's probabilities on disk: masks at any threshold, and what the anchor attends to, without segmenting again."""
+"""Keep a video's probabilities on disk, to draw masks at any threshold and attention without segmenting it again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from adnet.video.sources import VideoSource
 
 
 class Network(NamedTuple):
-    """What frames go through; `size` is the test size, (height, width) in pixels."""
+    """A network with its protocol and its test size (height, width) in pixels."""
 
     model: SegmentationModel
     protocol: Protocol
@@ -39,27 +39,24 @@ class Network(NamedTuple):
 
     @property
     def diffuses(self) -> bool:
-        """Whether there is an anchor diffusion to look at."""
+        """Whether the network has an anchor diffusion, whose attention can be shown."""
         return "anchor_diffusion" in VARIANTS[self.model.variant]
 
 
 class Attention(NamedTuple):
-    """What one pixel of the anchor attends to in a frame.
-
-    `picture` is the frame in grey with the attention over it; `inside` the share of it on the mask.
-    """
+    """Attention of an anchor pixel in a frame. `picture`: drawn over the frame in grey; `inside`: its share on the mask."""
 
     picture: Frame
     inside: float
 
 
 class Segmentation:
-    """Results of one video in `folder`, which is this object's alone.
+    """The results of one video.
 
     Args:
-        network: see there.
-        source: the video, which is read again for each drawing.
-        folder: `probabilities/<frame>.png` go there, 8-bit.
+        network: segments the video.
+        source: the video; it is read again for each drawing.
+        folder: a folder of this object's own, for `probabilities/<frame>.png`, 8-bit.
     """
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
@@ -67,7 +64,7 @@ class Segmentation:
         self._embedded: dict[int, tuple[Frame, Tensor]] = {}
 
     def segment(self) -> Predicted:
-        """Send all frames through the network."""
+        """Segment all frames."""
         model, protocol, size = self.network
         return predict(
             self.source,
@@ -81,7 +78,7 @@ class Segmentation:
             OverlayVideo(folder / "overlay.mp4") as overlay,
             ZipFile(folder / "masks.zip", "w", ZIP_STORED) as archive,  # PNG is compressed already
         ):
-            # The maps first: a damaged video complains when asked for more than it has.
+            # `zip` must end with the maps: a damaged video raises an error after its last frame.
             for path, frame in zip(
                 tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
             ):
@@ -92,37 +89,37 @@ class Segmentation:
                 archive.writestr(f"{frame.name}.png", png.getvalue())
 
     def frame(self, index: int) -> Frame:
-        """RGB, `[H, W, 3]`."""
+        """Read a frame, RGB `[H, W, 3]`."""
         for frame in islice(self.source.frames(), index, index + 1):
             return frame.image
         raise UserError(f"{self.source.name} has no frame {index}")
 
     def most_probable_pixel(self) -> tuple[int, int]:
-        """Column and row in the anchor."""
+        """Find the anchor's pixel with the highest probability; return its column and row."""
         levels = _levels(self._maps()[0])
         row, column = np.unravel_index(levels.argmax(), levels.shape)
         return int(column), int(row)
 
     def attention(self, index: int, x: int, y: int, threshold: float) -> Attention:
-        """What the pixel in column `x` and row `y` of the anchor attends to in frame `index`.
+        """Draw what the pixel in column `x` and row `y` of the anchor attends to in frame `index`.
 
-        That is its row of softmax(X_0 X_t^T / sqrt(C)), at scale 1.
+        This is the pixel's row of softmax(X_0 X_t^T / sqrt(C)), at scale 1.
         """
         anchor, first = self._embedding(0)
         image, embedding = self._embedding(index)
-        # With aligned corners the first and the last embedding lie on the first and the last pixel.
+        # With aligned corners, the first and the last embedding lie on the first and the last pixel.
         point = [
-            round(place / max(pixels - 1, 1) * (cells - 1))
-            for place, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
+            round(position / max(pixels - 1, 1) * (cells - 1))
+            for position, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
         ]
         shares = similarity(first, embedding, torch.tensor([point], device=first.device)).cpu()
         probability = torch.from_numpy(_levels(self._maps()[index]))[None, None] / 255
         foreground = upsample(probability, (embedding.shape[2], embedding.shape[3])) > threshold
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
-        return Attention(_heated(image, heat), float(shares[foreground].sum()))
+        return Attention(_draw_heat(image, heat), float(shares[foreground].sum()))
 
     def _embedding(self, index: int) -> tuple[Frame, Tensor]:
-        """A frame with its embedding; those of the anchor and of the frame asked for last are kept."""
+        """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
         if index not in self._embedded:
             image = self.frame(index)
             size = fitted_size(self.network.size, (image.shape[0], image.shape[1]))
@@ -140,8 +137,8 @@ def _levels(path: Path) -> npt.NDArray[np.uint8]:
         return levels
 
 
-def _heated(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:
-    """As the report's explorer shows it: grey, under 0.7 of viridis."""
+def _draw_heat(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:
+    """Draw `heat` in viridis over the frame in grey, with 0.7 opacity, as in the report's similarity explorer."""
     colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     grey = image.mean(axis=-1, keepdims=True)
     return np.asarray(np.rint(0.3 * grey + 0.7 * colours), np.uint8)

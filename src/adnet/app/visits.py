@@ -1,4 +1,4 @@
-"""Folders of a page's visitors: what belongs to one is gone when that one leaves."""
+"""Folders of a page's visitors, deleted when they leave."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from adnet.video.sources import VideoSource
 
 
 class Visit(AbstractContextManager["Visit"]):
-    """One visitor's video and its results; `with visit:` for as long as something is done in the folders.
+    """A visitor's video and its results. Use `with visit:` while working in the folders.
 
     Args:
-        private: holds what the server alone reads.
-        shown: holds what the browser may ask for by name.
+        private: folder for the server only.
+        shown: folder whose files the browser may request.
     """
 
     def __init__(self, private: Path, shown: Path) -> None:
@@ -28,7 +28,7 @@ class Visit(AbstractContextManager["Visit"]):
         self.source: VideoSource | None = None
         self.segmentation: Segmentation | None = None
         self.point = (0, 0)
-        """Column and row of the anchor's pixel that was clicked on last."""
+        """Column and row of the last pixel of the anchor that was clicked on."""
         self.left = False
         self._order = 0
         self._busy = Lock()
@@ -44,27 +44,27 @@ class Visit(AbstractContextManager["Visit"]):
             self._remove()
         self._busy.release()
 
-    def anew(self) -> Visit:
-        """This visit, and what is being done in it is outdated: another video comes."""
+    def restart(self) -> Visit:
+        """Mark the work in progress as outdated, because another video comes; return this visit."""
         self._order += 1
         return self
 
     def outdated(self) -> Callable[[], bool]:
-        """What tells from now on whether nobody waits any more for what is being done."""
+        """Return a function that tells whether, since this call, the visitor has left or restarted."""
         order = self._order
         return lambda: self.left or self._order != order
 
     def leave(self) -> None:
-        """Remove the folders, now or as soon as what is being done in them has ended."""
+        """Remove the folders, as soon as no work in them is in progress."""
         self.left = True
         if self._busy.acquire(blocking=False):
             self._remove()
             self._busy.release()
 
-    def fresh(self, parent: Path, kind: str) -> Path:
-        """A new folder in `private` or `shown`, in place of the last one of its kind.
+    def new_folder(self, parent: Path, kind: str) -> Path:
+        """Create a folder in `private` or `shown`, replacing the last one of its kind.
 
-        Its name is new, too, so that a browser doesn't take the last one's files for these.
+        Its name is new, too, so that browsers do not show cached files of the last one.
         """
         for old in parent.glob(f"{kind}-*"):
             shutil.rmtree(old)
@@ -78,7 +78,7 @@ class Visit(AbstractContextManager["Visit"]):
 
 
 class Visits:
-    """Visitors by the name that the browser gives its tab."""
+    """All visits, by the session name of the browser tab."""
 
     def __init__(self, root: Path) -> None:
         self.private, self.shown = root / "private", root / "shown"
@@ -86,18 +86,18 @@ class Visits:
         self._lock = Lock()
 
     def begin(self, session: str | None) -> Visit:
-        """The visit of that name, a new one if need be."""
+        """Return the visit of this session, which is created if there is none. Raises UserError without a name."""
         if not session:
             raise UserError("a visitor has no name")
         with self._lock:
             if session not in self._visits:
-                # The browser chose its name: a folder's must neither be a path nor be guessed.
+                # The browser chose the session name, but a folder's name must not be a path, nor easy to guess.
                 secret = secrets.token_urlsafe(16)
                 self._visits[session] = Visit(self.private / secret, self.shown / secret)
             return self._visits[session]
 
     def __getitem__(self, session: str | None) -> Visit:
-        """The visit of that name. Raises UserError where none has begun, or it has ended."""
+        """Return the visit of this session. Raises UserError if it has not begun, or has ended."""
         with self._lock:
             visit = self._visits.get(session or "")
         if visit is None:
@@ -105,7 +105,7 @@ class Visits:
         return visit
 
     def leave(self, session: str | None) -> None:
-        """Forget a visitor, and remove what is on disk."""
+        """End a visit and remove its folders."""
         with self._lock:
             visit = self._visits.pop(session or "", None)
         if visit:

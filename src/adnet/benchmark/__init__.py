@@ -1,1 +1,1 @@
-"""How fast it is, beside the published way of doing it, measured in the same run."""
+"""Measure speed, compared with the published implementations in the same run."""

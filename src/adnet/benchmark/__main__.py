@@ -1,4 +1,4 @@
-"""Measure speed here and now: `python -m adnet.benchmark what=metrics|inference|training|gpu_check [output=benchmark.json]`."""
+"""Measure speed on this machine: `python -m adnet.benchmark what=metrics|inference|training|gpu_check [output=benchmark.json]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"what={cfg.what}: choose from {', '.join(BENCHMARKS)}")
     if cfg.output and Path(cfg.output).exists() and not cfg.overwrite:
         raise UserError(f"{cfg.output} is there already; give another output, or overwrite=true")
-    # Each needs libraries of its own.
+    # Imported here, because each benchmark needs different libraries.
     measured = import_module(f"adnet.benchmark.{cfg.what}").run(cfg)
     if cfg.output:
         write_json(Path(cfg.output), measured, cfg.overwrite)

@@ -1,4 +1,4 @@
-"""Time, memory and greatest speed of a device. A GPU works on after a call has returned: without a wait nothing on it is timed."""
+"""Measure time, memory and peak speed of a device. Calls on a GPU return before their work is done, so timing must wait for it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def precisions(wanted: list[str] | None, device: torch.device) -> list[str]:
-    """Which to measure; None: all on a GPU, else float32. Raises UserError for an unknown one, and for TF32 without a GPU."""
+    """Choose the precisions to measure; None: all on a GPU, float32 otherwise.
+
+    Raises UserError for an unknown one, and for TF32 without a GPU.
+    """
     chosen = list(wanted) if wanted is not None else list(PRECISIONS if device.type == "cuda" else PRECISIONS[:1])
     if unknown := [name for name in chosen if name not in PRECISIONS]:
         raise UserError(f"precisions names {unknown[0]!r}: choose from {', '.join(PRECISIONS)}")
     if "tf32" in chosen and device.type != "cuda":
-        raise UserError("precisions names 'tf32', which is of NVIDIA's GPUs: leave it out, or give device=cuda")
+        raise UserError("precisions names 'tf32', which only NVIDIA's GPUs have: leave it out, or give device=cuda")
     return chosen
 
 
 def wait(device: torch.device) -> None:
-    """Return when the device has done all that it was given."""
+    """Wait until the device has finished all of its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(device: torch.device, work: Callable[[], Any]) -> float:
-    """Time `work`, from its first to its last operation on the device: by CUDA's events on a GPU."""
+    """Time `work`, from its first to its last operation on the device (on a GPU by CUDA events)."""
     if device.type != "cuda":
         started = time.perf_counter()
         work()
@@ -49,14 +52,14 @@ def seconds(device: torch.device, work: Callable[[], Any]) -> float:
 
 @contextmanager
 def computing(device: torch.device, precision: str) -> Iterator[None]:
-    """Compute in one of `PRECISIONS`: float32 without TF32, with it, or autocast to bfloat16."""
+    """Compute in one of `PRECISIONS`: float32, float32 with TF32, or autocast to bfloat16."""
     with float32(precision == "tf32"), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield
 
 
 @contextmanager
 def float32(tf32: bool) -> Iterator[None]:
-    """Have float32 be itself, or TF32, in matrix products and convolutions."""
+    """Compute float32 matrix products and convolutions in full precision, or in TF32."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
@@ -68,9 +71,9 @@ def float32(tf32: bool) -> Iterator[None]:
 
 
 def matmul_peak(device: torch.device, precision: str = "fp32", side: int | None = None) -> float:
-    """GFLOP/s of multiplying two square matrices in `precision`: the best of three, after one that warms up.
+    """Measure the speed of multiplying two square matrices, in GFLOP/s: the best of three runs, after one to warm up.
 
-    `side` is 1024 by default, and 8192 on a GPU.
+    `side` is by default 8192 on a GPU, 1024 otherwise.
     """
     side = side or (8192 if device.type == "cuda" else 1024)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -81,47 +84,33 @@ def matmul_peak(device: torch.device, precision: str = "fp32", side: int | None 
 
 
 def memory_mib(device: torch.device, work: Callable[[], Any]) -> float | None:
-    """The most memory that `work` takes beyond what is taken already, in MiB; None where the system doesn't say."""
+    """Measure the peak memory of `work` beyond what is in use before, in MiB; None if the system does not tell."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        begun = torch.cuda.memory_allocated(device)
+        before = torch.cuda.memory_allocated(device)
         work()
-        return (torch.cuda.max_memory_allocated(device) - begun) / 2**20
-    before = _resident_mib()
-    _reset_peak()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    resident = _status_mib("VmRSS")
+    with suppress(OSError):  # not every kernel can reset the peak
+        (_PROCESS / "clear_refs").write_text("5")
     work()
-    most = _peak_mib()
-    return most - before if most is not None and before is not None else None
+    peak = _status_mib("VmHWM")
+    return peak - resident if peak is not None and resident is not None else None
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Which device it is, and its clock in MHz where the driver says so: a GPU's varies with heat and power."""
+    """Name the device and its current clock in MHz (None if unknown), which on a GPU varies with temperature and power."""
     if device.type != "cuda":
         return {"device": device.type, "clock_mhz": None}
     try:
         clock: int | None = torch.cuda.clock_rate(device)
-    except (ModuleNotFoundError, RuntimeError):  # without pynvml, or its driver
+    except (ModuleNotFoundError, RuntimeError):  # pynvml or its driver is missing
         clock = None
     return {"device": torch.cuda.get_device_name(device), "clock_mhz": clock}
 
 
-def _reset_peak() -> None:
-    """Let `_peak_mib` count from here on; nothing happens where the kernel doesn't do that."""
-    with suppress(OSError):
-        (_PROCESS / "clear_refs").write_text("5")
-
-
-def _peak_mib() -> float | None:
-    """The most resident memory since `_reset_peak`, in MiB; None where the system doesn't say."""
-    return _status("VmHWM")
-
-
-def _resident_mib() -> float | None:
-    """Resident memory now, in MiB; None where the system doesn't say."""
-    return _status("VmRSS")
-
-
-def _status(field: str) -> float | None:
+def _status_mib(field: str) -> float | None:
+    """Read a field of this process's status (VmRSS: resident memory, VmHWM: its peak), in MiB; None if the system has none."""
     with suppress(OSError):
         for line in (_PROCESS / "status").read_text().splitlines():
             if line.startswith(f"{field}:"):

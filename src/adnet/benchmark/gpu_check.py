@@ -1,4 +1,4 @@
-"""Whether training works on this machine's GPU: each way of computing, held against the CPU's losses, in minutes."""
+"""Check within minutes whether training works on this machine's GPU: compare the losses of each mode with the CPU's."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ TOLERANCES = {
     "compile": 1e-3,
     "checkpointing": 1e-3,
     "resume": 1e-3,
-    "two_ranks": 5e-2,  # on CPUs, each half of a batch has batch statistics of its own
+    "two_ranks": 5e-2,  # on CPUs, each half of a batch has its own batch statistics
 }
-"""How far a step's loss may be from the CPU's in float32, as a share of it: chosen, not measured."""
+"""Largest allowed difference of a step's loss from the CPU's in float32, relative to the latter: chosen, not measured."""
 
 
-class Skipped(Exception):  # noqa: N818 (it is no error)
-    """Why a check has no sense here."""
+class Skipped(Exception):  # noqa: N818 (it is not an error)
+    """Raised by a check that is impossible on this machine, with the reason."""
 
 
 @dataclass
 class _Setting:
-    """What all checks share: `losses` are the CPU's in float32."""
+    """What all checks share. `losses`: the CPU's in float32."""
 
     cfg: DictConfig
-    words: list[str]
+    overrides: list[str]
     dataset: VideoDataset
     model: ADNet
     gpu: bool
@@ -68,19 +68,22 @@ class _Setting:
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Print and return what came of each check: `passed`, `failed` or `skipped`, why, and its losses.
+    """Run all checks; print and return the result of each (`passed`, `failed` or `skipped`), its reason and its losses.
 
-    `failed` names the checks that did. On a machine without a GPU the same checks run on the CPU, as far as it can.
+    `failed` lists the failed checks. Without a GPU, the checks run on the CPU as far as possible.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
-    print(_headline(gpu))
+    if gpu:
+        print(f"{torch.cuda.get_device_name()}: losses of each mode of training, compared with the CPU's")
+    else:
+        print("on the CPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked")
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
         setting = _setting(cfg, Path(scratch), gpu)
         setting.losses = _fit(setting, gpu=False)
-        checks = {name: _checked(name, check, setting) for name, check in CHECKS.items()}
+        checks = {name: _run_check(name, check, setting) for name, check in CHECKS.items()}
     failed = [name for name, check in checks.items() if check["result"] == "failed"]
     print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
     return {
@@ -100,36 +103,27 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def _headline(gpu: bool) -> str:
-    if gpu:
-        return f"{torch.cuda.get_device_name()}: losses of each way of training, beside the CPU's"
-    return "the CPU's half of the check, without a GPU: TF32, NCCL, CUDA's kernels and the code that torch.compile makes are not checked"
-
-
 def _setting(cfg: DictConfig, folder: Path, gpu: bool) -> _Setting:
     options = cfg.gpu_check
     height, width = (121, 217) if gpu else (33, 57)
     steps = options.steps or (4 if gpu else 2)
-    words = [
-        *("data=synthetic", f"data.root={folder / 'videos'}", "data.train=2", "data.val=2", "data.frames=4"),
-        *("scale=smoke", "optim=sgd", "callbacks=default", "seed=0", f"steps={steps}", "epoch_steps=${steps}"),
-        *("model=full", f"model.encoder.backbone={options.backbone or ('resnet101' if gpu else 'resnet10t')}"),
-        *("model.encoder.pretrained=false", "model.encoder.multi_grid=null", "model.encoder.freeze_batch_norm=false"),
-        *("model.dropout=0", "model.encoder.dropout=0"),  # whose random numbers each device has of its own
-        *(
-            f"pairs.augmentation.crop_size=[{height},{width}]",
-            "pairs.batch_size=4",
-            "pairs.workers=0",
-            "test_at_end=false",
-        ),
-    ]
-    settings = hydra.compose("train", words)
+    # Without dropout, whose random numbers differ between devices.
+    overrides = f"""
+        data=synthetic data.train=2 data.val=2 data.frames=4
+        scale=smoke optim=sgd callbacks=default seed=0 steps={steps} epoch_steps=${{steps}} test_at_end=false
+        model=full model.encoder.backbone={options.backbone or ("resnet101" if gpu else "resnet10t")} model.dropout=0
+        model.encoder.pretrained=false model.encoder.multi_grid=null model.encoder.freeze_batch_norm=false
+        model.encoder.dropout=0
+        pairs.augmentation.crop_size=[{height},{width}] pairs.batch_size=4 pairs.workers=0
+    """.split()
+    overrides.append(f"data.root={folder / 'videos'}")
+    settings = hydra.compose("train", overrides)
     dataset = instantiate(settings.data, split="train")
     L.seed_everything(settings.seed, workers=True, verbose=False)
-    return _Setting(settings, words, dataset, instantiate(settings.model), gpu, folder, steps)
+    return _Setting(settings, overrides, dataset, instantiate(settings.model), gpu, folder, steps)
 
 
-def _checked(name: str, check: Callable[[_Setting], list[float]], setting: _Setting) -> dict[str, Any]:
+def _run_check(name: str, check: Callable[[_Setting], list[float]], setting: _Setting) -> dict[str, Any]:
     started, tolerance = time.perf_counter(), TOLERANCES[name]
     result: dict[str, Any] = {"tolerance": tolerance}
     try:
@@ -147,7 +141,7 @@ def _checked(name: str, check: Callable[[_Setting], list[float]], setting: _Sett
         }
     except Skipped as reason:
         result |= {"result": "skipped", "why": str(reason)}
-    except Exception as error:  # whatever the device raises is what this is to find
+    except Exception as error:  # finding any error of the device is the purpose of the check
         result |= {"result": "failed", "why": f"{type(error).__name__}: {error}"}
     result["seconds"] = round(time.perf_counter() - started, 1)
     print(
@@ -156,56 +150,38 @@ def _checked(name: str, check: Callable[[_Setting], list[float]], setting: _Sett
     return result
 
 
-def _fp32(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu)
-
-
 def _tf32(setting: _Setting) -> list[float]:
     if not setting.gpu:
-        raise Skipped("TF32 is of NVIDIA's GPUs")
+        raise Skipped("only NVIDIA's GPUs have TF32")
     if torch.cuda.get_device_capability() < (8, 0):
-        raise Skipped("this GPU is older than TF32, which began with compute capability 8.0")
+        raise Skipped("this GPU has no TF32, which needs compute capability 8.0")
     return _fit(setting, True, tf32=True)
 
 
-def _bf16(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu, precision="bf16-mixed")
-
-
 def _compile(setting: _Setting) -> list[float]:
-    if not setting.gpu:  # where it would take minutes to make code that no training runs on
+    if not setting.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
         return _fit(setting, False, compiled="aot_eager")
     if find_spec("triton") is None or not any(map(shutil.which, ("cc", "gcc", "clang"))):
         raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
     return _fit(setting, True, compiled="inductor")
 
 
-def _checkpointing(setting: _Setting) -> list[float]:
-    return _fit(setting, setting.gpu, recomputed=True)
-
-
 def _resume(setting: _Setting) -> list[float]:
-    """A training that ends half-way, and one that goes on from its checkpoint: its losses."""
+    """Train half of the steps, then resume from the checkpoint; return the losses of the second half."""
     folder = setting.folder / "checkpoints"
     _fit(setting, setting.gpu, steps=setting.steps // 2, folder=folder)
     return _fit(setting, setting.gpu, folder=folder, resume=True)
 
 
 def _two_ranks(setting: _Setting) -> list[float]:
-    """What `adnet.train trainer=ddp` logs, in processes of its own."""
+    """Run `adnet.train trainer=ddp` in new processes; return the losses that it logs."""
     if setting.gpu and torch.cuda.device_count() < 2:
         raise Skipped("NCCL needs two GPUs, and there is one")
     folder = setting.folder / "two_ranks"
-    words = [
-        *setting.words,
-        "trainer=ddp",
-        "trainer.devices=2",
-        f"trainer.accelerator={'gpu' if setting.gpu else 'cpu'}",
-    ]
-    words += ["trainer.log_every_n_steps=1", f"hydra.run.dir={folder}"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "adnet.train", *words], capture_output=True, text=True, check=False, timeout=600
-    )
+    accelerator = f"trainer.accelerator={'gpu' if setting.gpu else 'cpu'}"
+    trainer = ["trainer=ddp", "trainer.devices=2", accelerator, "trainer.log_every_n_steps=1"]
+    command = [sys.executable, "-m", "adnet.train", *setting.overrides, *trainer, f"hydra.run.dir={folder}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if ended.returncode:
         raise RuntimeError(f"adnet.train ended with {ended.returncode}: {ended.stderr[-2000:].strip()}")
     with (folder / "metrics.csv").open(newline="") as lines:
@@ -216,11 +192,11 @@ def _two_ranks(setting: _Setting) -> list[float]:
 
 
 CHECKS: dict[str, Callable[[_Setting], list[float]]] = {
-    "fp32": _fp32,
+    "fp32": lambda setting: _fit(setting, setting.gpu),
     "tf32": _tf32,
-    "bf16": _bf16,
+    "bf16": lambda setting: _fit(setting, setting.gpu, precision="bf16-mixed"),
     "compile": _compile,
-    "checkpointing": _checkpointing,
+    "checkpointing": lambda setting: _fit(setting, setting.gpu, recomputed=True),
     "resume": _resume,
     "two_ranks": _two_ranks,
 }
@@ -245,7 +221,7 @@ def _fit(
     folder: Path | None = None,
     resume: bool = False,
 ) -> list[float]:
-    """Train a copy of the network; the loss of each step."""
+    """Train a copy of the network; return the loss of each step."""
     module = _module(setting)
     if recomputed:
         recompute_blocks(module.model.encoder.backbone)
@@ -267,7 +243,7 @@ def _fit(
         enable_model_summary=False,
     )
     with float32(tf32), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that nothing is validated
+        warnings.simplefilter("ignore")  # Lightning warns that there is no validation
         trainer.fit(
             module, _data(setting), ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True
         )
@@ -281,7 +257,7 @@ def _module(setting: _Setting) -> SegmentationModule:
 
 
 def _data(setting: _Setting) -> PairDataModule:
-    # Hydra would take a dataset handed to it for a config.
+    # A partial, because Hydra would convert the datasets if they were its arguments.
     data: PairDataModule = instantiate(setting.cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
     return data
 

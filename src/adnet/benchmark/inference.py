@@ -1,4 +1,4 @@
-"""Seconds a frame, stage by stage, of each backend and of the published evaluation's way of doing it."""
+"""Measure the seconds per frame of each stage, for each backend and for the published evaluation."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from adnet.shared.machine import usable_device
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
 _STAGES = ("decode", "resize", "flow", "embed", "fusion", "upsample", "post-process", "write")
 _AGREE = 1e-3
-"""Share of pixels that may differ between two ways of computing the same in float32."""
+"""Share of pixels that may differ between two ways of computing the same masks in float32."""
 
 
 @dataclass
 class _Way:
-    """One way of doing it, and what was measured of it."""
+    """One way to segment a frame, and its measurements. `both`: embed the anchor again for each frame."""
 
     model: SegmentationModel
     both: bool = False
@@ -60,7 +60,7 @@ class _Way:
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Print and return what `conf/benchmark.yaml` asks for in `inference`."""
+    """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results."""
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
     known = (*BACKENDS, "openvino_int8")
@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         size = tuple(wanted.size or size)
         ways = _ways(cfg, model.to(device), checkpoint, Path(scratch), size, kinds)
         peaks = {kind: [matmul_peak(device, kind)] for kind in {"fp32", *kinds}}
-        for way in ways.values():  # the first pass lays out weights and compiles
+        for way in ways.values():  # warm up: the first pass lays out weights and compiles
             way.memory = memory_mib(device, partial(_frame, way, frames[0], frames[0], size, Path(scratch)))
             way.masks.clear()
             way.seconds = {stage: [] for stage in _STAGES}
@@ -93,7 +93,7 @@ def _ways(
     ways = {"published": _Way(PublishedWay(model), both=model.needs_anchor)}
     for name in cfg.inference.backends:
         if name not in ("torch", "compile") and model.device.type != "cpu":
-            continue  # they are for the CPU
+            continue  # these backends run on the CPU
         if name == "openvino_int8":
             train = instantiate(cfg.data, split="train")
             given = calibration_inputs(train, cfg.inference.calibration_frames, size, model.needs_flow)
@@ -109,11 +109,11 @@ def _ways(
 
 def _frame(way: _Way, *arguments: Any) -> None:
     with torch.inference_mode(), computing(way.model.device, way.precision):
-        _segmented(way, *arguments)
+        _segment(way, *arguments)
 
 
-def _segmented(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
-    """One frame from JPEG to PNG; the anchor's share of the first stages is counted where it is computed again."""
+def _segment(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
+    """Segment a frame, from JPEG to PNG. If the anchor is embedded again, the first stages include its share."""
 
     def resized(image: Any) -> Tensor:
         return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
@@ -177,7 +177,7 @@ def _report(
     result |= device | {"precisions_matmul_gflops_per_second": peaks}
     result |= {"matmul_gflops_per_second": peaks["fp32"], "trained": trained, "paper": PAPER, "ways": {}}
     for name, way in ways.items():
-        # Twice the work where the anchor is embedded again; the auxiliary head isn't counted.
+        # Embedding the anchor again is twice the work. The auxiliary head is not counted.
         share = cost.gflops / peaks[way.precision] / (stages[name]["embed"] / (1 + way.both) + stages[name]["fusion"])
         ratio = totals["published"] / totals[name]
         memory = "" if way.memory is None else f"{way.memory:.0f}"
@@ -207,11 +207,11 @@ def _differing(masks: list[Mask], others: list[Mask]) -> float:
 
 @torch.no_grad()
 def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) -> Path:
-    """A checkpoint of `cfg.model` with random weights, made so that its masks are worth comparing.
+    """Write a checkpoint of `cfg.model` with random weights, such that masks of different implementations can be compared.
 
-    Fresh batch norms have no statistics and a residual block's last scale is 0; here statistics are those of two real
-    frames, that scale is 0.2 (with 1 for all blocks rounding grows to where masks differ), and the output's bias splits
-    the last frame's pixels in half: at the size that is measured, since the logits' level varies with it.
+    New batch norms have no statistics, and the last scale of a residual block is 0. Here, the statistics are those of two real
+    frames, and that scale is 0.2 (with 1, rounding errors grow until masks differ). The output's bias makes half of the last
+    frame foreground, at the measured size, because the level of the logits depends on it.
     """
     torch.manual_seed(0)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)

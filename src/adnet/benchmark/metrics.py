@@ -1,4 +1,4 @@
-"""Frames per second of J and F, beside the published evaluation's way of computing them, with equal results."""
+"""Measure the frames per second of J and F, compared with the published evaluation, which gives equal scores."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Score = tuple[float, float]
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Measure on `metrics.frames` frames of `data`, evenly spaced among those that count.
+    """Measure on `metrics.frames` frames of `data`, evenly spaced among those that are scored.
 
-    The masks are those in `metrics.predictions`, or, without it, the annotations shifted and eroded. The two ways are timed in
-    turn, `metrics.rounds` times, in seconds of one core that the masks in memory take; the best round counts. From files, it
-    is the time that `score_dataset` takes, start of the workers and decoding included.
+    The masks are those in `metrics.predictions` or, without it, the annotations shifted and eroded. Both implementations take
+    turns, `metrics.rounds` times, on one core with masks in memory; the best round counts. `score_dataset` is timed from files,
+    including the start of its workers and decoding.
 
-    Returns frames per second of each, their ratio, and the largest difference of a score. Raises UserError if there are too
-    few frames or a mask has another size than its annotation, and RuntimeError if the two ways don't agree.
+    Returns the frames per second of each, their ratio, and the largest difference of a score. Raises UserError if there are
+    too few frames or a mask has another size than its annotation, and RuntimeError if the scores differ.
     """
     settings = cfg.metrics
     dataset = _subset(instantiate(cfg.data), settings.frames)
@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     ours, published = _time_in_turn([_ours, _published], pairs, settings.rounds)
     difference = float(np.abs(np.subtract(ours[1], published[1])).max())
     if difference > 1e-9:
-        raise RuntimeError(f"the two ways differ by {difference}: the speed of a wrong result is of no interest")
+        raise RuntimeError(f"the two ways differ by {difference}: speed is meaningless if results are wrong")
     files = {workers: _time_files(dataset, pairs, workers) for workers in (1, os.cpu_count() or 1)}
     speeds = {
         "one core, masks in memory": {"published way": len(pairs) / published[0], "adnet": len(pairs) / ours[0]},
@@ -71,11 +71,11 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _subset(dataset: VideoDataset, frames: int) -> VideoDataset:
-    """The dataset with `frames` annotations, all of which count."""
+    """Reduce the dataset to `frames` annotated frames, evenly spaced among those that are scored."""
     all_frames = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, dataset.scored)]
     if not 1 <= frames <= len(all_frames):
-        raise UserError(f"metrics.frames={frames}: {dataset.name} {dataset.split} has {len(all_frames)} that count")
-    chosen = {all_frames[round(place)] for place in np.linspace(0, len(all_frames) - 1, frames).tolist()}
+        raise UserError(f"metrics.frames={frames}: {dataset.name} {dataset.split} has {len(all_frames)} scored frames")
+    chosen = {all_frames[round(index)] for index in np.linspace(0, len(all_frames) - 1, frames).tolist()}
     sequences = (
         replace(s, annotations={stem: path for stem, path in s.annotations.items() if (s.name, stem) in chosen})
         for s in dataset.sequences
@@ -90,7 +90,7 @@ def _pairs(dataset: VideoDataset, predictions: Path | None) -> list[tuple[Mask, 
         for stem in scored_frames(sequence, "all"):
             annotation = read_mask(sequence.annotations[stem], sequence.regions)
             if predictions is None:
-                mask = _worsened(annotation, len(pairs))
+                mask = _worsen(annotation, len(pairs))
             elif stem not in found:
                 raise UserError(f"metrics.predictions: no {predictions / sequence.name / stem}.png")
             else:
@@ -101,8 +101,8 @@ def _pairs(dataset: VideoDataset, predictions: Path | None) -> list[tuple[Mask, 
     return pairs
 
 
-def _worsened(annotation: Mask, index: int) -> Mask:
-    """A mask as a network might predict it: some pixels off, and thinner."""
+def _worsen(annotation: Mask, index: int) -> Mask:
+    """Imitate a network's mask: shift the annotation by some pixels and erode it."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3 + 2 * (index % 5),) * 2)
     shifted = np.roll(annotation, (index % 7 - 3, 2 * (index % 11) - 10), axis=(0, 1))
     return np.asarray(cv2.erode(shifted.astype(np.uint8), kernel), np.bool_)
@@ -111,7 +111,7 @@ def _worsened(annotation: Mask, index: int) -> Mask:
 def _time_in_turn(
     ways: list[Callable[[Mask, Mask], Score]], pairs: list[tuple[Mask, Mask]], rounds: int
 ) -> list[tuple[float, list[Score]]]:
-    """Seconds of one core, and scores, of each way; in turn, so that a busy machine slows both."""
+    """Measure the seconds on one core, and the scores, of each way. They take turns, so that a busy machine slows all."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     best = [math.inf] * len(ways)
@@ -140,7 +140,7 @@ def _ours(mask: Mask, annotation: Mask) -> Score:
 
 
 def _published(mask: Mask, annotation: Mask) -> Score:
-    """As the published Python evaluation of DAVIS does it: dilate both boundary maps of the whole frame with a disk."""
+    """Compute J and F like DAVIS's published Python evaluation: dilate both boundary maps of the whole frame with a disk."""
     union = np.sum(mask | annotation)
     J = float(np.sum(mask & annotation) / union) if union else 1.0
     radius = math.ceil(0.008 * np.linalg.norm(mask.shape))

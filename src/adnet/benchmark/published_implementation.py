@@ -1,4 +1,4 @@
-"""A frame as the published evaluation computes it: what our speed is compared with."""
+"""Compute a frame as in the published evaluation, to compare our speed with it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from adnet.models import BRANCHES, ADNet, Encoded
 
 
 class PublishedWay:
-    """The weights of `model` in plain modules: batch norms unfolded, NCHW, the softmax matrix spelt out.
+    """The weights of `model` in plain modules: batch norms not folded, NCHW order, an explicit softmax matrix.
 
-    `embed` also computes the auxiliary head (of random weights where `model` has none), whose result isn't used. Whoever
-    wants the published way calls it for the anchor at every frame.
+    `embed` also computes the auxiliary head (with random weights if `model` has none) and ignores its result. To reproduce
+    the published evaluation, call it for the anchor, too, at every frame.
     """
 
     def __init__(self, model: ADNet) -> None:
@@ -37,17 +37,17 @@ class PublishedWay:
         self.aux.eval().to(model.device)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Frames `[B, 3, H, W]` in [0, 1] -> embeddings X `[B, C, h, w]`."""
+        """Embed frames `[B, 3, H, W]` in [0, 1]: X `[B, C, h, w]`."""
         return self.encode(frames).embedding
 
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
-        """Frames and their optical flow, `[B, 3, H, W]` -> what `segment` takes."""
+        """Encode frames and their optical flow, both `[B, 3, H, W]`, for `segment`."""
         *shallow, middle, last = self.model.encoder.features(frames.contiguous())
         self.aux(middle)
         return self.model.joined(self.model.encoder.embed(last), shallow, frames, flow)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor:
-        """X_0 `[B, C, h, w]` and the encoded frame -> logits."""
+        """Compute logits `[B, 1, h, w]` from X_0 `[B, C, h, w]` and the encoded frame."""
         embedding = frame.embedding
         if not self.model.branches:
             return self.model.segment(embedding, frame)

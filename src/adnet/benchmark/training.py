@@ -1,7 +1,7 @@
-"""Pairs per second and the wait for data, beside the plain way of training: `python -m adnet.benchmark what=training`.
+"""Measure pairs per second and the wait for data, compared with straightforward training (`what=training`).
 
-The plain way calls the encoder for the anchor and for the frame, decodes every image at its full size, and leaves tensors
-in NCHW order. Both take real training steps of the same network on the same pairs, in turns, with the same loader.
+Straightforward ("plain") training calls the encoder separately for anchor and frame, decodes images at full size, and keeps
+tensors in NCHW order. Both train the same network on the same pairs with the same loader, taking turns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from adnet.training.throughput import Throughput
 
 @dataclass(frozen=True)
 class Way:
-    """What sets ways of training apart."""
+    """How a step is computed."""
 
     joint_encoder: bool = True
     reduced_decoding: bool = True
@@ -53,15 +53,14 @@ PARTS = {
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Train `training.steps` steps each way, `training.rounds` times in turn; the best round of each counts.
+    """Train `training.steps` steps in each way, `training.rounds` times in turn; the best round of each counts.
 
-    Settings are those of `python -m adnet.train` with `training.overrides` and this command's words about data and model.
+    The settings are those of `python -m adnet.train` with `training.overrides` and this command's overrides of data and model.
     """
     options = cfg.training
-    words = [
-        word for word in HydraConfig.get().overrides.task if word.startswith(("data=", "data.", "model=", "model."))
-    ]
-    settings = hydra.compose("train", [*words, *options.overrides])
+    prefixes = ("data=", "data.", "model=", "model.")
+    overrides = [override for override in HydraConfig.get().overrides.task if override.startswith(prefixes)]
+    settings = hydra.compose("train", [*overrides, *options.overrides])
     device = usable_device(cfg.device or "cpu")
     kinds = precisions(options.precisions, device)
     dataset: VideoDataset = instantiate(settings.data, split="train")
@@ -82,7 +81,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
     pairs = settings.pairs
     peaks = {kind: matmul_peak(device, kind) for kind in {way.precision for way in ways.values()}}
-    # Two frames, and backwards twice the work of forwards.
+    # Two frames, and the backward pass is twice the work of the forward pass.
     gflops = 6 * model_cost(model, tuple(pairs.augmentation.crop_size)).gflops
     shares = {name: gflops * one["pairs_per_second"] / peaks[ways[name].precision] for name, one in best.items()}
     described = describe(device)
@@ -126,7 +125,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 class _Wait(Callback):
-    """Ends each step when the device has done it, before `Throughput` looks at the clock."""
+    """Wait at the end of each step until the device has finished it, before `Throughput` reads the clock."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -136,7 +135,7 @@ class _Wait(Callback):
 
 
 class _PlainModule(SegmentationModule):
-    """`SegmentationModule` but for what a `Way` leaves out."""
+    """A `SegmentationModule` that computes its steps in the given `way`."""
 
     way: Way
 
@@ -192,7 +191,7 @@ def _fit(
 
 
 def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> PairDataModule:
-    # Hydra would take a dataset handed to it for a config.
+    # A partial, because Hydra would convert the datasets if they were its arguments.
     build = instantiate(
         settings.pairs, _partial_=True, epoch_steps=steps, augmentation={"reduced_decoding": way.reduced_decoding}
     )
@@ -201,7 +200,7 @@ def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> 
 
 
 def _seconds_per_pair(data: PairDataModule, pairs: int = 24, rounds: int = 3) -> float:
-    """Of one core, in the best of the rounds."""
+    """Measure the time of one core to load a pair, in the best round."""
     stream = data.training_pairs(start=0, length=pairs)
     cv2.setNumThreads(0)  # as in a worker
 

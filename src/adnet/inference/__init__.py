@@ -1,4 +1,4 @@
-"""From a trained network and a video to probabilities and masks."""
+"""Segment videos and datasets with a trained network."""
 
 from adnet.inference.evaluate_dataset import evaluate
 from adnet.inference.protocol import Protocol

@@ -1,8 +1,7 @@
-"""Embeddings on disk, for Figures 1 and 3: so that a report can show what the network sees without the network."""
+"""Write embeddings to disk, so that a report can draw Figures 1 and 3 without the network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +28,32 @@ THUMBNAIL_WIDTH = 480  # pixels
 def write_embeddings(
     model: ADNet, dataset: VideoDataset, size: tuple[int, int], frames: int, output: Path, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Embed every frame of `dataset` at `size` (height, width), one scale; the content of `output/embeddings.json`.
+    """Embed the frames of `dataset` at `size` (height, width), at a single scale; return the content of `embeddings.json`.
 
-    Writes for each sequence `output/embeddings/<sequence>.npz`, with the anchor and up to `frames` later frames, evenly
-    spaced to the last one, first axis K of all:
+    Writes `output/embeddings/<sequence>.npz` with K frames: the anchor and up to `frames` later ones, evenly spaced up to
+    the last:
 
     - `names` `[K]`: stems of the frames;
     - `values` int8 `[K, h, w, C]` and `scales` float32 `[K, h, w]`: the embeddings are `values * scales[..., None]`;
-    - `foreground` bool `[K, h, w]`: the annotation at the pixel that an embedding lies on (False without one);
+    - `foreground` bool `[K, h, w]`: the annotation at each embedding's position (False without an annotation);
     - `thumbnails` uint8 `[K, ., 480, 3]`: the frames, RGB;
 
-    and `embeddings.json`: `{"variant", "size", "sequences": {name: {"frames": [...], "distance": [...]}}}`, the curves of
-    Figure 3, from float embeddings: `distance` is the cosine distance, in [0, 2], between the foreground embeddings of a
-    frame and those of the first, mean over all pairs of pixels; null where either has no foreground on the grid. Only
-    annotated frames are in it. Files that are there already are kept unless `overwrite`.
+    and `output/embeddings.json`, `{"variant", "size", "sequences": {name: {"frames": [...], "distance": [...]}}}`, with the
+    curves of Figure 3 over annotated frames: `distance` is the cosine distance, in [0, 2], between the foreground embeddings
+    (in float) of a frame and those of the first, averaged over all pairs of pixels; null if either has no foreground on the
+    grid. Existing files are kept unless `overwrite`.
 
-    The embeddings are those that the branches are given. The baseline has no branches and its encoder ends in the logit:
-    there they are what the encoder's last 1x1 convolution is given. Raises UserError for less than one frame.
+    Embeddings are the input of the branches. The baseline has none, and its encoder ends in the logit: there, they are the
+    input of the encoder's last 1x1 convolution. Raises UserError if `frames` is below 1.
     """
     if frames < 1:
-        raise UserError(f"embeddings={frames}: give the number of frames per sequence that are kept, 1 or more")
+        raise UserError(f"embeddings={frames}: give the number of frames to keep per sequence, 1 or more")
     model.eval()
     curves: dict[str, Any] = {}
     with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False, disable=None) as progress:
         for sequence in progress:
             target = output / "embeddings" / f"{sequence.name}.npz"
-            kept = {round(place) for place in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}
+            kept = {round(index) for index in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}
             curve = None if overwrite else _read_curve(target, len(kept))
             curves[sequence.name] = curve or _write_sequence(model, sequence, size, kept, target)
     document = {"variant": model.variant, "size": list(size), "sequences": curves}
@@ -64,9 +63,9 @@ def write_embeddings(
 
 @torch.inference_mode()
 def pixel_embeddings(model: SegmentationModel, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """RGB uint8 `[H, W, 3]` -> `[1, C, h, w]`, as `write_embeddings` keeps them; the model is in eval mode.
+    """Embed a frame, RGB uint8 `[H, W, 3]`, as `write_embeddings` does: `[1, C, h, w]`. The model must be in eval mode.
 
-    Of an exported network only the embeddings that its branches are given can be had.
+    An exported network gives only the embeddings that are the input of its branches.
 
     Examples:
         >>> from adnet.models.checkpoint import load_checkpoint
@@ -82,18 +81,18 @@ def pixel_embeddings(model: SegmentationModel, frame: Frame, size: tuple[int, in
 
 
 def quantized(embedding: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """`[1, C, h, w]` -> int8 `[h, w, C]` and the scale of each pixel, float32 `[h, w]`."""
+    """Quantise an embedding `[1, C, h, w]` to int8 `[h, w, C]` and the scale of each pixel, float32 `[h, w]`."""
     values = embedding[0].float().permute(1, 2, 0).cpu().numpy()
-    # A scale for each pixel: half the error of one scale for all, in the attention that is computed from the result.
+    # With one scale per pixel, attention computed from the result has half the error of a single scale for all.
     scales = np.maximum(np.abs(values).max(axis=-1), 1e-12) / 127
     return np.rint(values / scales[..., None]).astype(np.int8), scales.astype(np.float32)
 
 
 def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
-    """1 - cosine, mean over all pairs of a row of `directions` `[N, C]` and one of `others` `[M, C]`; None without any."""
+    """Average 1 - cosine over all pairs of a row of `directions` `[N, C]` and one of `others` `[M, C]`; None without pairs."""
     if not len(directions) or not len(others):
         return None
-    # The mean over pairs is the product of the means; on the CPU, since Apple's GPU has no float64.
+    # The mean over pairs is the product of the means. Computed on the CPU, because Apple's GPU has no float64.
     means = [normalize(rows.cpu().double(), dim=1).mean(dim=0) for rows in (directions, others)]
     return float(1 - means[0] @ means[1])
 
@@ -123,14 +122,15 @@ def _write_sequence(
             row = (path.stem, *quantized(embedding), foreground, _thumbnail(frame, height))
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
-    # NaN, since an array holds no None.
-    distance = np.array(distances, dtype=np.float64)
-    _write_arrays(target, {**columns, "frames": np.array(stems, dtype=np.str_), "distance": distance})
+    distance = np.array(distances, dtype=np.float64)  # None becomes NaN
+    arrays: dict[str, Any] = {name: np.asarray(column) for name, column in columns.items()}
+    with replacing(target) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, **arrays, frames=np.array(stems, dtype=np.str_), distance=distance)
     return {"frames": stems, "distance": distances}
 
 
 def _on_grid(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """With aligned corners, as embeddings lie."""
+    """Sample a mask `[H, W]` at the positions of the embeddings, with aligned corners: `[h, w]`."""
     sampled = upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0].numpy()
     return np.asarray(sampled > 0.5)
 
@@ -139,14 +139,8 @@ def _thumbnail(frame: Frame, height: int) -> Frame:
     return np.asarray(cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _write_arrays(target: Path, arrays: Mapping[str, Any]) -> None:
-    plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
-    with replacing(target) as draft, draft.open("wb") as stream:
-        np.savez_compressed(stream, **plain)
-
-
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
-    """The curve in a finished file of `kept` frames; None if there is no such file."""
+    """Read the curve from an existing file with `kept` frames; None if there is no such file."""
     try:
         arrays = read_arrays(target)
         total = len(arrays["names"])

@@ -1,4 +1,4 @@
-"""Segment and score a whole dataset; masks go to disk in DAVIS layout."""
+"""Segment and score a whole dataset; write masks in DAVIS layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
 from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, fingerprint, read_frame, write_mask
-from adnet.inference.output_folder import Shard, claimed, describe_flow, removed_after_user_error
+from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
@@ -37,24 +37,27 @@ def evaluate(
 ) -> dict[str, Any]:
     """Segment every frame of `dataset`, score the masks, and return the scores as in `scores.json`.
 
-    Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json` (what was evaluated how, and
-    how long it took). With `probabilities` also `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), whose saliency
-    scores are then in `scores.json`. An interrupted evaluation is continued. Raises UserError if `output` belongs to another
-    evaluation.
+    Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json` (the settings, and the time that
+    it took). With `probabilities`, also writes `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), and adds their
+    saliency scores to `scores.json`. Resumes an interrupted evaluation. Raises UserError if `output` belongs to another one.
 
-    `checkpoint` is the file that the network came from, if any. `settings` lists in plain values what else tells evaluations
-    apart: the `backend` ("torch" by default), the parameters of `postprocess` and, in `files_sha256`, the content of the files
-    that these name. Network, dataset and optical flow are always compared by content.
-
-    `flow` gives the optical flow to a network that needs it; None: `segmenter` computes it.
-
-    A `shard` segments its share of the sequences. The last one to finish scores all of them; the others return {}.
+    Args:
+        segmenter: with the network and the protocol.
+        dataset: the sequences and their annotations.
+        output: folder of the results.
+        checkpoint: the file of the network, if any.
+        overwrite: delete the results of another evaluation in `output`.
+        probabilities: write and score probabilities, too.
+        postprocess: applied to the probabilities of each frame.
+        settings: plain values that also determine the results: `backend` ("torch" by default), the parameters of
+            `postprocess` and, in `files_sha256`, the hashes of the files that these name. Network, dataset and optical flow
+            are always compared by content.
+        shard: this process's share of the sequences. The last shard to finish scores all sequences; the others return {}.
+        flow: optical flow for a network that needs it; None: `segmenter` computes it.
     """
     protocol, shard, data = segmenter.protocol, shard or Shard(), fingerprint(dataset)
     flow = flow if segmenter.model.needs_flow else None
-    videos = (
-        sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1
-    )  # a single image has no motion
+    videos = [sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1]
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
@@ -76,7 +79,7 @@ def evaluate(
     folders = [output / "masks"] + [output / "probabilities"] * probabilities
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
     shard.refuse_overwrite(output, overwrite)
-    whole = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
+    needs_whole_sequences = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:
         return [
@@ -92,49 +95,49 @@ def evaluate(
         write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
 
     marker = output / "evaluation.json"
-    with claimed(marker, "evaluation", described, overwrite, replaced, shard) as earlier:
-        done = bool(earlier)
-        made = [] if done or shard.count > 1 else [*replaced, marker]
-        with removed_after_user_error(made):
-            started, count = time.perf_counter(), 0
-            sequences = shard.mine(dataset.sequences)
-            total = sum(len(sequence.frames) for sequence in sequences)
-            if flow is not None:
-                flow.fill((s for s in sequences if not done or missing(s)), workers=available_cpus())
-            description = f"{dataset.name} {dataset.split}"
-            with (
-                tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
-                write_behind(write) as put,
-            ):
-                for sequence in sequences:
-                    left = missing(sequence) if done else list(sequence.frames)
-                    if left and whole:
-                        left = list(sequence.frames)
-                    progress.update(len(sequence.frames) - len(left))
-                    if not left:
-                        continue
-                    if postprocess:
-                        postprocess.start(sequence.name, map(read_frame, sequence.frames))
-                    segmenter.start(read_frame(sequence.frames[0]))
-                    with closing(prefetch(map(read_frame, left))) as frames:
-                        # A network that needs flow goes through whole sequences.
-                        flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
-                        for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
-                            if postprocess:
-                                probability = postprocess.step(frame.stem, probability)
-                            put((sequence.name, frame.stem), probability)
-                            progress.update()
-                    count += len(left)
-            seconds = time.perf_counter() - started
-            if shard.count > 1 and any(map(missing, dataset.sequences)):
-                return {}
-            scores = score_dataset(
-                dataset,
-                output / "masks",
-                workers=None if total > 300 else 1,  # a process takes longer to start than to score so few frames
-                protocol=protocol.name,
-                probabilities=output / "probabilities" if probabilities else None,
-            )
-            write_json(output / "scores.json", scores)
-            write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
-            return scores
+    with (
+        take_folder(marker, "evaluation", described, overwrite, replaced, shard) as earlier,
+        removed_after_user_error([] if earlier or shard.count > 1 else [*replaced, marker]),
+    ):
+        started, count = time.perf_counter(), 0
+        sequences = shard.share(dataset.sequences)
+        total = sum(len(sequence.frames) for sequence in sequences)
+        if flow is not None:
+            flow.fill((s for s in sequences if not earlier or missing(s)), workers=available_cpus())
+        description = f"{dataset.name} {dataset.split}"
+        with (
+            tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
+            write_behind(write) as put,
+        ):
+            for sequence in sequences:
+                left = missing(sequence) if earlier else list(sequence.frames)
+                if left and needs_whole_sequences:
+                    left = list(sequence.frames)
+                progress.update(len(sequence.frames) - len(left))
+                if not left:
+                    continue
+                if postprocess:
+                    postprocess.start(sequence.name, map(read_frame, sequence.frames))
+                segmenter.start(read_frame(sequence.frames[0]))
+                with closing(prefetch(map(read_frame, left))) as frames:
+                    # With flow, `left` is the whole sequence.
+                    flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
+                    for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
+                        if postprocess:
+                            probability = postprocess.step(frame.stem, probability)
+                        put((sequence.name, frame.stem), probability)
+                        progress.update()
+                count += len(left)
+        seconds = time.perf_counter() - started
+        if shard.count > 1 and any(map(missing, dataset.sequences)):
+            return {}
+        scores = score_dataset(
+            dataset,
+            output / "masks",
+            workers=None if total > 300 else 1,  # starting processes takes longer than scoring so few frames
+            protocol=protocol.name,
+            probabilities=output / "probabilities" if probabilities else None,
+        )
+        write_json(output / "scores.json", scores)
+        write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
+        return scores

@@ -1,4 +1,4 @@
-"""The output folder of `predict` and `evaluate`: it belongs to one run, whose videos several processes may share."""
+"""Take the output folder of `predict` and `evaluate` for one run, whose videos several processes may share."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ else:
 
 T = TypeVar("T")
 
-_BEFORE: dict[str, Any] = {
+_OLD_DEFAULTS: dict[str, Any] = {
     "backend": "torch",
     "postprocess": None,
     "files_sha256": {},
     "flow": None,
     "precision": "fp32",
 }
-"""The values of settings that older versions did not write down."""
+"""Values of settings that older versions did not record."""
 
 
 @contextmanager
-def claimed(
+def take_folder(
     marker: Path,
     kind: str,
     described: Mapping[str, Any],
@@ -43,28 +43,28 @@ def claimed(
     replaced: Iterable[Path],
     shard: Shard,
 ) -> Iterator[dict[str, Any]]:
-    """`claim` the folder of `marker`, and hold it while the block lasts, or until this process is gone, however it ends.
+    """Call `mark_folder`, and lock the folder until the block ends or this process dies.
 
-    Shards of the same run share it. Raises UserError as `claim` does, and if another run, or the same in another process,
-    is at work there. Nobody is kept out on Windows, and where folders can't be locked (NFS).
+    Shards of the same run share the lock. Raises UserError as `mark_folder` does, and if another process works in the folder.
+    There is no lock on Windows, nor on file systems without locks (some NFS).
     """
     folder = marker.parent
     _refuse_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
     with _opened(folder) as descriptor:
-        with shard.alone(folder):
-            if not _lock(descriptor, alone=True) and (shard.count == 1 or not _is_of(marker, described)):
+        with shard.locked(folder):
+            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or not _is_of(marker, described)):
                 raise in_use
-            earlier = claim(marker, kind, described, overwrite, replaced)
-            if shard.count > 1 and not _lock(descriptor, alone=False):
+            earlier = mark_folder(marker, kind, described, overwrite, replaced)
+            if shard.count > 1 and not _lock(descriptor, exclusive=False):
                 raise in_use
         yield earlier
 
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int | None]:
-    """A descriptor of the folder, which can be locked; None where there are none."""
+    """Yield a descriptor of the folder for locking; None on Windows."""
     if not LOCKS:
         yield None
         return
@@ -75,24 +75,24 @@ def _opened(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int | None, alone: bool) -> bool:
-    """Lock for this process, or with others; whether nobody was in the way."""
+def _lock(descriptor: int | None, exclusive: bool) -> bool:
+    """Take an exclusive or a shared lock without waiting; return whether no other process prevents it."""
     if descriptor is None:
         return True
     try:
-        flock(descriptor, (LOCK_EX if alone else LOCK_SH) | LOCK_NB)
+        flock(descriptor, (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system that can't
+    except OSError:  # a file system without locks
         return True
     return True
 
 
 def _is_of(marker: Path, described: Mapping[str, Any]) -> bool:
-    """Whether the marker is there and of this run."""
+    """Return whether the marker exists and belongs to the described run."""
     if not marker.is_file():
         return False
-    earlier = _BEFORE | read_json(marker)
+    earlier = _OLD_DEFAULTS | read_json(marker)
     return {key: earlier.get(key) for key in described} == described
 
 
@@ -101,18 +101,18 @@ def _refuse_file(folder: Path) -> None:
         raise UserError(f"output={folder} is a file; give a folder")
 
 
-def claim(
+def mark_folder(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
 ) -> dict[str, Any]:
-    """Take the folder of `marker` (`evaluation.json`) for a run; return what the marker said if the run is the same, else {}.
+    """Write `marker` (`evaluation.json`) into its folder to take it for a run; return the existing marker of the same run, or {}.
 
     Args:
-        marker: the file that says whose folder it is.
-        kind: what a run is called in messages.
-        described: what tells runs apart: the settings and the content of all files that are read.
+        marker: the file that says to which run the folder belongs.
+        kind: name of a run in messages.
+        described: description that identifies the run: its settings, and the content of all files that it reads.
         overwrite: take the folder from another run, and delete `replaced` first, so that leftovers of another run are not
             mistaken for this run's files.
-        replaced: the files and folders that a run writes there. While none exists, any run may take the folder.
+        replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
     Raises UserError if the folder belongs to another run, holds something else, or is a file.
     """
@@ -133,9 +133,9 @@ def claim(
 
 @contextmanager
 def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
-    """Delete what was `made` if the block raises UserError.
+    """Delete the files and folders in `made` if the block raises UserError.
 
-    The corrected command is another run, and leftovers of this one would keep it out of the folder.
+    The corrected command is another run, which could not use the folder if leftovers of this one were in it.
     """
     try:
         yield
@@ -157,7 +157,7 @@ def without_device(settings: Any) -> Any:
 
 
 def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
-    """Describe how the optical flow of `videos` is made: the settings of `method` and, if it reads files, their hashes.
+    """Describe where the optical flow of `videos` comes from: the settings of `method` and the hashes of files that it reads.
 
     None if `method` is None. Raises UserError for a video without a folder of flow.
     """
@@ -186,13 +186,13 @@ class Shard:
         if not 0 <= self.index < self.count:
             raise UserError(f"shard={self.index}: with shards={self.count}, it is one of 0 to {self.count - 1}")
 
-    def mine(self, videos: Sequence[T]) -> list[T]:
+    def share(self, videos: Sequence[T]) -> list[T]:
         """Return every `count`-th video, so that each belongs to exactly one shard."""
         return list(videos[self.index :: self.count])
 
     @contextmanager
-    def alone(self, output: Path) -> Iterator[None]:
-        """Keep the other shards of the same folder out of this block. The lock lies beside the folder, not in it."""
+    def locked(self, output: Path) -> Iterator[None]:
+        """Run the block while no other shard of the same folder does. The lock file is beside the folder, not in it."""
         if self.count == 1:
             yield
             return

@@ -1,4 +1,4 @@
-"""Post-processing of the probabilities of a video."""
+"""Post-process the probabilities of a video."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ class Postprocess(typing.Protocol):
     def start(self, video: str, frames: Iterable[Frame]) -> None:
         """Begin a video: called once, before its first frame.
 
-        `video` is its name; `frames` yields all its frames in time order, RGB uint8 `[H, W, 3]`, once, reading each when it is
-        asked for.
+        `video` is its name; `frames` lazily yields all its frames in time order, RGB uint8 `[H, W, 3]`.
         """
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Process a frame: called once for each, in time order; float32 `[H, W]` in [0, 1] -> the same.
+        """Change the probability of a frame, float32 `[H, W]` in [0, 1]. Called once for each frame, in time order.
 
         `frame` is the name of the frame in its video (`"00012"`).
         """
@@ -34,11 +33,11 @@ class Postprocess(typing.Protocol):
 
 
 def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-    """Set logits far from the previous mask to 0, which is below the published threshold. The paper doesn't mention this step.
+    """Set logits far from the previous mask to 0, which is below the published threshold. The paper does not mention this step.
 
     Args:
         logits: `[H, W]`.
-        previous: `[H, W]`, the mask of the frame before as it was BEFORE its own gate; None at the first frame.
+        previous: `[H, W]`, the mask of the frame before, BEFORE its own gate; None for the first frame.
 
     Logits are returned unchanged unless the mask has more than 5,000 and fewer than 100,000 pixels, whatever the size of the
     frame. The mask is opened with a square of 15 pixels, which removes specks, and dilated with one of 101.
@@ -53,8 +52,8 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
 class PublishedGate:
     """The gate of the published evaluation (see `gate`) after any protocol: the probability becomes 0 far from the previous mask.
 
-    `threshold` is that of the protocol; it gives the previous mask. Masks are the same as with `protocol.gate`, which sets logits
-    to 0 instead. Do not use both.
+    `threshold`, the protocol's, determines the previous mask. Masks are the same as with `protocol.gate`, which sets logits to 0
+    instead. Do not use both.
     """
 
     def __init__(self, threshold: float) -> None:

@@ -1,4 +1,4 @@
-"""How frames are tested (Section 4, Inference): scales, mirror images, what is averaged and where it is cut."""
+"""How frames are tested (Section 4, Inference): scales, mirror images, averaging and the threshold."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"
 
 @dataclass(frozen=True)
 class Protocol:
-    """The settings by which a frame is tested.
+    """How a frame is tested.
 
     Args:
-        name: names the evaluation's folder.
+        name: part of the name of the evaluation's folder.
         scales: factors of the test size.
         mirror: test the mirrored frame, too.
-        threshold: pixels of a higher probability are foreground.
+        threshold: pixels with a higher probability are foreground.
         average: what is averaged over scales and mirror images: `probability` (the paper) or `logits` (the published code).
         gate: apply `adnet.inference.postprocess.gate`; for averaged logits only.
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
@@ -57,7 +57,7 @@ class Protocol:
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
 
     def as_json(self) -> dict[str, Any]:
-        """Give the settings in plain values, as they read in JSON."""
+        """Return the settings as plain values for JSON."""
         return asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
 
     @property

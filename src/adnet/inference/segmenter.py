@@ -187,7 +187,7 @@ class VideoSegmenter:
                 continue  # outside the handler, which keeps the tensors of the failed pass alive
             if self.batch_size < given:
                 logging.getLogger(__name__).warning(
-                    "out of memory with %d frames at a time: going on with %d", given, self.batch_size
+                    "out of memory with %d frames at a time: continuing with %d", given, self.batch_size
                 )
                 given = self.batch_size
             done += len(part)
@@ -283,7 +283,7 @@ class VideoSegmenter:
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def _resized(self, frame: Frame) -> list[Tensor]:
-        """`[1, 3, h, w]` in [0, 1] for each scale, on the device, which the frame is sent to once."""
+        """Return `[1, 3, h, w]` in [0, 1] for each scale, on the device. The frame is sent there only once."""
         if self.protocol.resize == "opencv":
             images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for size in self.sizes]
             return [self._sent(to_tensor(np.asarray(image, np.uint8)))[None].float() / 255 for image in images]
@@ -291,7 +291,7 @@ class VideoSegmenter:
         return [upsample(whole, size) for size in self.sizes]
 
     def _sent(self, tensor: Tensor) -> Tensor:
-        """The same on the device. A GPU fetches it from pinned memory by itself, while the CPU prepares what comes next."""
+        """Send a tensor to the device. From pinned memory, a GPU fetches it while the CPU continues."""
         if self.model.device.type != "cuda":
             return tensor.to(self.model.device)
         return tensor.pin_memory().to(self.model.device, non_blocking=True)

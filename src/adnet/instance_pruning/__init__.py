@@ -1,1 +1,1 @@
-"""Instance pruning (Section 4): detections, their tracks, and the rule that drops static ones."""
+"""Instance pruning (Section 4): detect objects, link them into tracks, and remove small or short-lived ones from masks."""

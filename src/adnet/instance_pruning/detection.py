@@ -1,4 +1,4 @@
-"""Describe an object that a detector saw in a frame."""
+"""An object that a detector found in a frame, and the overlap of two."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def intersection(a: Detection, b: Detection) -> int:
 
 
 def box_iou(a: Sequence[Box], b: Sequence[Box]) -> npt.NDArray[np.float64]:
-    """Intersection over union of each of N boxes with each of M: `[N, M]`, in [0, 1]."""
+    """Compute the intersection over union of each of N boxes with each of M: `[N, M]`, in [0, 1]."""
     first, second = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (a, b))
     overlap: npt.NDArray[np.float64] = ops.box_iou(first, second).numpy()
     return overlap

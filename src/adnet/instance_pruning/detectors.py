@@ -1,4 +1,4 @@
-"""Where detections with masks come from: torchvision's Mask R-CNN, RF-DETR-Seg, or a file.
+"""Detect objects and their masks: with torchvision's Mask R-CNN, with RF-DETR-Seg, or from a file.
 
 Precomputed("detections.json").detect("bear", frames).detections["00012"]
 """
@@ -30,9 +30,9 @@ from adnet.weights.torchvision_weights import torchvision_weights
 
 @dataclass(frozen=True)
 class Detected:
-    """A video's detections in time order, by the frame's name where the detector knows it, else by its position from 0.
+    """A video's detections in time order, by the frame's name or, if the detector does not know it, its position from 0.
 
-    Frames without any may be missing; `frames` counts all frames of the video.
+    Frames without detections may be missing; `frames` is the number of all frames of the video.
     """
 
     detections: Mapping[str | int, list[Detection]]
@@ -43,7 +43,7 @@ class Detector(typing.Protocol):
     """Any object with this method."""
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
-        """What there is in the video of that name; `frames` as in `Postprocess.start`."""
+        """Detect the objects in the video called `video`; `frames` as in `Postprocess.start`."""
         ...
 
 
@@ -51,13 +51,13 @@ class MaskRCNN:
     """torchvision's Mask R-CNN, `maskrcnn_resnet50_fpn_v2`, trained on COCO.
 
     Args:
-        weights: a file with its state dict; None takes torchvision's `COCO_V1` weights from the cache of `torch.hub`, and
-            downloads them there at first use.
-        score: detections below it are dropped.
-        mask_threshold: where the probability in a mask is cut.
-        device: None takes CUDA where there is one.
+        weights: a file with its state dict; None: torchvision's `COCO_V1` weights from the cache of `torch.hub`, which are
+            downloaded on first use.
+        score: detections with a lower score are dropped.
+        mask_threshold: pixels with a higher probability belong to the mask.
+        device: None: CUDA if there is a GPU.
 
-    Raises UserError if the weights can't be had or don't fit, or the device can't be used.
+    Raises UserError if the weights cannot be found or do not fit, or the device cannot be used.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class RFDETR:
 
     Args:
         model: the package's class, from `RFDETRSegNano` to `RFDETRSeg2XLarge`.
-        weights: a file with its weights; None lets the package find or download its own.
-        score: detections below it are dropped.
-        device: None leaves it to the package.
+        weights: a file with its weights; None: the package finds or downloads its own.
+        score: detections with a lower score are dropped.
+        device: None: the package chooses.
 
-    Raises UserError if the package is missing, has no such model, or can't get its weights.
+    Raises UserError if the package is missing, has no such model, or cannot find its weights.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class RFDETR:
         try:
             given = {"pretrain_weights": weights, "device": device}
             self.model = getattr(rfdetr, model)(**{key: value for key, value in given.items() if value})
-        except Exception as error:  # whatever its downloader and its loader raise
+        except Exception as error:  # its downloader and its loader may raise anything
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
                 f"rfdetr can't build {model} ({reason}); give a file: postprocess.detector.weights=FILE, or take "
@@ -144,16 +144,16 @@ class RFDETR:
 
 
 class Precomputed:
-    """Detections of any detector, from a file in COCO's results format.
+    """Read the detections of any detector from a file in COCO's results format.
 
     Args:
         file: a JSON list of `{"image_id": "<sequence>/<frame>", "segmentation": {"size": [H, W], "counts": ...}, "score": ...}`,
             masks as run lengths (compressed or not); other keys are ignored. `<frame>` is a frame's stem, and the names of
             one video's frames sort in time order.
-        score: detections below it are dropped.
+        score: detections with a lower score are dropped.
 
-    Raises UserError for a file that isn't of this form, and for a mask of another size than the video's frames. A video that
-    the file doesn't name is warned of and has none.
+    Raises UserError for a file in another format, and for a mask of another size than the video's frames. Warns if the file has
+    no detections in a video.
     """
 
     def __init__(self, file: str | Path, score: float = 0.5) -> None:
@@ -174,13 +174,13 @@ class Precomputed:
                 raise self._malformed(number, f"lacks a key or has one of another type ({error})") from error
             if not slash:
                 raise self._malformed(number, f"has the image_id {entry['image_id']!r}")
-            frames = self._videos[video]  # of a video in which every score is low, too
+            frames = self._videos[video]  # the video is known, even if all of its scores are low
             if wanted:
                 frames[frame].append((number, entry))
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
         if video not in self._videos:
-            warnings.warn(f"{self.file} has no detection in the video {video!r}, which stays as it is", stacklevel=2)
+            warnings.warn(f"{self.file} has no detections in the video {video!r}, which is not changed", stacklevel=2)
         known = self._videos.get(video, {})
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         found: dict[str | int, list[Detection]] = {
@@ -195,17 +195,17 @@ class Precomputed:
         try:
             mask = decode(entry["segmentation"], sizes)
         except ValueError as error:
-            raise self._malformed(number, f"has a mask that isn't valid ({error})") from error
+            raise self._malformed(number, f"has an invalid mask ({error})") from error
         return Detection.of(mask, float(entry["score"]))
 
     def _malformed(self, number: int, what: str) -> UserError:
         return UserError(
-            f"entry {number} of {self.file} {what}; wanted is {{'image_id': '<sequence>/<frame>', 'segmentation': "
+            f"entry {number} of {self.file} {what}; expected {{'image_id': '<sequence>/<frame>', 'segmentation': "
             "{'size': [H, W], 'counts': ...}, 'score': ...}"
         )
 
 
 def _kept(masks: np.ndarray[Any, np.dtype[np.bool_]], scores: Iterable[float], least: float) -> list[Detection]:
-    """Detections of one frame, from masks `[N, H, W]`, without empty ones."""
+    """Make the detections of a frame from masks `[N, H, W]`, without empty masks and low scores."""
     found = (Detection.of(mask, float(score)) for mask, score in zip(masks, scores, strict=True) if score >= least)
     return [detection for detection in found if detection]

@@ -67,7 +67,7 @@ class Pruning(ABC):
         self._used += verdict is not None
         if self._verdicts and not self._used and self._position == self._frames:
             raise UserError(
-                f"the detections of the video {self._video!r} are in frames that it hasn't, such as "
+                f"the detections of the video {self._video!r} are in frames that it does not have, such as "
                 f"{next(iter(self._verdicts))!r}; it has {frame!r}: name them alike"
             )
         if not verdict or not verdict.pruned:
@@ -92,7 +92,7 @@ class InstancePruning(Pruning):
         detector: see `adnet.instance_pruning.detectors`.
         part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
         iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
-        gap: for how many frames, of those with any detection, a track may be unseen and still go on.
+        gap: for how many frames, of those with any detection, a track may be unseen and still continue.
         area: the least cumulative mask area of a kept track, as a share of the largest track's, in [0, 1].
         presence: the least share of the video's frames in which a kept track appears, in [0, 1].
         margin: by how many pixels pruned masks are dilated, because the network's outlines differ from the detector's.

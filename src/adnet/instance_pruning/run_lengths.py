@@ -16,8 +16,8 @@ from adnet.data.sequence import Mask
 def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
     """Decode `{"size": [H, W], "counts": ...}` to bool `[H, W]`; the counts are a list or COCO's compressed string.
 
-    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is none of `sizes`
-    (height and width in pixels): a few bytes can stand for gigabytes.
+    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is not in `sizes`
+    (height and width in pixels), because a few bytes can encode gigabytes.
     """
     try:
         (height, width), counts = segmentation["size"], segmentation["counts"]
@@ -25,7 +25,7 @@ def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) 
         raise ValueError("expected {'size': [H, W], 'counts': ...}") from error
     runs = _uncompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, Sequence) or not all(type(n) is int and n >= 0 for n in (height, width, *runs)):
-        raise ValueError("a size or a run is no whole number from 0")
+        raise ValueError("a size or a run is not a whole number from 0")
     if (height, width) not in sizes:
         wanted = " or ".join(f"{size[0]}x{size[1]}" for size in sizes)
         raise ValueError(f"its size is {height}x{width}, that of the frames {wanted}")
@@ -45,7 +45,7 @@ def _uncompressed(code: str) -> list[int]:
     for character in code:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
-            raise ValueError(f"{character!r} is no character of compressed run lengths")
+            raise ValueError(f"{character!r} is not a character of compressed run lengths")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -53,5 +53,5 @@ def _uncompressed(code: str) -> list[int]:
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     if shift:
-        raise ValueError("the run lengths are cut off")
+        raise ValueError("the run lengths are incomplete")
     return counts

@@ -1,4 +1,4 @@
-"""Detections linked into tracks by the overlap of consecutive boxes (Section 4, Instance pruning)."""
+"""Link detections into tracks by the overlap of consecutive boxes (Section 4, Instance pruning)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Tr
 
     Args:
         frames: detections of each frame, in time order.
-        iou: a detection goes on with the track whose last box it overlaps by at least this much.
-        gap: a track may be unseen for so many frames and still go on; 0 links consecutive frames only.
+        iou: a detection continues the track whose last box it overlaps by at least this much.
+        gap: a track may be unseen for this many frames and still continue; 0 links consecutive frames only.
 
-    Pairs are taken greedily, the largest overlap first; each track takes one detection of a frame at most. What finds no
-    track begins one, so that each detection is in one track.
+    Pairs are chosen greedily, the largest overlap first; a track gets at most one detection per frame. A detection without a
+    track starts a new one, so that each detection is in exactly one track.
     """
     tracks: list[Track] = []
     for position, detections in enumerate(frames):

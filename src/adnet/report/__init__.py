@@ -1,4 +1,4 @@
-"""Tables, figures and one page from finished runs on disk; no model and no training is imported."""
+"""Make tables, figures and an HTML page from finished runs on disk. Imports neither models nor training code."""
 
 from adnet.report.analysis.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
 from adnet.report.page import build_report

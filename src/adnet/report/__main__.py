@@ -1,4 +1,4 @@
-"""Tables, figures and one page from finished runs.
+"""Make tables, figures and an HTML page from finished runs.
 
 python -m adnet.report runs=outputs output=report
 python -m adnet.report 'runs=[outputs/full,outputs/baseline]'
@@ -17,7 +17,7 @@ from adnet.shared.command import command
 
 @command("report")
 def main(cfg: DictConfig) -> None:
-    """Write the report, then print the path of its page, a line per run and a line per unfinished one."""
+    """Write the report; print the path of its page, then one line per run, then one per unfinished run."""
     runs = [Path(cfg.runs)] if isinstance(cfg.runs, str) else [Path(path) for path in cfg.runs]
     found = find_runs(runs)
     page = write_report(
@@ -34,11 +34,11 @@ def main(cfg: DictConfig) -> None:
     for run in found:
         print(scores_line(run))
     for folder in unfinished_runs(runs):
-        print(f"left out, since its training has not ended: {folder}")
+        print(f"left out, because its training has not finished: {folder}")
 
 
 def scores_line(run: Run) -> str:
-    """J and F in percent, before training (if measured) and after: `full seed 0: J 12.3 -> 67.8, F 8.1 -> 64.0`."""
+    """Format J and F in percent, before training (if measured) and after: `full seed 0: J 12.3 -> 67.8, F 8.1 -> 64.0`."""
     seed = "" if run.seed is None else f" seed {run.seed}"
     scores = []
     for measure, after in (("J", run.J), ("F", run.F)):

@@ -1,4 +1,4 @@
-"""The report itself: tables, figures and one self-contained page, written in one go.
+"""Write the report: tables, figures and a self-contained HTML page.
 
 build_report([Path("runs")], Path("report"))     # report/index.html opens from disk, without a network
 """
@@ -37,16 +37,14 @@ EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 ta
 
 @dataclass(frozen=True)
 class Options:
-    """How much of what is on disk the page shows.
+    """How much the page shows. Raises UserError for a value that is not a whole number, or too small.
 
     Args:
-        strip_sequences: sequences of the overlay strips, the hardest and the easiest half of so many; 0: none.
-        strip_frames: frames of a strip.
-        strip_width: width of a frame in the page's pictures, in pixels.
-        worst_frames: frames of each variant in the gallery of the worst; 0: none.
-        explorer_sequences: sequences in the explorer of similarities; 0: none.
-
-    Raises UserError for a number that is none, or too small.
+        strip_sequences: sequences shown as overlay strips, half of them the hardest and half the easiest; 0: none.
+        strip_frames: frames per strip.
+        strip_width: width of each frame in the page's pictures, in pixels.
+        worst_frames: frames per variant in the gallery of worst frames; 0: none.
+        explorer_sequences: sequences in the similarity explorer; 0: none.
     """
 
     strip_sequences: int = 6
@@ -64,18 +62,18 @@ class Options:
 
 
 def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **options: int) -> Path:
-    """Write the report on every finished run at or below `runs` into the folder `output`; return its `index.html`.
+    """Write a report on every finished run at or below the folders `runs` into `output`; return its `index.html`.
 
-    See `write_report`. Raises UserError, too, if no finished run is found, or if a file of a run can't be understood.
+    See `write_report`. Also raises UserError if there is no finished run, or if a file of a run is malformed.
     """
     return write_report(find_runs(runs), output, title=title, **options)
 
 
 def write_report(runs: Sequence[Run], output: Path, *, title: str = TITLE, **options: int) -> Path:
-    """Write the report on `runs` into the folder `output`; return its `index.html`.
+    """Write a report on `runs` into the folder `output`; return its `index.html`.
 
-    `options` are those of `Options`. A report that is already in `output` is replaced as a whole. Raises UserError if
-    `output` holds anything else, and for an option that is none; nothing is written then.
+    `options` are the fields of `Options`. An existing report in `output` is replaced as a whole. Raises UserError, before
+    anything is written, if `output` holds anything else or an option is invalid.
     """
     chosen = Options(**options)
     _check_output(output, [run.folder for run in runs])
@@ -84,7 +82,7 @@ def write_report(runs: Sequence[Run], output: Path, *, title: str = TITLE, **opt
         draft = Path(scratch) / "new"
         draft.mkdir()
         _write(draft, runs, title, chosen)
-        with suppress(FileNotFoundError):  # none is there, or another report's end has moved it away just now
+        with suppress(FileNotFoundError):  # there is no old report, or another process has just moved it away
             os.replace(output, Path(scratch) / "old")
         os.replace(draft, output)
     return output / "index.html"
@@ -92,7 +90,7 @@ def write_report(runs: Sequence[Run], output: Path, *, title: str = TITLE, **opt
 
 def _check_output(output: Path, runs: Iterable[Path]) -> None:
     if output.resolve() in (Path.cwd(), *Path.cwd().parents):
-        raise UserError(f"output={output}: a report is a folder that is replaced as a whole; give one of its own")
+        raise UserError(f"output={output}: the report replaces its whole folder; give it a folder of its own")
     if output.is_file():
         raise UserError(f"output={output}: this is a file; give a folder for the report")
     if output.is_dir() and any(output.iterdir()):
@@ -101,7 +99,7 @@ def _check_output(output: Path, runs: Iterable[Path]) -> None:
             raise UserError(f"output={output}: the folder holds something that is not a report; give another folder")
         for run in runs:
             if output.resolve() in (run.resolve(), *run.resolve().parents):
-                raise UserError(f"output={output}: runs={run} lies in the report that would be replaced; move one")
+                raise UserError(f"output={output}: runs={run} is inside the report that would be replaced; move one")
 
 
 def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> None:
@@ -120,8 +118,8 @@ def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> N
     text = environment.get_template("page.html.j2").render(
         generator=GENERATOR,
         title=title,
-        lead=_first_sentence(runs, found),
-        facts=_facts(runs, found),
+        introduction=_introduction(runs, found),
+        properties=_properties(runs, found),
         sections=sections,
         explorer=_explorer(found, figures, options.explorer_sequences),
         saliency=_saved(saliency_table(found), folder),
@@ -135,9 +133,9 @@ def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> N
 def _section(
     folder: Path, pictures: Pictures, found: Sequence[Benchmark], number: int, options: Options
 ) -> dict[str, Any]:
-    """What the page says on one benchmark."""
+    """Save the tables and figures of benchmark `number` and return them by their names in the template."""
     benchmark = found[number]
-    # The first benchmark has the plain names; others carry their own.
+    # The files of the first benchmark are called `table1` and so on; those of the others end in a benchmark name.
     key = f"{number + 1}-{benchmark.dataset}-{benchmark.split}-{benchmark.protocol}"
     suffix = f"-{slug(key)}" if number else ""
     width = options.strip_width
@@ -162,7 +160,7 @@ def _section(
 
 
 def _explorer(found: Sequence[Benchmark], figures: Path, sequences: int) -> dict[str, Any] | None:
-    """Of the first benchmark that has embeddings."""
+    """Return the similarity explorer of the first benchmark that has embeddings."""
     for benchmark in found if sequences else ():
         embedded, left_out = embedded_sequences(benchmark, EMBEDDING_BUDGET, sequences)
         if embedded:
@@ -184,20 +182,19 @@ def _saved(table: Table | None, folder: Path) -> Table | None:
 
 
 def _shown(plot: Plot | None, figures: Path) -> dict[str, str] | None:
-    """SVG: sharp on any screen and in print, and smaller than a picture of the same lines."""
     if plot is None:
         return None
+    # SVG is sharp on screen and in print, and smaller than a bitmap of the same lines.
     source = data_uri("image/svg+xml", plot.save(figures).encode())
     return {"name": plot.name, "caption": plot.caption, "source": source}
 
 
 def _benchmark_title(benchmark: Benchmark) -> str:
-    """`davis2016 val, protocol paper`."""
     return f"{benchmark.dataset} {benchmark.split}, protocol {benchmark.protocol}"
 
 
-def _first_sentence(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
-    """The report's first sentence: how many runs of how many variants, scored on what."""
+def _introduction(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
+    """Say how many runs of how many variants the report is about, and what they were scored on."""
     trained = [run for run in runs if run.trained]
     others = len({run.variant for run in runs if not run.trained})
     parts = []
@@ -209,14 +206,14 @@ def _first_sentence(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
     return f"{text}, scored on {'; '.join(map(_benchmark_title, found))}." if found else f"{text}."
 
 
-def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, str]]:
-    """Terms and texts; a fact in which runs differ is listed with all its values."""
+def _properties(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, str]]:
+    """List what is known about the runs, as (name, value). Where runs differ, the value lists all of them."""
     seconds = [run.summary["seconds"] for run in runs if run.summary.get("seconds") is not None]
     versions: dict[str, list[Any]] = {}
     for run in runs:
         for package, version in (run.summary.get("versions") or {}).items():
             versions.setdefault(package, []).append(version)
-    told = [
+    properties = [
         ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
         ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
         ("Checkpoint", _distinct(sorted({e.weights for run in runs if run.trained for e in run.evaluations}))),
@@ -228,8 +225,8 @@ def _facts(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, s
         ("Versions", ", ".join(f"{package} {_distinct(values, ' / ')}" for package, values in versions.items())),
     ]
     for variant, keys in differing_settings(runs).items():
-        told.append((f"Runs of {variant} differ in", ", ".join(keys)))
-    return [(term, text) for term, text in told if text]
+        properties.append((f"Runs of {variant} differ in", ", ".join(keys)))
+    return [(name, value) for name, value in properties if value]
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,1 +1,1 @@
-"""Sweeps: many jobs of an entry point, each in a process and a folder of its own, by whichever launcher."""
+"""Sweeps: many jobs of an entry point, each in its own process and folder, with any launcher."""

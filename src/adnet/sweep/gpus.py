@@ -18,7 +18,7 @@ FOLDER = Path("/tmp/adnet-gpus")
 
 
 class Reserved(NamedTuple):
-    """The `environment` that shows only the reserved GPUs, and the descriptors of their `locks`.
+    """Reserved GPUs: the `environment` that makes only them visible, and the descriptors of their `locks`.
 
     A process that inherits the locks keeps the GPUs reserved for as long as it lives.
     """
@@ -29,28 +29,29 @@ class Reserved(NamedTuple):
 
 @contextmanager
 def reserved(count: int | None) -> Iterator[Reserved]:
-    """Reserve `count` GPUs that no other job on this machine has reserved, of any user.
+    """Reserve `count` GPUs that no other job of any user on this machine has reserved.
 
-    Waits until that many are free. If `count` exceeds the number of GPUs, reserve all of them; if it is None, or there are no
+    Waits until that many are free. If `count` exceeds the number of GPUs, reserve all of them. If it is None, or there are no
     GPUs, reserve none and leave the environment as it is. Raises UserError if `FOLDER` is not a folder, OSError if it cannot be
     written.
     """
-    there = _visible() if count else {}
-    if not count or not there:
+    visible = _visible() if count else {}
+    if not count or not visible:
         yield Reserved({}, ())
         return
     _make_folder()
-    with ExitStack() as held:
+    needed = min(count, len(visible))
+    with ExitStack() as locks:
         while True:
-            mine: dict[str, int] = {}
-            for gpu in there:
-                if len(mine) < min(count, len(there)) and (lock := _lock(FOLDER / there[gpu], held)) is not None:
-                    mine[gpu] = lock
-            if len(mine) == min(count, len(there)):
+            taken: dict[str, int] = {}
+            for gpu, name in visible.items():
+                if len(taken) < needed and (lock := _lock(FOLDER / name, locks)) is not None:
+                    taken[gpu] = lock
+            if len(taken) == needed:
                 break
-            held.close()  # two jobs that wait for each other's GPUs would wait for ever
+            locks.close()  # otherwise two jobs could wait for each other's GPUs forever
             time.sleep(1 + os.getpid() % 10 / 10)
-        yield Reserved({"CUDA_VISIBLE_DEVICES": ",".join(mine)}, tuple(mine.values()))
+        yield Reserved({"CUDA_VISIBLE_DEVICES": ",".join(taken)}, tuple(taken.values()))
 
 
 def _make_folder() -> None:
@@ -60,16 +61,16 @@ def _make_folder() -> None:
         raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
 
 
-def _lock(path: Path, held: ExitStack) -> int | None:
-    """Return a descriptor that holds the lock until `held` closes it; None if another process has it.
+def _lock(path: Path, locks: ExitStack) -> int | None:
+    """Return a descriptor that holds the lock until `locks` closes it; None if another process has it.
 
-    The file may belong to another user. It is opened read-only and without O_CREAT, which Linux forbids for files of others in a
-    sticky folder (`fs.protected_regular`).
+    The file may belong to another user. It is opened read-only and without O_CREAT, which Linux forbids for other users' files
+    in a sticky folder (`fs.protected_regular`).
     """
     with _for_everyone(), suppress(FileExistsError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    held.callback(os.close, descriptor)
+    locks.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -87,9 +88,9 @@ def _for_everyone() -> Iterator[None]:
 
 
 def _visible() -> dict[str, str]:
-    """Return the GPUs that CUDA would see, by index, with the names of their locks; asking torch would take seconds.
+    """Return the GPUs that CUDA would see, by index, with the names of their locks. Asking PyTorch would take seconds.
 
-    A lock is named after the UUID where it is known, because Slurm jobs and containers count their GPUs from 0.
+    A lock is named after the UUID if it is known, because Slurm jobs and containers each count their GPUs from 0.
     """
     try:
         listed = subprocess.run(
@@ -98,13 +99,10 @@ def _visible() -> dict[str, str]:
             text=True,
             check=True,
         )
-        there = {
-            index.strip(): uuid.strip()
-            for index, _, uuid in (line.partition(",") for line in listed.stdout.splitlines())
-        }
+        gpus = dict([part.strip() for part in line.split(",", 1)] for line in listed.stdout.splitlines())
     except (OSError, subprocess.CalledProcessError):
-        there = {}
+        gpus = {}
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        return there
-    given = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
-    return {gpu: there.get(gpu, gpu) for gpu in given}
+        return gpus
+    named = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
+    return {gpu: gpus.get(gpu, gpu) for gpu in named}

@@ -1,4 +1,4 @@
-"""Run one job of a sweep in a process of its own."""
+"""Run one job of a sweep in its own process."""
 
 from __future__ import annotations
 
@@ -22,33 +22,26 @@ from adnet.shared.files import write_json
 from adnet.sweep.gpus import reserved
 
 RANK_VARIABLES = (
-    "RANK",
-    "LOCAL_RANK",
-    "GROUP_RANK",
-    "NODE_RANK",
-    "WORLD_SIZE",
-    "LOCAL_WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
 )
-
-
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](mode|sweep|sweeper|launcher|run|job\.num|output_subdir)\b")
 
 
 def run_job(_: DictConfig) -> dict[str, Any]:
     """Run `python -m adnet.NAME` with this job's overrides in a new process: the task function of every job of a sweep.
 
-    A job then cannot take the sweep down, and leaves nothing behind for the next one: no process group, rank, W&B run or memory.
-    Ranks that DDP starts in it replay this job's command line, without the sweep. The output of the process goes to `log.txt` in
-    the job's folder. How it ended is returned and written to `job.json` there: `status` is `finished`, `failed`, `stopped`, or
-    `busy` if another process works in the folder. Nothing that the process does raises here; SIGTERM and Ctrl-C are passed on to
-    it, and its end is awaited.
+    In its own process, a job cannot take the sweep down, and leaves nothing behind for the next one: no process group, rank, W&B
+    run or memory. Ranks that DDP starts in it replay this job's command line, without the sweep.
+
+    The output of the process goes to `log.txt` in the job's folder. Returns the outcome, and writes it to `job.json` there:
+    `status` is `finished`, `failed`, `stopped`, or `busy` if another process works in the folder. Errors of the process are not
+    raised. SIGTERM and Ctrl-C are passed on to it, and its end is awaited.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     rank = int(os.environ.get("SLURM_PROCID", 0))  # of several tasks to a job, each runs one rank
-    with _claimed(folder, rank) as lock:
+    with _lock(folder, rank) as lock:
         if lock is None:
             return {"status": "busy", "reason": "another process works in this folder"}
         command = [sys.executable, "-m", f"adnet.{hydra.job.config_name}", *_arguments(hydra, folder)]
@@ -78,8 +71,11 @@ def run_job(_: DictConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(folder: Path, rank: int) -> Iterator[IO[str] | None]:
-    """Yield a lock on the job's folder, None if it is taken. The job's process inherits it, so it lasts while either of the two lives."""
+def _lock(folder: Path, rank: int) -> Iterator[IO[str] | None]:
+    """Yield a lock on the job's folder, or None if another process has it.
+
+    The job's process inherits the lock, which therefore lasts as long as either process lives.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         try:
@@ -99,7 +95,7 @@ def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
 
 def quoted(value: str) -> str:
     """Quote any text as a value in Hydra's override grammar."""
-    # A backslash stands for itself, except before a quote, where it must be doubled.
+    # A backslash is literal, except before a quote, where it must be doubled.
     return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), value) + "'"
 
 
@@ -116,9 +112,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], locks: Sequence[int]) -> int:
-    """Run `command`, which inherits `locks`, and return its exit code. Its process group is killed before this returns or raises."""
+    """Run `command`, which inherits `locks`, and return its exit code. Before this returns or raises, its process group is killed."""
     with _sigterm_raises():
-        # In a session of its own it gets Ctrl-C from us only, and what it leaves behind can be found and killed.
+        # In its own session, the process gets Ctrl-C only from us, and the processes that it leaves behind can be killed.
         process = subprocess.Popen(
             command,
             env=environment,
@@ -164,7 +160,7 @@ _RAISED = re.compile(r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|E
 
 
 def _reason(log: Path, begin: int, code: int) -> str:
-    """Return in one line why a process ended: its user's mistake, the exception of its first traceback, or the signal."""
+    """Say in one line why a process failed: the user's mistake, the exception of its first traceback, or the signal."""
     with log.open("rb") as file:
         file.seek(begin)
         text = file.read().decode(errors="replace").replace("\r", "\n")
@@ -184,7 +180,7 @@ def _reason(log: Path, begin: int, code: int) -> str:
 
 
 def last_outcome(folder: Path) -> dict[str, Any] | None:
-    """Return how the job in a folder ended last time, as `run_job` returned it; None if it never began."""
+    """Return the last outcome of the job in a folder, as `run_job` returned it; None if it never started."""
     try:
         outcome: dict[str, Any] = json.loads((folder / "job.json").read_text())
     except FileNotFoundError:

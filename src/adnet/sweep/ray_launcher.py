@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster."""
+"""Launch jobs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def launch_on_ray(
     init: dict[str, Any],
     remote: dict[str, Any],
 ) -> list[JobReturn]:
-    """Run each job as a Ray task, side by side as far as the cluster has room; returns when the last has ended.
+    """Run each job as a Ray task, as many at once as the cluster has room for; return when all have ended.
 
     Args:
-        init: arguments of `ray.init`; `address` is that of a cluster, or none for one of this machine.
-        remote: what each task takes, as of `ray.remote`: `num_cpus`, `num_gpus`, `resources`, ...; a `num_gpus` of None is one, where
-            the cluster has any.
+        init: arguments of `ray.init`; without an `address`, Ray starts a cluster on this machine.
+        remote: arguments of `ray.remote`: the resources of each task (`num_cpus`, `num_gpus`, `resources`, ...). If `num_gpus`
+            is None, each task gets one GPU if the cluster has any.
     """
     try:
         import ray
     except ImportError as error:
         raise UserError("launcher=ray needs the extra: pip install 'adnet[ray]'") from error
-    ours = not ray.is_initialized()
-    if ours:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         ray.init(**init)
     try:
         if remote.get("num_gpus") is None:
@@ -48,7 +48,7 @@ def launch_on_ray(
         returned: list[JobReturn] = ray.get(running)
         return returned
     finally:
-        if ours:
+        if starts_ray:
             ray.shutdown()
 
 
@@ -61,7 +61,7 @@ def _run(
     state: Any,
     here: str,
 ) -> JobReturn:
-    os.chdir(here)  # relative paths mean the same there
+    os.chdir(here)  # so that relative paths mean the same
     setup_globals()
     Singleton.set_state(state)
     cfg = context.config_loader.load_sweep_config(config, job)

@@ -25,15 +25,15 @@ from adnet.sweep.summary import Row, table
 
 
 class Sweep:
-    """The jobs of one folder, run by one launcher. Jobs that have finished there are not run again.
+    """The jobs in one folder, run by one launcher. Jobs that have finished there are not run again.
 
     Args:
-        config: as Hydra composed it for the sweep; `hydra.sweep.dir` is the folder.
-        context: Hydra's.
+        config: the sweep's config, composed by Hydra; `hydra.sweep.dir` is the folder.
+        context: Hydra's context of the sweep.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext) -> None:
-        # `${now:...}` and relative paths could become another folder in another process.
+        # `${now:...}` and relative paths could mean another folder in another process.
         config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
         self.folder = Path(config.hydra.sweep.dir)
         self._config = config
@@ -41,19 +41,19 @@ class Sweep:
         self._launcher: Launcher | None = None
 
     def check(self, name: str, job: Sequence[str]) -> None:
-        """Compose the config of a job. Raises what the job itself would raise for a wrong key, value or name."""
-        cfg: DictConfig = self._context.config_loader.load_sweep_config(self._config, [*job, *self._place(name)])
-        known = HydraConfig.instance()
-        before = known.cfg
+        """Compose the config of a job. Raises the error that the job would raise for a wrong key, value or name."""
+        cfg: DictConfig = self._context.config_loader.load_sweep_config(self._config, [*job, *self._folder_of(name)])
+        hydra_config = HydraConfig.instance()
+        before = hydra_config.cfg
         try:
             with open_dict(cfg):
                 cfg.hydra.runtime.output_dir = str(self.folder / name)
-                known.set_config(cfg)
+                hydra_config.set_config(cfg)
                 command = cfg.hydra.job.config_name
                 del cfg["hydra"]
             check_config(cfg, command)
         finally:
-            known.cfg = before
+            hydra_config.cfg = before
 
     def begin(self) -> None:
         """Create the folder, with Hydra's record of the sweep."""
@@ -61,21 +61,21 @@ class Sweep:
         OmegaConf.save(self._config, self.folder / "multirun.yaml")
 
     def run(self, jobs: dict[str, list[str]], first: int = 0, batch: int | None = None) -> list[Row]:
-        """Run the jobs (folder name -> overrides) that have not finished; return what became of each.
+        """Run the jobs (folder name -> overrides) that have not finished; return the result of each.
 
-        `first` is the number of the first job, `batch` how many go to the launcher at once; None: all. Raises UserError, before
-        anything runs, if a folder holds a finished run of other settings.
+        `first` is the number of the first job; `batch` is how many jobs the launcher gets at once (None: all). Raises UserError,
+        before anything runs, if a folder holds a finished run of other settings.
         """
         left = [name for name in jobs if not (self.folder / name / "summary.json").is_file()]
         for name in jobs:
             if name not in left:
                 self._refuse_another(self.folder / name, jobs[name])
-        trouble: dict[str, Exception] = {}
+        errors: dict[str, Exception] = {}
         for start in range(0, len(left), batch or len(left) or 1):
             names = left[start : start + (batch or len(left))]
             if error := self._launch({name: jobs[name] for name in names}, first + start):
-                trouble |= dict.fromkeys(names, error)
-        return [self._row(self.folder / name, trouble.get(name), skipped=name not in left) for name in jobs]
+                errors |= dict.fromkeys(names, error)
+        return [self._row(self.folder / name, errors.get(name), skipped=name not in left) for name in jobs]
 
     def _refuse_another(self, folder: Path, job: Sequence[str]) -> None:
         if (earlier := last_outcome(folder)) is None:
@@ -90,22 +90,22 @@ class Sweep:
             )
 
     def _launch(self, jobs: dict[str, list[str]], first: int) -> Exception | None:
-        """Launch jobs; return the exception of the launcher itself, if any. How each job ended is read from disk."""
+        """Launch jobs; return the launcher's own exception, if any. The outcome of each job is read from disk."""
         if self._launcher is None:
             self._launcher = Plugins.instance().instantiate_launcher(self._context, run_job, self._config)
         for name in jobs:
             (self.folder / name / "job.json").unlink(missing_ok=True)
         try:
-            self._launcher.launch([[*job, *self._place(name)] for name, job in jobs.items()], first)
+            self._launcher.launch([[*job, *self._folder_of(name)] for name, job in jobs.items()], first)
         except Exception as error:
             return error
         return None
 
-    def _place(self, name: str) -> list[str]:
-        # Launchers compose the config of each job again from its overrides.
+    def _folder_of(self, name: str) -> list[str]:
+        # As overrides, because launchers compose the config of each job again.
         return [f"hydra.sweep.dir={quoted(str(self.folder))}", f"hydra.sweep.subdir={quoted(name)}"]
 
-    def _row(self, folder: Path, trouble: Exception | None, skipped: bool) -> Row:
+    def _row(self, folder: Path, error: Exception | None, skipped: bool) -> Row:
         summary = folder / "summary.json"
         scores = json.loads(summary.read_text()) if summary.is_file() else {}
         scores = {name: scores.get(name) for name in ("J", "F")}
@@ -113,9 +113,10 @@ class Sweep:
             return Row(folder, "skipped", scores)
         outcome = last_outcome(folder)
         if outcome is None:
-            reason = f"the launcher: {trouble}".splitlines()[0] if trouble else "another process works in this folder"
-            return Row(folder, "failed" if trouble else "busy", scores, reason=reason)
-        return Row.of(folder, outcome["status"], outcome, scores)
+            reason = f"the launcher: {error}".splitlines()[0] if error else "another process works in this folder"
+            return Row(folder, "failed" if error else "busy", scores, reason=reason)
+        details = (outcome.get(name) for name in ("seconds", "reason", "log"))
+        return Row(folder, outcome["status"], scores, *details)
 
     def finish(self, rows: Sequence[Row]) -> bool:
         """Print the table, write it to `sweep.json`, and return whether no job failed."""
@@ -127,11 +128,11 @@ class Sweep:
 def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
     """Run every combination of `a=1,2 b=glob(c*)`; exit with code 1 if a job failed.
 
-    Raises what composing a job raises, and UserError as `Sweep.run` does, before anything runs.
+    Before anything runs, raises the errors of `Sweep.check` for any job, and UserError as `Sweep.run` does.
     """
     overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
-    every = BasicSweeper.split_arguments(overrides, None)[0]
-    jobs = dict(zip(job_names(every), every, strict=True))
+    combinations = BasicSweeper.split_arguments(overrides, None)[0]
+    jobs = dict(zip(job_names(combinations), combinations, strict=True))
     sweep = Sweep(config, context)
     for name, job in jobs.items():
         sweep.check(name, job)

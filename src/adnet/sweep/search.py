@@ -1,4 +1,4 @@
-"""Settings chosen by Optuna."""
+"""Search for settings with Optuna."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 JOURNAL = "optuna.journal"
-"""The study's file, in the folder of the sweep."""
+"""The file of the study, in the folder of the sweep."""
 
 
 def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
-    """Run trials until `n_trials` have finished or were pruned; exits with code 1 if one failed.
+    """Run trials until `n_trials` have finished or been pruned; exit with code 1 if one failed.
 
-    What is searched are `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
-    `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`; an argument without a sweep takes its key out of the
-    search. A trial's value is the best `val/J` that `adnet.training.trial_pruning.Pruning` reports of it. One that was cut off
-    goes on in its folder, with its values. Raises UserError where Optuna is missing, there is nothing to search, or no
-    sequences are held out to search by.
+    Searches over `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
+    `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep removes its key from the search.
+    A trial's value is its best `val/J`, reported by `adnet.training.trial_pruning.Pruning`. Interrupted trials are resumed in
+    their folders with the same values. Raises UserError if Optuna is missing, there is nothing to search, or no sequences are
+    held out to choose settings by.
     """
     try:
         import optuna
@@ -53,8 +53,8 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
         )
     if not config.pairs.holdout and "pairs.holdout" not in space:
         raise UserError(
-            "a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by: chosen by the validation "
-            "split, they would be fitted to what results are reported on"
+            "a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by: the validation split would "
+            "fit the settings to the data that results are reported on"
         )
 
     sweep = Sweep(config, context)
@@ -62,37 +62,33 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     pruning = {"startup_trials": settings.startup_trials, "warmup_steps": settings.warmup_steps}
 
     def job(params: dict[str, Any], number: int) -> list[str]:
-        told = {
-            "_target_": "adnet.training.trial_pruning.Pruning",
-            "journal": quoted(str(journal)),
-            "trial": number,
-            **pruning,
-        }
-        callback = ",".join(f"{key}:{value}" for key, value in told.items())
-        return [*fixed, *(f"{key}={value}" for key, value in params.items()), f"+callbacks.pruning={{{callback}}}"]
+        target = "adnet.training.trial_pruning.Pruning"
+        callback = {"_target_": target, "journal": quoted(str(journal)), "trial": number, **pruning}
+        entries = ",".join(f"{key}:{value}" for key, value in callback.items())
+        return [*fixed, *(f"{key}={value}" for key, value in params.items()), f"+callbacks.pruning={{{entries}}}"]
 
-    # Trials differ in values only, so that one stands for all.
+    # Check a single trial, because trials differ only in values.
     sweep.check(_name(0), job(optuna.create_study().ask(space).params, 0))
     sweep.begin()
     earlier = open_study(journal).trials
-    # The same seed again would try the same values again.
+    # With the same seed, the study would try the same values again.
     study = open_study(journal, **pruning, seed=config.seed + len(earlier))
     rows = {trial.number: _earlier_row(sweep, trial) for trial in earlier if trial.state.name in ("COMPLETE", "PRUNED")}
-    cut_off = [trial.number for trial in earlier if trial.state.name == "RUNNING"]
+    interrupted = [trial.number for trial in earlier if trial.state.name == "RUNNING"]
     budget = settings.n_trials - len(rows)
     while budget > 0:
-        numbers = [cut_off.pop(0) if cut_off else _ask(study, space) for _ in range(min(budget, settings.n_jobs))]
+        count = min(budget, settings.n_jobs)
+        numbers = [interrupted.pop(0) if interrupted else _ask(study, space) for _ in range(count)]
         budget -= len(numbers)
         jobs = {_name(number): job(study.trials[number].params, number) for number in numbers}
         for number, row in zip(numbers, sweep.run(jobs, first=numbers[0]), strict=True):
             rows[number] = _tell(study, number, row)
-    well = sweep.finish([rows[number] for number in sorted(rows)])
+    all_succeeded = sweep.finish([rows[number] for number in sorted(rows)])
     if any(trial.state.name == "COMPLETE" for trial in study.trials):
         best = study.best_trial
-        print(
-            f"best: val/J {100 * study.best_value:.1f}, {_name(best.number)}: {' '.join(f'{k}={v}' for k, v in best.params.items())}"
-        )
-    if not well:
+        settings_of_best = " ".join(f"{key}={value}" for key, value in best.params.items())
+        print(f"best: val/J {100 * study.best_value:.1f}, {_name(best.number)}: {settings_of_best}")
+    if not all_succeeded:
         sys.exit(1)
 
 
@@ -105,7 +101,7 @@ def _distribution(override: Override) -> BaseDistribution:
     if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
         last = value.start + (value.stop - 1 - value.start) // value.step * value.step
         return IntDistribution(value.start, last, step=value.step, log="log" in value.tags)
-    # As words of the command line: a choice may be a list, which Optuna doesn't store.
+    # As text of the command line, because a choice may be a list, which Optuna cannot store.
     return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
@@ -132,7 +128,7 @@ def _best(trial: optuna.trial.FrozenTrial) -> float | None:
 
 
 def _tell(study: optuna.Study, number: int, row: Row) -> Row:
-    """Tell the study how a trial ended, as far as it doesn't know; the row, with the trial's value and state."""
+    """Tell the study how a trial ended, unless it knows; return the row with the trial's value and state."""
     trial = study.trials[number]
     value = _best(trial)
     if trial.state.name == "PRUNED":
@@ -143,5 +139,5 @@ def _tell(study: optuna.Study, number: int, row: Row) -> Row:
         import optuna
 
         study.tell(number, state=optuna.trial.TrialState.FAIL)
-        row = replace(row, status="failed", reason=row.reason or "it validated nothing")
+        row = replace(row, status="failed", reason=row.reason or "there was no validation")
     return replace(row, scores={"J": value})

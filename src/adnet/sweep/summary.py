@@ -1,4 +1,4 @@
-"""Summarise what became of the jobs of a sweep."""
+"""Summarise the results of a sweep's jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 STATUSES = {
     "finished": "finished",
@@ -20,7 +19,7 @@ STATUSES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One job: its folder, `status` (of STATUSES), J and F in [0, 1], seconds, and for a failure its reason and log."""
+    """A job: its folder, `status` (one of STATUSES), J and F in [0, 1], seconds and, for a failure, its reason and log."""
 
     folder: Path
     status: str
@@ -29,15 +28,11 @@ class Row:
     reason: str | None = None
     log: str | None = None
 
-    @classmethod
-    def of(cls, folder: Path, status: str, outcome: dict[str, Any], scores: dict[str, float | None]) -> Row:
-        return cls(folder, status, scores, outcome.get("seconds"), outcome.get("reason"), outcome.get("log"))
-
 
 def table(rows: Sequence[Row]) -> str:
-    """Format the rows as text, failures last, below a line that counts them."""
+    """Format the rows as text, failures last, below a line with the counts."""
     counts = Counter(row.status for row in rows)
-    head = ", ".join(f"{counts[status]} {said}" for status, said in STATUSES.items() if counts[status])
+    head = ", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])
     order = {status: n for n, status in enumerate(STATUSES)}
     width = max((len(row.folder.name) for row in rows), default=0)
     return "\n".join([head, *(_line(row, width) for row in sorted(rows, key=lambda row: order[row.status]))])
@@ -48,5 +43,5 @@ def _line(row: Row, width: int) -> str:
     seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""
     line = f"  {row.status:<9} {row.folder.name:<{width}}  {scores}  {seconds}".rstrip()
     if row.status in ("failed", "stopped", "busy"):
-        line += f"\n            {row.reason or 'cut off'}" + (f"\n            {row.log}" if row.log else "")
+        line += f"\n            {row.reason or 'interrupted'}" + (f"\n            {row.log}" if row.log else "")
     return line

@@ -1,4 +1,4 @@
-"""The LightningModule, the poly schedule, and what a run leaves behind."""
+"""Training: the LightningModule, its learning-rate schedule, callbacks and loggers, and the run folder."""
 
 from adnet.training.module import SegmentationModule
 from adnet.training.schedule import poly

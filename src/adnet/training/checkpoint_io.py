@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there, and always one more than the last."""
+"""Write checkpoints atomically, keeping the previous one, and find the newest intact one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the file, to disk, then renames; `last.ckpt` becomes `previous.ckpt` when the next one is whole.
+    """Write to a draft beside the file, flush it to disk, then rename it; the old `last.ckpt` becomes `previous.ckpt`.
 
-    Lightning's own writes by way of the system's temporary folder, which may be another disk: a copy, and not atomic.
+    Lightning's own class writes to the system's temporary folder first, possibly on another disk. Moving a file between
+    disks is a copy, which is not atomic.
     """
 
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any = None,  # noqa: ARG002 (of other filesystems)
+        storage_options: Any = None,  # noqa: ARG002 (for remote file systems)
     ) -> None:
-        """Write `checkpoint` to `path`. Raises UserError if it can't be written; what was there before stays."""
+        """Write `checkpoint` to `path`. Raises UserError if that fails; earlier checkpoints stay intact."""
         path = Path(path)
         draft = path.with_name(f".{path.name}.draft")
         try:
@@ -45,35 +46,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with suppress(OSError):
                 draft.unlink()
             raise UserError(
-                f"cannot write {path}: {_reason(error)}; the checkpoints there are whole: make room, and the same command "
-                "goes on from them"
+                f"cannot write {path}: {_reason(error)}; the earlier checkpoints are intact: free some space and repeat the "
+                "command to continue from them"
             ) from error
 
 
 def whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` that can be read to its end; None if nothing was saved there.
+    """Find the newest intact checkpoint in `folder`; None if there is no checkpoint.
 
-    Raises UserError if there are some and none is whole.
+    Raises UserError if all of them are damaged.
     """
     found = [path for name in (LAST, PREVIOUS) if (path := folder / name).is_file()]
     for path in found:
         if _is_whole(path):
             return path
     if found:
-        raise UserError(f"no checkpoint in {folder} is whole: remove the folder to train from the start")
+        raise UserError(f"all checkpoints in {folder} are damaged: remove the folder to train from the start")
     return None
 
 
 def _is_whole(path: Path) -> bool:
     try:
         with ZipFile(path) as file:
-            return file.testzip() is None  # checksums of all that is in it
+            return file.testzip() is None  # checks all checksums
     except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error):
-        return False  # a wrong bit may ask for a password, another compression, or a name in another encoding
+        return False  # a flipped bit may also look like a password, another compression, or another encoding of a name
 
 
 def _reason(error: BaseException) -> str:
-    """PyTorch puts words of its own around what the system said."""
+    """Return the system's message, which PyTorch wraps in its own errors."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError):

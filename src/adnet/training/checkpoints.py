@@ -1,4 +1,4 @@
-"""What a run that was cut off goes on from."""
+"""Save checkpoints from which an interrupted run resumes bit by bit, also when a signal stops it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
 class Checkpoints(ModelCheckpoint):
-    """Saves `last.ckpt` every `every_steps` steps and `best.ckpt` at the end of an epoch that was the best so far.
+    """Save `last.ckpt` every `every_steps` steps, and `best.ckpt` at the end of each epoch that is the best so far.
 
-    `last.ckpt` is written before a step, when all of the steps before it is done and logged: what goes on from it ends
-    bitwise where it would have ended. The one before it stays as `previous.ckpt`.
+    `last.ckpt` is written at the start of a step, when the steps before it are done and logged, so that a resumed run ends
+    with exactly the same weights. The one before it is kept as `previous.ckpt`.
 
-    SIGTERM, and SIGUSR1 (which `sbatch --signal=USR1@90` asks for before the time is up), save before the next step and
-    leave with code 128 + signal; after SIGUSR1 the Slurm job is put into its queue again. Where somebody else handles the
-    signal (submitit), they have it after the checkpoint.
+    On SIGTERM and SIGUSR1 (which `sbatch --signal=USR1@90` sends before the time limit), the run saves before the next
+    step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
+    is installed (by submitit), it is called after the checkpoint is saved.
 
     Args:
         dirpath: folder of the checkpoints.
-        every_steps: optimiser steps between two.
-        monitor: what the best epoch is the best in.
-        mode: `"max"` or `"min"`.
+        every_steps: optimiser steps between two checkpoints.
+        monitor: the metric that decides which epoch is the best.
+        mode: whether the largest or the smallest value is the best.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Checkpoints(ModelCheckpoint):
         self._every_steps = every_steps
         self._devices = 1
         self.seconds_before = 0.0
-        """Seconds of training before this process, up to the checkpoint that it goes on from."""
+        """Seconds of training up to the checkpoint from which this process resumed."""
         self._started = 0.0
         self._saved_step = 0
         self._signal: int | None = None
@@ -68,13 +68,13 @@ class Checkpoints(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         self._devices = trainer.world_size
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        # Before Lightning puts its own in their place.
+        # The handlers before Lightning installs its own.
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        for what in ("Checkpoint directory .* is not empty", ".*your dataloader is not resumable"):
-            warnings.filterwarnings("ignore", what)  # the pairs are a function of the step
+        for message in ("Checkpoint directory .* is not empty", ".*your dataloader is not resumable"):
+            warnings.filterwarnings("ignore", message)  # ours is resumable: the pairs are a function of the step
 
     def on_load_checkpoint(self, trainer: L.Trainer, _: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the loops where `global_step` says: Lightning goes on from the middle of an epoch only by halves."""
+        """Set the progress of the loops from `global_step`, which Lightning restores incompletely within an epoch."""
         self._saved_step = checkpoint["global_step"]
         epoch, step = divmod(self._saved_step, trainer.datamodule.epoch_steps)  # type: ignore[attr-defined]
         loops = checkpoint["loops"]["fit_loop"]
@@ -87,14 +87,14 @@ class Checkpoints(ModelCheckpoint):
         return super().state_dict() | {"seconds": seconds, "devices": self._devices}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raise UserError where `devices=auto` is another number of devices than the run began with."""
+        """Restore the state. Raises UserError if `devices=auto` gives another number of devices than at the start."""
         if (before := state_dict.get("devices", self._devices)) != self._devices:
             raise UserError(
-                f"the run began on {before} devices (trainer.devices times trainer.num_nodes) and would go on with "
-                f"{self._devices}, each with another share of a batch: give it {before} again, or another hydra.run.dir"
+                f"the run began on {before} devices (trainer.devices times trainer.num_nodes) and would resume on "
+                f"{self._devices}, which split a batch differently: use {before} again, or another hydra.run.dir"
             )
         self.seconds_before = state_dict.get("seconds", 0.0)
-        # The folder may have been moved since.
+        # The folder may have been moved in the meantime.
         moved: dict[str, Any] = {"dirpath": self.dirpath}
         if state_dict["best_k_models"]:
             best = self._path("best.ckpt")
@@ -106,7 +106,7 @@ class Checkpoints(ModelCheckpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._started = time.monotonic()
-        if trainer.received_sigterm:  # by Lightning's handler, which leaves without a checkpoint and with code 0
+        if trainer.received_sigterm:  # by Lightning's handler, which would exit with code 0 and without a checkpoint
             self._signal, trainer._signal_connector.received_sigterm = signal.SIGTERM, False
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._handlers.items():
@@ -117,23 +117,23 @@ class Checkpoints(ModelCheckpoint):
         self._signal = number
 
     def on_train_batch_start(self, trainer: L.Trainer, _: L.LightningModule, __: Any, batch_idx: int) -> None:
-        # What loggers get as the step; one too high where a run goes on.
+        # The step number that loggers get; Lightning sets it one too high in a resumed run.
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         if batch_idx % trainer.accumulate_grad_batches:
             return
         save, stop = trainer.global_step % self._every_steps == 0, self._signal is not None
         if save or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            stop = self._agreed(trainer, stop)
+            stop = self._any_stops(trainer, stop)
         elif trainer.world_size > 1:
-            stop = False  # for now: a signal may reach one process of many, and all must leave at once
+            stop = False  # not yet: a signal may have reached only one of the processes, and all must stop together
         if stop or save:
             self._save_last(trainer)
         if stop:
             self._stop(trainer)
 
     @staticmethod
-    def _agreed(trainer: L.Trainer, stop: bool) -> bool:
-        """Whether any process is to stop, in the same breath as the losses are looked at."""
+    def _any_stops(trainer: L.Trainer, stop: bool) -> bool:
+        """Return whether any process is to stop. Shares one reduction with the check of the losses, if there is one."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FiniteLoss):
                 return callback.check(trainer, stop)
@@ -143,7 +143,7 @@ class Checkpoints(ModelCheckpoint):
         self._save_last(trainer)
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        # Weights that a step has spoilt are not worth keeping: the next loss will say so.
+        # Weights that are not finite are not saved; the next loss stops the run.
         finite = bool(get_total_norm(trainer.lightning_module.parameters()).isfinite())
         if trainer.global_step > self._saved_step and trainer.strategy.reduce_boolean_decision(finite):
             self.last_model_path = self._path(LAST)
@@ -154,37 +154,38 @@ class Checkpoints(ModelCheckpoint):
         return str(Path(str(self.dirpath)) / name)
 
     def _stop(self, trainer: L.Trainer) -> None:
-        either = trainer.strategy.reduce_boolean_decision
-        number = next(number for number in self._handlers if either(self._signal == number, all=False))
+        any_process = trainer.strategy.reduce_boolean_decision
+        number = next(number for number in self._handlers if any_process(self._signal == number, all=False))
         self._signal = None
         if callable(handler := self._handlers[number]):
             handler(number, None)
             return
         if trainer.is_global_zero:
-            then = "the same command goes on from there"
+            next_step = "the same command continues from there"
             if number == signal.SIGUSR1 and (job := _slurm_job()):
-                then = _requeued(job)
+                next_step = _requeue(job)
             what = f"{signal.Signals(number).name} after step {trainer.global_step}, which is saved"
-            print(f"\nadnet: stopped by {what}; {then}", file=sys.stderr)
+            print(f"\nadnet: stopped by {what}; {next_step}", file=sys.stderr)
         raise SystemExit(128 + number)
 
 
 def _progress(total: int, current: int) -> dict[str, Any]:
-    """Lightning's counts of what is done, where nothing is half done."""
+    """Return Lightning's record of progress between two steps."""
     stages = ("ready", "started", "processed", "completed")
     return {"total": dict.fromkeys(stages, total), "current": dict.fromkeys(stages, current)}
 
 
-def _requeued(job: str) -> str:
+def _requeue(job: str) -> str:
+    """Queue a Slurm job again, and say whether that worked."""
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        return f"the same command goes on from there, for Slurm job {job} could not be queued again ({error})"
+        return f"Slurm job {job} could not be queued again ({error}); the same command continues from there"
     return f"Slurm job {job} is in the queue again"
 
 
 def _slurm_job() -> str | None:
-    """This job as `scontrol` names it, which in an array is not its own number."""
+    """Return this job's name for `scontrol`, which in a job array differs from its number."""
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ.get("SLURM_JOB_ID")

@@ -1,4 +1,4 @@
-"""Training on several devices: a Trainer that starts its ranks, and batch norm over all of them."""
+"""Train on several devices: start their processes, share batch norm, and describe how they split a batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
+
+PAPER_BATCH_SIZE = 8
+"""Batch size of the paper (Section 4, Training)."""
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
-    """Shares batch norm's statistics over all GPUs where one of them has fewer than `below` pairs. On a CPU PyTorch has none.
+    """Share the statistics of batch norm between GPUs if each has fewer than `below` pairs. PyTorch cannot do so on CPUs.
 
-    PyTorch's conversion, which Lightning calls, takes timm's `BatchNormAct2d` for a plain batch norm: timm's own keeps the
-    activations in them.
+    Lightning uses PyTorch's conversion, which would drop the activation in timm's `BatchNormAct2d`; this uses timm's.
     """
 
     def __init__(self, below: float) -> None:
@@ -30,11 +33,11 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         self._before: dict[str, _BatchNorm] = {}
 
     def applies(self, trainer: L.Trainer, pairs: int) -> bool:
-        """Whether GPUs that have `pairs` pairs each share their statistics."""
+        """Return whether GPUs with `pairs` pairs each share their statistics."""
         return pairs < self._below and trainer.strategy.root_device.type == "cuda"
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Convert a LightningModule in place, for the time of a training, if it needs it."""
+        """Convert the batch norms of a LightningModule in place, if the training needs it."""
         trainer: Any = model.trainer
         pairs = trainer.datamodule.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
         if not self.applies(trainer, pairs):
@@ -44,7 +47,7 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return converted
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Put the layers back that were there before, with what was learnt since."""
+        """Restore the original layers, with the current parameters and statistics."""
         for name, norm in self._before.items():
             synchronised = model.get_submodule(name)
             norm._parameters, norm._buffers = synchronised._parameters, synchronised._buffers
@@ -54,20 +57,20 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return model
 
 
-@wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is not
+@wraps(L.Trainer.__init__)  # so that its arguments are known, and a misspelt one is an error
 def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trainer:
-    """A `lightning.Trainer` for `strategy=ddp`, whose `devices=auto` is every GPU (NCCL), or two processes on the CPU (gloo).
+    """Build a `lightning.Trainer` for `strategy=ddp`. `devices=auto` means all GPUs (NCCL), or two CPU processes (gloo).
 
-    Under torchrun it is as many as torchrun started. `sync_batchnorm` is for any backbone (`SyncBatchNorm`), and may also be a
-    number: of pairs, and GPUs that get fewer share their statistics. Raises UserError where several jobs share this process:
-    Lightning would start each rank with the command line of the whole sweep.
+    Under torchrun, `devices=auto` is the number of processes that torchrun started. `sync_batchnorm` works with any
+    backbone (see `SyncBatchNorm`); if it is a number, GPUs share statistics if each has fewer pairs than that. Raises
+    UserError if several jobs share this process: Lightning would start each rank with the command line of the whole sweep.
     """
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("trainer=ddp needs a process for each job: leave hydra/sweeper as it is")
     started = os.environ.get("LOCAL_WORLD_SIZE")
     accelerator = options.get("accelerator", "auto")
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
-        options["accelerator"] = "cpu"  # not Apple's, which has no collectives
+        options["accelerator"] = "cpu"  # not Apple's GPU, which has no collective operations
         started = started or "2"
     if started and options.get("devices", "auto") == "auto":
         options["devices"] = int(started)
@@ -76,3 +79,24 @@ def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trai
 
 
 ddp_trainer.__annotations__["sync_batchnorm"] = bool | int
+
+
+def effective_batch(data: PairDataModule, trainer: L.Trainer) -> str:
+    """Describe in one line how a batch is split, and whether its size differs from the paper's.
+
+    Does not synchronise processes. Raises UserError if the batch cannot be split evenly, or batch norm gets a single pair.
+    """
+    devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+    each = data.device_batch_size(devices, accumulated)
+    layers = getattr(trainer.strategy, "_layer_sync", None)  # Lightning has no public name for it
+    seen = each * devices if isinstance(layers, SyncBatchNorm) and layers.applies(trainer, each) else each
+    if seen < 2:
+        raise UserError(
+            f"pairs.batch_size={data.batch_size} leaves each batch norm one pair, but it needs two: use a larger batch, fewer "
+            "devices or accumulated batches, or on GPUs trainer=ddp, which synchronises batch norm"
+        )
+    plural = "" if devices == 1 else "s"
+    line = f"effective batch: {data.batch_size} pairs = {devices} device{plural} x {each} x {accumulated} accumulated"
+    if seen > each:
+        line += ", batch norm over all"
+    return line if data.batch_size == PAPER_BATCH_SIZE else f"{line} (the paper's is {PAPER_BATCH_SIZE})"

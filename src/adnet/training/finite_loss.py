@@ -1,4 +1,4 @@
-"""A loss that is no number ends the run before anything is saved that it spoilt."""
+"""Stop a training whose loss is not finite, before damaged weights are saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adnet.shared.files import write_json
 
 
 class _Batch(NamedTuple):
-    """A batch that nobody has looked at: its `loss` and its pairs' `key` `[B, 3]` are still on the device."""
+    """A batch that is not checked yet: its `loss` (scalar) and its pairs' `key` `[B, 3]` are still on the device."""
 
     step: int
     number: int
@@ -26,11 +26,11 @@ class _Batch(NamedTuple):
 
 
 class FiniteLoss(Callback):
-    """Stops at a loss of NaN or infinity, with the pairs that gave it in `folder/nan_batch.json`.
+    """Stop at a loss of NaN or infinity, and write the pairs that caused it to `folder/nan_batch.json`.
 
-    Of several processes each that has such a loss in that step writes a file, that of rank 1 `nan_batch-1.json`; all stop, and name
-    the first. Losses are looked at where `check` is called (by `Checkpoints`, on logging steps and before it saves), before a validation
-    and at the end: a look at each would keep the GPU waiting for the host.
+    With several processes, each with such a loss in that step writes a file (rank 1: `nan_batch-1.json`); all of them stop
+    and name the file of the lowest such rank. Losses are checked when `Checkpoints` calls `check` (on logging steps and
+    before saving), before a validation and at the end. Checking each step would make the GPU wait for the host.
     """
 
     def __init__(self, folder: str) -> None:
@@ -49,27 +49,28 @@ class FiniteLoss(Callback):
         self.check(trainer)
 
     def check(self, trainer: L.Trainer, signalled: bool = False) -> bool:
-        """Look at the losses since the last call; whether any process was `signalled`, which costs nothing beside.
+        """Check the losses since the last call. Returns whether any process was `signalled`, in the same reduction.
 
-        All processes must call it at the same step. Raises UserError on all of them if one has a loss that is no number: those
-        with a good loss would wait for the others for ever.
+        All processes must call this at the same step. Raises UserError on all of them if any has a loss that is not finite,
+        because the others would wait for it forever.
         """
         batches, self._batches = self._batches, []
-        mine = torch.zeros((), dtype=torch.int64, device=trainer.strategy.root_device)
+        own_age = torch.zeros((), dtype=torch.int64, device=trainer.strategy.root_device)
         if batches:
-            # The first that is no number, counted from the last batch; 0 where all are good.
+            # How many batches ago the first such loss was (the last batch: 1), or 0 if all are finite.
             wrong = ~torch.stack([batch.loss for batch in batches]).isfinite()
-            mine = (wrong * torch.arange(len(batches), 0, -1, device=wrong.device)).amax()
-        # Of the processes whose first one is the oldest, that of the lowest rank is the largest here.
+            own_age = (wrong * torch.arange(len(batches), 0, -1, device=wrong.device)).amax()
+        # One number orders by age, then by rank: its maximum belongs to the lowest rank with the oldest such loss.
         ranks = trainer.world_size
-        oldest, any_signal = largest(mine * ranks + ranks - 1 - trainer.global_rank, torch.full_like(mine, signalled))
+        order = own_age * ranks + ranks - 1 - trainer.global_rank
+        oldest, any_signal = largest(order, torch.full_like(own_age, signalled))
         age, rank = oldest // ranks, ranks - 1 - oldest % ranks
         if age:
             self._stop(trainer, batches[-age], rank)
         return bool(any_signal)
 
     def _stop(self, trainer: L.Trainer, batch: _Batch, rank: int) -> None:
-        """Write this process's pairs if its loss is no number, and name the file of `rank`, whose loss is none for sure."""
+        """Write the pairs of this process if its loss is not finite, and name the file of `rank`, whose loss is not."""
         if not torch.isfinite(batch.loss):
             sequences = trainer.datamodule.train.sequences  # type: ignore[attr-defined]
             pairs = [
@@ -82,11 +83,11 @@ class FiniteLoss(Callback):
             ]
             content = {"step": batch.step, "batch": batch.number, "loss": str(batch.loss.item()), "pairs": pairs}
             write_json(self._file(trainer.global_rank), content)
-        trainer.strategy.barrier()  # the file is there before anyone names it, or ends the others
+        trainer.strategy.barrier()  # the file exists before any process names it or ends the others
         where = f" on rank {rank}" if trainer.world_size > 1 else ""
         raise UserError(
-            f"the loss of step {batch.step} is no number{where}; its pairs are in {self._file(rank)}, and the checkpoints "
-            "are of before: try a lower optim.optimizer.lr, or trainer.gradient_clip_val"
+            f"the loss of step {batch.step} is not finite{where}; its pairs are in {self._file(rank)}, and the checkpoints "
+            "are from before: try a lower optim.optimizer.lr, or trainer.gradient_clip_val"
         )
 
     def _file(self, rank: int) -> Path:
@@ -94,7 +95,7 @@ class FiniteLoss(Callback):
 
 
 def largest(*numbers: Tensor) -> list[int]:
-    """The largest of each number over all processes: one reduction, and one wait for the device, for all of them."""
+    """Return the maximum of each number over all processes, with a single reduction and a single wait for the device."""
     stacked = torch.stack(numbers)
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(stacked, dist.ReduceOp.MAX)

@@ -1,4 +1,4 @@
-"""A run folder belongs to one training at a time."""
+"""Lock a run folder, so that one training at a time works in it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOCK = ".training.lock"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a run folder while the block lasts, or until this process is gone, however it ends.
+def lock_run_folder(folder: Path) -> Iterator[None]:
+    """Lock a run folder until the block ends or this process dies. Rank 0 holds the lock for all ranks.
 
-    Of several ranks the first holds it for all. Raises UserError, with who has it, if another training does.
+    Raises UserError, naming the process that holds the lock, if another training does.
     """
-    if getattr(rank_zero_only, "rank", 0):  # Lightning sets it
+    if getattr(rank_zero_only, "rank", 0):  # set by Lightning
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,15 +43,15 @@ def _locked(file: Path) -> Iterator[IO[str]]:
     while True:
         with file.open("a+") as lock:
             try:
-                # Of this process alone: loader workers, which may outlive a killed one by seconds, don't inherit it.
+                # Not `flock`: loader workers would inherit that lock, and may outlive a killed training by seconds.
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError) as error:
                 lock.seek(0)
                 raise UserError(
-                    f"{file.parent} is in use by another training ({lock.read() or 'which has just begun'}): wait for it or "
+                    f"{file.parent} is in use by another training ({lock.read() or 'just started'}): wait for it or "
                     "stop it, or give another hydra.run.dir"
                 ) from error
-            # Else whoever had it has removed it since it was opened, and the next one would make another.
+            # Try again if the previous holder removed the file after we opened it: a third process could create a new one.
             if file.exists() and os.path.samestat(os.fstat(lock.fileno()), file.stat()):
                 yield lock
                 return

@@ -1,4 +1,4 @@
-"""Loggers that need more than a config line."""
+"""Loggers of a training (CSV, TensorBoard, W&B), and what is logged once per run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PREEMPTING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2
 
 
 class MetricsFile(Logger):
-    """`save_dir/metrics.csv`, a row for each call; a run that goes on replaces the rows from its first step on.
+    """Write `save_dir/metrics.csv`, one row per call. A resumed run replaces the rows from its first step on.
 
-    Rows are added at the end of the file. It is written anew, atomically, only for a column that it lacks, and where a run goes on.
+    Rows are appended. The whole file is rewritten, atomically, only to add a column or when a run resumes.
     """
 
     def __init__(self, save_dir: str) -> None:
@@ -52,7 +52,7 @@ class MetricsFile(Logger):
         return str(self._file.parent)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Nothing: config.yaml says it all."""
+        """Do nothing: config.yaml has them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -61,14 +61,14 @@ class MetricsFile(Logger):
         elif not self._begun:
             self._begun = True
             if self._columns:
-                # Steps after the checkpoint are made once more.
+                # Steps after the checkpoint are repeated.
                 self._write([row for row in self._read()[1] if int(row["step"]) < step])
         self._last_step = step
         self._pending.append({**metrics, "step": step})
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows since the last call, if there are any; columns in alphabetical order."""
+        """Write the rows since the last call, if any. Columns are in alphabetical order."""
         if not self._pending:
             return
         if set().union(*self._pending) <= {*self._columns}:
@@ -79,9 +79,9 @@ class MetricsFile(Logger):
         self._pending = []
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """The columns and the rows of the file, none where there is none; without a last line that was cut off.
+        """Return the columns and rows of the file (empty if there is none), ignoring an incomplete last line.
 
-        Raises UserError for what is no such table.
+        Raises UserError if the file is not such a table.
         """
         if not self._file.is_file():
             return [], []
@@ -94,7 +94,9 @@ class MetricsFile(Logger):
             if any(None in row for row in rows):
                 raise ValueError("more fields than columns")
         except (ValueError, KeyError, csv.Error) as error:
-            raise UserError(f"{self._file} is damaged ({error}): put it back, or remove it to begin another") from error
+            raise UserError(
+                f"{self._file} is damaged ({error}): restore it, or remove it to start a new one"
+            ) from error
         return list(reader.fieldnames or ()), rows
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
@@ -109,14 +111,14 @@ class MetricsFile(Logger):
 
 
 def tensorboard_logger(save_dir: str) -> Logger:
-    """A `TensorBoardLogger` that writes into `save_dir/tensorboard`."""
+    """Build a `TensorBoardLogger` that writes into `save_dir/tensorboard`. Raises UserError without tensorboard."""
     if find_spec("tensorboard") is None:
         raise UserError("logger=tensorboard needs the extra: pip install 'adnet[tensorboard]'")
     return TensorBoardLogger(save_dir, name="", version="tensorboard")
 
 
 def wandb_login() -> bool:
-    """Whether there is a W&B login that may be used. Raises UserError without wandb."""
+    """Return whether W&B is online and logged in. Raises UserError without wandb."""
     try:
         import wandb
     except ImportError as error:
@@ -126,14 +128,14 @@ def wandb_login() -> bool:
 
 
 def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> Logger:
-    """A `WandbLogger`, offline where no login is found, so that a run never waits for one; `wandb sync` sends it later.
+    """Build a `WandbLogger`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
 
-    The run is named after the folder, and its id lies in `save_dir/wandb/id`, so that what is resumed goes on with its own run.
-    A job of a sweep is in the group that the sweep names in `WANDB_RUN_GROUP`. `options` are those of `WandbLogger` and of `wandb.init`;
-    `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` each that is written.
+    The run is named after the folder. Its id is kept in `save_dir/wandb/id`, so that a resumed training continues its own
+    W&B run. Jobs of a sweep are in the group `WANDB_RUN_GROUP`, which the sweep sets. `options` are those of `WandbLogger`
+    and `wandb.init`; `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` every checkpoint.
     """
     if not wandb_login() and "WANDB_MODE" not in os.environ:
-        # WandbLogger's own `offline` outlives the run, in the environment, and forbids artifacts.
+        # Not WandbLogger's `offline`, which stays set in the environment after the run, and forbids artifacts.
         options.setdefault("mode", "offline")
     options.setdefault("name", Path(save_dir).resolve().name)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
@@ -150,20 +152,20 @@ def _run_id(file: Path) -> str:
 
 @contextmanager
 def finishing_wandb() -> Iterator[None]:
-    """End this process's W&B run on the way out, however that is: the next job's logger would go on with it.
+    """Finish the W&B run of this process when the block ends. Otherwise the next job's logger would continue it.
 
-    There it ends with exit code 1 where something went wrong: not for a trial that was pruned, nor a run that left for a signal.
+    Its exit code is 1 after an exception, but not for a pruned trial or a run stopped by a signal.
     """
     try:
         yield
     except BaseException as error:
-        _finish_wandb(0 if _meant(error) else 1)
+        _finish_wandb(0 if _is_intended(error) else 1)
         raise
     _finish_wandb(0)
 
 
-def _meant(error: BaseException) -> bool:
-    # SIGTERM, SIGUSR1 and SIGUSR2, after which `Checkpoints` has saved.
+def _is_intended(error: BaseException) -> bool:
+    # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
     preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
     return preempted or isinstance(error, Pruned)
 
@@ -174,10 +176,10 @@ def _finish_wandb(exit_code: int) -> None:
 
 
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Log a run's resolved config and what it was made from, as one dictionary of hyper-parameters.
+    """Log a run's resolved config and its provenance as one dictionary of hyper-parameters.
 
-    In it `data` is the config's; the data's fingerprints, which `provenance` has under the same name, are `data_fingerprint`.
-    W&B is told that of `val/J` and `val/F` a run's summary has the best, beside the last.
+    The data's fingerprints, which `provenance` calls `data` like a key of the config, become `data_fingerprint`. The summary
+    of a W&B run gets the best `val/J` and `val/F` beside the last.
     """
     made_from = {"data_fingerprint" if key == "data" else key: value for key, value in provenance.items()}
     for logger in loggers:
@@ -187,25 +189,25 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
                 logger.experiment.define_metric(name, step_metric="trainer/global_step", summary="max,last")
 
 
-def training_s_wandb(checkpoint: Path) -> Logger:
-    """The W&B run of the training that left `checkpoint`, to log more into it; offline where there is no login.
+def wandb_run_of_training(checkpoint: Path) -> Logger:
+    """Reopen the W&B run of the training that wrote `checkpoint`, to log more into it; offline without a login.
 
-    Raises UserError if there is no such run in its folder.
+    Raises UserError if the checkpoint's run folder has no W&B run.
     """
     folder = checkpoint.absolute().parent.parent
     config = folder / "config.yaml"
     if not (folder / "wandb" / "id").is_file() or not config.is_file():
-        raise UserError(f"log_wandb=true: {folder} is no run folder of a training with logger=wandb; leave it out")
-    named = OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
-    return wandb_logger(str(folder), project=named.get("project", "adnet"), entity=named.get("entity"))
+        raise UserError(f"log_wandb=true: {folder} is not the run folder of a training with logger=wandb; leave it out")
+    options = OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
+    return wandb_logger(str(folder), project=options.get("project", "adnet"), entity=options.get("entity"))
 
 
 def log_scores(
     loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None, prefix: str = "evaluation"
 ) -> None:
-    """Log `PREFIX/J` and `PREFIX/F` of an evaluation's `scores.json`.
+    """Log `PREFIX/J` and `PREFIX/F` from the content of an evaluation's `scores.json`.
 
-    To W&B also the scores of each sequence, and the precision-recall curve where there were probabilities.
+    W&B also gets the scores of each sequence, and the precision-recall curve if there are probabilities.
     """
     measures, statistics = ("J", "F"), ("mean", "recall", "decay")
     columns = [f"{measure} {statistic}" for measure in measures for statistic in statistics]

@@ -1,4 +1,4 @@
-"""What training makes small: binary cross-entropy (Section 4, Training), and terms beyond the paper."""
+"""The training loss: binary cross-entropy (Section 4, Training), and optional terms beyond the paper."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d
 
 @dataclass(frozen=True)
 class Loss:
-    """Binary cross-entropy, plus weighted terms; a weight of 0 leaves the term out, and all zeros are the paper's loss.
+    """Binary cross-entropy plus weighted terms. Terms with weight 0 are skipped; the paper's loss has none.
 
     Args:
         soft_iou: weight of `soft_iou_loss`.
         boundary: weight of `boundary_loss`.
-        boundary_width: in pixels, see there.
+        boundary_width: `width` of `boundary_loss`, in pixels.
     """
 
     soft_iou: NonNegativeFloat = 0.0
@@ -25,7 +25,7 @@ class Loss:
     boundary_width: PositiveInt = 5
 
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Give the loss of logits `[B, 1, H, W]` against annotations, bool `[B, 1, H, W]`: a scalar."""
+        """Compute the loss of logits `[B, 1, H, W]` for annotations, bool `[B, 1, H, W]`: a scalar."""
         loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
         if self.soft_iou:
             loss = loss + self.soft_iou * soft_iou_loss(logits, mask)
@@ -35,11 +35,11 @@ class Loss:
 
 
 def soft_iou_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Give 1 - (sum p y + 1) / (sum (p + y - p y) + 1), the mean over frames, for p = sigmoid(logits): a scalar in [0, 1).
+    """Compute 1 - (sum p y + 1) / (sum (p + y - p y) + 1) with p = sigmoid(logits), averaged over frames: a scalar in [0, 1).
 
-    Logits and annotation y, bool, are `[B, 1, H, W]`. It is the region similarity J of probabilities (Rahman and Wang,
-    "Optimizing intersection-over-union in deep neural networks for image segmentation", ISVC 2016), in which an object counts the
-    same whatever its size; the one pixel more keeps a frame without foreground defined.
+    Logits and annotation y (bool) are `[B, 1, H, W]`. This is one minus the region similarity J of probabilities (Rahman and
+    Wang, "Optimizing intersection-over-union in deep neural networks for image segmentation", ISVC 2016), which weighs
+    objects equally regardless of their size. The added pixel keeps it defined for frames without foreground.
     """
     p, y = logits.float().sigmoid(), mask.float()
     intersection = (p * y).sum((1, 2, 3))
@@ -48,16 +48,16 @@ def soft_iou_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def boundary_loss(logits: Tensor, mask: Tensor, width: int) -> Tensor:
-    """Give the mean binary cross-entropy of the pixels that `outline_band` takes, of the whole batch: a scalar, 0 without any."""
+    """Compute the mean binary cross-entropy over the batch's pixels in `outline_band`: a scalar, 0 if there are none."""
     band = outline_band(mask, width)
     pixels = binary_cross_entropy_with_logits(logits.float(), mask.float(), reduction="none")
     return (pixels * band).sum() / band.sum().clamp(min=1)
 
 
 def outline_band(mask: Tensor, width: int) -> Tensor:
-    """Find the pixels of `mask`, bool `[B, 1, H, W]`, from which one of the other side is within `width` rows and columns.
+    """Find the pixels of `mask`, bool `[B, 1, H, W]`, with a pixel of the other class within `width` rows and columns.
 
-    The edge of the image is no outline: what lies beyond it is not known.
+    The edge of the image does not count as an outline, because nothing is known beyond it.
     """
     side = 2 * width + 1
     reached = [max_pool2d(part.float(), side, stride=1, padding=width) > 0 for part in (mask, ~mask)]

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, counted without computing it, and which settings would take less."""
+"""Estimate the memory of a training step without computing it, and find settings that need less."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from adnet.training.loss import Loss
 from adnet.training.module import batch_loss
 
 GIB = 2**30
-ROOM = 0.9
-"""The share of a device that is counted on: cuDNN's workspaces and the allocator's gaps, which nobody can count here, take the rest."""
+USABLE = 0.9
+"""The share of a device's memory to plan with. cuDNN's workspaces and the allocator's gaps, which cannot be counted, need the rest."""
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
@@ -31,30 +31,33 @@ _TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch
 
 @dataclass(frozen=True)
 class Setting:
-    """What a step's memory depends on, beside the network and the size of crops: `pairs` are those of one forward pass."""
+    """What the memory of a step depends on, besides the network and the crop size. `pairs`: per forward pass."""
 
     precision: str
     recomputed: bool
     pairs: int
 
-    def words(self, before: Setting, accumulated: int) -> str:
-        """What to add to a command line whose setting is `before`, with so many `accumulated` batches, to have this one."""
-        words = {
+    def overrides(self, before: Setting, accumulated: int) -> str:
+        """Return what to add to a command line with setting `before` and `accumulated` batches to get this setting."""
+        overrides = {
             f"trainer.precision={self.precision}": self.precision != before.precision,
             "model.encoder.checkpoint_activations=true": self.recomputed != before.recomputed,
             f"trainer.accumulate_grad_batches={accumulated * before.pairs // self.pairs}": self.pairs != before.pairs,
         }
-        return " ".join(word for word, needed in words.items() if needed)
+        return " ".join(override for override, needed in overrides.items() if needed)
 
 
 @dataclass(frozen=True)
 class StepMemory:
     """Bytes that a training step takes on a device.
 
-    `weights` are parameters and buffers (and their average, where there is one), `gradients` those of the parameters (and what
-    DDP sends of them), `optimizer` its state, `activations` what the forward pass keeps for the backward one, and `working` what
-    the backward pass has at a time beside: two gradients of the largest tensor that was kept and, where blocks are computed
-    again, all that one of them keeps.
+    Args:
+        weights: parameters and buffers, and their running average if there is one.
+        gradients: of the parameters, and DDP's buffers for sending them.
+        optimizer: state of the optimiser.
+        activations: tensors that the forward pass keeps for the backward pass.
+        working: further memory of the backward pass: two gradients of the largest kept tensor and, if blocks are
+            recomputed, everything that one block keeps.
     """
 
     weights: int
@@ -76,14 +79,14 @@ class StepMemory:
 
 
 class TrainingMemory:
-    """Counts the memory of a training step of `model` in any setting, on the meta device: it takes none, and no GPU.
+    """Estimate the memory of a training step in any setting, on the meta device: this needs neither memory nor a GPU.
 
     Args:
-        model: the network, of which a copy without values is kept.
-        loss: of logits and masks.
+        model: the network; a copy without values is kept.
+        loss: the loss of logits and masks.
         optimizer: parameters -> optimiser.
         crop: height and width of the frames, in pixels.
-        copies: of the weights (1 more where they are averaged) and of the gradients (1 more with several devices).
+        copies: number of copies of the weights (2 if they are averaged) and of the gradients (2 with several devices).
     """
 
     def __init__(
@@ -102,15 +105,16 @@ class TrainingMemory:
         self.recomputed = recomputes(model.encoder.backbone)
 
     def of(self, setting: Setting) -> StepMemory:
-        """Count the bytes of a step in a setting; those of PyTorch's fused attention, as GPUs have it."""
+        """Count the bytes of a step in `setting`, with PyTorch's fused attention as on GPUs."""
         model = copy.deepcopy(self._model).to(_TRUE.get(setting.precision, torch.float32))
         blocks = self._set_blocks(model, False)
-        with _kept(blocks) as plain:
-            _loss = self._forward(model, setting)  # it holds what is kept, so that no storage is another's twice
-        kept = plain
+        with _record_kept(blocks) as without_recomputation:
+            # The loss keeps the tensors alive, so that no storage is reused and counted once for two tensors.
+            _loss = self._forward(model, setting)
+        kept = without_recomputation
         if setting.recomputed:
             self._set_blocks(model, True)
-            with _kept([]) as kept:
+            with _record_kept([]) as kept:
                 _loss = self._forward(model, setting)
         own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
         activations = {storage: size for storage, size in kept.sizes.items() if storage not in own}
@@ -122,14 +126,15 @@ class TrainingMemory:
             gradients=gradients * size,
             optimizer=self._state(parameters),
             activations=sum(activations.values()),
-            working=2 * max(activations.values()) + max(plain.of_blocks, default=0) * setting.recomputed,
+            working=2 * max(activations.values())
+            + max(without_recomputation.of_blocks, default=0) * setting.recomputed,
         )
 
-    def smaller(self, setting: Setting, room: float) -> tuple[Setting, StepMemory] | None:
-        """Find the setting nearest to `setting` that takes less and fits into `room` bytes; None if there is none.
+    def smaller(self, setting: Setting, available: float) -> tuple[Setting, StepMemory] | None:
+        """Find the setting nearest to `setting` that takes less and fits into `available` bytes; None if there is none.
 
-        First bf16 and then checkpointing are tried, which leave the pairs of a batch together; then fewer pairs in a pass, two
-        at least, as batch norm needs them.
+        Tries bf16 first, then checkpointing, which both keep the pairs of a batch together; then fewer pairs per pass, but at
+        least two, which batch norm needs.
         """
         now = self.of(setting).total
         half = "bf16-mixed" if setting.precision == "32-true" else setting.precision
@@ -138,40 +143,43 @@ class TrainingMemory:
             for recomputed in dict.fromkeys([setting.recomputed, True]):
                 for precision in dict.fromkeys([setting.precision, half]):
                     other = Setting(precision, recomputed, pairs)
-                    if other != setting and (memory := self.of(other)).total < min(now, ROOM * room):
+                    if other != setting and (memory := self.of(other)).total < min(now, USABLE * available):
                         return other, memory
         return None
 
     def line(self, setting: Setting, accumulated: int, device: torch.device) -> str:
-        """Say what a step takes and, of a GPU, whether it has that; if not, what would do."""
+        """Describe what a step takes and, on a GPU, whether that fits; if not, which setting would."""
         memory = self.of(setting)
         line = f"memory: {memory}"
         if device.type != "cuda":
             return line
         free, _ = torch.cuda.mem_get_info(device)
-        if memory.total <= ROOM * free:
+        if memory.total <= USABLE * free:
             return f"{line}; {free / GIB:.1f} GiB are free"
         return f"{line}; {free / GIB:.1f} GiB are free, which is too little: {self._advice(setting, accumulated, free)}"
 
     def out_of_memory(self, setting: Setting, accumulated: int, device: torch.device) -> str:
-        """Say what to do about a `device` that turned out too small."""
+        """Say what to do after `device` ran out of memory."""
         total = self.of(setting).total
         if device.type != "cuda":
             what = f"{device.type} ran out of memory: a step takes about {total / GIB:.1f} GiB"
             return f"{what}: {self._advice(setting, accumulated, total)}"
-        there = torch.cuda.mem_get_info(device)[1]
-        what = f"the GPU ran out of memory: it has {there / GIB:.1f} GiB, and a step takes about {total / GIB:.1f}"
-        return f"{what} (other processes on it take theirs, too): {self._advice(setting, accumulated, there)}"
+        size = torch.cuda.mem_get_info(device)[1]
+        what = f"the GPU ran out of memory: it has {size / GIB:.1f} GiB, and a step takes about {total / GIB:.1f}"
+        return f"{what} (other processes may use it, too): {self._advice(setting, accumulated, size)}"
 
-    def _advice(self, setting: Setting, accumulated: int, room: int) -> str:
-        if (found := self.smaller(setting, room)) is None:
-            return "no precision, checkpointing or accumulated batches would do: take more devices, or smaller pairs.augmentation.crop_size"
+    def _advice(self, setting: Setting, accumulated: int, available: int) -> str:
+        if (found := self.smaller(setting, available)) is None:
+            return (
+                "no precision, checkpointing or accumulated batches would do: use more devices, or a smaller "
+                "pairs.augmentation.crop_size"
+            )
         other, memory = found
-        return f"{other.words(setting, accumulated)} takes about {memory.total / GIB:.1f}"
+        return f"{other.overrides(setting, accumulated)} takes about {memory.total / GIB:.1f}"
 
     @staticmethod
     def _set_blocks(model: ADNet, recomputed: bool) -> list[nn.Module]:
-        """Have the blocks of the backbones computed again, or not; the blocks."""
+        """Recompute the blocks of the backbones in the backward pass, or stop doing so; return the blocks."""
         backbones = [one.backbone for one in (model.encoder, model.motion) if one is not None]
         for backbone in backbones:
             keep_blocks(backbone)
@@ -202,7 +210,7 @@ class TrainingMemory:
 
 
 class _Kept:
-    """What a forward pass keeps: bytes by storage, and the bytes that each block keeps."""
+    """Record of what a forward pass keeps for the backward pass: bytes by storage, and bytes of each block."""
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
@@ -220,7 +228,7 @@ class _Kept:
 
 
 @contextmanager
-def _kept(blocks: list[nn.Module]) -> Iterator[_Kept]:
+def _record_kept(blocks: list[nn.Module]) -> Iterator[_Kept]:
     kept = _Kept()
     hooks = [block.register_forward_pre_hook(kept.enter) for block in blocks]
     hooks += [block.register_forward_hook(kept.leave) for block in blocks]
@@ -233,7 +241,7 @@ def _kept(blocks: list[nn.Module]) -> Iterator[_Kept]:
 
 
 class _AsOnGPU(TorchFunctionMode):
-    """What the meta device lacks: fused attention, which keeps no matrix of all pixels, and autocast of what a step computes."""
+    """Fused attention, which does not keep the matrix of all pixel pairs, and autocast: the meta device has neither."""
 
     def __init__(self, autocast: torch.dtype | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training of an ADNet as a LightningModule."""
+"""Train and validate an ADNet as a LightningModule."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Network = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 class Segmented(TypedDict):
-    """What validation gives for a batch: `logits` `[B, H, W]` of the frames, and `[B, C, h, w]` of anchors and frames.
+    """Result of validation for a batch: `logits` `[B, H, W]` and embeddings `[B, C, h, w]`.
 
-    The embeddings are those that the branches are given or, for the baseline, the features that its last layer is given.
+    Embeddings are the input of the branches; for the baseline, the input of its last layer.
     """
 
     logits: Tensor
@@ -33,17 +33,17 @@ class Segmented(TypedDict):
 
 
 class SegmentationModule(L.LightningModule):
-    """A loss on logits upsampled to the mask (Section 4, Training); logs J and F on validation pairs.
+    """Minimise a loss on logits upsampled to the mask (Section 4, Training); log J and F on validation pairs.
 
     Args:
         model: the network.
         optimizer: parameter groups -> optimiser, e.g. a partial of `torch.optim.SGD`.
-        schedule: optimiser -> learning-rate schedule, stepped once an iteration.
-        new_layers_lr: factor on the learning rate of all layers but the pretrained backbone (1 in the paper).
-        test_size: height and width in pixels of validation frames.
-        model_config: what the model was built from, kept in checkpoints so that they can be opened by themselves.
-        seed: of dropout; the pairs have their own.
-        loss: of logits and mask `[B, 1, H, W]`; None: binary cross-entropy alone.
+        schedule: optimiser -> learning-rate schedule, stepped once per iteration.
+        new_layers_lr: factor on the learning rate of all layers except the pretrained backbone (1 in the paper).
+        test_size: height and width of validation frames, in pixels.
+        model_config: config of the model, stored in checkpoints so that they can be loaded without it.
+        seed: seed of dropout; the pairs have their own.
+        loss: loss of logits and mask `[B, 1, H, W]`; None: binary cross-entropy alone.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class SegmentationModule(L.LightningModule):
         self._losses: list[Tensor] = []
 
     def compile_network(self, backend: str = "inductor") -> None:
-        """Have `torch.compile` compile the network that training calls, in the first step; validation stays as it is."""
+        """Compile the network with `torch.compile` in the first training step. Validation is not compiled."""
         self._network = torch.compile(self.model.forward_with_aux, dynamic=False, backend=backend)
 
     def configure_optimizers(self) -> Any:
-        """Two groups: the backbones at the base rate, everything else at `new_layers_lr` times it."""
-        # That of the motion branch, too: it starts from ImageNet weights, and at ten times the rate its activations die.
+        """Build the optimiser with two groups: backbones at the base rate, other layers at `new_layers_lr` times it."""
+        # The motion branch's backbone starts from ImageNet weights, too: at ten times the rate, its activations die.
         encoders = [self.model.encoder, *([self.model.motion] if self.model.motion is not None else [])]
         backbone = [parameter for encoder in encoders for parameter in encoder.backbone.parameters()]
         pretrained = {id(parameter) for parameter in backbone}
@@ -87,7 +87,7 @@ class SegmentationModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
     def on_train_batch_start(self, _: TrainingPair, batch_idx: int) -> None:
-        # Dropout too is a function of (seed, step), as the pairs are: a resumed run goes on as it would have.
+        # Like the pairs, dropout is a function of seed and step, so that a resumed run ends with the same weights.
         part = batch_idx % self.trainer.accumulate_grad_batches
         entropy = np.random.SeedSequence([self._seed, self.global_step, self.global_rank, part])
         torch.manual_seed(int(entropy.generate_state(1)[0]))
@@ -101,19 +101,19 @@ class SegmentationModule(L.LightningModule):
         """Log the loss of the whole batch, over ranks and accumulated parts, and the learning rates of both groups."""
         losses, self._losses = self._losses, []
         if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            return  # it would not be logged, and ranks would wait for one another
+            return  # this step is not logged, and reducing would make ranks wait for each other
         self.log("train/loss", self.trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean"))
         for name, rate in zip(("train/lr", "train/lr_new_layers"), self.lr_schedulers().get_last_lr(), strict=True):  # type: ignore[union-attr]
-            # A tensor, for Lightning would copy a number to the GPU, and wait for it.
+            # Not a number, which Lightning would copy to the GPU and wait for.
             self.log(name, torch.tensor(rate, dtype=torch.float32))
 
     def on_validation_epoch_start(self) -> None:
-        self._anchors = None  # its weights are of the validation before
+        self._anchors = None  # computed with the weights of the previous validation
 
     def validation_step(self, batch: ValidationPair, _: int) -> Segmented:
         mask, sequences = batch["mask"], batch["key"][:, 0].tolist()
         if self._anchors is None or self._anchors[0] != sequences:
-            # The first frames, for all frames of a sequence.
+            # Embed the anchors once for all frames of a sequence.
             anchor, features = self._encode(batch["anchor"])
             self._anchors = sequences, anchor.embedding, features
         encoded, features = self._encode(batch["frame"], batch.get("flow"))
@@ -126,7 +126,7 @@ class SegmentationModule(L.LightningModule):
         return {"logits": logits, "anchor_embedding": self._anchors[2], "embedding": features}
 
     def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
-        """Frames uint8 `[B, 3, H, W]` and their flow -> what is segmented, and the features that `Segmented` has of them."""
+        """Encode frames uint8 `[B, 3, H, W]` with their flow; also return the features that `Segmented` reports."""
         resized = upsample(as_input(frames, self.model.dtype), self.test_size)
         encoded = self.model.encode(resized, None if flow is None else upsample(flow, self.test_size))
         if self.model.branches:
@@ -136,9 +136,9 @@ class SegmentationModule(L.LightningModule):
 
 
 def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network | None = None) -> Tensor:
-    """Compute the loss of a batch of pairs, with that of the auxiliary head where the network has one: a scalar.
+    """Compute the loss of a batch of pairs, including the auxiliary head's if the network has one: a scalar.
 
-    `network` is what computes the model's `forward_with_aux`, if not that itself.
+    `network` replaces the model's `forward_with_aux`, e.g. by a compiled one.
     """
     anchor, frame = (as_input(frames, model.dtype) for frames in (batch["anchor"], batch["frame"]))
     logits, aux = (network or model.forward_with_aux)(anchor, frame, batch.get("flow"))
@@ -149,10 +149,10 @@ def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network |
 
 def upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> Tensor:
     """Compute the loss of logits `[B, 1, h, w]`, upsampled to the masks `[B, 1, H, W]`, in float32: a scalar."""
-    # Whatever the precision: backwards, each logit is a sum over a hundred pixels, which half precision rounds a hundred times.
+    # Always in float32: each logit's gradient is a sum over a hundred pixels, which half precision rounds a hundred times.
     return loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
 
 
 def as_input(frames: Tensor, dtype: torch.dtype) -> Tensor:
-    """Frames uint8 `[B, 3, H, W]` -> `dtype`, that of the network's weights, in [0, 1], channels last."""
+    """Convert frames uint8 `[B, 3, H, W]` to `dtype` (that of the network's weights), in [0, 1], channels last."""
     return frames.to(dtype).div(255).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""What a validation shows beside its two scores: pictures, curves and a table."""
+"""Log pictures, curves and a table of each validation, in addition to J and F."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CLASSES = {1: "foreground"}
 
 
 class ValidationMonitor(Callback):
-    """Logs `val/cosine_distance`, the mean distance of foreground embeddings to the first frame's, to every logger.
+    """Log `val/cosine_distance`, the mean distance of foreground embeddings to the first frame's, to every logger.
 
-    To TensorBoard it also logs `val/overlays`, the same frames each time with their predicted masks; to W&B, each validation,
-    `val/overlays` (masks that can be switched on and off),
-    `val/precision_recall`, `val/consistency` (Figure 3 on the validation frames) and `val/sequences` (J and F of each).
+    TensorBoard also gets `val/overlays`: the same frames each time, with their predicted masks. W&B gets `val/overlays`
+    (masks that can be toggled), `val/precision_recall`, `val/consistency` (Figure 3 on the validation frames) and
+    `val/sequences` (J and F of each).
 
     Args:
         overlays: number of frames to show, evenly spaced over the validation frames.
-        width: of the overlays, in pixels.
+        width: width of the overlays, in pixels.
     """
 
     def __init__(self, overlays: NonNegativeInt = 6, width: int = 427) -> None:
@@ -57,7 +57,7 @@ class ValidationMonitor(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: ValidationPair, *__: Any
     ) -> None:
-        """`outputs` is what `SegmentationModule.validation_step` gives."""
+        """Score the frames of a batch. `outputs` are those of `SegmentationModule.validation_step`."""
         dataset = _data(trainer).val
         for row, (s, t) in enumerate(batch["key"].tolist()):
             sequence = dataset.sequences[s]
@@ -84,7 +84,9 @@ class ValidationMonitor(Callback):
         if known := [frame.cosine_distance for frame in frames if frame.cosine_distance is not None]:
             pl_module.log("val/cosine_distance", float(np.mean(known)), sync_dist=True)
         if (logger := _wandb(trainer)) is not None and trainer.is_global_zero:
-            logger.log_metrics(_media(frames), max(trainer.global_step - 1, 0))  # as the scores: the last step's number
+            logger.log_metrics(
+                _media(frames), max(trainer.global_step - 1, 0)
+            )  # the number of the last step, as for the scores
         if (board := _tensorboard(trainer)) is not None and trainer.is_global_zero:
             for frame in frames:
                 if frame.overlay is not None:
@@ -94,7 +96,6 @@ class ValidationMonitor(Callback):
 
 
 def _media(frames: list[ValidationFrame]) -> dict[str, Any]:
-    """The frames as W&B shows them."""
     import wandb
 
     precision, recall = precision_recall(frames)
@@ -126,7 +127,7 @@ def _media(frames: list[ValidationFrame]) -> dict[str, Any]:
 
 
 def _gathered(frames: list[ValidationFrame]) -> list[ValidationFrame]:
-    """Those of all processes in order, each once: the last batch of a distributed validation is padded."""
+    """Gather the frames of all processes in order. Each appears once, although distributed validation pads the last batch."""
     parts: list[Any] = [frames]
     if dist.is_available() and dist.is_initialized():
         parts = [None] * dist.get_world_size()

@@ -1,4 +1,4 @@
-"""What makes training faster on a GPU alone."""
+"""Settings that make training faster on a GPU."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lightning.pytorch.callbacks import Callback
 from adnet.models.recomputation import recomputes
 
 LONG = 5000
-"""Steps from which on compiling, a matter of minutes, is taken to be worth its time."""
+"""Smallest number of steps for which compiling, which takes minutes, pays off."""
 
 
 class OnGPU(Callback):
-    """Set up a training that is on a GPU; on any other device nothing is done.
+    """Set up a training on a GPU. Does nothing on other devices.
 
     Args:
-        matmul_precision: of float32 matrix products, see `torch.set_float32_matmul_precision`: `"high"` is TF32, which cuDNN's
-            convolutions take by themselves, `"highest"` leaves the products alone.
-        compiled: have `torch.compile` compile the network, in the first step; None: where there are `LONG` steps or more. It is left
-            out with several devices, for their synchronised batch norm, where blocks are computed again, which it would undo, and
-            where Triton or a C compiler is missing.
+        matmul_precision: precision of float32 matrix products (`torch.set_float32_matmul_precision`): `"high"` is TF32, which
+            cuDNN's convolutions use by default, `"highest"` is full float32.
+        compiled: compile the network with `torch.compile` in the first step; None: if there are `LONG` steps or more. Never
+            done with several devices (because of synchronised batch norm), with recomputed blocks (compiling would undo that),
+            or without Triton or a C compiler.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class OnGPU(Callback):
         self._compiled = compiled
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Called on each process before its network is where it trains."""
+        """Set precision and compile. Lightning calls this on each process before it moves the network to its device."""
         if trainer.strategy.root_device.type != "cuda" or stage != "fit":
             return
         torch.set_float32_matmul_precision(self._matmul_precision)

@@ -1,4 +1,4 @@
-"""The progress of a training: one bar over all its steps, or a line for each validation where no terminal is."""
+"""Show the progress of a training: one bar over all steps in a terminal, otherwise a line for each validation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 
 class Progress(ProgressBar):
-    """Shows step, last loss and last validation; the loss is read when it is shown, not at each step.
+    """Show the step, the last loss and the last validation. The loss is copied from the device only when it is shown.
 
     Args:
-        refresh_rate: steps between two drawings of the bar.
+        refresh_rate: steps between two updates of the bar.
     """
 
     def __init__(self, refresh_rate: int = 10) -> None:
@@ -22,7 +22,7 @@ class Progress(ProgressBar):
         self._bar: Any = None
 
     def disable(self) -> None:
-        """Show nothing: Lightning asks so of every rank but the first."""
+        """Show nothing. Lightning calls this on every rank but the first."""
         self._refresh_rate = 0
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
@@ -33,24 +33,26 @@ class Progress(ProgressBar):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self._bar is not None and not self._bar.disable and trainer.global_step % self._refresh_rate == 0:
-            self._bar.set_postfix_str(_shown(trainer), refresh=False)
-            self._bar.update(trainer.global_step - self._bar.n)
+            self._update(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self._bar is not None and self._bar.disable:
-            print(f"step {trainer.global_step} of {trainer.max_steps}: {_shown(trainer)}", flush=True)
+            print(f"step {trainer.global_step} of {trainer.max_steps}: {_scores(trainer)}", flush=True)
 
     def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(_shown(trainer), refresh=False)
-            self._bar.update(trainer.global_step - self._bar.n)
+            self._update(trainer)
             self._bar.close()
 
     def on_exception(self, *_: Any) -> None:
         if self._bar is not None:
             self._bar.close()
 
+    def _update(self, trainer: L.Trainer) -> None:
+        self._bar.set_postfix_str(_scores(trainer), refresh=False)
+        self._bar.update(trainer.global_step - self._bar.n)
 
-def _shown(trainer: L.Trainer) -> str:
+
+def _scores(trainer: L.Trainer) -> str:
     found = ((name, trainer.callback_metrics.get(name)) for name in ("train/loss", "val/J", "val/F"))
     return ", ".join(f"{name} {float(value):.3f}" for name, value in found if value is not None)

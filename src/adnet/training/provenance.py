@@ -1,4 +1,4 @@
-"""What a run was made from: code and libraries. For its data see `adnet.data.sequence`."""
+"""Identify the code and the libraries of a run. Its data is identified by `adnet.data.sequence.fingerprint`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from pathlib import Path
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this package is in, with `-dirty` if it has changes; None outside of one."""
-    here = Path(__file__).parent
+    """Return the commit of the checkout that contains this package, with `-dirty` if it has changes; None without one."""
     try:
-        tracked = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, check=False
-        )
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
+        if _git("ls-files", "--error-unmatch", __file__).returncode != 0:
+            return None
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").stdout.strip() or None
+    except OSError:  # git is not installed
         return None
-    return described.stdout.strip() or None if tracked.returncode == 0 else None
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    packages = (
+    """Return the versions of Python and of the libraries that results depend on."""
+    packages = [
         "adnet",
         "torch",
         "torchvision",
@@ -38,5 +33,5 @@ def versions() -> dict[str, str]:
         "albumentations",
         "opencv-python-headless",
         "numpy",
-    )
+    ]
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}

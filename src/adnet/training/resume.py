@@ -1,4 +1,4 @@
-"""Whether a run folder may be gone on with, and from where."""
+"""Decide whether and from where a run folder can be resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adnet.errors import UserError
 from adnet.shared.files import read_json
 from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
 
-FREE = (
+IGNORED = (
     "resume",
     "allow_changed_data",
     "run_dir",
@@ -30,57 +30,57 @@ FREE = (
     "pairs.pin_memory",
     "trainer",
 )
-"""Keys (with all below them) that don't change what a run comes to."""
+"""Keys (including all keys below them) that do not change the results of a run."""
 
-MORE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
-"""Those that don't change the weights of a step: a run that was cut off may be gone on with to change them."""
+CHANGEABLE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
+"""Keys that do not change the weights after a given step: an interrupted run may be resumed with other values."""
 
-BOUND: dict[str, Any] = {
+NOT_IGNORED: dict[str, Any] = {
     "trainer.precision": "32-true",
     "trainer.gradient_clip_val": None,
     "trainer.gradient_clip_algorithm": None,
-    # How a batch is shared, and what batch norm sees of it.
+    # How a batch is split, and how much of it batch norm sees.
     "trainer.devices": "auto",
     "trainer.num_nodes": 1,
     "trainer.accumulate_grad_batches": 1,
     "trainer.sync_batchnorm": False,
     "callbacks.weight_averaging": None,
 }
-"""Those below `FREE` that do change the weights, and what they are where they are not set."""
+"""Keys below `IGNORED` that do change the weights, and their values if they are not set."""
 
-BEFORE: dict[str, Any] = {
+OLD_DEFAULTS: dict[str, Any] = {
     "mix": {},
     "loss._target_": "adnet.training.loss.Loss",
     "loss.soft_iou": 0.0,
     "loss.boundary": 0.0,
     "loss.boundary_width": 5,
 }
-"""What these were before there was a choice: a run of an older version, whose config lacks them, is gone on with."""
+"""Values of keys that the configs of older versions lack, so that their runs can be resumed."""
 
 
 def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
-    """What `summary.json` says of the training with `cfg` that has ended in `folder`; None if none has.
+    """Return the `summary.json` of the training with `cfg` that has finished in `folder`; None if none has.
 
-    Raises UserError if the run there was of another config (the keys are named).
+    Raises UserError, naming the keys, if the run there has another config.
     """
     if not (folder / "summary.json").is_file():
         return None
-    _check_config(folder, cfg, "a finished run", FREE)
+    _check_config(folder, cfg, "a finished run", IGNORED)
     return read_json(folder / "summary.json")
 
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
-    """The checkpoint that training with `cfg` in `folder`, where none has ended, goes on from; None to begin.
+    """Return the checkpoint from which to resume the unfinished training with `cfg` in `folder`; None to start anew.
 
-    Raises UserError if the run there was of another config (the keys are named), has no whole checkpoint, or was cut off
-    and `cfg.resume` is false.
+    Raises UserError if the run there has another config (naming the keys), if all its checkpoints are damaged, or if there
+    is one and `cfg.resume` is false.
     """
     checkpoint = whole_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         return None
     if not cfg.resume:
-        raise UserError(f"{folder} holds a run that was cut off; resume=true goes on with it")
-    _check_config(folder, cfg, "a run", (*FREE, *MORE))
+        raise UserError(f"{folder} holds an interrupted run; resume=true continues it")
+    _check_config(folder, cfg, "a run", (*IGNORED, *CHANGEABLE))
     if checkpoint.name == PREVIOUS:
         _drop_last(folder / "checkpoints")
     return checkpoint
@@ -93,20 +93,20 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
         return
     earlier = read_json(file).get("data", {})
     if not isinstance(earlier, dict):
-        raise UserError(f"{file}: `data` is no object; allow_changed_data=true goes on all the same")
+        raise UserError(f"{file}: `data` is not an object; allow_changed_data=true continues anyway")
     if changed := [split for split in data if data[split] != earlier.get(split)]:
         raise UserError(
             f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(earlier, data, changed[0])}):"
-            " put it back, or allow_changed_data=true goes on all the same"
+            " restore it, or allow_changed_data=true continues anyway"
         )
 
 
 def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> str:
     before, now = earlier.get(split), data[split]
     if not isinstance(before, dict) or not isinstance(before.get("sequences"), list):
-        return "nothing of it is noted there"
-    if lost := sorted({*map(str, before["sequences"])} ^ {*now["sequences"]}):
-        return f"sequences {', '.join(lost)}"
+        return "which is not recorded there"
+    if different := sorted({*map(str, before["sequences"])} ^ {*now["sequences"]}):
+        return f"sequences {', '.join(different)}"
     if before.get("frames") != now["frames"]:
         return f"{before.get('frames')} frames then, {now['frames']} now"
     return "the content of a file"
@@ -114,19 +114,19 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
 
 @rank_zero_only
 def _drop_last(checkpoints: Path) -> None:
-    print(f"{checkpoints / LAST} is cut off or gone: going on from {PREVIOUS}, the one before", file=sys.stderr)
-    # Else it would take the place of the whole one when the next is saved.
+    print(f"{checkpoints / LAST} is damaged or missing: resuming from {PREVIOUS}, the one before", file=sys.stderr)
+    # Otherwise it would replace the intact one when the next is saved.
     (checkpoints / LAST).unlink(missing_ok=True)
 
 
 def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
     file = folder / "config.yaml"
     if not file.is_file():
-        raise UserError(f"{folder} holds {kind} and no config.yaml; give another hydra.run.dir")
+        raise UserError(f"{folder} holds {kind} but no config.yaml; give another hydra.run.dir")
     earlier, now = (dict(_leaves(content, "")) for content in (_read_config(file), OmegaConf.to_container(cfg)))
-    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, BOUND) or not _below(key, free)]
-    usual = BOUND | BEFORE
-    values = {key: [config.get(key, usual.get(key)) for config in (earlier, now)] for key in keys}
+    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
+    defaults = NOT_IGNORED | OLD_DEFAULTS
+    values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
     different = [
         f"{key} was {_shown(before)} and is {_shown(after)}"
         for key, (before, after) in values.items()
@@ -145,7 +145,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise UserError(f"{file}: cannot be read as YAML ({reason:.100}); give another hydra.run.dir") from error
     if not isinstance(content, dict):
-        raise UserError(f"{file}: it is no config; give another hydra.run.dir")
+        raise UserError(f"{file}: this is not a config; give another hydra.run.dir")
     return {str(key): value for key, value in content.items()}
 
 

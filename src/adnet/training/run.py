@@ -1,4 +1,4 @@
-"""A whole training: from its config to the run folder and its summary."""
+"""Run a whole training: from its config to the run folder and its summary."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from adnet.inference.output_folder import Shard
 from adnet.models.cost import model_cost
 from adnet.shared.files import remove, write_json, write_text
 from adnet.training import SegmentationModule
-from adnet.training.effective_batch import effective_batch
-from adnet.training.folder_lock import held
+from adnet.training.ddp import effective_batch
+from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions
@@ -37,21 +37,21 @@ from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
 from adnet.training.weight_averaging import WeightAveraging
 
 SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
-"""What `trainer.precision` may be called for short."""
+"""Short names of values of `trainer.precision`."""
 
 
 @finishing_wandb()
 def train(cfg: DictConfig, folder: Path) -> None:
-    """Train and evaluate what the resolved config of `adnet.train` says, in `folder`; a finished run is only named."""
+    """Train and evaluate in `folder`, by the resolved config of `adnet.train`. If the run is finished, only say so."""
     _check_horizon(cfg)
-    # Lightning's short names, by which a run that is gone on with would seem to be another.
+    # Under a short name, a resumed run would seem to have another config.
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
-        cfg.model.encoder.pretrained = False  # these are another's, backbone and all
-    with held(folder):
+        cfg.model.encoder.pretrained = False  # the given weights include the backbone
+    with lock_run_folder(folder):
         if finished := finished_run(folder, cfg):
             _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
-            print(f"run folder: {folder} (to train anew, remove it or give another hydra.run.dir)")
+            print(f"run folder: {folder} (to train again, remove it or give another hydra.run.dir)")
         else:
             _train(cfg, folder)
 
@@ -60,11 +60,10 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
-    begun = {"weights": None} if checkpoint else {}
-    model = instantiate(cfg.model, **begun)
+    model = instantiate(cfg.model, **({"weights": None} if checkpoint else {}))
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     mix = {name: instantiate(source) for name, source in cfg.mix.items()}
-    # Hydra would take a dataset handed to it for a config.
+    # A partial, because Hydra would convert the datasets if they were its arguments.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
@@ -85,31 +84,23 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    shared = effective_batch(data, trainer)  # on each rank: one that failed alone would be waited for
+    batch = effective_batch(data, trainer)  # on each rank: if one failed alone, the others would wait for it
     memory, setting = _memory(cfg, module, trainer, data)
-    where = trainer.accumulate_grad_batches, trainer.strategy.root_device
+    devices = trainer.accumulate_grad_batches, trainer.strategy.root_device
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
         if model.began_with:
             print(model.began_with)
-        print(shared)
-        print(memory.line(setting, *where))
+        print(batch)
+        print(memory.line(setting, *devices))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
-    score = partial(
-        _score,
-        module,
-        trainer,
-        instantiate(cfg.protocol),
-        val if cfg.test_at_end else None,
-        folder,
-        flow,
-    )
+    score = partial(_score, module, trainer, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder, flow)
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
-    with explained(partial(memory.out_of_memory, setting, *where)):
+    with explain_out_of_memory(partial(memory.out_of_memory, setting, *devices)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
     final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
@@ -144,7 +135,7 @@ def _print_scores(head: str, summary: dict[str, Any]) -> None:
 def _memory(
     cfg: DictConfig, module: SegmentationModule, trainer: L.Trainer, data: PairDataModule
 ) -> tuple[TrainingMemory, Setting]:
-    """What counts a step's memory, and the setting of this training."""
+    """Return the estimator of a step's memory, and the setting of this training."""
     averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
     memory = TrainingMemory(
         module.model,
@@ -167,7 +158,7 @@ def _check_horizon(cfg: DictConfig) -> None:
 
 
 def _precision(trained: str) -> str:
-    """The evaluation's, of a training in Lightning's precision of that name."""
+    """Return the evaluation's precision for a training in Lightning's precision `trained`."""
     return {"bf16": "bf16", "16": "fp16"}.get(trained.split("-")[0], "fp32")
 
 
@@ -184,13 +175,13 @@ def _score(
     step: int = 0,
     shared: bool = False,
 ) -> dict[str, float] | None:
-    """Evaluate the network into a folder of that `name`; J and F, or None where there is nothing to evaluate.
+    """Evaluate the network into `folder/name`. Returns J and F, or None if `dataset` is None.
 
-    `shared` by all processes, each takes its share of the sequences; the first alone has the scores.
+    If `shared`, all processes must call this, and each evaluates its share of the sequences; only rank 0 gets the scores.
     """
     if dataset is None:
         return None
-    # Lightning brings the module back to the CPU after a fit, but not back from half precision.
+    # Lightning moves the module back to the CPU after training, but does not undo half precision.
     model = module.model.to(trainer.strategy.root_device, torch.float32)
     segmenter = VideoSegmenter(model, protocol, module.test_size, precision=_precision(trainer.precision))
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
@@ -198,9 +189,9 @@ def _score(
         remove([output])
     shard = Shard(trainer.global_rank, trainer.world_size) if shared else Shard()
     if shard.count > 1:
-        for buffer in module.model.buffers():  # of batch norms, each process has moved its own since it had the first's
+        for buffer in module.model.buffers():  # each process has its own running statistics of batch norm
             torch.distributed.broadcast(buffer, 0)
-        trainer.strategy.barrier()  # the folder is empty
+        trainer.strategy.barrier()  # until rank 0 has emptied the folder
     evaluate(segmenter, dataset, output, shard=shard, flow=flow)
     if shard.count > 1:
         trainer.strategy.barrier()
@@ -215,20 +206,20 @@ def _score(
 
 
 @contextmanager
-def explained(out_of_memory: Callable[[], str]) -> Iterator[None]:
-    """Raise UserError where a loader worker died, most often for want of memory, or a GPU has too little: `out_of_memory()` says so.
+def explain_out_of_memory(message: Callable[[], str]) -> Iterator[None]:
+    """Raise UserError if the device runs out of memory, with `message()`, or if a loader worker dies.
 
-    Of a worker PyTorch says so in a RuntimeError, or not at all: then the connection to it is gone.
+    PyTorch reports a dead worker by a RuntimeError, or only by a broken connection. Usually memory ran out.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise UserError(out_of_memory()) from error
+        raise UserError(message()) from error
     except (RuntimeError, ConnectionError, EOFError) as error:
         died = re.search(r"DataLoader worker \(pid[^:]*", str(error))
         if isinstance(error, RuntimeError) and not died:
             raise
         raise UserError(
-            f"{died[0].rstrip(' .') if died else 'a DataLoader worker died'}: if memory ran out, take fewer pairs.workers; the "
-            "same command goes on from the last checkpoint"
+            f"{died[0].rstrip(' .') if died else 'a DataLoader worker died'}: if memory ran out, use fewer pairs.workers; the "
+            "same command continues from the last checkpoint"
         ) from error

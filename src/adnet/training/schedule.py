@@ -10,10 +10,10 @@ from torch.optim.lr_scheduler import LambdaLR
 def poly(
     optimizer: Optimizer, horizon: PositiveInt, power: NonNegativeFloat = 0.9, warmup: NonNegativeInt = 0
 ) -> LambdaLR:
-    """Multiply each learning rate by `(1 - iter / horizon) ** power`, to be stepped once an iteration.
+    """Multiply each learning rate by `(1 - iteration / horizon) ** power`. Step the schedule once per iteration.
 
-    The paper's horizon is 40,000 for 30,000 iterations; past the horizon the factor stays 0. `warmup` iterations (0 in
-    the paper) rise to it linearly.
+    The paper's horizon is 40,000 for 30,000 iterations; beyond the horizon, the factor is 0. It rises linearly during the
+    first `warmup` iterations (0 in the paper).
     """
 
     def factor(iteration: int) -> float:

@@ -1,4 +1,4 @@
-"""Trials of a search by Optuna that have fallen behind are ended."""
+"""Stop those trials of an Optuna search that fall behind."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     import optuna
 
 
-class Pruned(UserError):  # noqa: N818 (a state of a trial, and no mistake)
-    """A trial was ended as its search meant it to be."""
+class Pruned(UserError):  # noqa: N818 (this is a state of a trial, not an error)
+    """Raised to end a trial that its search has pruned."""
 
 
 class Pruning(L.Callback):
-    """Report `val/J` after each validation to a study on disk; end the run where it is below the median of the others.
+    """Report `val/J` to a study on disk after each validation; end the run if it is below the median of the other trials.
 
     Args:
         journal: the study's file.
-        trial: number of this run's trial, which the study has begun.
-        startup_trials: trials that finish before any is ended.
-        warmup_steps: optimiser steps before which none is ended.
+        trial: number of this run's trial, which the study has started.
+        startup_trials: number of trials that must finish before any is pruned.
+        warmup_steps: optimiser steps before which no trial is pruned.
     """
 
     def __init__(self, journal: str, trial: int, startup_trials: int = 5, warmup_steps: int = 0) -> None:
@@ -45,7 +45,7 @@ class Pruning(L.Callback):
         import optuna
 
         trial = optuna.trial.Trial(self._study, self._study.trials[self._number]._trial_id)
-        if step not in self._study.trials[self._number].intermediate_values:  # of a run that was resumed, it may be
+        if step not in self._study.trials[self._number].intermediate_values:  # a resumed run may have reported it
             trial.report(value, step)
         if not trial.should_prune():
             return False
@@ -54,7 +54,7 @@ class Pruning(L.Callback):
 
 
 def open_study(journal: Path, startup_trials: int = 5, warmup_steps: int = 0, seed: int | None = None) -> optuna.Study:
-    """The study that a file keeps, for any number of processes at once; an empty one if there is no such file.
+    """Open the study in the file `journal`, which any number of processes can share; create it if it does not exist.
 
     Larger values are better.
     """
@@ -67,7 +67,7 @@ def open_study(journal: Path, startup_trials: int = 5, warmup_steps: int = 0, se
         study_name="adnet",
         direction="maximize",
         load_if_exists=True,
-        # Trials at the same time else try the same values.
+        # `constant_liar`: otherwise concurrent trials try the same values.
         sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(startup_trials, warmup_steps),
     )

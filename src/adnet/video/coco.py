@@ -14,10 +14,10 @@ from adnet.shared.files import write_json
 
 
 def write_coco(masks: Sequence[Path], target: Path) -> None:
-    """Write `masks` (images of any mode; all but 0 is foreground) as COCO annotations in run-length code (RLE).
+    """Write `masks` (images of any mode; every value except 0 is foreground) as COCO annotations in run-length code (RLE).
 
-    What `pycocotools.coco.COCO(target)` reads: an image per mask, its id the mask's place from 1 on and its `file_name` the
-    mask's; one annotation for each that isn't empty. Needs the extra `video`. Raises UserError without it.
+    `pycocotools.coco.COCO(target)` can read the file. It has an image for each mask, numbered from 1, with the mask's
+    `file_name`, and an annotation for each mask that is not empty. Raises UserError without the extra `video`.
     """
     need_extra("video", "pycocotools", "rle=true")
     from pycocotools import mask as rle

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class VideoFrame(NamedTuple):
-    """`image` is RGB uint8 `[H, W, 3]`, upright; `time` in seconds since the first frame; `name` names its mask."""
+    """A frame: `name`, also of its mask; `image`, RGB uint8 `[H, W, 3]`, upright; `time` in seconds since the first frame."""
 
     name: str
     image: Frame
@@ -133,7 +133,7 @@ def _frames(packet: Packet[VideoStream], damaged: list[str]) -> list[av.VideoFra
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the duration of the video stream in seconds, None if unknown; the container's may be that of another stream."""
+    """Return the duration of the video stream in seconds, or None; the container's duration may be another stream's."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):  # Matroska's, "00:00:03.140000000"

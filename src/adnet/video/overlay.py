@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,19 +15,20 @@ from adnet.data.overlay import draw_overlay
 from adnet.data.sequence import Frame, Mask
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
+from adnet.shared.files import replacing
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-CLOCK = 90_000  # ticks a second, as in broadcasting: all usual frame rates are whole numbers of them
+CLOCK = 90_000  # ticks per second, as in broadcasting: a frame takes a whole number of them at all usual frame rates
 
 
 class OverlayVideo:
-    """An MP4 (H.264) of `draw_overlay` that keeps the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
+    """An MP4 (H.264) of `draw_overlay` with the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
-    All frames are scaled to the size of the first, cut to even sides. The file appears when the block succeeds. Needs the extra
-    `video`.
+    All frames are scaled to the size of the first, cropped to even sides. The file appears when the block succeeds, unless
+    there are no frames. Needs the extra `video`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,8 +36,8 @@ class OverlayVideo:
         import av
 
         self.path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._on_exit = ExitStack()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._ticks = -1
@@ -49,7 +50,7 @@ class OverlayVideo:
         import av
 
         if self._stream is None or self._container is None:
-            self._container, self._stream = self._opened(image)
+            self._container, self._stream = self._open(image)
         size = (self._stream.width, self._stream.height)
         drawn = draw_overlay(image, mask)[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if drawn.shape[1::-1] != size:
@@ -62,27 +63,18 @@ class OverlayVideo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._container is None or self._stream is None:
-            return
-        try:
-            try:
-                self._container.mux(self._stream.encode())
-            finally:
-                self._container.close()
-            if kind is None:
-                self._draft.replace(self.path)
-        finally:
-            self._draft.unlink(missing_ok=True)
+        self._on_exit.__exit__(kind, error, trace)
 
-    def _opened(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
+    def _open(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
         import av
 
         if min(image.shape[:2]) < 2:
             raise UserError(
                 f"no overlay of a video of {image.shape[0]}x{image.shape[1]} pixels; leave overlay=true out"
             )
-        self._draft.parent.mkdir(parents=True, exist_ok=True)
-        container = av.open(str(self._draft), "w", format="mp4")
+        draft = self._on_exit.enter_context(replacing(self.path))
+        container = av.open(str(draft), "w", format="mp4")
+        self._on_exit.callback(container.close)
         stream: VideoStream = container.add_stream(self._codec, rate=30)  # type: ignore[assignment]
         stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])
         stream.pix_fmt = "yuv420p"
@@ -91,4 +83,5 @@ class OverlayVideo:
             stream.options = {"crf": "18", "preset": "veryfast"}
         else:
             stream.bit_rate = 8_000_000
+        self._on_exit.callback(lambda: container.mux(stream.encode()))  # write the frames that are still buffered
         return container, stream

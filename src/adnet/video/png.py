@@ -20,7 +20,7 @@ def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
 
 
 def is_whole_png(path: Path) -> bool:
-    """Return whether a file begins and ends as a PNG does: one that was cut off, or replaced by something else, does not."""
+    """Return whether a file begins and ends like a PNG, unlike an incomplete file or one of another format."""
     content = path.read_bytes() if path.is_file() else b""
     return content.startswith(b"\x89PNG\r\n\x1a\n") and content[-8:-4] == b"IEND"
 

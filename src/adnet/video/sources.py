@@ -114,11 +114,11 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
     """Find the videos that `given` names, at least one.
 
     A number is a webcam. A file is a video or an image. A folder is one video made of its images (in natural order: 2 before 10),
-    at `fps` frames a second; a folder without images stands for the videos in it. A glob (`**` for any depth) stands for
-    everything it matches, where the images of one folder are one video. A list stands for all of its items.
+    at `fps` frames per second; a folder without images means the videos in it. A glob (`**` for any depth) means everything
+    that it matches, where the images of one folder are one video. A list means all of its items.
 
-    Each video gets a unique name: that of the file without its suffix, or of the folder; with more of the path if two would be
-    the same. Raises UserError if nothing is found, and if two images of a video have the same name.
+    Each video gets a unique name: the name of its file without the suffix, or of its folder, with more of the path if two would
+    be the same. Raises UserError if nothing is found, and if two images of a video have the same name.
 
     Examples:
         >>> Path("bear").mkdir()
@@ -143,7 +143,7 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
 
 def _matches(part: str) -> list[Path]:
-    """Find the video and image files that one item stands for."""
+    """Find the video and image files that an item of the input means."""
     path = Path(part).expanduser()
     if path.is_dir():
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
@@ -159,7 +159,7 @@ def _matches(part: str) -> list[Path]:
             f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
         )
     folders = [hit for hit in hits if hit.is_dir()]
-    # A pattern that also matches other files beside the videos means the videos.
+    # Ignore other files that the pattern matches.
     files = [hit for hit in hits if hit.suffix.lower() in IMAGES | VIDEOS and not hit.is_dir()]
     found = files + [file for folder in folders for file in _matches(str(folder))]
     if not found:

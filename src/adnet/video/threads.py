@@ -16,8 +16,8 @@ _END: Any = object()
 def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
     """Yield `items` in order, while another thread makes up to `ahead` of them in advance.
 
-    An exception is raised in the place of the item that raised it. If `items` is a generator, it is closed at the end, also when
-    this one is closed early; wrap this one in `contextlib.closing` to have that happen at once.
+    An exception is raised instead of the item that raised it. If `items` is a generator, it is closed at the end, also when this
+    generator is closed early; use `contextlib.closing` to close it immediately.
     """
     iterator = iter(items)
     try:

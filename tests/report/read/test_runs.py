@@ -114,7 +114,7 @@ def test_unfinished_runs_are_counted(make_run: Callable[..., Path], tmp_path: Pa
         (SCORES, "\x00", "cannot be read as JSON"),
         (SCORES, "{}", "`dataset` is missing"),
         (SCORES, json.dumps(OF | {"sequences": 3}), "`sequences`: input should be a valid dictionary, got 3"),
-        (SCORES, json.dumps(OF | {"sequences": {}}), "it scores no sequence"),
+        (SCORES, json.dumps(OF | {"sequences": {}}), "no sequence is scored"),
         (SCORES, json.dumps(OF | {"sequences": {"bear": {"J": {}}}}), "`sequences.bear.J.mean` is missing"),
         ("evaluation/davis2016-val-paper/evaluation.json", "nothing", "cannot be read as JSON"),
         (

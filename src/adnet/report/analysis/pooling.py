@@ -1,4 +1,4 @@
-"""Runs that may be compared: the same dataset, split, protocol and sequences, pooled over seeds."""
+"""Group runs that can be compared (same dataset, split, protocol and sequences), and average them over seeds."""
 
 from __future__ import annotations
 
@@ -10,29 +10,16 @@ import numpy as np
 from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation, Values
 from adnet.report.read.runs import VARIANTS, Run
 
-# Settings that name a place, a seed or a machine, or what is measured beside the training: runs that differ in nothing
-# else are replicates.
-REPLICATE_GROUPS = frozenset(
-    {
-        *(
-            "allow_changed_data",
-            "callbacks",
-            "checkpoint_steps",
-            "embeddings",
-            "hydra",
-            "launcher",
-            "logger",
-            "protocol",
-        ),
-        *("resume", "run_dir", "test_at_end", "test_at_start"),
-    }
-)
-REPLICATE_KEYS = frozenset(
-    {
-        *("accelerator", "benchmark", "checkpoint_activations", "devices", "log_every_n_steps", "num_nodes"),
-        *("pin_memory", "root", "seed", "workers"),
-    }
-)
+# Runs that differ only in these settings (a path, a seed, a machine, what is measured on the side) are replicates. GROUPS
+# are compared with the first part of a dotted key, KEYS with its last part.
+REPLICATE_GROUPS = {
+    "allow_changed_data", "callbacks", "checkpoint_steps", "embeddings", "hydra", "launcher", "logger", "protocol",
+    "resume", "run_dir", "test_at_end", "test_at_start",
+}  # fmt: skip
+REPLICATE_KEYS = {
+    "accelerator", "benchmark", "checkpoint_activations", "devices", "log_every_n_steps", "num_nodes", "pin_memory",
+    "root", "seed", "workers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +33,19 @@ class Result:
     evaluations: tuple[Evaluation, ...]
 
     def mean(self, measure: str, statistic: str = "mean") -> float:
-        """Mean over sequences in [0, 1]; sequences without the statistic (a decay of too few frames) don't count."""
+        """Average over sequences, in [0, 1]. Sequences without the statistic (decay with too few frames) are left out."""
         values = self.scores[measure][statistic]
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
     def spread(self, measure: str) -> float:
-        """Standard deviation over the runs of their means over sequences (`ddof=1`); NaN for one run."""
+        """Return the standard deviation (`ddof=1`) of the runs' means over sequences; NaN for one run."""
         means = [evaluation.scores[measure]["mean"].mean() for evaluation in self.evaluations]
         return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """Results on the very same sequences, in the paper's order of variants."""
+    """Results on the same sequences, in the paper's order of variants."""
 
     dataset: str
     split: str
@@ -68,16 +55,21 @@ class Benchmark:
 
     @property
     def baseline(self) -> Result | None:
-        """The row that improvements are counted from, if there is exactly one."""
+        """The row that improvements are measured against, if there is exactly one."""
         rows = [result for result in self.results if result.variant == "baseline"]
         return rows[0] if len(rows) == 1 else None
 
+    @property
+    def variants(self) -> dict[str, str]:
+        """The variant of each row, by the row's label."""
+        return {result.label: result.variant for result in self.results}
+
 
 def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
-    """Group the evaluations of `runs` into tables of comparable numbers, the one with the most runs first.
+    """Group the evaluations of `runs` into benchmarks, the one with the most evaluations first.
 
-    Evaluations of other sequences are another benchmark, even where dataset, split and protocol agree. Scores of another
-    method, whose protocol is its own, join every benchmark on the same sequences.
+    Evaluations on different sequences are never in one benchmark, even if dataset, split and protocol agree. Scores of
+    another method, which has a protocol of its own, join every benchmark on the same sequences.
     """
     labels = label_runs(runs)
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
@@ -92,7 +84,7 @@ def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
 
 
 def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
-    """Name the row that each run belongs to: its variant, and the fewest settings that tell it from others of its kind.
+    """Name the table row of each run: its variant, plus the few settings that distinguish runs of that variant.
 
     Runs that differ only in their seed, or in where and how they were launched, share a label.
     """
@@ -109,36 +101,36 @@ def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The dotted config keys in which the runs of each variant differ, but for those of replicates."""
+    """List the dotted config keys in which the runs of each variant differ, ignoring those in which replicates may."""
     differing = {}
     for variant in sorted({run.variant for run in runs}, key=variant_order):
         members = [run for run in runs if run.variant == variant]
         keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
-        differing[variant] = [key for key in keys if _kinds([key], members) > 1]
+        differing[variant] = [key for key in keys if _count_distinct([key], members) > 1]
     return differing
 
 
 def variant_order(variant: str) -> tuple[int, str]:
-    """Sort key: the paper's order, then by name."""
+    """Return a sort key: the paper's variants in its order, then the others by name."""
     return (VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS), variant)
 
 
 def _is_replicate_key(key: str) -> bool:
     parts = key.split(".")
-    if key.startswith("callbacks.weight_averaging."):  # the one callback that changes the network
+    if key.startswith("callbacks.weight_averaging."):  # the only callback that changes the network
         return False
     return parts[0] in REPLICATE_GROUPS or parts[-1] in REPLICATE_KEYS
 
 
-def _kinds(keys: Sequence[str], runs: Sequence[Run]) -> int:
+def _count_distinct(keys: Sequence[str], runs: Sequence[Run]) -> int:
     return len({tuple(str(run.config.get(key)) for key in keys) for run in runs})
 
 
 def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """A few of `keys` that tell `runs` apart as well as all of them: greedily the sharpest, of those the shortest."""
+    """Choose a few of `keys` that distinguish `runs` as well as all of them do: greedily, preferring short keys."""
     chosen: list[str] = []
-    while _kinds(chosen, runs) < _kinds(keys, runs):
-        chosen.append(max(keys, key=lambda key: (_kinds([*chosen, key], runs), -len(key))))
+    while _count_distinct(chosen, runs) < _count_distinct(keys, runs):
+        chosen.append(max(keys, key=lambda key: (_count_distinct([*chosen, key], runs), -len(key))))
     return chosen
 
 
@@ -153,7 +145,7 @@ def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]
         if len(sizes) > 1 and evaluation.size:
             label += f", {evaluation.size}"
         label += "".join(f" + {extra}" for extra in evaluation.extras)
-        while run in rows.get(label, {}):  # the same weights, tested in another way
+        while run in rows.get(label, {}):  # the same weights, evaluated in a different way
             label += f" [{evaluation.folder.name}]"
         rows.setdefault(label, {})[run] = evaluation
     results = [

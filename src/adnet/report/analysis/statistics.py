@@ -1,7 +1,7 @@
-"""What twenty sequences can tell: bootstrap intervals and paired permutation tests, in plain numpy.
+"""Bootstrap intervals and paired permutation tests over sequences.
 
-The sequence is the unit that is drawn: frames of one video are far from independent. What these numbers cover is the
-choice of sequences, not the seed of the training.
+Sequences are resampled, not frames, because frames of one video are far from independent. The results account for the
+choice of sequences, not for the seed of the training.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import numpy.typing as npt
 
 from adnet.report.read.evaluations import Values
 
-# 2^19 sign patterns (the first sign is fixed by symmetry) are 4 MB: exact for the 20 sequences of DAVIS-2016 val.
+# All sign patterns of 20 sequences (DAVIS-2016 val) take 4 MB: 2^19, since the first sign is fixed by symmetry.
 EXACT_SEQUENCES = 20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the two ends of its confidence interval, in the unit of the values; the ends are NaN for one value."""
+    """A mean and the ends of its confidence interval, in the unit of the values. For a single value, the ends are NaN."""
 
     estimate: float
     low: float
     high: float
 
     def scaled(self, factor: float) -> Interval:
-        """The same interval in another unit (100 for percent)."""
+        """Return the interval times `factor` (100 for percent)."""
         return Interval(self.estimate * factor, self.low * factor, self.high * factor)
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of `a - b` over sequences with its interval, and the two-sided p-value of "there is no difference"."""
+    """The mean of `a - b` over sequences with its interval, and the two-sided p-value under "no difference"."""
 
     interval: Interval
     p_value: float
@@ -43,10 +43,10 @@ class PairedDifference:
 def bootstrap_interval(
     values: npt.ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean of `values` `[n]` with its BCa bootstrap interval (Efron, "Better Bootstrap Confidence Intervals", 1987).
+    """Average `values` `[n]` and compute the BCa bootstrap interval (Efron, "Better Bootstrap Confidence Intervals", 1987).
 
-    BCa rather than percentiles: scores per sequence are skewed (a few sequences fail), which BCa corrects for. The
-    same seed gives the same interval. Raises ValueError unless `values` is one-dimensional, finite and not empty.
+    BCa corrects for skewed scores (a few sequences fail), which percentiles do not. The same seed gives the same
+    interval. Raises ValueError unless `values` is one-dimensional, finite and not empty.
     """
     sample = _checked(values)
     mean = float(sample.mean())
@@ -59,12 +59,12 @@ def bootstrap_interval(
     means = sample[drawn].mean(axis=1)
 
     normal = NormalDist()
-    # A resample that holds every value once has the mean itself, but for the last digits: it counts by half. scipy's
-    # bootstrap compares exactly, so that its bias, and with it the interval, moves when a constant is added to the values.
+    # The mean of a resample that holds every value once equals `mean` up to rounding: such ties count half. Not
+    # scipy.stats.bootstrap: it compares exactly, so its bias and interval change when a constant is added to the values.
     tolerance = 1e-12 * np.abs(sample).max()
     below = ((means < mean - tolerance).sum() + (means <= mean + tolerance).sum()) / (2 * resamples)
     bias = normal.inv_cdf(min(max(float(below), 1 / resamples), 1 - 1 / resamples))
-    # The jackknife of a mean is linear in the left-out value, so its skew is that of the values themselves.
+    # The jackknife of a mean is linear in the left-out value, so its skewness equals that of the values.
     centred = sample - mean
     acceleration = float((centred**3).sum() / (6 * (centred**2).sum() ** 1.5))
 
@@ -82,9 +82,9 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two variants on the same sequences: `a`, `b` `[n]`, in the same order.
 
-    The p-value is that of the sign-flip permutation test of the mean difference: under "no difference" each sequence's
-    difference is as likely to have the other sign. All 2^n patterns are counted for n <= 20; beyond, `resamples` random
-    ones, with the observed pattern counted among them so that p is never 0. Raises ValueError for shapes that differ.
+    The p-value comes from the sign-flip permutation test of the mean difference: under "no difference", each sequence's
+    difference is equally likely to have either sign. All 2^n patterns are counted for n <= 20, otherwise `resamples`
+    random ones plus the observed one, so that p is never 0. Raises ValueError if the shapes differ.
     """
     first, second = _checked(a), _checked(b)
     if first.shape != second.shape:
@@ -97,7 +97,7 @@ def paired_difference(
 
 
 def sign_flip_test(differences: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value in (0, 1] of the mean of `differences` `[n]`; exact for n <= 20 (see `paired_difference`)."""
+    """Compute the two-sided p-value in (0, 1] of the mean of `differences` `[n]`; exact for n <= 20 (`paired_difference`)."""
     sample = _checked(differences)
     observed = abs(sample.sum())
     if len(sample) <= EXACT_SEQUENCES:
@@ -108,13 +108,13 @@ def sign_flip_test(differences: npt.ArrayLike, *, resamples: int = 10_000, seed:
     else:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], (resamples, len(sample)))
         sums, extra = signs @ sample, 1
-    # Sums of the same numbers in another order differ in the last digits: those are ties.
+    # Sums of the same numbers in a different order differ by rounding: treat them as ties.
     tolerance = 1e-12 * np.abs(sample).sum()
     return float((np.count_nonzero(np.abs(sums) >= observed - tolerance) + extra) / (len(sums) + extra))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of one table for their number (Holm, "A simple sequentially rejective procedure", 1979)."""
+    """Adjust the p-values of one table for multiple comparisons (Holm, "A simple sequentially rejective procedure", 1979)."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)

@@ -1,4 +1,4 @@
-"""Figures 3 and 4 of the paper: how foreground embeddings drift, and precision against recall."""
+"""Figures 3 and 4 of the paper: drift of the foreground embeddings, and precision against recall."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adnet.report.tables.comparison_tables import CONVENTIONS, mean_saliency
 
 
 def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") -> Plot | None:
-    """Figure 4 in both conventions, a curve per variant with its best F marked; None without probability maps."""
+    """Draw Figure 4 in both conventions, one curve per variant. None without probability maps."""
     curves = {
         (convention, result.label): mean_saliency(result, convention)
         for convention in CONVENTIONS
@@ -26,7 +26,7 @@ def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") 
     curves = {key: scores for key, scores in curves.items() if {"precision", "recall"} <= set(scores)}
     if not curves:
         return None
-    palette = colours({result.label: result.variant for result in benchmark.results})
+    palette = colours(benchmark.variants)
     shown = [convention for convention in CONVENTIONS if any(key[0] == convention for key in curves)]
     rows: list[tuple[str | float, ...]] = []
     with matplotlib.rc_context(RC):
@@ -36,7 +36,7 @@ def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") 
                 if kind != convention:
                     continue
                 precision, recall = 100 * scores["precision"], 100 * scores["recall"]
-                drawn = recall > 0  # precision is 0 by convention where nothing lies above the threshold
+                drawn = recall > 0  # precision is 0 by convention if no pixel exceeds the threshold
                 marker = MARKERS[list(palette).index(label) % len(MARKERS)]
                 text = f"{label} (max F {100 * float(scores['F_max']):.1f})" if "F_max" in scores else label
                 axes.plot(
@@ -55,23 +55,24 @@ def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") 
             axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="recall (%)", title=convention)
             axes.legend(loc="lower left", fontsize=8)
         figure.axes[0].set_ylabel("precision (%)")
-    caption = "Precision against recall over 256 thresholds of the probability, as the paper's Figure 4. " + "; ".join(
-        f"{convention}: {CONVENTIONS[convention]}" for convention in shown
+    caption = (
+        "Precision against recall over 256 thresholds of the probability, as in the paper's Figure 4. "
+        + "; ".join(f"{convention}: {CONVENTIONS[convention]}" for convention in shown)
     )
     return Plot(name, f"{caption}.", figure, ("variant", "convention", "threshold", "recall", "precision"), tuple(rows))
 
 
 def drift_plot(benchmark: Benchmark, name: str = "drift") -> Plot | None:
-    """Figure 3: mean over sequences of the cosine distance to the first frame's foreground, over time; None without.
+    """Draw Figure 3: cosine distance to the first frame's foreground over time, mean over sequences. None if unknown.
 
-    A frame counts from the first annotated one. The curve ends where fewer than half of the sequences go on.
+    Frames are counted from the first annotated one. The curve ends where fewer than half of the sequences continue.
     """
     known = {result: names for result in benchmark.results if (names := drift_sequences(result))}
     shared = sorted(set.intersection(*known.values())) if known else []
     if not shared:
         return None
     drawn = {result.label: mean_drift(result, shared) for result in known}
-    palette = colours({result.label: result.variant for result in benchmark.results})
+    palette = colours(benchmark.variants)
     rows: list[tuple[str | float, ...]] = []
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10, 3.6), layout="constrained")
@@ -97,21 +98,20 @@ def drift_plot(benchmark: Benchmark, name: str = "drift") -> Plot | None:
         axes.legend(loc="upper left", ncols=min(len(drawn), 5), bbox_to_anchor=(0, 1.14), borderaxespad=0)
     caption = (
         "Cosine distance between the foreground embeddings of a frame and those of the first frame, mean over all pairs "
-        f"of pixels, then over sequences ({len(shared)} of {len(benchmark.sequences)}, the same for each variant), as the "
-        "paper's Figure 3, with the 95 % bootstrap interval over sequences. The first "
-        "frame's own value is the spread within it. Embeddings: what the branches are given; of the baseline, what "
-        "its last convolution is given."
+        f"of pixels, then over sequences ({len(shared)} of {len(benchmark.sequences)}, the same for each variant), as in "
+        "the paper's Figure 3, with the 95 % bootstrap interval over sequences. The value of the first frame itself is the "
+        "spread within it. Embeddings are the input of the branches; for the baseline, of its last convolution."
     )
     return Plot(name, caption, figure, ("variant", "frame", "sequences", "distance", "low", "high"), tuple(rows))
 
 
 def drift_sequences(result: Result) -> set[str]:
-    """The sequences with a foreground to follow, of a row's runs together."""
+    """Return the sequences with a drift curve in any of a row's runs."""
     return {name for e in result.evaluations for name, curve in e.drift.items() if np.isfinite(curve).any()}
 
 
 def mean_drift(result: Result, names: Sequence[str]) -> Values:
-    """`[names, frames]`: the curves of a row, mean over its runs; NaN behind a sequence's end."""
+    """Average the drift curves of a row over its runs: `[names, frames]`, NaN after the end of a sequence."""
     found = {name: [e.drift[name] for e in result.evaluations if name in e.drift] for name in names}
     length = max((len(curve) for curves in found.values() for curve in curves), default=0)
     drift = np.full((len(names), length), np.nan)

@@ -1,4 +1,4 @@
-"""Forms in which pictures and numbers go into the page and beside it."""
+"""Encode pictures and numbers for the page and the files beside it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from PIL import Image
 
 
 def jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    """`[H, W, 3]` RGB as it goes into the page."""
+    """Encode an RGB picture `[H, W, 3]` as JPEG."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="JPEG", quality=82, optimize=True)
     return stream.getvalue()
 
 
 def base64_text(content: bytes) -> str:
-    """`content` in base64."""
+    """Encode `content` in base64."""
     return base64.b64encode(content).decode()
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """`content` of the media type `kind`, to be held by the page itself."""
+    """Encode `content`, of media type `kind`, as a data URI, which a page can contain."""
     return f"data:{kind};base64,{base64_text(content)}"
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and rows."""
+    """Write a CSV file with a header."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -41,6 +41,6 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def slug(text: str) -> str:
-    """`text` as a file name; a long one ends in a hash, since file systems take 255 characters with the ending."""
+    """Turn `text` into a file name. A long one is cut off and ends in a hash: file systems allow 255 characters."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", text)
     return name if len(name) <= 200 else f"{name[:192]}-{hashlib.sha256(text.encode()).hexdigest()[:7]}"

@@ -1,4 +1,4 @@
-"""Frames with masks drawn over them: strips of a sequence (Figure 5), and the frames that a variant segments worst."""
+"""Draw masks over frames: strips of a sequence (Figure 5), and the frames that a variant segments worst."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Picture = npt.NDArray[np.uint8]
 
 ANNOTATION_COLOUR = np.array([255, 255, 255])
 
-# Where a dataset may have a frame and its annotation: DAVIS, `data=folder`, FBMS, ViSal. The latter two have annotations
-# for few frames, in forms of their own, which are not drawn.
+# Where a dataset may keep a frame and its annotation: DAVIS, `data=folder`, FBMS, ViSal. The last two annotate few
+# frames, in other formats, which are not drawn.
 FRAMES = (
     "JPEGImages/480p/{sequence}",
     "frames/{sequence}",
@@ -33,23 +33,24 @@ ANNOTATIONS = ("Annotations/480p/{sequence}", "masks/{sequence}")
 
 
 def overlay(evaluation: Evaluation, sequence: str, frame: str, width: int) -> Picture | None:
-    """Frame `frame` (its stem) in RGB, `width` pixels wide: the mask of `evaluation` in magenta, the annotation's outline
-    in white, where there is one. None unless frame and mask are on disk.
+    """Draw the mask of `evaluation` in magenta, and the outline of the annotation (if any) in white, over a frame.
+
+    `frame` is the stem of its file. Returns RGB, `width` pixels wide, or None unless frame and mask are on disk.
     """
     mask = evaluation.folder / "masks" / sequence / f"{frame}.png"
     if evaluation.root is None or not mask.exists():
         return None
     image = _find(evaluation.root, FRAMES, sequence, frame, (".jpg", ".jpeg", ".png"))
     annotation = _find(evaluation.root, ANNOTATIONS, sequence, frame, (".png",))
-    return _drawn(image, mask, annotation, width) if image else None
+    return _draw(image, mask, annotation, width) if image else None
 
 
-def _find(root: Path, places: Sequence[str], sequence: str, frame: str, endings: Sequence[str]) -> Path | None:
-    files = (root / place.format(sequence=sequence) / f"{frame}{end}" for place in places for end in endings)
+def _find(root: Path, folders: Sequence[str], sequence: str, frame: str, suffixes: Sequence[str]) -> Path | None:
+    files = (root / folder.format(sequence=sequence) / f"{frame}{end}" for folder in folders for end in suffixes)
     return next((file for file in files if file.exists()), None)
 
 
-def _drawn(image: Path, mask: Path, annotation: Path | None, width: int) -> Picture:
+def _draw(image: Path, mask: Path, annotation: Path | None, width: int) -> Picture:
     frame = read_frame(image)
     height = round(width * frame.shape[0] / frame.shape[1])
     small = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
@@ -64,7 +65,7 @@ def _resized(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDArra
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Foreground pixels `[H, W]` with a background pixel above, below, left or right."""
+    """Find foreground pixels of `mask` `[H, W]` with a background pixel above, below, left or right."""
     padded = np.pad(mask, 1, mode="edge")
     surrounded = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~surrounded
@@ -72,7 +73,7 @@ def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Strip:
-    """Frames of `sequence` side by side, `picture` `[h, w, 3]` RGB, with the masks of one variant."""
+    """Frames of `sequence` side by side, with the masks of one variant: `picture` `[h, w, 3]`, RGB."""
 
     sequence: str
     label: str
@@ -83,9 +84,9 @@ class Strip:
 
 
 def overlay_strips(benchmark: Benchmark, *, sequences: int, frames: int, width: int) -> list[list[Strip]]:
-    """Strips of the hardest half and the easiest half of `sequences` sequences: a list per sequence, one per variant.
+    """Draw strips of `sequences` sequences, half of them the hardest and half the easiest: per sequence, one per variant.
 
-    Each strip shows `frames` frames, evenly spaced in time, each `width` pixels wide. A variant's first run is shown.
+    Each strip shows `frames` frames of the variant's first run, evenly spaced in time, each `width` pixels wide.
     Sequences whose frames or masks are not on disk are left out.
     """
     order = [int(index) for index in hardest_first(benchmark)]
@@ -98,7 +99,7 @@ def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width:
     sequence = benchmark.sequences[index]
     evaluation = result.evaluations[0]
     masks = sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
-    shown = [masks[place].stem for place in evenly_spaced(len(masks), frames)]
+    shown = [masks[number].stem for number in evenly_spaced(len(masks), frames)]
     drawn = {stem: overlay(evaluation, sequence, stem, width) for stem in shown}
     pictures = {stem: picture for stem, picture in drawn.items() if picture is not None}
     if not pictures:
@@ -110,13 +111,13 @@ def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width:
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """At most `count` different indices in [0, total), the first and the last among them if `count` > 1."""
-    return sorted({round(place) for place in np.linspace(0, total - 1, min(count, total)).tolist()})
+    """Choose at most `count` different indices in [0, total), including the first and the last if `count` > 1."""
+    return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total)).tolist()})
 
 
 @dataclass(frozen=True)
 class ScoredFrame:
-    """A frame of a sequence (its stem; its number where the stem isn't known) and its J in [0, 1]."""
+    """A frame of a sequence (its stem, or its number if the stem is unknown) and its J in [0, 1]."""
 
     sequence: str
     frame: str
@@ -124,7 +125,7 @@ class ScoredFrame:
 
 
 def worst_frames(result: Result) -> list[ScoredFrame]:
-    """All frames of a variant's first run by rising J; none where its score file has no values per frame."""
+    """Sort the frames of a variant's first run by increasing J. Empty if its score file has no values per frame."""
     evaluation = result.evaluations[0]
     found = [
         ScoredFrame(sequence, frame, float(J))
@@ -136,7 +137,7 @@ def worst_frames(result: Result) -> list[ScoredFrame]:
 
 
 def worst_of_each_sequence(frames: list[ScoredFrame]) -> list[ScoredFrame]:
-    """Of frames by rising J, the first of each sequence: the frames beside it fail in the same way."""
+    """Keep the first frame of each sequence, of frames sorted by J: its neighbours fail in the same way."""
     first: dict[str, ScoredFrame] = {}
     for frame in frames:
         first.setdefault(frame.sequence, frame)
@@ -144,7 +145,7 @@ def worst_of_each_sequence(frames: list[ScoredFrame]) -> list[ScoredFrame]:
 
 
 def _names(evaluation: Evaluation, sequence: str, count: int) -> list[str]:
-    """Stems of the frames that count, from the masks: all of them, or all but the first and the last (DAVIS-2016)."""
+    """Return the stems of the scored frames, from the masks: all, or all but the first and the last (DAVIS-2016)."""
     stems = [path.stem for path in sorted((evaluation.folder / "masks" / sequence).glob("*.png"))]
     if len(stems) == count + 2:
         return stems[1:-1]

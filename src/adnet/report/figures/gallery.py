@@ -1,4 +1,4 @@
-"""Pictures of the report: saved as PNG beside the page, and as JPEG within it for as long as there is room."""
+"""Galleries of overlays: saved as PNG beside the page, and embedded in it as JPEG up to a size limit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from PIL import Image
 
 from adnet.report.analysis.pooling import Benchmark, Result
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
-from adnet.report.figures.frames import Picture, overlay, overlay_strips, worst_frames, worst_of_each_sequence
+from adnet.report.figures.frames import (
+    Picture,
+    ScoredFrame,
+    overlay,
+    overlay_strips,
+    worst_frames,
+    worst_of_each_sequence,
+)
 
-BUDGET = 6_000_000  # bytes of JPEG on the page; base64 makes 8 MB of them
+BUDGET = 6_000_000  # bytes of JPEG on the page, 8 MB in base64
 
 
 @dataclass
 class Pictures:
-    """Where pictures go, and how many bytes of them the page may still take."""
+    """The folder of the pictures, and how many bytes of them the page can still take."""
 
     folder: Path
     budget: int = BUDGET
 
     def add(self, pictures: Sequence[tuple[str, Picture]]) -> list[str] | None:
-        """Save each `(name, picture)`; their sources for the page, or None, and nothing saved, if there is no room."""
+        """Save each `(name, picture)` and return their data URIs. If they exceed the budget, save none and return None."""
         encoded = [jpeg(picture) for _, picture in pictures]
         if sum(map(len, encoded)) > self.budget:
             return None
@@ -35,9 +42,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Groups of pictures with a heading each, as the page shows them: `{"title", "pictures": [{"source", "alt", ...}]}`.
+    """Groups of pictures with a heading, as the page shows them: `{"title", "pictures": [{"source", "alt", ...}]}`.
 
-    `data` is the name of the CSV file with their numbers, "" if there is nothing to show; `notes` say what is missing.
+    `data` is the name of the CSV file with their numbers, "" if there are none; `notes` say what is missing.
     """
 
     caption: str
@@ -49,7 +56,7 @@ class Gallery:
 def strip_gallery(
     benchmark: Benchmark, pictures: Pictures, name: str, sequences: int, frames: int, width: int
 ) -> Gallery | None:
-    """Figure 5: see `overlay_strips`. None for no sequences."""
+    """Make Figure 5 (see `overlay_strips`). None if `sequences` is 0."""
     if not sequences:
         return None
     caption = (
@@ -88,9 +95,9 @@ def strip_gallery(
 
 
 def worst_gallery(benchmark: Benchmark, pictures: Pictures, name: str, count: int, width: int) -> Gallery | None:
-    """The worst frame of each of the `count` sequences whose worst frame is worst, for each variant; None for no count.
+    """Show, for each variant, the worst frame of each sequence, limited to the `count` worst. None if `count` is 0.
 
-    The CSV has all frames. A frame that isn't on disk is named without a picture.
+    The CSV has all frames. A frame that is not on disk is listed without a picture.
     """
     if not count:
         return None
@@ -102,23 +109,23 @@ def worst_gallery(benchmark: Benchmark, pictures: Pictures, name: str, count: in
         rows += [(result.label, frame.sequence, frame.frame, round(100 * frame.J, 4)) for frame in frames]
         if not frames:
             continue
-        shown, fits = _worst_pictures(result, pictures, name, count, width)
+        shown, fits = _add_worst(result, worst_of_each_sequence(frames)[:count], pictures, name, width)
         groups.append({"title": result.label, "pictures": shown})
         left_out += [] if fits else [result.label]
     if not groups:
         return None
     write_csv(pictures.folder / f"{name}.csv", ("variant", "sequence", "frame", "J"), rows)
     caption = (
-        f"The worst frames by J, in percent: of each sequence the worst one, of these the {count} worst, of a variant's "
-        "first run. Mask in magenta, the annotation's outline in white. The CSV file lists all frames, the worst first."
+        f"The worst frames of a variant's first run, by J in percent: the worst of each sequence, and of these the {count} "
+        "worst. Mask in magenta, the annotation's outline in white. The CSV file lists all frames, the worst first."
     )
     return Gallery(caption, name, tuple(groups), _left_out("worst frames", left_out))
 
 
-def _worst_pictures(
-    result: Result, pictures: Pictures, name: str, count: int, width: int
+def _add_worst(
+    result: Result, worst: Sequence[ScoredFrame], pictures: Pictures, name: str, width: int
 ) -> tuple[list[dict[str, str]], bool]:
-    worst = worst_of_each_sequence(worst_frames(result))[:count]
+    """Add overlays of the frames `worst`; return them as the page shows them, and whether they fit the budget."""
     drawn = [overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst]
     named = [
         (f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture)

@@ -1,4 +1,4 @@
-"""The plots of the report: scores with intervals, training curves, bars per sequence."""
+"""Plots of scores with intervals, of scores per sequence and per attribute, and of training curves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CURVES = (("train/loss", "Training loss"), ("train/lr", "Learning rate"), ("val/
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn figure with the words and the numbers that belong to it."""
+    """A figure with its caption, and its numbers as the rows of a CSV file."""
 
     name: str
     caption: str
@@ -38,7 +38,7 @@ class Plot:
         folder.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context(RC):
             self.figure.savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
-            self.figure.set_layout_engine("none")  # laid out by now, and slow to do twice
+            self.figure.set_layout_engine("none")  # it is laid out by now, and doing so again is slow
             svg = io.StringIO()
             self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         write_csv(folder / f"{self.name}.csv", self.header, self.rows)
@@ -46,8 +46,8 @@ class Plot:
 
 
 def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
-    """Mean J and F of each variant with their 95 % intervals, and the published values as hollow diamonds."""
-    palette = colours({result.label: result.variant for result in benchmark.results})
+    """Draw mean J and F of each variant with their 95 % intervals, and the published values as hollow diamonds."""
+    palette = colours(benchmark.variants)
     paper = paper_rows(benchmark)
     rows: list[tuple[str | float, ...]] = []
     with matplotlib.rc_context(RC):
@@ -73,10 +73,10 @@ def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
 
 
 def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
-    """J and F of each sequence, a panel per variant, the sequences in one order: the hardest first."""
+    """Draw J and F of each sequence, one panel per variant, the hardest sequence first."""
     order = hardest_first(benchmark)
     names = [benchmark.sequences[index] for index in order]
-    palette = colours({result.label: result.variant for result in benchmark.results})
+    palette = colours(benchmark.variants)
     places = np.arange(len(names))
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10, 1.1 + 1.35 * len(benchmark.results)), layout="constrained")
@@ -104,16 +104,21 @@ def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
         for sequence, index in zip(names, order, strict=True)
         for result in benchmark.results
     ]
-    caption = "Mean J (full colour) and F (light) of each sequence in percent, by rising J (mean over the variants)."
+    caption = (
+        "Mean J (full colour) and F (light) of each sequence in percent, by increasing J (mean over the variants)."
+    )
     return Plot(name, caption, figure, ("sequence", "variant", *MEASURES), tuple(rows))
 
 
 def attribute_plot(benchmark: Benchmark, name: str = "attributes") -> Plot | None:
-    """Mean J and F over the sequences with each of the dataset's attributes, a bar per variant; None without attributes."""
+    """Draw mean J and F over the sequences with each of the dataset's attributes, one bar per variant.
+
+    None if the dataset has no attributes.
+    """
     members = next((e.attributes for r in benchmark.results for e in r.evaluations if e.attributes), None)
     if not members:
         return None
-    palette = colours({result.label: result.variant for result in benchmark.results})
+    palette = colours(benchmark.variants)
     places = np.arange(len(members))
     width = 0.8 / len(benchmark.results)
     rows: list[tuple[str | float, ...]] = []
@@ -136,14 +141,14 @@ def attribute_plot(benchmark: Benchmark, name: str = "attributes") -> Plot | Non
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 5), handlelength=1)
     caption = (
-        "Mean over the sequences with an attribute of the dataset, whose number stands below its name. A sequence has "
-        "several attributes, and few sequences have some: differences here are hints, no tests."
+        "Mean over the sequences with an attribute of the dataset; their number is below its name. A sequence has "
+        "several attributes, and some attributes have few sequences: differences are hints, not tests."
     )
     return Plot(name, caption, figure, ("attribute", "sequences", "variant", "measure", "mean"), tuple(rows))
 
 
 def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
-    """Loss, learning rate and validation J over steps, a colour per variant, a line per run; None without metrics."""
+    """Draw loss, learning rate and validation J over steps, one line per run. None if no run has metrics."""
     labels = label_runs(runs)
     columns = [(column, title) for column, title in CURVES if any(column in run.history for run in runs)]
     if not columns:
@@ -160,7 +165,7 @@ def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
                 steps, values = run.history[column]
                 colour = palette[labels[run]]
                 if column == "train/loss":
-                    # A picture within the SVG: a loss of every step, run after run, would take megabytes as a path.
+                    # Rasterized, because the loss of every step of every run would take megabytes as an SVG path.
                     axes.plot(steps, values, color=colour, alpha=0.18, linewidth=0.8, rasterized=True)
                     axes.plot(steps, smoothed(values), color=colour, linewidth=1.6)
                 elif column == "val/J":
@@ -176,17 +181,19 @@ def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
         drawn = list(dict.fromkeys(labels[run] for run in ordered))
         lines = [matplotlib.lines.Line2D([], [], color=palette[label], linewidth=2) for label in drawn]
         figure.legend(lines, drawn, loc="outside upper left", ncols=min(len(drawn), 5))
-    caption = "Training, a colour per variant and a line per run. The loss is drawn faint, its moving mean in full."
+    caption = (
+        "Training, one colour per variant and one line per run. The loss is faint, its moving mean in full colour."
+    )
     return Plot(name, caption, figure, ("variant", "seed", "metric", "step", "value"), tuple(rows))
 
 
 def hardest_first(benchmark: Benchmark) -> npt.NDArray[np.intp]:
-    """Indices of the sequences by rising J, mean over the variants."""
+    """Return the indices of the sequences by increasing J (mean over the variants)."""
     return np.argsort(np.mean([result.scores["J"]["mean"] for result in benchmark.results], axis=0), kind="stable")
 
 
 def smoothed(values: Values) -> Values:
-    """Centred moving mean of `values` `[n]` over a twentieth of them; at the ends over what there is."""
+    """Smooth `values` `[n]` by a centred moving mean over a twentieth of them, over fewer at the ends."""
     half = len(values) // 40
     total = np.concatenate([[0.0], np.cumsum(values)])
     centre = np.arange(len(values))
@@ -196,5 +203,5 @@ def smoothed(values: Values) -> Values:
 
 
 def rounded(*values: float) -> tuple[float | str, ...]:
-    """Numbers for a CSV file, four digits after the point; "" for NaN."""
+    """Round numbers to four digits for a CSV file; "" for NaN."""
     return tuple("" if np.isnan(value) else round(float(value), 4) for value in values)

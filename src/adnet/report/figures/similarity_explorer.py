@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: what each pixel of a frame is similar to in the anchor, as data for the page and as a figure."""
+"""Figure 1 of the paper: similarity of a frame's pixels to the anchor's, as data for the page and as a figure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """Embeddings of the anchor (row 0) and a few frames of a sequence, as `adnet.inference.embeddings` writes them."""
+    """Embeddings of the anchor (index 0) and of a few frames of a sequence, as written by `adnet.inference.embeddings`."""
 
     label: str
     sequence: str
@@ -36,7 +36,7 @@ class Embedded:
     thumbnails: npt.NDArray[np.uint8]  # [K, H, W, 3]
 
     def similarity(self, frame: int, row: int, column: int) -> npt.NDArray[np.float64]:
-        """`[h, w]`, sums to 1: the similarity of a pixel of frame `frame` to every pixel of the anchor (Eq. 2)."""
+        """Compute the similarity (Eq. 2) of a pixel of frame `frame` to every pixel of the anchor: `[h, w]`, sums to 1."""
         pixel = self.values[frame, row, column] * float(self.scales[frame, row, column])
         anchor = self.values[0] * self.scales[0][..., None].astype(np.float64)
         scores = anchor @ pixel / self.values.shape[-1] ** 0.5
@@ -45,21 +45,23 @@ class Embedded:
         return shares
 
     def points(self, frame: int) -> list[tuple[int, int]]:
-        """A pixel for each of POINTS: the inmost of the foreground, and the background pixels whose embedding is most and
-        least like the foreground's mean (cosine); none for a frame without foreground or background.
+        """Choose a pixel `(row, column)` for each of POINTS; empty for a frame without foreground or background.
+
+        They are the innermost foreground pixel, and the background pixels whose embeddings are most and least similar
+        (cosine) to the foreground's mean.
         """
         mask = self.foreground[frame]
         if mask.all() or not mask.any():
             return []
-        inmost = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1].argmax()
+        innermost = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1].argmax()
         vectors = self.values[frame] * self.scales[frame][..., None]
         directions = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
         likeness = directions @ directions[mask].mean(axis=0)
         like, unlike = np.where(mask, -np.inf, likeness).argmax(), np.where(mask, np.inf, likeness).argmin()
-        return [divmod(int(place), mask.shape[1]) for place in (inmost, like, unlike)]
+        return [divmod(int(index), mask.shape[1]) for index in (innermost, like, unlike)]
 
     def page_data(self) -> dict[str, Any]:
-        """What the page's script reads: arrays as base64, thumbnails as JPEG."""
+        """Return the data that the page's script reads: arrays as base64, thumbnails as JPEG."""
         _, height, width, channels = self.values.shape
         rows = zip(self.names, self.values, self.scales, self.foreground, self.thumbnails, strict=True)
         return {
@@ -82,10 +84,10 @@ class Embedded:
 
 
 def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
-    """Embeddings of a variant's first run on the sequences where all variants do best, as many as `budget` bytes hold.
+    """Read the embeddings of each variant's first run on the `sequences` easiest sequences, within `budget` bytes.
 
-    At most `sequences` of them, each with all variants that have it, the last row first (the full model, of the paper's);
-    and what was left out for want of room, as `sequence, label`. Raises UserError for a file that can't be read.
+    The last row (the full model, among the paper's) comes first. Also returns what exceeded the budget, as
+    `sequence, label`. Raises UserError for a file that cannot be read.
     """
     chosen: list[Embedded] = []
     left_out: list[str] = []
@@ -106,7 +108,7 @@ def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tup
 
 
 def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot | None:
-    """Figure 1 itself for the first sequence, a row per variant: the last frame with its points, and a map for each."""
+    """Draw Figure 1 for the first sequence, one row per variant: the last frame with its points, and a map for each."""
     shown = [embedded for embedded in found if embedded.sequence == found[0].sequence and embedded.points(-1)]
     if not shown:
         return None
@@ -118,7 +120,7 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
         ):
             _, height, width, _ = embedded.values.shape
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-            # With aligned corners, the pixels at the ends lie on the frame's border.
+            # With aligned corners, the outermost pixels lie on the frame's border.
             whole = (0, width - 1, height - 1, 0)
             panels[0].imshow(embedded.thumbnails[-1], extent=whole)
             panels[0].set_ylabel(embedded.label)
@@ -141,25 +143,19 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
                 axes.grid(visible=False)
     header = ("variant", "sequence", "frame", "point", "row", "column", "percent on the anchor's foreground")
     caption = (
-        "As the paper's Figure 1: similarity of three pixels of a frame (crosses) to every pixel of the anchor. The points "
-        "are chosen by rule: the inmost foreground pixel, and the background pixels whose embedding is most and least like "
-        "the foreground's mean. Each map is scaled to its own largest value."
+        "As in the paper's Figure 1: similarity of three pixels of a frame (crosses) to every pixel of the anchor. The "
+        "points are the innermost foreground pixel, and the background pixels whose embeddings are most and least similar "
+        "to the foreground's mean. Each map is scaled to its own maximum."
     )
     return Plot(name, caption, figure, header, tuple(rows))
 
 
 def read_embedded(file: Path, label: str, sequence: str) -> Embedded:
-    """Read what `write_embeddings` wrote of a sequence. Raises UserError for a file that can't be read."""
+    """Read the embeddings of a sequence, as written by `write_embeddings`. Raises UserError for an unreadable file."""
+    arrays_of_frames = ("values", "scales", "foreground", "thumbnails")
     try:
         arrays = read_arrays(file)
-        return Embedded(
-            label=label,
-            sequence=sequence,
-            names=tuple(arrays["names"].tolist()),
-            values=arrays["values"],
-            scales=arrays["scales"],
-            foreground=arrays["foreground"],
-            thumbnails=arrays["thumbnails"],
-        )
+        names = tuple(arrays["names"].tolist())
+        return Embedded(label, sequence, names, *(arrays[key] for key in arrays_of_frames))
     except (UserError, KeyError) as error:
         raise UserError(f"{file}: cannot be read as embeddings ({error}); evaluate with embeddings=N again") from error

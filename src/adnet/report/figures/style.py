@@ -7,14 +7,14 @@ from typing import Any
 
 from matplotlib.colors import to_rgb
 
-# Okabe & Ito, "Color Universal Design", 2008: told apart with any colour vision, and by lightness when printed grey.
+# Okabe & Ito, "Color Universal Design", 2008: distinguishable with any colour vision, and by lightness in greyscale.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 
 _OF_VARIANT = {"baseline": BLACK, "intra": ORANGE, "anchor": SKY, "anchor_diffusion": GREEN, "full": VERMILION}
 _SPARE = (BLUE, PURPLE, YELLOW)
 
-MARKERS = "osD^vPX*"  # in the order of the rows: a second sign beside the colour
+MARKERS = "osD^vPX*"  # in the order of the rows, so that colour is not the only distinction
 
 RC: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
@@ -38,20 +38,20 @@ RC: Any = {
     "legend.fontsize": 9,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.hashsalt": "adnet",  # the same figure is the same file
+    "svg.hashsalt": "adnet",  # the same figure gives the same file
 }
 
 
 def lightened(colour: str, amount: float) -> tuple[float, float, float]:
-    """`colour` mixed with white: 0 leaves it, 1 is white. RGB in [0, 1]."""
+    """Mix `colour` with white: 0 leaves it, 1 is white. Returns RGB in [0, 1]."""
     red, green, blue = ((1 - amount) * channel + amount for channel in to_rgb(colour))
     return red, green, blue
 
 
 def colours(variants: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each label of `variants` (label to variant).
+    """Choose a colour for each label of `variants` (label to variant).
 
-    The first label of one of the paper's variants has that variant's own colour; the others take what is left, in turn.
+    The first label of each of the paper's variants gets the colour of the variant; the others share the remaining ones.
     """
     palette: dict[str, str] = {}
     for label, variant in variants.items():

@@ -1,1 +1,1 @@
-"""Runs, evaluations and published numbers, read from disk."""
+"""Read runs, evaluations and the published numbers from disk."""

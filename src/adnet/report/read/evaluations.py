@@ -1,4 +1,4 @@
-"""Reader of evaluation folders: `scores.json` and what may lie beside it."""
+"""Read evaluation folders: `scores.json` and the optional files beside it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ _NEEDED = (
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores of one run on one split under one protocol, and where its masks and frames lie.
+    """Scores of one run on one split under one protocol, and the location of its masks and frames.
 
-    `scores[measure][statistic]` is `[n]` in the order of `sequences`, in [0, 1] (decay in [-1, 1], NaN where the score
-    file says null). `root` is the dataset's folder, None if the evaluation did not note it. What an evaluation may lack is
-    then empty:
+    `scores[measure][statistic]` is `[n]` in the order of `sequences`, in [0, 1] (decay in [-1, 1], NaN for null in the
+    file). `root` is the folder of the dataset, or None if it was not recorded. The following are empty if unknown:
 
-    - `frames[sequence]`: J of its frames that count, in time order;
+    - `frames[sequence]`: J of each scored frame, in time order;
     - `attributes[attribute]`: the sequences that have it;
-    - `saliency[convention]`: "MAE", "F_max" and, in "pooled" and "per_frame" alike, lists "precision" and "recall";
-    - `drift[sequence]`: cosine distance to the first frame's foreground, a value per annotated frame (Figure 3);
+    - `saliency[convention]`: "MAE", "F_max" and the lists "precision" and "recall", for "pooled" and "per_frame";
+    - `drift[sequence]`: cosine distance to the first frame's foreground, one value per annotated frame (Figure 3);
     - `embeddings[sequence]`: file with the embeddings of a few frames (Figure 1).
     """
 
@@ -60,30 +59,30 @@ class Evaluation:
 
     @property
     def weights(self) -> str:
-        """Name of the checkpoint that was scored, without its ending; the end of a training scores the last one."""
+        """Name of the scored checkpoint without its suffix. A training scores its last one, without recording a name."""
         return Path(self.details.get("checkpoint") or "last").stem
 
     @property
     def size(self) -> str | None:
-        """The test size, `height x width` in pixels at scale 1, where the evaluation noted it."""
+        """Test size as `HEIGHTxWIDTH` in pixels at scale 1, or None if it was not recorded."""
         size = self.details.get("size")
         return "x".join(str(side) for side in size) if isinstance(size, list) else None
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """What stands between the network and these masks, by name: a postprocess, a backend other than PyTorch."""
+        """Names of the postprocess, and of the backend if it is not PyTorch, that contributed to these masks."""
         postprocess, backend = self.details.get("postprocess"), self.details.get("backend")
         names = [str(postprocess.get("_target_")).rpartition(".")[2]] if isinstance(postprocess, dict) else []
         return (*names, *([str(backend)] if backend not in (None, "torch") else ()))
 
 
 def read_evaluation(file: Path) -> Evaluation:
-    """Read the scores in `file` and what lies beside it. Raises UserError for what can't be understood."""
+    """Read the scores in `file` and the files beside it. Raises UserError for a malformed file."""
     folder = file.parent
     document = read_document(file, "scores", _NEEDED)
     per_sequence = document["sequences"]
     if not per_sequence:
-        raise UserError(f"{file}: it scores no sequence; evaluate the run again")
+        raise UserError(f"{file}: no sequence is scored; evaluate the run again")
     names = tuple(sorted(per_sequence))
     scores = {
         measure: {
@@ -113,7 +112,7 @@ def read_evaluation(file: Path) -> Evaluation:
 
 
 def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """As the score file says; else as the dataset does, if it is still there (DAVIS: `db_info.yml`)."""
+    """Read attributes from the score file, or else from the dataset if it still exists (DAVIS: `db_info.yml`)."""
     found: dict[str, list[str]] = {}
     for attribute, scores in document.get("attributes", {}).items():
         found[attribute] = scores.get("sequences", [])

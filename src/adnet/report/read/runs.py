@@ -1,4 +1,4 @@
-"""Reader of finished run folders: what `python -m adnet.train` and `python -m adnet.evaluate` leave on disk."""
+"""Read finished run folders, as `python -m adnet.train` and `python -m adnet.evaluate` write them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from adnet.errors import UserError
 from adnet.report.read.evaluations import Evaluation, Values, read_evaluation
 from adnet.shared.file_formats import read_document
 
-# The order of the rows in the paper's Table 1; variants of other names follow by name.
+# The order of rows in the paper's Table 1. Other variants follow in alphabetical order.
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One finished training: its `summary.json`, its curves and its evaluations.
+    """A finished training: its `summary.json`, its curves and its evaluations.
 
-    `J` and `F` are in [0, 1]; `initial` holds those of the untrained network if they were measured. `history` maps a
-    column of `metrics.csv` to its steps and values. `config` is the resolved config with dotted keys. `trained` is False for
-    another method, of which there are scores alone.
+    `J` and `F` are in [0, 1]; `initial` holds the scores of the untrained network, if they were measured. `history` maps
+    each column of `metrics.csv` to its steps and values. `config` is the resolved config with dotted keys. `trained` is
+    False for another method, of which only scores are known.
     """
 
     folder: Path
@@ -42,12 +42,12 @@ class Run:
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
-    """Read every run at or below `paths`, ordered by path, each once: the folders with a `summary.json`.
+    """Read every run (a folder with a `summary.json`) at or below `paths`, each once, ordered by path.
 
-    Scores of another method, which lie in no run folder, are a run without a training: a JSON file that is named itself,
-    or a `scores.json` below a folder. Its variant is the name of its folder (of the file, where that is not `scores.json`).
+    Scores of another method become a run with `trained=False`: a JSON file given in `paths`, or a `scores.json` outside
+    of run folders. Its variant is the name of the JSON file, or of the folder if the file is called `scores.json`.
 
-    Raises UserError if a path does not exist or holds neither, or if a file of a run can't be understood.
+    Raises UserError if a path does not exist or holds neither runs nor scores, or if a file of a run is malformed.
     """
     folders: dict[Path, Path] = {}
     files: dict[Path, Path] = {}
@@ -75,13 +75,13 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
 
 
 def unfinished_runs(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Folders at or below `paths` whose training has begun and not ended: a `config.yaml` without a `summary.json`."""
+    """Find folders at or below `paths` with a `config.yaml` but no `summary.json`: their training has not finished."""
     begun = {file.parent for path in paths if path.is_dir() for file in path.rglob("config.yaml")}
     return tuple(sorted(folder for folder in begun if not (folder / "summary.json").exists()))
 
 
 def _in_run(file: Path, top: Path) -> bool:
-    """Whether a folder above `file`, up to `top`, is that of a run, finished or not."""
+    """Return whether `file` is in a run folder (finished or not) at or below `top`."""
     above = (folder for folder in file.parents if folder == top or top in folder.parents)
     return any((folder / name).is_file() for folder in above for name in ("summary.json", "config.yaml"))
 
@@ -91,7 +91,7 @@ def _read_method(file: Path) -> Run:
     evaluation = read_evaluation(file)
     return Run(
         folder=file.parent,
-        # The names of our variants are those of trained networks.
+        # Names of the paper's variants are reserved for networks trained here.
         variant=f"{name} (scored)" if name in VARIANTS else name,
         seed=None,
         J=float(evaluation.scores["J"]["mean"].mean()),
@@ -143,9 +143,9 @@ def _flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
-    """Rows of Lightning's CSVLogger are sparse: each column keeps only the steps at which it was logged."""
     if not file.exists():
         return {}
+    # Rows of `metrics.csv` are sparse. Each column keeps only the steps at which it was logged.
     points: dict[str, list[tuple[float, float]]] = {}
     try:
         with file.open(newline="", encoding="utf-8") as stream:

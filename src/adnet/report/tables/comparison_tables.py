@@ -1,4 +1,4 @@
-"""The paper's Tables 2 and 3 as published, with what was measured here below."""
+"""The paper's Tables 2 and 3 with rows for our own measurements, and saliency in both conventions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from adnet.report.tables.table import Column, Table, Value
 PUBLISHED, MEASURED = "published", "measured"
 
 CONVENTIONS = {
-    "pooled": "one curve over all pixels of all frames, F1, as the published code",
+    "pooled": "one curve over all pixels of all frames, F1, as in the published code",
     "per_frame": "each map stretched to [0, 1], \N{GREEK SMALL LETTER BETA}\N{SUPERSCRIPT TWO} = 0.3, curves averaged over "
-    "frames, as the SOD toolboxes",
+    "frames, as in the SOD toolboxes",
 }
 
 
 def comparison_table(benchmark: Benchmark, found: Sequence[Benchmark] = (), name: str = "table2") -> Table | None:
-    """The paper's Table 2 with our rows below, or None where the numbers could not be compared.
+    """Make the paper's Table 2 with our rows below. None if `benchmark` is not the one of that table.
 
-    F-measures on FBMS are those of the rows of the same name in `found`, under the same protocol.
+    F-measures on FBMS come from the rows in `found` with the same label and protocol.
     """
     paper = paper_tables()["table2"]
     key = (benchmark.dataset, benchmark.split, len(benchmark.sequences))
@@ -64,7 +64,7 @@ def comparison_table(benchmark: Benchmark, found: Sequence[Benchmark] = (), name
         for result in benchmark.results
     ]
     caption = (
-        f"The methods of the paper's {paper['source']} as published, and what was measured for this report (protocol "
+        f"The methods of the paper's {paper['source']} as published, and measurements of this report (protocol "
         f"{benchmark.protocol}), on the {paper['sequences']} sequences of DAVIS-2016 val and the FBMS test set. First "
         "frame: needs its annotation; flow: needs optical flow; CRF: refined by a conditional random field."
     )
@@ -72,7 +72,7 @@ def comparison_table(benchmark: Benchmark, found: Sequence[Benchmark] = (), name
 
 
 def saliency_table(found: Sequence[Benchmark], name: str = "table3") -> Table | None:
-    """The paper's Table 3 with our rows below (convention `pooled`), or None where no row of ours is comparable."""
+    """Make the paper's Table 3 with our rows below (convention `pooled`). None if no row of ours is comparable."""
     ours = _salient_rows(found)
     if not ours:
         return None
@@ -93,14 +93,14 @@ def saliency_table(found: Sequence[Benchmark], name: str = "table3") -> Table | 
         rows.append([f"{label}, protocol {protocol}" if several else label, "video", MEASURED, *values])
     protocols = ", ".join(sorted({protocol for _, protocol in ours}))
     caption = (
-        f"The methods of the paper's {paper['source']} as published, and what was measured for this report (protocol "
+        f"The methods of the paper's {paper['source']} as published, and measurements of this report (protocol "
         f"{protocols}; convention pooled: {CONVENTIONS['pooled']}). MAE in [0, 1], F-measure in percent."
     )
     return Table(name, caption, tuple(columns), tuple(tuple(row) for row in rows))
 
 
 def convention_table(benchmark: Benchmark, name: str = "saliency") -> Table | None:
-    """MAE and F-measures of our rows in both conventions, or None without probability maps."""
+    """Make a table of our rows' MAE and F-measures in both conventions. None without probability maps."""
     results = [
         (result, {convention: mean_saliency(result, convention) for convention in CONVENTIONS})
         for result in benchmark.results
@@ -133,14 +133,14 @@ def convention_table(benchmark: Benchmark, name: str = "saliency") -> Table | No
 
 
 def mean_saliency(result: Result, convention: str) -> Mapping[str, Any]:
-    """Saliency of a row: each number and each point of a curve the mean over its runs; empty without probability maps."""
+    """Average the saliency scores, and each point of the curves, over a row's runs; empty without probability maps."""
     found = [e.saliency[convention] for e in result.evaluations if convention in e.saliency]
     shared = [key for key in (found[0] if found else ()) if all(key in scores for scores in found)]
     return {key: np.mean([scores[key] for scores in found], axis=0) for key in shared}
 
 
 def _salient_rows(found: Sequence[Benchmark]) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
-    """Rows of ours for Table 3: label and protocol, to (MAE, F in percent) of each of the paper's datasets."""
+    """Return our rows for Table 3: (label, protocol) to the (MAE, F in percent) of each of the paper's datasets."""
     rows: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
     for dataset, wanted in paper_tables()["table3"]["datasets"].items():
         for benchmark in found:

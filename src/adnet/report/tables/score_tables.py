@@ -18,10 +18,10 @@ DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
 def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
-    """One row per variant, as the paper's Table 1, with a 95 % interval over sequences beside J and F.
+    """Make the paper's Table 1, one row per variant, with a 95 % interval over sequences for J and F.
 
-    Where a variant has several runs, the standard deviation of their means stands there, too: what the seed alone
-    changes. On DAVIS-2016 the paper's own row of the variant stands beside it.
+    If any variant has several runs, the standard deviation of the runs' means (the effect of the seed alone) is a column,
+    too. On DAVIS-2016, the paper's own numbers are added.
     """
     columns = [Column("Variant"), Column("Runs", digits=0)]
     baseline = benchmark.baseline
@@ -57,18 +57,18 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
             if baseline is not None:
                 row.append(100 * (mean - baseline.mean(measure)))
         if paper:
-            there = paper.get(result.variant, {})
-            row += [there.get(measure) for measure in MEASURES]
+            published = paper.get(result.variant, {})
+            row += [published.get(measure) for measure in MEASURES]
             if baseline is not None:
-                row += [there[m] - paper["baseline"][m] if there else None for m in MEASURES]
+                row += [published[m] - paper["baseline"][m] if published else None for m in MEASURES]
         rows.append(tuple(row))
     return Table(name, _score_caption(benchmark, bool(paper), replicated), tuple(columns), tuple(rows))
 
 
 def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
-    """Pairs of rows on the same sequences: difference, interval, and p-value adjusted for the number of pairs (Holm).
+    """Compare pairs of rows: difference, interval, p-value, and p-value adjusted for the number of pairs (Holm).
 
-    All pairs of up to ALL_PAIRS rows; of more, each row against the baseline, or against the best where there is none.
+    Up to ALL_PAIRS rows, all pairs are compared; beyond, each row with the baseline, or with the best row if there is none.
     """
     results = benchmark.results
     if len(results) <= ALL_PAIRS:
@@ -100,7 +100,7 @@ def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
 
 
 def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
-    """One row per training: its seed, length and the scores that it noted itself, before and after training."""
+    """Make one row per training: its seed, its length, and the scores that it recorded before and after training."""
     labels = label_runs(runs)
     columns = (
         Column("Variant"),
@@ -129,13 +129,13 @@ def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
 
 
 def paper_rows(benchmark: Benchmark) -> Mapping[str, Mapping[str, float]]:
-    """The paper's Table 1 by variant, in percent; empty unless the benchmark is on DAVIS-2016."""
+    """Return the rows of the paper's Table 1 by variant, in percent; empty unless the benchmark is on DAVIS-2016."""
     paper = paper_tables()["table1"]
     return {row["variant"]: row for row in paper["rows"]} if benchmark.dataset == paper["dataset"] else {}
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a reader would say them: `48 s`, `12 min`, `3 h 05 min`."""
+    """Format seconds as `48 s`, `12 min` or `3 h 05 min`; None as an empty text."""
     if seconds is None:
         return ""
     if seconds < 120:

@@ -1,4 +1,4 @@
-"""A table of results and its four forms: text cells for HTML, Markdown, CSV and LaTeX."""
+"""A table of results, and its forms: text cells (for HTML), Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DASH = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Column:
-    """How one column reads: `digits` after the point (None: text), `signed` to show a plus, `best` set in bold.
+    """How a column is printed: `digits` after the point (None: text), `signed` to show a plus, the `best` value in bold.
 
-    A `probability` that would be printed as 0 reads `<0.001`.
+    A `probability` that would round to 0 is printed as `<0.001`.
     """
 
     title: str
@@ -35,12 +35,12 @@ class Column:
 
     @property
     def flat_title(self) -> str:
-        """The title with its group, where there is only one line for it."""
+        """The title with its group, for forms with a one-line header."""
         return f"{self.group} {self.title}".strip()
 
 
 class Cell(NamedTuple):
-    """What is printed of a value."""
+    """A value as it is printed."""
 
     text: str
     bold: bool
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values below columns; `name` is the file name without its ending, `caption` a sentence or two."""
+    """Columns and rows of values. `name` is the file name without its suffix, `caption` a sentence or two."""
 
     name: str
     caption: str
@@ -56,17 +56,17 @@ class Table:
     rows: tuple[tuple[Value, ...], ...]
 
     def cells(self) -> list[list[Cell]]:
-        """Printed values; the best of a column is bold where it is printed differently from another one."""
+        """Print the values. The best of a column is bold, unless all are printed alike."""
         texts = [[_text(value, column) for value, column in zip(row, self.columns, strict=True)] for row in self.rows]
         best = [self._best_texts(index) for index in range(len(self.columns))]
         return [[Cell(text, text in best[index]) for index, text in enumerate(row)] for row in texts]
 
     def header(self) -> list[tuple[str, int]]:
-        """The upper line of a two-line header: group and number of columns that it spans."""
+        """Return the upper line of a two-line header: each group, and the number of columns that it spans."""
         return [(group, len(list(same))) for group, same in groupby(self.columns, key=lambda column: column.group)]
 
     def column_class(self, index: int) -> str:
-        """How a page sets the column: `number` (right-aligned), `interval` (softer), `edge` (a gap before it)."""
+        """Return the column's CSS classes: `number` (right-aligned), `interval` (lighter), `edge` (a gap before it)."""
         column = self.columns[index]
         before = self.columns[index - 1] if index else column
         kinds = {
@@ -86,7 +86,7 @@ class Table:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table, numbers right-aligned, with the caption above."""
+    """Format as a pipe table, with numbers right-aligned and the caption above."""
     body = [
         [f"**{cell.text}**" if cell.bold else cell.text.replace("|", "\\|") for cell in row] for row in table.cells()
     ]
@@ -103,25 +103,25 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Full-precision numbers for machines; an interval takes two columns, `low` and `high`."""
+    """Format as CSV with full-precision numbers. An interval takes two columns, `low` and `high`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    spread = [any(isinstance(row[index], Interval) for row in table.rows) for index in range(len(table.columns))]
+    intervals = [any(isinstance(row[index], Interval) for row in table.rows) for index in range(len(table.columns))]
     header: list[str] = []
-    for column, double in zip(table.columns, spread, strict=True):
-        header += [f"{column.flat_title} {end}" for end in ("low", "high")] if double else [column.flat_title]
+    for column, is_interval in zip(table.columns, intervals, strict=True):
+        header += [f"{column.flat_title} {end}" for end in ("low", "high")] if is_interval else [column.flat_title]
     writer.writerow(header)
     for row in table.rows:
         line: list[str] = []
-        for value, double in zip(row, spread, strict=True):
+        for value, is_interval in zip(row, intervals, strict=True):
             ends = (value.low, value.high) if isinstance(value, Interval) else (None, None)
-            line += [_plain(end) for end in ends] if double else [_plain(value)]
+            line += [_csv_value(end) for end in ends] if is_interval else [_csv_value(value)]
         writer.writerow(line)
     return stream.getvalue()
 
 
 def to_latex(table: Table) -> str:
-    """A `table` float with a booktabs `tabular` (needs the packages booktabs and graphicx)."""
+    """Format as a `table` float with a booktabs `tabular`. Needs the packages booktabs and graphicx."""
     alignment = "".join("l" if column.digits is None else "r" for column in table.columns)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
     lines += [r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
@@ -153,13 +153,12 @@ def _text(value: Value, column: Column) -> str:
     if column.probability and value < smallest:
         return f"<{smallest:.{column.digits}f}"
     text = f"{value:{'+' if column.signed else ''}.{column.digits or 0}f}"
-    # A difference that rounds to nothing has no sign.
-    if float(text) == 0:
+    if float(text) == 0:  # a difference that rounds to 0 has no sign
         text = text.lstrip("+-")
     return text.replace("-", MINUS)
 
 
-def _plain(value: Value) -> str:
+def _csv_value(value: Value) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     return repr(round(value, 6)) if isinstance(value, float) else str(value)
@@ -182,7 +181,7 @@ _TEX = {
 
 
 def _tex_title(text: str) -> str:
-    """J and F in the paper's letters."""
+    """Escape `text`, with J and F in the paper's calligraphic letters."""
     return re.sub(r"(?<![A-Za-z])([JF])(?![A-Za-z])", r"$\\mathcal{\1}$", _tex(text))
 
 

@@ -15,8 +15,7 @@ from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
 from adnet.shared.command import check_config, conf_dir
 from adnet.training import ddp
-from adnet.training.ddp import ddp_trainer
-from adnet.training.effective_batch import effective_batch
+from adnet.training.ddp import ddp_trainer, effective_batch
 
 
 def shared(
@@ -66,7 +65,7 @@ def test_gpus_with_few_pairs_share_statistics(how: dict[str, Any], synchronised:
     ],
 )
 def test_batch_norm_of_one_pair_is_refused(how: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"pairs\.batch_size=8 leaves each batch norm one pair, and it needs two"):
+    with pytest.raises(UserError, match=r"pairs\.batch_size=8 leaves each batch norm one pair, but it needs two"):
         effective_batch(*shared(**how))
 
 

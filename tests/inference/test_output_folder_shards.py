@@ -17,7 +17,7 @@ from adnet.inference.output_folder import Shard
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 6))
 def test_each_video_is_of_one_shard(videos: list[int], count: int) -> None:
-    dealt = [Shard(index, count).mine(videos) for index in range(count)]
+    dealt = [Shard(index, count).share(videos) for index in range(count)]
     assert sorted(chain.from_iterable(dealt)) == sorted(videos)
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 
@@ -56,7 +56,7 @@ def test_shards_leave_what_one_process_leaves(
     )
     assert run(evaluate.main, *common, f"output={tmp_path}/whole").code == 0
     first = run(evaluate.main, *common, f"output={tmp_path}/dealt", "shard=0", "shards=2")
-    assert "shard 0 of 2 is done, another is not" in first.out
+    assert "shard 0 of 2 is done, others are not" in first.out
     assert not (tmp_path / "dealt" / "scores.json").exists()
     assert {path.name for path in (tmp_path / "dealt" / "masks").iterdir()} == {"val-000"}
     last = run(evaluate.main, *common, f"output={tmp_path}/dealt", "shard=1", "shards=2")

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from adnet.errors import UserError
-from adnet.training.run import explained
+from adnet.training.run import explain_out_of_memory
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_a_worker_that_dies_is_one_line(
     *_, line = ended.err.strip().splitlines()
     assert "DataLoader worker" in line
     assert line.endswith(
-        ": if memory ran out, take fewer pairs.workers; the same command goes on from the last checkpoint"
+        ": if memory ran out, use fewer pairs.workers; the same command continues from the last checkpoint"
     )
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
@@ -74,17 +74,17 @@ def test_a_device_that_is_too_small_is_one_line(
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="ours"), explained(lambda: "the GPU is small"):
+    with pytest.raises(RuntimeError, match="ours"), explain_out_of_memory(lambda: "the GPU is small"):
         raise RuntimeError("ours")
     with (
         pytest.raises(UserError, match=r"^a DataLoader worker died: if memory ran out"),
-        explained(lambda: "the GPU is small"),
+        explain_out_of_memory(lambda: "the GPU is small"),
     ):
         raise ConnectionResetError(104, "Connection reset by peer")
     with (
         pytest.raises(UserError, match=r"DataLoader worker \(pid\(s\) 1, 2\) exited unexpectedly: if"),
-        explained(lambda: "the GPU is small"),
+        explain_out_of_memory(lambda: "the GPU is small"),
     ):
         raise RuntimeError("DataLoader worker (pid(s) 1, 2) exited unexpectedly")
-    with pytest.raises(UserError, match=r"^the GPU is small$"), explained(lambda: "the GPU is small"):
+    with pytest.raises(UserError, match=r"^the GPU is small$"), explain_out_of_memory(lambda: "the GPU is small"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")

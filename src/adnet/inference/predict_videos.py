@@ -1,0 +1,145 @@
+"""Segment any number of videos into one output folder, resumably and in shards.
+
+for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), model, protocol, size):
+    print(folder, result.frames)     # output/masks/<frame>.png
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from adnet.backends.load import checkpoint_sha256
+from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
+from adnet.data.flow_folder import FlowFolder
+from adnet.errors import UserError
+from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
+from adnet.inference.postprocess import Postprocess
+from adnet.inference.predict_video import Outputs, Predicted, predict
+from adnet.inference.protocol import Protocol, fitted_size
+from adnet.inference.segmenter import VideoSegmenter
+from adnet.models.segmentation_model import SegmentationModel
+from adnet.shared.extras import need_extra
+from adnet.shared.files import read_json, write_json
+from adnet.video.file import VideoFile
+from adnet.video.sources import VideoSource
+
+
+def predict_videos(
+    sources: Sequence[VideoSource],
+    output: Path,
+    model: SegmentationModel,
+    protocol: Protocol,
+    size: tuple[int, int],
+    *,
+    checkpoint: Path | None = None,
+    wanted: Mapping[str, bool] | None = None,
+    batch_size: int | None = None,
+    precision: str = "fp32",
+    flow: FlowMethod | None = None,
+    postprocess: Postprocess | None = None,
+    anchor: str | int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    shard: Shard | None = None,
+) -> Iterator[tuple[Path, Predicted]]:
+    """Segment videos into `output` (several videos: into a folder each); yield the folder and the result of each.
+
+    `output/predict.json` records the input and the settings. The same call resumes an interrupted one; videos that are
+    complete already have 0 `seconds`.
+
+    Args:
+        sources: the videos, see `adnet.video.sources`.
+        output: folder of the results.
+        model: the network, on its device.
+        protocol: how frames are tested.
+        size: test size (height, width) in pixels; each video gets one of its own aspect, see `fitted_size`.
+        checkpoint: the file of `model`, if any.
+        wanted: which of `Outputs` to write in addition to the masks, by name.
+        batch_size, precision: see `VideoSegmenter`.
+        flow: computes the optical flow, or reads it from a folder, for a network that needs it; None: `OpticalFlow()`.
+        postprocess, anchor: see `predict`.
+        settings: plain values that also determine the results: `backend`, the parameters of `postprocess`, `files_sha256`.
+        overwrite: delete the results of another prediction in `output`.
+        shard: this process's share of the videos; None: all.
+
+    Raises UserError if `output` belongs to another prediction and, after everything readable is segmented, for damaged videos.
+    """
+    shard, marker = shard or Shard(), output / "predict.json"
+    flow = (flow or OpticalFlow()) if model.needs_flow else None
+    outputs_of = {
+        source.name: Outputs(output if len(sources) == 1 else output / source.name, **(wanted or {}))
+        for source in sources
+    }
+    described = {
+        "input": {source.name: source.content() for source in sources},
+        "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
+        "protocol": protocol.as_json(),
+        "size": list(size),
+        "backend": "torch",
+        "precision": precision,
+        "flow": describe_flow(flow, (source.name for source in sources)),
+        "postprocess": None,
+        "anchor": anchor,
+        "files_sha256": {},
+        **(settings or {}),
+    }
+    shard.refuse_overwrite(output, overwrite)
+    everything = [path for outputs in outputs_of.values() for path in outputs.every()]
+    with take_folder(marker, "prediction", described, overwrite, everything, shard) as earlier:
+        if earlier and any(source.live for source in sources):
+            raise UserError(
+                f"{output} holds the video of a webcam, which cannot be continued; give another output, or overwrite=true"
+            )
+        results = _earlier_results(marker, earlier.get("videos", {}))
+
+        def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
+            method = flow if isinstance(flow, FrameFlow) else None
+            return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, method, precision)
+
+        flow_folder = flow if isinstance(flow, FlowFolder) else None
+        try:
+            for source in shard.share(sources):
+                outputs, done = outputs_of[source.name], results.get(source.name)
+                if done and done.frames and outputs.complete(done.frames):
+                    yield outputs.folder, replace(done, segmented=0, seconds=0.0)
+                    continue
+                new = [] if any(path.exists() for path in outputs.every()) else outputs.every()
+                with removed_after_user_error(new):
+                    result = predict(
+                        source, outputs, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=flow_folder
+                    )
+                results[source.name] = result
+                with shard.locked(output):
+                    videos = read_json(marker).get("videos", {})  # including those of other shards
+                    write_json(marker, described | {"videos": videos | {source.name: asdict(result)}})
+                yield outputs.folder, result
+        finally:
+            if shard.count == 1 and not any(path.exists() for path in everything):
+                marker.unlink(missing_ok=True)  # otherwise the corrected command could not use the folder
+    if problems := [result.problem for result in results.values() if result.problem]:
+        raise UserError("; ".join(problems))
+
+
+def _earlier_results(marker: Path, videos: Any) -> dict[str, Predicted]:
+    """Read the entry `videos` of the marker. Raises UserError if it is malformed."""
+    try:
+        results = {name: Predicted(**result) for name, result in videos.items()}
+        if not all(isinstance(result.problem, str | None) for result in results.values()):
+            raise TypeError
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
+    return results
+
+
+def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:
+    """Raise UserError if a library that reads the sources or writes the outputs is not installed."""
+    for source in sources:
+        if isinstance(source, VideoFile):
+            need_extra("video", "av", f"{source.path}, a video and not images,")
+    if overlay:
+        need_extra("video", "av", "overlay=true")
+    if rle:
+        need_extra("video", "pycocotools", "rle=true")
