@@ -59,9 +59,11 @@ def test_help_and_config_need_no_pytorch(tmp_path: Path) -> None:
         ("+optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
         ("+model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
         ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
+        ("steps=x", "steps=x: expected a whole number of at least 1"),
+        ("optim.optimizer.lr=-1", "optim.optimizer.lr=-1: expected a number of at least 0"),
     ],
 )
-def test_a_misspelt_word_needs_no_pytorch(tmp_path: Path, argument: str, line: str) -> None:
+def test_most_mistakes_need_no_pytorch(tmp_path: Path, argument: str, line: str) -> None:
     said = answer(tmp_path, ["adnet.train", argument])
     assert f"adnet: {line}" in said
     assert "left with 1" in said

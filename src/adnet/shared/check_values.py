@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Annotated, Any, Optional, get_type_hints
@@ -63,10 +64,11 @@ OPTIONAL = ("logger", "callbacks")
 """Groups that may be null, as each of their members may."""
 
 
-def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
+def check_values(cfg: DictConfig, defaults: DictConfig, imports: bool = True) -> None:
     """Raise UserError for a value of the wrong type or out of its range, before anything is built.
 
-    `cfg` is the config of a command, `defaults` the same without overrides. Types are those of `value_type`.
+    `cfg` is the config of a command, `defaults` the same without overrides. Types are those of `value_type`; without `imports`,
+    only values are checked whose type is known without importing a `_target_`.
     """
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
@@ -75,7 +77,15 @@ def check_values(cfg: DictConfig, defaults: DictConfig) -> None:
             raise UserError(
                 f"{key}={_shown(given.get(key))}: nothing runs without it; leave it out, or choose {key}=NAME"
             )
-    _check_node(given, usual, "")
+    for name, value, default, target in _leaves(given, usual, ""):
+        if not imports and _needs_import(name, target):
+            continue
+        hint = value_type(name, default, target)
+        left_out = value is None and target is None and name.startswith(OPTIONAL)
+        if not left_out and not fits(value, hint):
+            near = get_close_matches(str(value), choices(hint), n=1)
+            hope = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
 
 
 def value_type(name: str, default: Any, target: str | None) -> Any:
@@ -84,17 +94,14 @@ def value_type(name: str, default: Any, target: str | None) -> Any:
     It is the key's entry in `TYPES`, or else the annotation of the argument of `target`, the `_target_` beside the key, or else,
     without a target, the type of `default`, the value in the config. A default of null permits null.
     """
-    hints = argument_types(target) if target else {}
-    leaf = name.rpartition(".")[2]
-    if name not in TYPES and leaf in hints:
-        return hints[leaf]
-    if name in TYPES:
-        hint = TYPES[name]
-    elif hints or _is_elsewhere(default):
-        hint = Any
-    else:
-        hint = _type_like(default)
-    return Optional[hint] if default is None and hint is not Any else hint  # noqa: UP045 (one that is a variable)
+    if not _needs_import(name, target):
+        hint = TYPES.get(name, Any if _is_elsewhere(default) else _type_like(default))
+        return Optional[hint] if default is None and hint is not Any else hint  # noqa: UP045 (of a variable)
+    return argument_types(str(target)).get(name.rpartition(".")[2], Any)
+
+
+def _needs_import(name: str, target: str | None) -> bool:
+    return target is not None and name not in TYPES
 
 
 def argument_types(target: str) -> dict[str, Any]:
@@ -106,19 +113,14 @@ def argument_types(target: str) -> dict[str, Any]:
         return {}
 
 
-def _check_node(node: Any, defaults: Any, path: str) -> None:
+def _leaves(node: Any, defaults: Any, path: str) -> Iterator[tuple[str, Any, Any, str | None]]:
+    """Yield each key that has a value of its own: its full name, the value, the default, and the `_target_` beside it."""
     for key, value in node.items():
         name, default = f"{path}{key}", defaults.get(key) if isinstance(defaults, dict) else None
         if isinstance(value, dict) and ("_target_" in value or isinstance(default, dict)):
-            _check_node(value, default, f"{name}.")
+            yield from _leaves(value, default, f"{name}.")
         elif not _is_elsewhere(value) and not str(key).startswith("_"):
-            target = node.get("_target_")
-            hint = value_type(name, default, target)
-            left_out = value is None and target is None and name.startswith(OPTIONAL)
-            if not left_out and not fits(value, hint):
-                near = get_close_matches(str(value), choices(hint), n=1)
-                hope = f"; did you mean {near[0]}?" if near else ""
-                raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
+            yield name, value, default, node.get("_target_")
 
 
 def _is_elsewhere(value: Any) -> bool:

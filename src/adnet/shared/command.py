@@ -117,21 +117,19 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
 
 def check_config(cfg: DictConfig, name: str) -> None:
     """Raise UserError for a key that nothing reads, and for a value of the wrong type or out of its range (`check_values`)."""
-    check_keys(cfg, name)
-    check_values(cfg, _composed(name))
+    for imports in (False, True):  # most mistakes are answered before PyTorch is imported
+        check_keys(cfg, name, imports)
+        check_values(cfg, _composed(name), imports)
 
 
-def check_keys(cfg: DictConfig, name: str) -> None:
+def check_keys(cfg: DictConfig, name: str, imports: bool = True) -> None:
     """Raise UserError for a key that nothing reads, which Hydra accepts after a `+`.
 
     Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
-    and `callbacks` may hold further entries that have a `_target_`.
+    and `callbacks` may hold further entries that have a `_target_`. Without `imports`, arguments are read from the source alone.
     """
     given, usual = _plain(cfg), _plain(_composed(name))
-    _check_node(
-        given, usual, "", lambda target, _: written_arguments(target)
-    )  # most mistakes, before anything is imported
-    _check_node(given, usual, "", _arguments)
+    _check_node(given, usual, "", _arguments if imports else lambda target, _: written_arguments(target))
 
 
 def _check_node(node: dict[str, Any], composed: Any, path: str, arguments_of: _ArgumentsOf) -> None:
