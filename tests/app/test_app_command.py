@@ -79,7 +79,7 @@ def test_without_gradio_the_extra_is_named(
     [
         ("max_frames=0", "max_frames=0: expected a whole number of at least 1"),
         ("max_megapixels=0", "max_megapixels=0: expected a number above 0"),
-        ("port=70000", "port=70000: expected a whole number of at least 1 and at most 65535"),
+        ("port=70000", "port=70000: expected a whole number of at least 1 and at most 65535 or null"),
         ("max_frame=9", "unknown key max_frame; did you mean max_frames?"),
     ],
 )

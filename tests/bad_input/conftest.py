@@ -139,7 +139,7 @@ def _write_run(folder: Path, root: Path) -> None:
     shutil.copytree(root / "masks", evaluation / "masks")
     mean = {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
     notes = {"checkpoint": None, "dataset": "davis2016", "root": "davis", "split": "val", "size": SIZE}
-    data = {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0"}}
+    data = {"val": {"sequences": ["val-000", "val-001"], "frames": 6, "sha256": "0" * 64}}
     summary = {"variant": "full", "seed": 0, "initial": mean, "dataset": "davis2016", "steps": 2, "seconds": 1.5}
     summary |= {"parameters": 10, "git_commit": "0123456", "versions": {"adnet": "1", "torch": "2"}, "data": data}
     files = {

@@ -17,7 +17,7 @@ from adnet.benchmark.__main__ import main
 def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     ended = run(main, "what=gpu_check", "gpu_check.cpu=true", "output=check.json")
     assert ended.code == 0, ended.err
-    assert "without a GPU" in ended.out
+    assert "on the CPU: TF32" in ended.out
     found = json.loads(Path("check.json").read_text())
     assert (found["half"], found["failed"], found["device"]) == ("cpu", [], None)
     assert {"torch", "lightning", "python"} <= set(found["versions"])

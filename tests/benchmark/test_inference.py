@@ -54,7 +54,7 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
     assert result["ways"]["published"]["times_published"] == 1
 
     refused = run(main, "what=inference", f"data.root={tiny_davis}", "inference.precisions=[tf32]", *small)
-    assert (refused.code, "of NVIDIA's GPUs" in refused.err) == (1, True)
+    assert (refused.code, "only NVIDIA's GPUs" in refused.err) == (1, True)
     ended = run(main, "what=inference", f"data.root={tiny_davis}", *small[:-1], "inference.backends=[tensorrt]")
     assert ended.code == 1
     assert "tensorrt" in ended.err
