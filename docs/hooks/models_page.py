@@ -26,7 +26,7 @@ scale is there yet.
 
 def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The scores of networks in `root/experiments`, by their paths there."""
-    for file in sorted(root.glob("experiments/*/*.json")):
+    for file in sorted(root.glob("experiments/**/*.json")):
         content = json.loads(file.read_text())
         if isinstance(content, dict) and {"protocol", "mean", "sequences"} <= content.keys():
             yield file.relative_to(root).as_posix(), content
@@ -34,7 +34,8 @@ def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def row(path: str, scores: dict[str, Any]) -> str:
     """A row of the table."""
-    folder, name = path.split("/")[1:]
+    folder, *parts = path.split("/")[1:]
+    name = parts[0] if len(parts) == 1 else parts[1]  # a file, or runs/RUN/evaluation/.../scores.json
     numbers = [
         f"{100 * scores['mean'][measure][value]:.1f}" for measure in "JF" for value in ("mean", "recall", "decay")
     ]
