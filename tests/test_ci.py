@@ -29,4 +29,4 @@ def test_every_version_that_is_claimed_has_a_row_and_macos_too() -> None:
 def test_the_readme_says_what_was_run() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     assert "adnet has been run with Python 3.11 on Linux (x86-64)" in text
-    assert "On Windows `score`, `predict`, `evaluate` and `report` should work" in text
+    assert "On Windows, `score`, `predict`, `evaluate` and `report` should work" in text
