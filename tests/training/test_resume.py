@@ -128,8 +128,8 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
 
 def data(**changes: Any) -> dict[str, Any]:
     return {
-        "train": {"sequences": ["a", "b"], "frames": 8, "sha256": "1"} | changes,
-        "val": {"sequences": ["c"], "frames": 4, "sha256": "2"},
+        "train": {"sequences": ["a", "b"], "frames": 8, "sha256": "1" * 64} | changes,
+        "val": {"sequences": ["c"], "frames": 4, "sha256": "2" * 64},
     }
 
 
@@ -138,7 +138,7 @@ def data(**changes: Any) -> dict[str, Any]:
     [
         ({"sequences": ["a", "d"]}, "sequences b, d"),
         ({"frames": 7}, "8 frames then, 7 now"),
-        ({"sha256": "3"}, "the content of a file"),
+        ({"sha256": "3" * 64}, "the content of a file"),
     ],
 )
 def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: str) -> None:

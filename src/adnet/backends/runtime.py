@@ -26,6 +26,8 @@ FILES = {
 
 METADATA = "export.json"
 
+_AGAIN = "remove the folder and export again (python -m adnet.export)"
+
 
 class ExportedModel:
     """An export in `folder`, run on the CPU; `VideoSegmenter` takes it in place of an `ADNet`.
@@ -76,21 +78,21 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not (folder / METADATA).is_file():
         raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one")
     needs = ("format", "variant", "needs_anchor", "takes_several_anchors", "size")
-    return read_document(folder / METADATA, "export", needs)
+    return read_document(folder / METADATA, "export", needs, _AGAIN)
 
 
 def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
     """Raise UserError for missing or altered files; without the fusion's file, an embedding would pass for logits."""
-    noted, again = metadata.get("sha256"), "remove the folder and export again (python -m adnet.export)"
+    noted = metadata.get("sha256")
     needed = FILES[metadata["format"]]
     if not noted or needed[0] not in noted:
-        raise UserError(f"{folder} was exported before {METADATA} listed an export's files: {again}")
+        raise UserError(f"{folder} was exported before {METADATA} listed an export's files: {_AGAIN}")
     for name in (*noted, *needed):
         there = (folder / name).is_file()
         if name in noted and not there:
-            raise UserError(f"the export in {folder} lacks {name}: {again}")
+            raise UserError(f"the export in {folder} lacks {name}: {_AGAIN}")
         if there and sha256(folder / name) != noted.get(name):
-            raise UserError(f"{name} in {folder} is not what was exported: {again}")
+            raise UserError(f"{name} in {folder} is not what was exported: {_AGAIN}")
 
 
 def library(module: str, extra: str) -> Any:

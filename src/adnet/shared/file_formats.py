@@ -433,11 +433,14 @@ def json_schema(name: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _adapter(name).json_schema() | about
 
 
-def read_document(file: Path, name: str, needs: Collection[str]) -> dict[str, Any]:
+def read_document(
+    file: Path, name: str, needs: Collection[str] = (), advice: str = "write the file again"
+) -> dict[str, Any]:
     """Read a JSON file of the format `name`; more entries than the format has are left alone.
 
     Entries that match one of the patterns `needs` (`sequences.*.mean`) must be there; a file by another version of adnet may lack
-    others. Raises UserError, which says what is wrong with which entry, for one that is missing or of another type or range.
+    others. Raises UserError, which says what is wrong with which entry, and `advice`, for one that is missing or of another type or
+    range.
     """
     document = read_json(file)
     try:
@@ -447,10 +450,8 @@ def read_document(file: Path, name: str, needs: Collection[str]) -> dict[str, An
             where = ".".join(map(str, error["loc"]))
             if error["type"] == "missing":
                 if any(fnmatchcase(where, pattern) for pattern in needs):
-                    raise UserError(f"{file}: the entry `{where}` is missing; write the file again") from found
+                    raise UserError(f"{file}: the entry `{where}` is missing; {advice}") from found
             elif error["type"] != "extra_forbidden":
                 reason = f"{error['msg'][0].lower()}{error['msg'][1:]}"
-                raise UserError(
-                    f"{file}: `{where}`: {reason}, got {error['input']!r:.60}; write the file again"
-                ) from found
+                raise UserError(f"{file}: `{where}`: {reason}, got {error['input']!r:.60}; {advice}") from found
     return document

@@ -54,9 +54,8 @@ def fits(value: Any, hint: Any) -> bool:
     except PydanticUserError:  # a type that pydantic can't check
         return True
     try:
-        checked.model_validate_json(
-            to_json({"value": value})
-        )  # JSON, as YAML, has lists for tuples and texts for paths
+        # Like YAML, JSON has lists for tuples and texts for paths.
+        checked.model_validate_json(to_json({"value": value}))
     except ValidationError:
         return False
     return True

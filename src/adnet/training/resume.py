@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adnet.errors import UserError
+from adnet.shared.file_formats import read_document
 from adnet.shared.files import read_json
 from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
 
@@ -91,9 +92,7 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
     file = folder / "provenance.json"
     if allow_changed or not file.is_file():
         return
-    earlier = read_json(file).get("data", {})
-    if not isinstance(earlier, dict):
-        raise UserError(f"{file}: `data` is not an object; allow_changed_data=true continues anyway")
+    earlier = read_document(file, "provenance", advice="allow_changed_data=true continues anyway").get("data", {})
     if changed := [split for split in data if data[split] != earlier.get(split)]:
         raise UserError(
             f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(earlier, data, changed[0])}):"
@@ -103,9 +102,9 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
 
 def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> str:
     before, now = earlier.get(split), data[split]
-    if not isinstance(before, dict) or not isinstance(before.get("sequences"), list):
+    if not before or "sequences" not in before:
         return "which is not recorded there"
-    if different := sorted({*map(str, before["sequences"])} ^ {*now["sequences"]}):
+    if different := sorted({*before["sequences"]} ^ {*now["sequences"]}):
         return f"sequences {', '.join(different)}"
     if before.get("frames") != now["frames"]:
         return f"{before.get('frames')} frames then, {now['frames']} now"

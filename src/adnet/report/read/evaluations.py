@@ -92,7 +92,7 @@ def read_evaluation(file: Path) -> Evaluation:
         for measure in MEASURES
     }
     notes = folder / "evaluation.json"
-    details = read_document(notes, "evaluation", ()) if notes.exists() else {}
+    details = read_document(notes, "evaluation") if notes.exists() else {}
     root = Path(details["root"]) if "root" in details else None
     return Evaluation(
         folder=folder,
