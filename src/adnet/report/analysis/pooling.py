@@ -145,7 +145,10 @@ def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]
         if len(sizes) > 1 and evaluation.size:
             label += f", {evaluation.size}"
         label += "".join(f" + {extra}" for extra in evaluation.extras)
-        while run in rows.get(label, {}):  # the same weights, evaluated in a different way
+        earlier = rows.get(label, {}).get(run)
+        if earlier is not None and earlier.has_the_scores_of(evaluation):
+            evaluation = earlier.completed_by(evaluation)
+        elif earlier is not None:  # the same weights, evaluated in a different way
             label += f" [{evaluation.folder.name}]"
         rows.setdefault(label, {})[run] = evaluation
     results = [

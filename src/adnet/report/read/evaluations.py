@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ class Evaluation:
     saliency: Mapping[str, Mapping[str, Any]] = field(repr=False, default_factory=dict)
     drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
     embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
+
+    def has_the_scores_of(self, other: Evaluation) -> bool:
+        """Return whether all scores agree, so that it is the same evaluation done twice (both on the same sequences)."""
+        pairs = [(self.scores[m][s], other.scores[m][s]) for m in MEASURES for s in STATISTICS]
+        return all(np.array_equal(own, others, equal_nan=True) for own, others in pairs)
+
+    def completed_by(self, other: Evaluation) -> Evaluation:
+        """Add what only `other`, the same evaluation done again, has: saliency, drift, or embeddings."""
+        optional = ("saliency", "drift", "embeddings")
+        return replace(self, **{name: getattr(self, name) or getattr(other, name) for name in optional})
 
     @property
     def weights(self) -> str:
