@@ -20,11 +20,10 @@ from PIL import Image, ImageDraw
 from adnet.app.bounded import Bounded
 from adnet.app.segmentation import Network, Segmentation
 from adnet.app.visits import Visit, Visits
-from adnet.data.sequence import Frame
+from adnet.data.sequence import Frame, write_png
 from adnet.errors import UserError
 from adnet.inference.predict_video import Predicted
 from adnet.video.file import VideoFile
-from adnet.video.png import write_png
 from adnet.video.sources import VIDEOS, VideoSource
 
 QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}

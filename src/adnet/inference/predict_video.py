@@ -15,14 +15,22 @@ from tqdm import tqdm
 
 from adnet.data.flow import NO_MOTION, Vectors
 from adnet.data.flow_folder import FlowFolder
-from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
+from adnet.data.sequence import (
+    Frame,
+    Probability,
+    is_whole_png,
+    read_frame,
+    read_mask,
+    write_mask,
+    write_png,
+    write_probability,
+)
 from adnet.errors import UserError
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.video.coco import write_coco
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
-from adnet.video.png import is_whole_png, to_levels, write_png
 from adnet.video.sources import VideoSource
 from adnet.video.threads import prefetch, write_behind
 
@@ -209,7 +217,7 @@ def _write(
         write_png(cutout_file, np.dstack([frame.image, mask.astype(np.uint8) * 255]))
     if probability is not None:
         if outputs.probabilities:
-            write_png(probability_file, to_levels(probability))
+            write_probability(probability_file, probability)
         write_mask(mask_file, mask)
 
 
