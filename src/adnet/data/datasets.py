@@ -42,15 +42,18 @@ GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 """Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
 
 Part = TypeVar("Part")
+Root = str | Path
+Names = SequenceABC[str] | None
+"""Names of the sequences to keep; None: all."""
 
 
 def davis2016(
-    root: str | Path,
+    root: Root,
     split: str = "val",
-    sequences: SequenceABC[str] | None = None,
+    sequences: Names = None,
     name: str = "davis2016",
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    train_sequences: Names = None,
+    val_sequences: Names = None,
 ) -> VideoDataset:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
@@ -70,11 +73,7 @@ def davis2016(
 
 
 def davis2017(
-    root: str | Path,
-    split: str = "val",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "val", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
 ) -> VideoDataset:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
@@ -95,7 +94,7 @@ def _davis_split(folder: Path, split: str) -> list[str]:
     return read_lines(file)
 
 
-def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) -> tuple[Sequence, ...]:
+def _davis(root: Path, names: Collection[str], wanted: Names) -> tuple[Sequence, ...]:
     attributes = davis_attributes(root)
     found = []
     for sequence in select(names, wanted):
@@ -111,16 +110,16 @@ def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) 
 
 
 def synthetic(
-    root: str | Path,
+    root: Root,
     split: Literal["train", "val"] = "val",
-    sequences: SequenceABC[str] | None = None,
+    sequences: Names = None,
     train: PositiveInt = 24,
     val: PositiveInt = 6,
     frames: Annotated[int, Field(ge=2)] = 16,
     size: tuple[int, int] = (240, 432),
     seed: int = 0,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    train_sequences: Names = None,
+    val_sequences: Names = None,
 ) -> VideoDataset:
     """Generate synthetic videos into `root`, once (see `adnet.data.synthetic`), and find them as in DAVIS-2016.
 
@@ -134,11 +133,7 @@ def synthetic(
 
 
 def fbms(
-    root: str | Path,
-    split: str = "test",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "test", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
 ) -> VideoDataset:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
@@ -171,7 +166,7 @@ def _look_up(dataset: str, split: str, splits: Mapping[str, Part]) -> tuple[str,
     return split, splits[split]
 
 
-def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def visal(root: Root, split: str = "test", sequences: Names = None) -> VideoDataset:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
     `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
@@ -196,11 +191,11 @@ def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | N
 
 
 def youtube_vos(
-    root: str | Path,
+    root: Root,
     split: str = "train",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    sequences: Names = None,
+    train_sequences: Names = None,
+    val_sequences: Names = None,
 ) -> VideoDataset:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
@@ -217,11 +212,11 @@ def youtube_vos(
 
 
 def duts(
-    root: str | Path,
+    root: Root,
     split: str = "train",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    sequences: Names = None,
+    train_sequences: Names = None,
+    val_sequences: Names = None,
 ) -> VideoDataset:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
@@ -234,7 +229,7 @@ def duts(
     return VideoDataset("duts", split, root, found, scored="all")
 
 
-def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def msra10k(root: Root, split: str = "train", sequences: Names = None) -> VideoDataset:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
@@ -247,11 +242,7 @@ def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] 
 
 
 def images(
-    root: str | Path,
-    split: str = "all",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "all", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
 ) -> VideoDataset:
     """Find your own images: `root/Image/*.jpg` and `root/Mask/*.png`, where a mask has its image's name.
 
@@ -268,9 +259,9 @@ def _stills(
     root: Path,
     images: Path,
     masks: Path,
-    wanted: SequenceABC[str] | None,
+    wanted: Names,
     regions: tuple[int, ...] = (),
-    listed: SequenceABC[str] | None = None,
+    listed: Names = None,
 ) -> tuple[Sequence, ...]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
@@ -292,11 +283,7 @@ def _stills(
 
 
 def folder(
-    root: str | Path,
-    split: str = "all",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "all", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
 ) -> VideoDataset:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from adnet.data.sequence import read_frame, read_mask
-from adnet.report.analysis.pooling import Benchmark, Result
-from adnet.report.figures.score_plots import hardest_first
+from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
 from adnet.report.read.evaluations import Evaluation
 from adnet.video.overlay import draw_overlay
 
