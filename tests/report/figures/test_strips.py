@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adnet.report.analysis.pooling import Benchmark, pool
-from adnet.report.figures.frames import ANNOTATION_COLOUR, evenly_spaced, overlay_strips
+from adnet.report.figures.gallery import ANNOTATION_COLOUR, evenly_spaced, overlay_strips
 from adnet.report.read.runs import find_runs
 from adnet.video.overlay import COLOUR, OPACITY
 

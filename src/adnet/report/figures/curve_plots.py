@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,22 +18,20 @@ from adnet.report.tables.comparison_tables import CONVENTIONS, mean_saliency
 @styled
 def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") -> Plot | None:
     """Draw Figure 4 in both conventions, one curve per variant. None without probability maps."""
-    curves = {
-        (convention, result.label): mean_saliency(result, convention)
-        for convention in CONVENTIONS
-        for result in benchmark.results
-    }
-    curves = {key: scores for key, scores in curves.items() if {"precision", "recall"} <= set(scores)}
+    curves: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for convention in CONVENTIONS:
+        for result in benchmark.results:
+            scores = mean_saliency(result, convention)
+            if {"precision", "recall"} <= set(scores):
+                curves.setdefault(convention, {})[result.label] = scores
     if not curves:
         return None
     palette = colours(benchmark.variants)
-    shown = [convention for convention in CONVENTIONS if any(key[0] == convention for key in curves)]
     rows: list[tuple[str | float, ...]] = []
-    figure = Figure(figsize=(5 * len(shown), 4.4), layout="constrained")
-    for axes, convention in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for (kind, label), scores in curves.items():
-            if kind != convention:
-                continue
+    figure = Figure(figsize=(5 * len(curves), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (convention, scores_of) in zip(panels, curves.items(), strict=True):
+        for label, scores in scores_of.items():
             precision, recall = 100 * scores["precision"], 100 * scores["recall"]
             drawn = recall > 0  # precision is 0 by convention if no pixel exceeds the threshold
             marker = MARKERS[list(palette).index(label) % len(MARKERS)]
@@ -55,7 +54,7 @@ def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") 
     figure.axes[0].set_ylabel("precision (%)")
     caption = (
         "Precision against recall over 256 thresholds of the probability, as in the paper's Figure 4. "
-        + "; ".join(f"{convention}: {CONVENTIONS[convention]}" for convention in shown)
+        + "; ".join(f"{convention}: {CONVENTIONS[convention]}" for convention in curves)
     )
     return Plot(name, f"{caption}.", figure, ("variant", "convention", "threshold", "recall", "precision"), tuple(rows))
 

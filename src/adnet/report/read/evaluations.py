@@ -123,9 +123,9 @@ def read_evaluation(file: Path) -> Evaluation:
 
 def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Read attributes from the score file, or else from the dataset if it still exists (DAVIS: `db_info.yml`)."""
-    found: dict[str, list[str]] = {}
-    for attribute, scores in document.get("attributes", {}).items():
-        found[attribute] = scores.get("sequences", [])
+    found: dict[str, list[str]] = {
+        attribute: scores.get("sequences", []) for attribute, scores in document.get("attributes", {}).items()
+    }
     if not found and root is not None:
         for name, attributes in davis_attributes(root).items():
             for attribute in attributes:
