@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 
 from adnet.app.segmentation import Segmentation
 from adnet.errors import UserError
@@ -37,9 +36,7 @@ class Visit(AbstractContextManager["Visit"]):
         self._busy.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.left:
             self._remove()
         self._busy.release()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import NotRequired, TypedDict  # before Python 3.11
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
 from adnet.data.flow import SequenceFlow, to_flow_input
@@ -18,21 +19,18 @@ from adnet.errors import UserError
 Anchor = Literal["first", "random"]
 
 
-class _Pair(TypedDict):
-    anchor: Tensor
-    frame: Tensor
-    mask: Tensor
-    key: Tensor
-
-
-class TrainingPair(_Pair, total=False):
+class TrainingPair(TypedDict):
     """`anchor` and `frame`: RGB uint8 `[3, H, W]`; `mask`: bool `[H, W]`, the annotation of `frame`.
 
     `key`: int64 `[3]`, the index of the sequence, and those of the anchor and the frame in it. `flow`, if requested: float32
     `[3, h, w]`, the optical flow of `frame` (of its size in training), see `adnet.data.flow.to_flow_input`.
     """
 
-    flow: Tensor
+    anchor: Tensor
+    frame: Tensor
+    mask: Tensor
+    key: Tensor
+    flow: NotRequired[Tensor]
 
 
 class ValidationPair(TrainingPair):

@@ -83,6 +83,11 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
     }
 
 
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Choose at most `count` different indices in [0, total), including the first and the last if `count` > 1."""
+    return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total)).tolist()})
+
+
 def read_frame(path: Path, reduction: int = 1) -> Frame:
     """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read.
 

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
+from adnet.data.sequence import Frame, Sequence, VideoDataset, evenly_spaced, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
@@ -53,7 +53,7 @@ def write_embeddings(
     with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False, disable=None) as progress:
         for sequence in progress:
             target = output / "embeddings" / f"{sequence.name}.npz"
-            kept = {round(index) for index in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}
+            kept = set(evenly_spaced(len(sequence.frames), frames + 1))
             curve = None if overwrite else _read_curve(target, len(kept))
             curves[sequence.name] = curve or _write_sequence(model, sequence, size, kept, target)
     document = {"variant": model.variant, "size": list(size), "sequences": curves}

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
@@ -126,12 +126,7 @@ def score_dataset(
 
 def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
     """Guess what the predictions are, and say why, from `SAMPLE` evenly spaced frames of each sequence."""
-    sample = [
-        frames[place]
-        for frames in sequences
-        for place in sorted({round(place) for place in np.linspace(0, len(frames) - 1, SAMPLE).tolist()})
-    ]
-    return kind_of(frame.prediction for frame in sample)
+    return kind_of(frames[index].prediction for frames in sequences for index in evenly_spaced(len(frames), SAMPLE))
 
 
 def _frames(
@@ -202,19 +197,11 @@ def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterat
         yield f"{sequence.name} has no frame {', '.join(extra)}"
 
 
-class Statistics(TypedDict):
-    """A summary of a sequence's scores: `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative if they rise)."""
+def sequence_statistics(values: npt.ArrayLike) -> dict[str, float]:
+    """Compute `mean`, `recall` and `decay` of the scores `[N]` of one sequence's frames in time order.
 
-    mean: float
-    recall: float
-    decay: float
-
-
-def sequence_statistics(values: npt.ArrayLike) -> Statistics:
-    """Compute mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
-
-    Recall is the share of scores above 0.5, decay the mean of the first quarter minus that of the last; adjacent quarters
-    share a frame. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, with the bin edges of the
+    Recall is the share of scores above 0.5; decay, in [-1, 1], is the mean of the first quarter minus that of the last;
+    adjacent quarters share a frame. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, with the bin edges of the
     published evaluation (except that its edges are 8-bit integers and wrap past 256 frames).
     """
     values = np.asarray(values, dtype=np.float64)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -78,10 +77,8 @@ class OverlayVideo:
         frame.pts, frame.time_base = self._ticks, Fraction(1, CLOCK)
         self._container.mux(self._stream.encode(frame))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._on_exit.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._on_exit.__exit__(*error)
 
     def _open(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
         import av

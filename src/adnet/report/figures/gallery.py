@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adnet.data.sequence import read_frame, read_mask
+from adnet.data.sequence import evenly_spaced, read_frame, read_mask
 from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
 from adnet.report.read.evaluations import Evaluation
@@ -241,11 +241,6 @@ def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width:
     picture = np.concatenate([part for tile in pictures.values() for part in (tile, gap)][:-1], axis=1)
     J, F = (float(result.scores[measure]["mean"][index]) for measure in ("J", "F"))
     return Strip(sequence, result.label, J, F, tuple(pictures), picture)
-
-
-def evenly_spaced(total: int, count: int) -> list[int]:
-    """Choose at most `count` different indices in [0, total), including the first and the last if `count` > 1."""
-    return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total)).tolist()})
 
 
 @dataclass(frozen=True)
