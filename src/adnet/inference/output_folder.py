@@ -36,12 +36,7 @@ _OLD_DEFAULTS: dict[str, Any] = {
 
 @contextmanager
 def take_folder(
-    marker: Path,
-    kind: str,
-    described: Mapping[str, Any],
-    overwrite: bool,
-    replaced: Iterable[Path],
-    shard: Shard,
+    marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
     """Call `mark_folder`, and lock the folder until the block ends or this process dies.
 
@@ -54,7 +49,7 @@ def take_folder(
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
     with _opened(folder) as descriptor:
         with shard.locked(folder):
-            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or not _is_of(marker, described)):
+            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or _same_run(marker, described) is None):
                 raise in_use
             earlier = mark_folder(marker, kind, described, overwrite, replaced)
             if shard.count > 1 and not _lock(descriptor, exclusive=False):
@@ -88,12 +83,11 @@ def _lock(descriptor: int | None, exclusive: bool) -> bool:
     return True
 
 
-def _is_of(marker: Path, described: Mapping[str, Any]) -> bool:
-    """Return whether the marker exists and belongs to the described run."""
-    if not marker.is_file():
-        return False
-    earlier = _OLD_DEFAULTS | read_json(marker)
-    return {key: earlier.get(key) for key in described} == described
+def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the marker if it exists and belongs to the described run, else return None."""
+    earlier = read_json(marker) if marker.is_file() else {}
+    known = _OLD_DEFAULTS | earlier
+    return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
 
 
 def _refuse_file(folder: Path) -> None:
@@ -104,14 +98,13 @@ def _refuse_file(folder: Path) -> None:
 def mark_folder(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
 ) -> dict[str, Any]:
-    """Write `marker` (`evaluation.json`) into its folder to take it for a run; return the existing marker of the same run, or {}.
+    """Write `marker` into its folder to take it for a run; return the existing marker of the same run, or {}.
 
     Args:
-        marker: the file that says to which run the folder belongs.
+        marker: the file that says to which run the folder belongs: `evaluation.json` or `predict.json`.
         kind: name of a run in messages.
-        described: description that identifies the run: its settings, and the content of all files that it reads.
-        overwrite: take the folder from another run, and delete `replaced` first, so that leftovers of another run are not
-            mistaken for this run's files.
+        described: identifies the run: its settings, and the content of all files that it reads.
+        overwrite: take the folder from another run, and delete `replaced`, which would be mistaken for this run's files.
         replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
     Raises UserError if the folder belongs to another run, holds something else, or is a file.
@@ -121,8 +114,8 @@ def mark_folder(
     if overwrite:
         remove(replaced)
     elif marker.is_file():
-        if _is_of(marker, described):
-            return read_json(marker)
+        if (earlier := _same_run(marker, described)) is not None:
+            return earlier
         if any(path.exists() for path in replaced):
             raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
     elif folder.is_dir() and any(folder.iterdir()):

@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
 from adnet.data.flow_folder import FlowFolder
@@ -93,7 +95,10 @@ def predict_videos(
             raise UserError(
                 f"{output} holds the video of a webcam, which cannot be continued; give another output, or overwrite=true"
             )
-        results = _earlier_results(marker, earlier.get("videos", {}))
+        try:
+            results = TypeAdapter(dict[str, Predicted]).validate_python(earlier.get("videos", {}))
+        except ValidationError as error:
+            raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
             method = flow if isinstance(flow, FrameFlow) else None
@@ -121,17 +126,6 @@ def predict_videos(
                 marker.unlink(missing_ok=True)  # otherwise the corrected command could not use the folder
     if problems := [result.problem for result in results.values() if result.problem]:
         raise UserError("; ".join(problems))
-
-
-def _earlier_results(marker: Path, videos: Any) -> dict[str, Predicted]:
-    """Read the entry `videos` of the marker. Raises UserError if it is malformed."""
-    try:
-        results = {name: Predicted(**result) for name, result in videos.items()}
-        if not all(isinstance(result.problem, str | None) for result in results.values()):
-            raise TypeError
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
-    return results
 
 
 def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:
