@@ -53,20 +53,12 @@ class Outputs:
     overlay: bool = False
     rle: bool = False
 
-    def images(self) -> list[Path]:
-        """List the folders that get one file per frame."""
-        wanted = {"masks": True, "probabilities": self.probabilities, "cutouts": self.cutout}
-        return [self.folder / name for name, is_wanted in wanted.items() if is_wanted]
-
-    def videos(self) -> list[Path]:
-        """List the files that hold all frames."""
-        wanted = {"overlay.mp4": self.overlay, "rle.json": self.rle}
-        return [self.folder / name for name, is_wanted in wanted.items() if is_wanted]
-
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
-        counts = [sum(map(is_whole_png, folder.glob("*.png"))) for folder in self.images()]
-        return set(counts) == {frames} and all(path.is_file() for path in self.videos())
+        images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
+        videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle
+        counts = {sum(map(is_whole_png, (self.folder / name).glob("*.png"))) for name in images}
+        return counts == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""

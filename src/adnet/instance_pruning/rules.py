@@ -159,12 +159,10 @@ class StaticObjects(Pruning):
 
 
 def keep_related(verdict: Verdict, share: float) -> Verdict:
-    """Protect pruned detections that share more than `share` of the smaller mask with a protected one: the same object or a
-    part of it."""
-    spared = [
-        detection
-        for detection in verdict.pruned
-        if any(intersection(detection, other) > share * min(detection.area, other.area) for other in verdict.protected)
-    ]
-    pruned = [detection for detection in verdict.pruned if not any(detection is other for other in spared)]
+    """Protect pruned detections that share more than `share` of the smaller mask with a protected one: the same object."""
+    pruned: list[Detection] = []
+    spared: list[Detection] = []
+    for one in verdict.pruned:
+        same = any(intersection(one, other) > share * min(one.area, other.area) for other in verdict.protected)
+        (spared if same else pruned).append(one)
     return Verdict(pruned, verdict.protected + spared)

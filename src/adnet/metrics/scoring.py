@@ -9,12 +9,18 @@ says which rule applies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -23,7 +29,9 @@ from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.workers import map_in_workers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Scores = dict[str, Any]
 
@@ -122,6 +130,36 @@ def score_dataset(
             for attribute in attributes
         }
     return result | {"sequences": sequences}
+
+
+def map_in_workers(function: Callable[[Item], Result], items: list[Item], workers: int | None) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, computed by `workers` processes (None: one per core; 1: only this one).
+
+    Workers import only the module of `function`, not the calling script.
+    """
+    if workers == 1 or len(items) < 2:
+        yield from map(function, items)
+        return
+    # Spawn, don't fork: a fork can hang after torch or CUDA have started threads.
+    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (0,)) as pool:
+        with _no_main():
+            results = pool.map(function, items)
+        yield from results
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Keep workers started in this block from importing the running script.
+
+    An entry point would import torch, which takes longer than scoring, and a script without `if __name__ == "__main__":`
+    would run again in each worker.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
