@@ -53,8 +53,6 @@ class Page:
     """The page, its visitors, and the handlers of their clicks.
 
     Args:
-        network: segments the videos.
-        limits: limits for visitors.
         examples: videos to choose from.
         root: an empty folder for everything that is written, except that uploads first arrive in $GRADIO_TEMP_DIR.
     """

@@ -103,7 +103,6 @@ class Segmentation:
     """The results of one video.
 
     Args:
-        network: segments the video.
         source: the video; it is read again for each drawing.
         folder: a folder of this object's own, for `probabilities/<frame>.png`, 8-bit.
     """

@@ -9,7 +9,7 @@ video of fewer than two frames. An image is a sequence of one frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceABC
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -65,11 +65,8 @@ def davis2016(
         >>> len(davis2016(root, "train").sequences)
         2
     """
-    root = dataset_root(root)
-    lines = _davis_split(root / "ImageSets" / "480p", split)
-    names = dict.fromkeys(Path(line.split()[0]).parent.name for line in lines)
     wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return VideoDataset(name, split, root, _davis(root, names, wanted), scored="inner")
+    return _davis(name, dataset_root(root), split, "480p", wanted)
 
 
 def davis2017(
@@ -80,21 +77,18 @@ def davis2017(
     All objects are one foreground. As for `davis2016`, except that the split files are in `ImageSets/2017` and name one
     sequence per line.
     """
-    root = dataset_root(root)
-    names = _davis_split(root / "ImageSets" / "2017", split)
     wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return VideoDataset("davis2017", split, root, _davis(root, names, wanted), scored="inner")
+    return _davis("davis2017", dataset_root(root), split, "2017", wanted)
 
 
-def _davis_split(folder: Path, split: str) -> list[str]:
-    file = folder / f"{split}.txt"
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
-        raise UserError(f"no split file {file}: the splits here are {known}; set data.split")
-    return read_lines(file)
-
-
-def _davis(root: Path, names: Collection[str], wanted: Names) -> tuple[Sequence, ...]:
+def _davis(name: str, root: Path, split: str, splits: str, wanted: Names) -> VideoDataset:
+    """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
+    split_file = root / "ImageSets" / splits / f"{split}.txt"
+    if not split_file.is_file():
+        known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
+        raise UserError(f"no split file {split_file}: the splits here are {known}; set data.split")
+    listed = (Path(line.split()[0]) for line in read_lines(split_file))
+    names = dict.fromkeys(path.parent.name or path.name for path in listed)
     attributes = davis_attributes(root)
     found = []
     for sequence in select(names, wanted):
@@ -106,7 +100,7 @@ def _davis(root: Path, names: Collection[str], wanted: Names) -> tuple[Sequence,
                 f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add {file}"
             )
         found.append(checked_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
-    return tuple(found)
+    return VideoDataset(name, split, root, tuple(found), scored="inner")
 
 
 def synthetic(

@@ -50,8 +50,6 @@ def evaluate(
 
     Args:
         segmenter: with the network and the protocol.
-        dataset: the sequences and their annotations.
-        output: folder of the results.
         checkpoint: the file of the network, if any.
         overwrite: delete the results of another evaluation in `output`.
         probabilities: write and score probabilities, too.

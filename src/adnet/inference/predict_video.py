@@ -40,7 +40,6 @@ class Outputs:
     """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255).
 
     Args:
-        folder: the folder of this video.
         probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
         cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
         overlay: `overlay.mp4`.

@@ -54,9 +54,7 @@ def predict_videos(
 
     Args:
         sources: the videos, see `adnet.video.sources`.
-        output: folder of the results.
         model: the network, on its device.
-        protocol: how frames are tested.
         size: test size (height, width) in pixels; each video gets one of its own aspect, see `fitted_size`.
         checkpoint: the file of `model`, if any.
         wanted: which of `Outputs` to write in addition to the masks, by name.

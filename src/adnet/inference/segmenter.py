@@ -39,15 +39,12 @@ class VideoSegmenter:
 
     Args:
         model: on its device; set to eval mode here.
-        protocol: scales, mirror, threshold, anchors.
         size: height and width in pixels that frames are resized to at scale 1, the same for a whole video, because anchor and
             frames share one grid; see `fitted_size` for videos of another aspect.
         batch_size: how many frames `steps` and `segment` process at once; None: 1 on a CPU (where more gain little), else 4. It
             is halved when the device runs out of memory.
         flow: computes the optical flow from a frame to its neighbour, for a network that needs it; None: `OpticalFlow()`.
         precision: one of `PRECISIONS`, by autocast; exported networks (OpenVINO, ONNX) have their own.
-
-    A compiled network (`fixed_batch`) always gets full batches: short ones are padded, and the padding is cut off again.
 
     Raises UserError for several anchors with a variant that takes one, a scale that leaves too few pixels, a batch size below 1,
     an unknown precision, and a precision for an exported network.

@@ -22,8 +22,8 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
-from adnet.instance_pruning.run_lengths import decode
 from adnet.shared.machine import usable_device
+from adnet.video.coco import decode
 from adnet.weights.safe_load import read_weights
 from adnet.weights.torchvision_weights import torchvision_weights
 

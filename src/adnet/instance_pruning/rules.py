@@ -89,7 +89,6 @@ class InstancePruning(Pruning):
     """Prune tracks whose masks are small over the whole video, or that appear in only a part of it (Section 4).
 
     Args:
-        detector: see `adnet.instance_pruning.detectors`.
         part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
         iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
         gap: for how many frames, of those with any detection, a track may be unseen and still continue.

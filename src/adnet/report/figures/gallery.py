@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -199,9 +200,8 @@ def _resized(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDArra
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Find foreground pixels of `mask` `[H, W]` with a background pixel above, below, left or right."""
-    padded = np.pad(mask, 1, mode="edge")
-    surrounded = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~surrounded
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return np.asarray(mask & (cv2.erode(mask.astype(np.uint8), cross) == 0))
 
 
 @dataclass(frozen=True)

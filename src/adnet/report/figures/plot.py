@@ -76,10 +76,9 @@ class Plot:
         return svg.getvalue()
 
 
-def lightened(colour: str, amount: float) -> tuple[float, float, float]:
+def lightened(colour: str, amount: float) -> tuple[float, ...]:
     """Mix `colour` with white: 0 leaves it, 1 is white. Returns RGB in [0, 1]."""
-    red, green, blue = ((1 - amount) * channel + amount for channel in to_rgb(colour))
-    return red, green, blue
+    return tuple((1 - amount) * channel + amount for channel in to_rgb(colour))
 
 
 def colours(variants: Mapping[str, str]) -> dict[str, str]:
