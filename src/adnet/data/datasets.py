@@ -43,17 +43,17 @@ GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 
 Part = TypeVar("Part")
 Root = str | Path
-Names = SequenceABC[str] | None
+Keep = SequenceABC[str] | None
 """Names of the sequences to keep; None: all."""
 
 
 def davis2016(
     root: Root,
     split: str = "val",
-    sequences: Names = None,
+    sequences: Keep = None,
     name: str = "davis2016",
-    train_sequences: Names = None,
-    val_sequences: Names = None,
+    train_sequences: Keep = None,
+    val_sequences: Keep = None,
 ) -> VideoDataset:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
@@ -70,7 +70,7 @@ def davis2016(
 
 
 def davis2017(
-    root: Root, split: str = "val", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
+    root: Root, split: str = "val", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
@@ -81,7 +81,7 @@ def davis2017(
     return _davis("davis2017", dataset_root(root), split, "2017", wanted)
 
 
-def _davis(name: str, root: Path, split: str, splits: str, wanted: Names) -> VideoDataset:
+def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> VideoDataset:
     """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
     split_file = root / "ImageSets" / splits / f"{split}.txt"
     if not split_file.is_file():
@@ -106,14 +106,14 @@ def _davis(name: str, root: Path, split: str, splits: str, wanted: Names) -> Vid
 def synthetic(
     root: Root,
     split: Literal["train", "val"] = "val",
-    sequences: Names = None,
+    sequences: Keep = None,
     train: PositiveInt = 24,
     val: PositiveInt = 6,
     frames: Annotated[int, Field(ge=2)] = 16,
     size: tuple[int, int] = (240, 432),
     seed: int = 0,
-    train_sequences: Names = None,
-    val_sequences: Names = None,
+    train_sequences: Keep = None,
+    val_sequences: Keep = None,
 ) -> VideoDataset:
     """Generate synthetic videos into `root`, once (see `adnet.data.synthetic`), and find them as in DAVIS-2016.
 
@@ -127,7 +127,7 @@ def synthetic(
 
 
 def fbms(
-    root: Root, split: str = "test", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
+    root: Root, split: str = "test", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
@@ -160,7 +160,7 @@ def _look_up(dataset: str, split: str, splits: Mapping[str, Part]) -> tuple[str,
     return split, splits[split]
 
 
-def visal(root: Root, split: str = "test", sequences: Names = None) -> VideoDataset:
+def visal(root: Root, split: str = "test", sequences: Keep = None) -> VideoDataset:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
     `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
@@ -185,11 +185,7 @@ def visal(root: Root, split: str = "test", sequences: Names = None) -> VideoData
 
 
 def youtube_vos(
-    root: Root,
-    split: str = "train",
-    sequences: Names = None,
-    train_sequences: Names = None,
-    val_sequences: Names = None,
+    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
@@ -206,11 +202,7 @@ def youtube_vos(
 
 
 def duts(
-    root: Root,
-    split: str = "train",
-    sequences: Names = None,
-    train_sequences: Names = None,
-    val_sequences: Names = None,
+    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
@@ -223,7 +215,7 @@ def duts(
     return VideoDataset("duts", split, root, found, scored="all")
 
 
-def msra10k(root: Root, split: str = "train", sequences: Names = None) -> VideoDataset:
+def msra10k(root: Root, split: str = "train", sequences: Keep = None) -> VideoDataset:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
@@ -236,7 +228,7 @@ def msra10k(root: Root, split: str = "train", sequences: Names = None) -> VideoD
 
 
 def images(
-    root: Root, split: str = "all", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
+    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find your own images: `root/Image/*.jpg` and `root/Mask/*.png`, where a mask has its image's name.
 
@@ -253,9 +245,9 @@ def _stills(
     root: Path,
     images: Path,
     masks: Path,
-    wanted: Names,
+    wanted: Keep,
     regions: tuple[int, ...] = (),
-    listed: Names = None,
+    listed: Keep = None,
 ) -> tuple[Sequence, ...]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
@@ -277,7 +269,7 @@ def _stills(
 
 
 def folder(
-    root: Root, split: str = "all", sequences: Names = None, train_sequences: Names = None, val_sequences: Names = None
+    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 

@@ -119,7 +119,8 @@ def _write_sequence(
             distances.append(mean_cosine_distance(chosen, first))
         if index in kept:
             height = round(THUMBNAIL_WIDTH * frame.shape[0] / frame.shape[1])
-            row = (path.stem, *quantized(embedding), foreground, _thumbnail(frame, height))
+            thumbnail = cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+            row = (path.stem, *quantized(embedding), foreground, thumbnail)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     distance = np.array(distances, dtype=np.float64)  # None becomes NaN
@@ -133,10 +134,6 @@ def _on_grid(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[
     """Sample a mask `[H, W]` at the positions of the embeddings, with aligned corners: `[h, w]`."""
     sampled = upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0].numpy()
     return np.asarray(sampled > 0.5)
-
-
-def _thumbnail(frame: Frame, height: int) -> Frame:
-    return np.asarray(cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:

@@ -83,7 +83,6 @@ def evaluate(
     }
     folders = [output / "masks"] + [output / "probabilities"] * probabilities
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
-    shard.refuse_overwrite(output, overwrite)
     needs_whole_sequences = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,14 +40,21 @@ def take_folder(
 ) -> Iterator[dict[str, Any]]:
     """Call `mark_folder`, and lock the folder until the block ends or this process dies.
 
-    Shards of the same run share the lock. Raises UserError as `mark_folder` does, and if another process works in the folder.
-    There is no lock on Windows, nor on file systems without locks (some NFS).
+    Shards of the same run share the lock. Raises UserError as `mark_folder` does, if another process works in the folder, and for
+    `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
     """
     folder = marker.parent
+    if overwrite and shard.count > 1:
+        raise UserError(
+            f"overwrite=true with several shards: they would delete each other's results; delete {folder} instead"
+        )
     _refuse_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
-    with _opened(folder) as descriptor:
+    with ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY) if LOCKS else None
+        if descriptor is not None:
+            stack.callback(os.close, descriptor)
         with shard.locked(folder):
             if not _lock(descriptor, exclusive=True) and (shard.count == 1 or _same_run(marker, described) is None):
                 raise in_use
@@ -55,19 +62,6 @@ def take_folder(
             if shard.count > 1 and not _lock(descriptor, exclusive=False):
                 raise in_use
         yield earlier
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
-    """Yield a descriptor of the folder for locking; None on Windows."""
-    if not LOCKS:
-        yield None
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int | None, exclusive: bool) -> bool:
@@ -192,10 +186,3 @@ class Shard:
         output.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(output.parent / f".{output.name}.lock"):
             yield
-
-    def refuse_overwrite(self, output: Path, overwrite: bool) -> None:
-        """Raise UserError for `overwrite` with several shards, which would delete each other's results."""
-        if overwrite and self.count > 1:
-            raise UserError(
-                f"overwrite=true with several shards: they would delete each other's results; delete {output} instead"
-            )

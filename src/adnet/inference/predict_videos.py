@@ -86,7 +86,6 @@ def predict_videos(
         "files_sha256": {},
         **(settings or {}),
     }
-    shard.refuse_overwrite(output, overwrite)
     everything = [path for outputs in outputs_of.values() for path in outputs.every()]
     with take_folder(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):

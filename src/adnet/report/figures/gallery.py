@@ -142,22 +142,20 @@ def _add_worst(
     result: Result, worst: Sequence[ScoredFrame], pictures: Pictures, name: str, width: int
 ) -> tuple[list[dict[str, str]], bool]:
     """Add overlays of the frames `worst`; return them as the page shows them, and whether they fit the budget."""
-    drawn = [overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst]
-    named = [
-        (f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture)
-        for frame, picture in zip(worst, drawn, strict=True)
-        if picture is not None
-    ]
-    sources = pictures.add(named)
-    remaining = iter(sources or ())
+    drawn = {frame: overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst}
+    found = {frame: picture for frame, picture in drawn.items() if picture is not None}
+    sources = pictures.add(
+        [(f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture) for frame, picture in found.items()]
+    )
+    source_of = dict(zip(found, sources or (), strict=False))
     shown = [
         {
             "label": f"{frame.sequence} {frame.frame}",
             "scores": f"J {100 * frame.J:.1f}",
             "alt": f"{frame.sequence}, frame {frame.frame}, {result.label}",
-            "source": next(remaining, "") if picture is not None else "",
+            "source": source_of.get(frame, ""),
         }
-        for frame, picture in zip(worst, drawn, strict=True)
+        for frame in worst
     ]
     return shown, sources is not None
 
