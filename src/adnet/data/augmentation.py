@@ -72,6 +72,7 @@ class Augmented(NamedTuple):
     flow: npt.NDArray[np.float32] | None = None
 
 
+@dataclass(eq=False)
 class Augmentation:
     """Cut a random region around the foreground, turned in 45-degree steps; optionally flip it and jitter its colours.
 
@@ -90,23 +91,17 @@ class Augmentation:
             as the crop. Faster for JPEG, and it averages pixels that resizing would skip. It doesn't affect what is drawn.
     """
 
-    def __init__(
-        self,
-        crop_size: FrameSize,
-        min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3,
-        rotate: bool = True,
-        flip: Share = 0.0,
-        jitter: Share = 0.0,
-        reduced_decoding: bool = True,
-    ) -> None:
-        self.crop_size = crop_size
-        self.min_crop = min_crop
-        self.rotate = rotate
-        self.reduced_decoding = reduced_decoding
-        self.flip = flip
-        factor = (1 - jitter, 1 + jitter)
-        colours = A.ColorJitter(factor, factor, factor, (-jitter / 4, jitter / 4), p=0.8)
-        self._pipeline = A.Compose([colours] if jitter else [])
+    crop_size: FrameSize
+    min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3
+    rotate: bool = True
+    flip: Share = 0.0
+    jitter: Share = 0.0
+    reduced_decoding: bool = True
+
+    def __post_init__(self) -> None:
+        factor = (1 - self.jitter, 1 + self.jitter)
+        colours = A.ColorJitter(factor, factor, factor, (-self.jitter / 4, self.jitter / 4), p=0.8)
+        self._pipeline = A.Compose([colours] if self.jitter else [])
 
     def __call__(
         self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator, flow: Vectors | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -37,6 +38,7 @@ class ValidationPair(TrainingPair):
     """A pair whose `key`, int64 `[2]`, has no index of the anchor."""
 
 
+@dataclass(eq=False, repr=False)
 class TrainingPairs(Dataset[TrainingPair]):
     """`length` random pairs, from pair `start` on: the anchor and another random frame of a video, or an image twice.
 
@@ -47,35 +49,26 @@ class TrainingPairs(Dataset[TrainingPair]):
     `flow_augmentation`. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
     """
 
-    def __init__(
-        self,
-        dataset: VideoDataset,
-        length: int,
-        augmentation: Augmentation,
-        seed: int,
-        anchor: Anchor = "first",
-        start: int = 0,
-        flow: SequenceFlow | None = None,
-        flow_augmentation: FlowAugmentation | None = None,
-    ) -> None:
-        for sequence in dataset.sequences:
+    dataset: VideoDataset
+    length: int
+    augmentation: Augmentation
+    seed: int
+    anchor: Anchor = "first"
+    start: int = 0
+    flow: SequenceFlow | None = None
+    flow_augmentation: FlowAugmentation | None = None
+
+    def __post_init__(self) -> None:
+        for sequence in self.dataset.sequences:
             if len(sequence.annotated) < min(2, len(sequence.frames)):
                 raise UserError(
-                    f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, but a "
+                    f"sequence {sequence.name} of {self.dataset.name} {self.dataset.split} has fewer than two annotated frames, but a "
                     "training pair needs two: leave it out of data.train_sequences"
                 )
-        weights = np.cumsum([sequence.weight for sequence in dataset.sequences])
+        weights = np.cumsum([sequence.weight for sequence in self.dataset.sequences])
         # Equal weights keep the older way of drawing, so that runs of an older version see the same pairs.
-        uniform = len({sequence.weight for sequence in dataset.sequences}) == 1
+        uniform = len({sequence.weight for sequence in self.dataset.sequences}) == 1
         self._cumulative = None if uniform else weights / weights[-1]
-        self.dataset = dataset
-        self.length = length
-        self.start = start
-        self.augmentation = augmentation
-        self.seed = seed
-        self.anchor = anchor
-        self.flow = flow
-        self.flow_augmentation = flow_augmentation or FlowAugmentation()
 
     def __len__(self) -> int:
         return self.length
@@ -100,7 +93,8 @@ class TrainingPairs(Dataset[TrainingPair]):
             "key": torch.tensor([s, anchor, frame]),
         }
         if augmented.flow is not None:
-            pair["flow"] = to_flow_input(self.flow_augmentation(augmented.flow, rng))
+            augment = self.flow_augmentation or FlowAugmentation()
+            pair["flow"] = to_flow_input(augment(augmented.flow, rng))
         return pair
 
     def _draw_sequence(self, rng: np.random.Generator) -> int:
