@@ -140,10 +140,9 @@ def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
     """Read the curve from an existing file with `kept` frames; None if there is no such file."""
     try:
         arrays = read_arrays(target)
-        total = len(arrays["names"])
         stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
+        complete = len(arrays["names"]) == kept
     except (UserError, KeyError):
         return None
-    if total != kept:
-        return None
-    return {"frames": stems, "distance": [None if np.isnan(value) else value for value in distances]}
+    distances = [None if np.isnan(value) else value for value in distances]
+    return {"frames": stems, "distance": distances} if complete else None

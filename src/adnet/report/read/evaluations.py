@@ -76,7 +76,7 @@ class Evaluation:
     def size(self) -> str | None:
         """Test size as `HEIGHTxWIDTH` in pixels at scale 1, or None if it was not recorded."""
         size = self.details.get("size")
-        return "x".join(str(side) for side in size) if isinstance(size, list) else None
+        return "x".join(map(str, size)) if size else None
 
     @property
     def extras(self) -> tuple[str, ...]:
