@@ -13,7 +13,6 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from pydantic import NonNegativeInt
 
 from adnet.data.datamodule import PairDataModule
-from adnet.data.overlay import draw_overlay
 from adnet.data.pairs import ValidationPair
 from adnet.inference.embeddings import mean_cosine_distance
 from adnet.training.validation_frame import (
@@ -25,6 +24,7 @@ from adnet.training.validation_frame import (
     precision_recall,
     scores,
 )
+from adnet.video.overlay import draw_overlay
 
 CLASSES = {1: "foreground"}
 

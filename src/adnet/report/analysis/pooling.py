@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation, Values
 from adnet.report.read.runs import VARIANTS, Run
@@ -108,6 +109,11 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
         keys = sorted({key for run in members for key in run.config if not _is_replicate_key(key)})
         differing[variant] = [key for key in keys if _count_distinct([key], members) > 1]
     return differing
+
+
+def hardest_first(benchmark: Benchmark) -> npt.NDArray[np.intp]:
+    """Return the indices of the sequences by increasing J (mean over the variants)."""
+    return np.argsort(np.mean([result.scores["J"]["mean"] for result in benchmark.results], axis=0), kind="stable")
 
 
 def variant_order(variant: str) -> tuple[int, str]:

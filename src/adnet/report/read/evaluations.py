@@ -79,7 +79,7 @@ class Evaluation:
     def size(self) -> str | None:
         """Test size as `HEIGHTxWIDTH` in pixels at scale 1, or None if it was not recorded."""
         size = self.details.get("size")
-        return "x".join(str(side) for side in size) if isinstance(size, list) else None
+        return "x".join(map(str, size)) if size else None
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -126,9 +126,9 @@ def read_evaluation(file: Path) -> Evaluation:
 
 def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Read attributes from the score file, or else from the dataset if it still exists (DAVIS: `db_info.yml`)."""
-    found: dict[str, list[str]] = {}
-    for attribute, scores in document.get("attributes", {}).items():
-        found[attribute] = scores.get("sequences", [])
+    found: dict[str, list[str]] = {
+        attribute: scores.get("sequences", []) for attribute, scores in document.get("attributes", {}).items()
+    }
     if not found and root is not None:
         for name, attributes in davis_attributes(root).items():
             for attribute in attributes:
