@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adnet.report.page import build_report
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+RUNS = {
+    "table1": [EXPERIMENTS / "table1" / "runs"],
+    "extensions": [EXPERIMENTS / "table1" / "runs", EXPERIMENTS / "extensions" / "runs"],
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make the report on the committed runs of an experiment once, with no data set at hand."""
+    made: dict[str, Path] = {}
+
+    def make(experiment: str) -> Path:
+        if experiment not in made:
+            made[experiment] = build_report(RUNS[experiment], tmp_path_factory.mktemp(experiment) / "report").parent
+        return made[experiment]
+
+    return make
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+@pytest.mark.parametrize("name", ["table1.md", "table1.csv", "differences.md", "differences.csv"])
+def test_the_tables_are_those_of_the_committed_runs(report: Callable[[str], Path], experiment: str, name: str) -> None:
+    """After a new run, make the report with the command of the experiment's page, and copy the file."""
+    assert (EXPERIMENTS / experiment / name).read_bytes() == (report(experiment) / name).read_bytes()
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_the_page_shows_the_tables(report: Callable[[str], Path], experiment: str) -> None:
+    page = (EXPERIMENTS / experiment / "README.md").read_text()
+    for name in ("table1.md", "differences.md"):
+        rows = [line for line in (report(experiment) / name).read_text().splitlines() if line.startswith("|")]
+        assert rows
+        assert "\n".join(rows) in page
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_no_run_names_a_place(experiment: str) -> None:
+    for file in (EXPERIMENTS / experiment / "runs").rglob("config.yaml"):
+        assert not [line for line in file.read_text().splitlines() if " /" in line]
