@@ -14,8 +14,7 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.sweep.job import quoted
-from adnet.sweep.runner import Sweep
-from adnet.sweep.summary import Row
+from adnet.sweep.runner import Row, Sweep
 
 if TYPE_CHECKING:
     import optuna
