@@ -23,9 +23,9 @@ from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.instance_pruning.run_lengths import decode
+from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
 from adnet.weights.safe_load import read_weights
-from adnet.weights.torchvision_weights import torchvision_weights
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class MaskRCNN:
         published = detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
         state = read_weights(
             weights
-            or torchvision_weights(
+            or fetch_torchvision(
                 published,
                 "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
                 "postprocess.detector.file=FILE",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import inspect
+import logging
 import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -27,7 +29,6 @@ from adnet import __version__
 from adnet.errors import UserError
 from adnet.shared.check_values import check_values
 from adnet.shared.completion import complete_module
-from adnet.shared.console import quiet
 from adnet.shared.machine import keep_freed_memory
 from adnet.shared.written_arguments import written_arguments
 
@@ -36,6 +37,12 @@ _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENO
 _NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
 _ArgumentsOf: TypeAlias = Callable[[str, str], "list[str] | None"]
 """Of a `_target_` at a path of the config."""
+_REMARKING = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
+)
+"""The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -65,7 +72,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             # Exit from inside the job, so that Hydra does not add a line of its own.
             with _in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
-                    quiet()
+                    _silence_remarks()
                 check_config(cfg, name)
                 main(cfg)
 
@@ -87,6 +94,21 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
         return entry
 
     return decorate
+
+
+def _silence_remarks() -> None:
+    """Silence libraries' tips, deprecations and advice on the number of workers; their other warnings stay.
+
+    If warnings were configured (`-W`, PYTHONWARNINGS), they are left as they are.
+    """
+    for name in _REMARKING:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
 
 
 @contextmanager
