@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import command
+from adnet.shared.extras import need_extra
 from adnet.shared.files import write_json
 
 VARIANT = "model.variant"
@@ -45,13 +46,10 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
 
     Raises UserError without wandb-workspaces.
     """
-    try:
-        reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
-        workspaces: Any = import_module("wandb_workspaces.workspaces")
-        expressions: Any = import_module("wandb_workspaces.expr")
-    except ImportError as error:
-        raise UserError("adnet.dashboard needs the extra: pip install 'adnet[wandb]'") from error
-
+    need_extra("wandb", "wandb_workspaces", "adnet.dashboard")
+    reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
+    workspaces: Any = import_module("wandb_workspaces.workspaces")
+    expressions: Any = import_module("wandb_workspaces.expr")
     by_variant: dict[str, Any] = {"groupby": reports.Config(VARIANT), "groupby_aggfunc": "mean"}
 
     def bars(metric: str, title: str) -> Any:

@@ -44,7 +44,7 @@ class PublishedWay:
         """Encode frames and their optical flow, both `[B, 3, H, W]`, for `segment`."""
         *shallow, middle, last = self.model.encoder.features(frames.contiguous())
         self.aux(middle)
-        return self.model.joined(self.model.encoder.embed(last), shallow, frames, flow)
+        return self.model.with_motion(self.model.encoder.embed(last), shallow, frames, flow)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor:
         """Compute logits `[B, 1, h, w]` from X_0 `[B, C, h, w]` and the encoded frame."""

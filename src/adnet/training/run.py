@@ -91,8 +91,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
-        if model.began_with:
-            print(model.began_with)
+        if model.warm_start_report:
+            print(model.warm_start_report)
         print(batch)
         print(memory.line(setting, *devices))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
