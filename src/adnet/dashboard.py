@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import command
-from adnet.shared.extras import need_extra
 from adnet.shared.files import write_json
 
 VARIANT = "model.variant"
@@ -46,10 +45,13 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
 
     Raises UserError without wandb-workspaces.
     """
-    need_extra("wandb", "wandb_workspaces", "adnet.dashboard")
-    reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
-    workspaces: Any = import_module("wandb_workspaces.workspaces")
-    expressions: Any = import_module("wandb_workspaces.expr")
+    try:
+        reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
+        workspaces: Any = import_module("wandb_workspaces.workspaces")
+        expressions: Any = import_module("wandb_workspaces.expr")
+    except ImportError as error:
+        raise UserError("adnet.dashboard needs the extra: pip install 'adnet[wandb]'") from error
+
     by_variant: dict[str, Any] = {"groupby": reports.Config(VARIANT), "groupby_aggfunc": "mean"}
 
     def bars(metric: str, title: str) -> Any:

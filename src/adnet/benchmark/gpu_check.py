@@ -220,7 +220,11 @@ def _fit(
     resume: bool = False,
 ) -> list[float]:
     """Train a copy of the network; return the loss of each step."""
-    module = _module(setting)
+    cfg = setting.cfg
+    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
+    module = SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
+    # A partial, because Hydra would convert the datasets if they were its arguments.
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
     if recomputed:
         recompute_blocks(module.model.encoder.backbone)
     if compiled:
@@ -242,22 +246,8 @@ def _fit(
     )
     with float32(tf32), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning warns that there is no validation
-        trainer.fit(
-            module, _data(setting), ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True
-        )
+        trainer.fit(module, data, ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True)
     return [float(loss) for loss in losses.losses]
-
-
-def _module(setting: _Setting) -> SegmentationModule:
-    cfg = setting.cfg
-    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
-    return SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
-
-
-def _data(setting: _Setting) -> PairDataModule:
-    # A partial, because Hydra would convert the datasets if they were its arguments.
-    data: PairDataModule = instantiate(setting.cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
-    return data
 
 
 def _device(gpu: bool) -> dict[str, Any] | None:

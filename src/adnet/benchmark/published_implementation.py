@@ -24,10 +24,7 @@ class PublishedWay:
             if isinstance(conv, DilatedDepthwiseConv2d):
                 conv.__class__ = nn.Conv2d  # type: ignore[assignment]
         self.device = model.device
-        self.variant = model.variant
-        self.needs_anchor = model.needs_anchor
         self.needs_flow = model.needs_flow
-        self.takes_several_anchors = model.takes_several_anchors
         self.aux = model.aux or nn.Sequential(
             nn.Conv2d(model.encoder.stage_channels[0], 512, 3, padding=1, bias=False),
             nn.BatchNorm2d(512),

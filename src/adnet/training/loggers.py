@@ -154,23 +154,21 @@ def finishing_wandb() -> Iterator[None]:
 
     Its exit code is 1 after an exception, but not for a pruned trial or a run stopped by a signal.
     """
+    exit_code = 0
     try:
         yield
     except BaseException as error:
-        _finish_wandb(0 if _is_intended(error) else 1)
+        exit_code = 0 if _is_intended(error) else 1
         raise
-    _finish_wandb(0)
+    finally:
+        if (wandb := sys.modules.get("wandb")) is not None:
+            wandb.finish(exit_code)
 
 
 def _is_intended(error: BaseException) -> bool:
     # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
     preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
     return preempted or isinstance(error, Pruned)
-
-
-def _finish_wandb(exit_code: int) -> None:
-    if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish(exit_code)
 
 
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
