@@ -1,4 +1,4 @@
-"""NumPy's files, which may be damaged and may come from anyone: read whole, or refused."""
+"""Read NumPy's files, which may be damaged or come from anyone: completely, or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adnet.errors import UserError
 Array = npt.NDArray[Any]
 
 _DAMAGE = (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, tokenize.TokenError)
-"""What NumPy lets through of a file that is empty, cut off, or has a wrong byte in its header or in what is compressed."""
+"""What NumPy raises for a file that is empty, cut off, or has a wrong byte in its header or its compressed data."""
 
 
 def read_array(file: Path) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.errors import UserError
 from adnet.shared.command import check_config
-from adnet.shared.files import write_json
+from adnet.shared.files import read_json, write_json
 from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.job import last_outcome, quoted, run_job
 
@@ -129,7 +128,7 @@ class Sweep:
 
     def _row(self, folder: Path, error: Exception | None, skipped: bool) -> Row:
         summary = folder / "summary.json"
-        scores = json.loads(summary.read_text()) if summary.is_file() else {}
+        scores = read_json(summary) if summary.is_file() else {}
         scores = {name: scores.get(name) for name in ("J", "F")}
         if skipped:
             return Row(folder, "skipped", scores)
