@@ -133,8 +133,7 @@ class ADNet(HubMethods, nn.Module):
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embed frames `[B, 3, H, W]` in [0, 1]: X `[B, C, h, w]`, all that is kept of an anchor."""
-        embedding: Tensor = self.encoder(frames)
-        return embedding
+        return self.encoder(frames)
 
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
         """Encode frames for `segment`: frames and their optical flow `[B, 3, H, W]` in [0, 1]; without flow, no motion."""

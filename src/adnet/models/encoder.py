@@ -41,8 +41,7 @@ class ASPP(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         outputs = [convolution(features) for convolution in self.convolutions]
         outputs.append(self.pooling(features).expand_as(outputs[0]))
-        projected: Tensor = self.project(torch.cat(outputs, dim=1))
-        return projected
+        return self.project(torch.cat(outputs, dim=1))
 
 
 class DeepLabV3(nn.Module):
@@ -122,10 +121,8 @@ class DeepLabV3(nn.Module):
 
         With `shallow`, those at stride 2 and 4 come first.
         """
-        stages: list[Tensor] = self.backbone((frames - self.mean) / self.std)
-        return stages
+        return self.backbone((frames - self.mean) / self.std)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings `[B, C, h, w]` from the last stage's output."""
-        embedding: Tensor = self.project(self.aspp(features))
-        return embedding
+        return self.project(self.aspp(features))

@@ -23,8 +23,7 @@ def read_array(file: Path) -> Array:
     """Read the array in an `.npy` file; no object in it is unpickled. Raises UserError if it can't be read."""
     try:
         with file.open("rb") as stream:
-            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
+            return np.lib.format.read_array(stream, allow_pickle=False)
     except _DAMAGE as error:
         raise _unreadable(file, error) from error
 

@@ -44,8 +44,7 @@ def launch_on_ray(
         running = [
             task.remote(context, task_function, config, list(job), first + n, state, here) for n, job in enumerate(jobs)
         ]
-        returned: list[JobReturn] = ray.get(running)
-        return returned
+        return ray.get(running)
     finally:
         if starts_ray:
             ray.shutdown()

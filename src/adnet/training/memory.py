@@ -257,8 +257,7 @@ class _AsOnGPU(TorchFunctionMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    number: int = tensor.untyped_storage()._cdata
-    return number
+    return tensor.untyped_storage()._cdata
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
