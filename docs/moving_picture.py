@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from adnet.data import read_frame, read_mask
-from adnet.data.overlay import draw_overlay
+from adnet.video.overlay import draw_overlay
 
 MILLISECONDS = 160  # a frame
 

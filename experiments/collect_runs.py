@@ -2,9 +2,9 @@
 
     python experiments/collect_runs.py RUNS OUTPUT
 
-Of each finished run below RUNS: `config.yaml`, `summary.json`, `metrics.csv` and `evaluation/<protocol>/scores.json`, in a folder
-of the same name below OUTPUT. Checkpoints, masks and logs stay where they are, and so do runs that have not ended. Paths in the
-config are made relative to the working directory, or to `~`.
+Of each finished run below RUNS, `config.yaml`, `summary.json` and `metrics.csv` are copied, and `scores.json` and `embeddings.json`
+of its evaluations, into a folder of the same name below OUTPUT. Checkpoints, masks and logs are not copied, and neither are runs
+that have not finished. Paths in the config are made relative to the working directory, or to `~`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from adnet.errors import UserError
 from adnet.shared.files import write_text
 
-KEPT = ("config.yaml", "summary.json", "metrics.csv", "evaluation/*/scores.json")
+KEPT = ("config.yaml", "summary.json", "metrics.csv", "evaluation/*/scores.json", "evaluation/*/embeddings.json")
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from mkdocs.structure.files import File, Files
 INTRODUCTION = """# Models
 
 Every row is read from the `scores.json` that it names when this page is built; nothing here is typed by hand. The folder's page has
-the commands and the machine. J and F in percent: mean, recall (share of frames above 50), decay (first quarter less last).
+the commands and the machine. J and F in percent: mean, recall (share of frames above 50), decay (the first quarter of a video minus the
+last).
 
 | result | data set | sequences | protocol | J | recall | decay | F | recall | decay |
 | --- | --- | --: | --- | --: | --: | --: | --: | --: | --: |

@@ -151,6 +151,7 @@ def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
     pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")

@@ -16,13 +16,13 @@ from videos import InstantModel, MotionModel, pictures, write_video
 from adnet.data import read_mask
 from adnet.data.flow import NO_MOTION, normalised, to_flow_input
 from adnet.data.flow_folder import FlowFolder
-from adnet.data.overlay import draw_overlay
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.predict_video import Outputs, Predicted, predict
 from adnet.inference.protocol import fitted_size
 from adnet.models import upsample
 from adnet.video.file import VideoFile, VideoFrame
+from adnet.video.overlay import draw_overlay
 from adnet.video.sources import Images, VideoSource, video_sources
 
 TIMES = [0.0, 0.04, 0.2, 0.5, 1.0, 1.5]

@@ -15,7 +15,7 @@ import pytest
 from adnet.errors import UserError
 from adnet.report import page
 from adnet.report.figures import gallery
-from adnet.report.figures.score_plots import Plot
+from adnet.report.figures.plot import Plot
 from adnet.report.page import build_report
 
 

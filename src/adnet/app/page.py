@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -17,14 +17,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from adnet.app.bounded import Bounded
-from adnet.app.segmentation import Network, Segmentation
+from adnet.app.segmentation import Bounded, Network, Segmentation
 from adnet.app.visits import Visit, Visits
-from adnet.data.sequence import Frame
+from adnet.data.sequence import Frame, write_png
 from adnet.errors import UserError
 from adnet.inference.predict_video import Predicted
 from adnet.video.file import VideoFile
-from adnet.video.png import write_png
 from adnet.video.sources import VIDEOS, VideoSource
 
 QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}
@@ -55,8 +53,6 @@ class Page:
     """The page, its visitors, and the handlers of their clicks.
 
     Args:
-        network: segments the videos.
-        limits: limits for visitors.
         examples: videos to choose from.
         root: an empty folder for everything that is written, except that uploads first arrive in $GRADIO_TEMP_DIR.
     """
@@ -207,7 +203,7 @@ class Page:
     def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
             assert visit.source
-            source = self._limit(visit.source, visit.outdated())
+            source = Bounded(visit.source, self.limits.frames, round(self.limits.megapixels * 1e6), visit.outdated())
             segmentation = Segmentation(self.network, source, visit.new_folder(visit.private, "maps"))
             predicted = segmentation.segment()
             if source.unwanted():
@@ -245,9 +241,6 @@ class Page:
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def _limit(self, source: VideoSource, unwanted: Callable[[], bool]) -> Bounded:
-        return Bounded(source, self.limits.frames, round(self.limits.megapixels * 1e6), unwanted)
 
     def _attend(self, visit: Visit, frame: int, threshold: float) -> tuple[Any, ...]:
         """Return the anchor with its point marked, the frame with the point's attention, and its share on the object."""

@@ -1,11 +1,13 @@
-"""Keep a video's probabilities on disk, to draw masks at any threshold and attention without segmenting it again."""
+"""Segment a video up to the page's limits, and keep its probabilities to draw masks at any threshold and attention."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipFile
 
 import cv2
@@ -17,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
-from adnet.data.sequence import Frame
+from adnet.data.sequence import Frame, open_image
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
 from adnet.inference.predict_video import Outputs, Predicted, predict
@@ -26,8 +28,55 @@ from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import upsample
 from adnet.models.attention import similarity
 from adnet.models.branches import VARIANTS
+from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """The first `max_frames` frames of `source`.
+
+    `frames()` raises UserError if a frame has more than `max_pixels` pixels, as soon as the video is `unwanted`, and AFTER the
+    last frame (like other sources) if `source` has more.
+    """
+
+    source: VideoSource
+    max_frames: int
+    max_pixels: int
+    unwanted: Callable[[], bool]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def live(self) -> bool:
+        return self.source.live
+
+    def length(self) -> int | None:
+        length = self.source.length()
+        return None if length is None else min(length, self.max_frames)
+
+    def content(self) -> dict[str, Any] | None:
+        return self.source.content()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        frames = self.source.frames()
+        for frame in islice(frames, self.max_frames):
+            if self.unwanted():
+                raise UserError("nobody is waiting for this video any more")
+            height, width = frame.image.shape[:2]
+            if height * width > self.max_pixels:
+                raise UserError(
+                    f"{self.name} has frames of {width} x {height}, {height * width / 1e6:.1f} megapixels; "
+                    f"at most {self.max_pixels / 1e6:g} are allowed here (max_megapixels)"
+                )
+            yield frame
+        if next(frames, None):
+            raise UserError(
+                f"{self.name} is longer than the {self.max_frames} frames that are allowed here (max_frames)"
+            )
 
 
 class Network(NamedTuple):
@@ -54,7 +103,6 @@ class Segmentation:
     """The results of one video.
 
     Args:
-        network: segments the video.
         source: the video; it is read again for each drawing.
         folder: a folder of this object's own, for `probabilities/<frame>.png`, 8-bit.
     """
@@ -82,7 +130,7 @@ class Segmentation:
             for path, frame in zip(
                 tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
             ):
-                mask = _levels(path) > 255 * threshold
+                mask = np.asarray(open_image(path)) > 255 * threshold
                 overlay.add(frame.image, mask, frame.time)
                 png = BytesIO()
                 Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
@@ -96,7 +144,7 @@ class Segmentation:
 
     def most_probable_pixel(self) -> tuple[int, int]:
         """Find the anchor's pixel with the highest probability; return its column and row."""
-        levels = _levels(self._maps()[0])
+        levels = np.asarray(open_image(self._maps()[0]))
         row, column = np.unravel_index(levels.argmax(), levels.shape)
         return int(column), int(row)
 
@@ -113,7 +161,7 @@ class Segmentation:
             for position, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
         ]
         shares = similarity(first, embedding, torch.tensor([point], device=first.device)).cpu()
-        probability = torch.from_numpy(_levels(self._maps()[index]))[None, None] / 255
+        probability = torch.from_numpy(np.array(open_image(self._maps()[index])))[None, None] / 255
         foreground = upsample(probability, (embedding.shape[2], embedding.shape[3])) > threshold
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
         return Attention(_draw_heat(image, heat), float(shares[foreground].sum()))
@@ -129,12 +177,6 @@ class Segmentation:
 
     def _maps(self) -> list[Path]:
         return sorted((self.folder / "probabilities").iterdir())
-
-
-def _levels(path: Path) -> npt.NDArray[np.uint8]:
-    with Image.open(path) as image:
-        levels: npt.NDArray[np.uint8] = np.array(image)
-        return levels
 
 
 def _draw_heat(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:

@@ -6,40 +6,39 @@ import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 
 from adnet.app.segmentation import Segmentation
 from adnet.errors import UserError
 from adnet.video.sources import VideoSource
 
 
+@dataclass(eq=False)
 class Visit(AbstractContextManager["Visit"]):
     """A visitor's video and its results. Use `with visit:` while working in the folders.
 
     Args:
         private: folder for the server only.
         shown: folder whose files the browser may request.
+        point: column and row of the last pixel of the anchor that was clicked on.
     """
 
-    def __init__(self, private: Path, shown: Path) -> None:
-        self.private, self.shown = private, shown
-        self.source: VideoSource | None = None
-        self.segmentation: Segmentation | None = None
-        self.point = (0, 0)
-        """Column and row of the last pixel of the anchor that was clicked on."""
-        self.left = False
-        self._order = 0
-        self._busy = Lock()
+    private: Path
+    shown: Path
+    source: VideoSource | None = None
+    segmentation: Segmentation | None = None
+    point: tuple[int, int] = (0, 0)
+    left: bool = False
+    _order: int = 0
+    _busy: Lock = field(default_factory=Lock)
 
     def __enter__(self) -> Visit:
         self._busy.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.left:
             self._remove()
         self._busy.release()

@@ -23,6 +23,8 @@ import numpy.typing as npt
 from adnet.data.flow import Vectors
 from adnet.data.sequence import Frame, Mask
 
+Matrix = npt.NDArray[np.float64]
+
 ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
 """Probability of each rotation in degrees (Section 4, Training)."""
 
@@ -46,12 +48,12 @@ class Region:
     mirrored: bool = False
 
     @property
-    def axes(self) -> npt.NDArray[np.float64]:
+    def axes(self) -> Matrix:
         """The crop's axes in the frame, `[2, 2]`: unit vectors to the right and down, as columns."""
         cos, sin = _cos_sin(self.angle)
         return np.array([[cos, -sin], [sin, cos]]) * [-1 if self.mirrored else 1, 1]
 
-    def to_frame(self, frame_size: tuple[int, int], crop_size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    def to_frame(self, frame_size: tuple[int, int], crop_size: tuple[int, int]) -> Matrix:
         """Return the `[2, 3]` matrix that maps a crop's `(column, row, 1)` to the frame's `(column, row)`.
 
         Both sizes are (height, width) in pixels; integer coordinates are the centres of pixels.
@@ -70,6 +72,7 @@ class Augmented(NamedTuple):
     flow: npt.NDArray[np.float32] | None = None
 
 
+@dataclass(eq=False)
 class Augmentation:
     """Cut a random region around the foreground, turned in 45-degree steps; optionally flip it and jitter its colours.
 
@@ -88,23 +91,17 @@ class Augmentation:
             as the crop. Faster for JPEG, and it averages pixels that resizing would skip. It doesn't affect what is drawn.
     """
 
-    def __init__(
-        self,
-        crop_size: FrameSize,
-        min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3,
-        rotate: bool = True,
-        flip: Share = 0.0,
-        jitter: Share = 0.0,
-        reduced_decoding: bool = True,
-    ) -> None:
-        self.crop_size = crop_size
-        self.min_crop = min_crop
-        self.rotate = rotate
-        self.reduced_decoding = reduced_decoding
-        self.flip = flip
-        factor = (1 - jitter, 1 + jitter)
-        colours = A.ColorJitter(factor, factor, factor, (-jitter / 4, jitter / 4), p=0.8)
-        self._pipeline = A.Compose([colours] if jitter else [])
+    crop_size: FrameSize
+    min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3
+    rotate: bool = True
+    flip: Share = 0.0
+    jitter: Share = 0.0
+    reduced_decoding: bool = True
+
+    def __post_init__(self) -> None:
+        factor = (1 - self.jitter, 1 + self.jitter)
+        colours = A.ColorJitter(factor, factor, factor, (-self.jitter / 4, self.jitter / 4), p=0.8)
+        self._pipeline = A.Compose([colours] if self.jitter else [])
 
     def __call__(
         self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator, flow: Vectors | None = None
@@ -122,31 +119,20 @@ class Augmentation:
         back = region.to_frame(mask.shape, self.crop_size)
         reduced = 1 / round(mask.shape[0] / frame.shape[0])
         image = self._warp(frame, _rescaled(back, np.array([reduced, reduced])), cv2.INTER_LINEAR, OUTSIDE)
+        image = self._pipeline(image=image)["image"]
         cropped = self._warp(mask.astype(np.uint8), back, cv2.INTER_NEAREST, (0, 0, 0)).astype(bool)
-        return Augmented(
-            self._pipeline(image=image)["image"],
-            cropped,
-            None if flow is None else self._warped_flow(flow, back, region, mask.shape),
-        )
-
-    def _warped_flow(
-        self, flow: Vectors, back: npt.NDArray[np.float64], region: Region, frame_size: tuple[int, ...]
-    ) -> npt.NDArray[np.float32]:
-        """Cut flow `[h, w, 2]` like the frame, and turn its vectors, too; outside the frame it is 0."""
-        smaller = np.array([flow.shape[1] / frame_size[1], flow.shape[0] / frame_size[0]])
+        if flow is None:
+            return Augmented(image, cropped)
+        smaller = np.array([flow.shape[1] / mask.shape[1], flow.shape[0] / mask.shape[0]])
         cut = self._warp(flow.astype(np.float32), _rescaled(back, smaller), cv2.INTER_LINEAR, (0, 0, 0))
-        return np.asarray(cut @ region.axes, np.float32)
+        return Augmented(image, cropped, np.asarray(cut @ region.axes, np.float32))  # vectors turn with the region
 
     def _reduction(self, region: Region) -> int:
         ratio = min(region.height / self.crop_size[0], region.width / self.crop_size[1])
         return max(n for n in (1, 2, 4, 8) if n <= max(1, ratio)) if self.reduced_decoding else 1
 
     def _warp(
-        self,
-        image: npt.NDArray[Any],
-        back: npt.NDArray[np.float64],
-        interpolation: int,
-        outside: tuple[int, int, int],
+        self, image: npt.NDArray[Any], back: Matrix, interpolation: int, outside: tuple[int, int, int]
     ) -> npt.NDArray[Any]:
         """Sample a crop from `image`; `back` maps the crop's coordinates to the image's."""
         flags = interpolation | cv2.WARP_INVERSE_MAP
@@ -154,7 +140,7 @@ class Augmentation:
         return warped
 
 
-def _rescaled(back: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rescaled(back: Matrix, scale: Matrix) -> Matrix:
     """Adapt the matrix `back` to a frame resized by `scale` (x, y), whose pixel centres shift by half a pixel."""
     scaled = back * scale[:, None]
     scaled[:, 2] += (scale - 1) / 2

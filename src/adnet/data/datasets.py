@@ -9,7 +9,7 @@ video of fewer than two frames. An image is a sequence of one frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceABC
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -42,15 +42,18 @@ GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 """Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
 
 Part = TypeVar("Part")
+Root = str | Path
+Keep = SequenceABC[str] | None
+"""Names of the sequences to keep; None: all."""
 
 
 def davis2016(
-    root: str | Path,
+    root: Root,
     split: str = "val",
-    sequences: SequenceABC[str] | None = None,
+    sequences: Keep = None,
     name: str = "davis2016",
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    train_sequences: Keep = None,
+    val_sequences: Keep = None,
 ) -> VideoDataset:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
@@ -62,40 +65,30 @@ def davis2016(
         >>> len(davis2016(root, "train").sequences)
         2
     """
-    root = dataset_root(root)
-    lines = _davis_split(root / "ImageSets" / "480p", split)
-    names = dict.fromkeys(Path(line.split()[0]).parent.name for line in lines)
     wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return VideoDataset(name, split, root, _davis(root, names, wanted), scored="inner")
+    return _davis(name, dataset_root(root), split, "480p", wanted)
 
 
 def davis2017(
-    root: str | Path,
-    split: str = "val",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "val", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
     All objects are one foreground. As for `davis2016`, except that the split files are in `ImageSets/2017` and name one
     sequence per line.
     """
-    root = dataset_root(root)
-    names = _davis_split(root / "ImageSets" / "2017", split)
     wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return VideoDataset("davis2017", split, root, _davis(root, names, wanted), scored="inner")
+    return _davis("davis2017", dataset_root(root), split, "2017", wanted)
 
 
-def _davis_split(folder: Path, split: str) -> list[str]:
-    file = folder / f"{split}.txt"
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
-        raise UserError(f"no split file {file}: the splits here are {known}; set data.split")
-    return read_lines(file)
-
-
-def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) -> tuple[Sequence, ...]:
+def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> VideoDataset:
+    """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
+    split_file = root / "ImageSets" / splits / f"{split}.txt"
+    if not split_file.is_file():
+        known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
+        raise UserError(f"no split file {split_file}: the splits here are {known}; set data.split")
+    listed = (Path(line.split()[0]) for line in read_lines(split_file))
+    names = dict.fromkeys(path.parent.name or path.name for path in listed)
     attributes = davis_attributes(root)
     found = []
     for sequence in select(names, wanted):
@@ -107,20 +100,20 @@ def _davis(root: Path, names: Collection[str], wanted: SequenceABC[str] | None) 
                 f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add {file}"
             )
         found.append(checked_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
-    return tuple(found)
+    return VideoDataset(name, split, root, tuple(found), scored="inner")
 
 
 def synthetic(
-    root: str | Path,
+    root: Root,
     split: Literal["train", "val"] = "val",
-    sequences: SequenceABC[str] | None = None,
+    sequences: Keep = None,
     train: PositiveInt = 24,
     val: PositiveInt = 6,
     frames: Annotated[int, Field(ge=2)] = 16,
     size: tuple[int, int] = (240, 432),
     seed: int = 0,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    train_sequences: Keep = None,
+    val_sequences: Keep = None,
 ) -> VideoDataset:
     """Generate synthetic videos into `root`, once (see `adnet.data.synthetic`), and find them as in DAVIS-2016.
 
@@ -134,11 +127,7 @@ def synthetic(
 
 
 def fbms(
-    root: str | Path,
-    split: str = "test",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "test", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
@@ -171,7 +160,7 @@ def _look_up(dataset: str, split: str, splits: Mapping[str, Part]) -> tuple[str,
     return split, splits[split]
 
 
-def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def visal(root: Root, split: str = "test", sequences: Keep = None) -> VideoDataset:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
     `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
@@ -196,11 +185,7 @@ def visal(root: str | Path, split: str = "test", sequences: SequenceABC[str] | N
 
 
 def youtube_vos(
-    root: str | Path,
-    split: str = "train",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
@@ -217,11 +202,7 @@ def youtube_vos(
 
 
 def duts(
-    root: str | Path,
-    split: str = "train",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
@@ -234,7 +215,7 @@ def duts(
     return VideoDataset("duts", split, root, found, scored="all")
 
 
-def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] | None = None) -> VideoDataset:
+def msra10k(root: Root, split: str = "train", sequences: Keep = None) -> VideoDataset:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
@@ -247,11 +228,7 @@ def msra10k(root: str | Path, split: str = "train", sequences: SequenceABC[str] 
 
 
 def images(
-    root: str | Path,
-    split: str = "all",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find your own images: `root/Image/*.jpg` and `root/Mask/*.png`, where a mask has its image's name.
 
@@ -268,9 +245,9 @@ def _stills(
     root: Path,
     images: Path,
     masks: Path,
-    wanted: SequenceABC[str] | None,
+    wanted: Keep,
     regions: tuple[int, ...] = (),
-    listed: SequenceABC[str] | None = None,
+    listed: Keep = None,
 ) -> tuple[Sequence, ...]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
@@ -292,11 +269,7 @@ def _stills(
 
 
 def folder(
-    root: str | Path,
-    split: str = "all",
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
+    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 

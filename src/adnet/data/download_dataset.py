@@ -146,10 +146,10 @@ def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: 
 
 def _top(folder: Path, name: str) -> Path:
     """Find the folder that holds `name`; archives have one or two levels above it."""
-    candidates = sorted((path.parent for path in folder.rglob(name) if path.is_dir()), key=lambda path: len(path.parts))
+    candidates = [path.parent for path in folder.rglob(name) if path.is_dir()]
     if not candidates:
         raise UserError(f"there is no folder {name!r} in it")
-    return candidates[0]
+    return min(candidates, key=lambda path: len(path.parts))
 
 
 def _checked(source: Source, root: Path, load: Load, verify: bool) -> dict[str, VideoDataset]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from adnet.data.sequence_files import frame_numbered
 from adnet.errors import UserError
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(NamedTuple):
     """What a `*Def.dat` lists.
 
     `regions` are the labels, the background's first: 8-bit grey values, or 24-bit colours (`65536 red + 256 green + blue`).

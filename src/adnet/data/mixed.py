@@ -37,18 +37,10 @@ def mixed(first: VideoDataset, sources: Mapping[str, Source]) -> VideoDataset:
     sequences = []
     for prefix, source in {"": Source(first), **{f"{name}/": source for name, source in sources.items()}}.items():
         dataset = source.dataset
-        if not _has_foreground(dataset):
+        # In most datasets the first annotation has foreground, and the others are not read.
+        if not any(s.annotation(s.frames[index]).any() for s in dataset.sequences for index in s.annotated):
             where = f"{dataset.name} {dataset.split} at {dataset.root}"
             raise UserError(f"{where}: all masks are empty, so there is nothing to learn; check them")
         weight = source.weight / len(dataset.sequences)
         sequences += [replace(s, name=f"{prefix}{s.name}", weight=weight) for s in dataset.sequences]
     return replace(first, sequences=tuple(sequences))
-
-
-def _has_foreground(dataset: VideoDataset) -> bool:
-    """Return whether any annotation has foreground; in most datasets the first one already does."""
-    return any(
-        sequence.annotation(sequence.frames[index]).any()
-        for sequence in dataset.sequences
-        for index in sequence.annotated
-    )

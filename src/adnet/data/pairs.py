@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import NotRequired, TypedDict  # before Python 3.11
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
 from adnet.data.flow import SequenceFlow, to_flow_input
@@ -18,27 +20,25 @@ from adnet.errors import UserError
 Anchor = Literal["first", "random"]
 
 
-class _Pair(TypedDict):
-    anchor: Tensor
-    frame: Tensor
-    mask: Tensor
-    key: Tensor
-
-
-class TrainingPair(_Pair, total=False):
+class TrainingPair(TypedDict):
     """`anchor` and `frame`: RGB uint8 `[3, H, W]`; `mask`: bool `[H, W]`, the annotation of `frame`.
 
     `key`: int64 `[3]`, the index of the sequence, and those of the anchor and the frame in it. `flow`, if requested: float32
     `[3, h, w]`, the optical flow of `frame` (of its size in training), see `adnet.data.flow.to_flow_input`.
     """
 
-    flow: Tensor
+    anchor: Tensor
+    frame: Tensor
+    mask: Tensor
+    key: Tensor
+    flow: NotRequired[Tensor]
 
 
 class ValidationPair(TrainingPair):
     """A pair whose `key`, int64 `[2]`, has no index of the anchor."""
 
 
+@dataclass(eq=False, repr=False)
 class TrainingPairs(Dataset[TrainingPair]):
     """`length` random pairs, from pair `start` on: the anchor and another random frame of a video, or an image twice.
 
@@ -49,35 +49,26 @@ class TrainingPairs(Dataset[TrainingPair]):
     `flow_augmentation`. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
     """
 
-    def __init__(
-        self,
-        dataset: VideoDataset,
-        length: int,
-        augmentation: Augmentation,
-        seed: int,
-        anchor: Anchor = "first",
-        start: int = 0,
-        flow: SequenceFlow | None = None,
-        flow_augmentation: FlowAugmentation | None = None,
-    ) -> None:
-        for sequence in dataset.sequences:
+    dataset: VideoDataset
+    length: int
+    augmentation: Augmentation
+    seed: int
+    anchor: Anchor = "first"
+    start: int = 0
+    flow: SequenceFlow | None = None
+    flow_augmentation: FlowAugmentation | None = None
+
+    def __post_init__(self) -> None:
+        for sequence in self.dataset.sequences:
             if len(sequence.annotated) < min(2, len(sequence.frames)):
                 raise UserError(
-                    f"sequence {sequence.name} of {dataset.name} {dataset.split} has fewer than two annotated frames, but a "
+                    f"sequence {sequence.name} of {self.dataset.name} {self.dataset.split} has fewer than two annotated frames, but a "
                     "training pair needs two: leave it out of data.train_sequences"
                 )
-        weights = np.cumsum([sequence.weight for sequence in dataset.sequences])
+        weights = np.cumsum([sequence.weight for sequence in self.dataset.sequences])
         # Equal weights keep the older way of drawing, so that runs of an older version see the same pairs.
-        uniform = len({sequence.weight for sequence in dataset.sequences}) == 1
+        uniform = len({sequence.weight for sequence in self.dataset.sequences}) == 1
         self._cumulative = None if uniform else weights / weights[-1]
-        self.dataset = dataset
-        self.length = length
-        self.start = start
-        self.augmentation = augmentation
-        self.seed = seed
-        self.anchor = anchor
-        self.flow = flow
-        self.flow_augmentation = flow_augmentation or FlowAugmentation()
 
     def __len__(self) -> int:
         return self.length
@@ -102,7 +93,8 @@ class TrainingPairs(Dataset[TrainingPair]):
             "key": torch.tensor([s, anchor, frame]),
         }
         if augmented.flow is not None:
-            pair["flow"] = to_flow_input(self.flow_augmentation(augmented.flow, rng))
+            augment = self.flow_augmentation or FlowAugmentation()
+            pair["flow"] = to_flow_input(augment(augmented.flow, rng))
         return pair
 
     def _draw_sequence(self, rng: np.random.Generator) -> int:

@@ -83,6 +83,11 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
     }
 
 
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Choose at most `count` different indices in [0, total), including the first and the last if `count` > 1."""
+    return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total)).tolist()})
+
+
 def read_frame(path: Path, reduction: int = 1) -> Frame:
     """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read.
 
@@ -136,6 +141,24 @@ def write_mask(path: Path, mask: Mask) -> None:
     """
     with replacing(path) as draft:
         Image.fromarray(mask.astype(np.uint8) * 255).save(draft, format="PNG")
+
+
+def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write grey `[H, W]`, RGB `[H, W, 3]` or RGBA `[H, W, 4]`. Atomic: a reader sees the whole file or none."""
+    with replacing(path) as draft:
+        # Higher levels hardly shrink photographs, but take several times as long.
+        Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
+
+
+def write_probability(path: Path, probability: Probability) -> None:
+    """Write probabilities `[H, W]` in [0, 1] as an 8-bit grey PNG, round(255 p), atomically."""
+    write_png(path, np.rint(255 * probability).astype(np.uint8))
+
+
+def is_whole_png(path: Path) -> bool:
+    """Return whether a file begins and ends like a PNG, unlike an incomplete file or one of another format."""
+    content = path.read_bytes() if path.is_file() else b""
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content[-8:-4] == b"IEND"
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from adnet.data.sequence import Sequence, image_size
 from adnet.errors import UserError
 
-IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def dataset_root(root: str | Path) -> Path:
@@ -41,8 +41,9 @@ def images_in(path: Path) -> dict[str, Path]:
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts `frame9` before `frame10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
+    """Return a key that sorts `frame9` before `frame10`, by the path without its suffix, then by the suffix."""
+    pieces = [*re.split(r"(\d+)", str(path.with_suffix(""))), path.suffix]
+    return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 def frame_numbered(number: str, frames: Mapping[str, Path]) -> str | None:

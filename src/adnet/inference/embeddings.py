@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, Sequence, VideoDataset, read_frame
+from adnet.data.sequence import Frame, Sequence, VideoDataset, evenly_spaced, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
@@ -53,7 +53,7 @@ def write_embeddings(
     with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False, disable=None) as progress:
         for sequence in progress:
             target = output / "embeddings" / f"{sequence.name}.npz"
-            kept = {round(index) for index in np.linspace(0, len(sequence.frames) - 1, frames + 1).tolist()}
+            kept = set(evenly_spaced(len(sequence.frames), frames + 1))
             curve = None if overwrite else _read_curve(target, len(kept))
             curves[sequence.name] = curve or _write_sequence(model, sequence, size, kept, target)
     document = {"variant": model.variant, "size": list(size), "sequences": curves}
@@ -119,7 +119,8 @@ def _write_sequence(
             distances.append(mean_cosine_distance(chosen, first))
         if index in kept:
             height = round(THUMBNAIL_WIDTH * frame.shape[0] / frame.shape[1])
-            row = (path.stem, *quantized(embedding), foreground, _thumbnail(frame, height))
+            thumbnail = cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+            row = (path.stem, *quantized(embedding), foreground, thumbnail)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     distance = np.array(distances, dtype=np.float64)  # None becomes NaN
@@ -135,18 +136,13 @@ def _on_grid(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[
     return np.asarray(sampled > 0.5)
 
 
-def _thumbnail(frame: Frame, height: int) -> Frame:
-    return np.asarray(cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
     """Read the curve from an existing file with `kept` frames; None if there is no such file."""
     try:
         arrays = read_arrays(target)
-        total = len(arrays["names"])
         stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
+        complete = len(arrays["names"]) == kept
     except (UserError, KeyError):
         return None
-    if total != kept:
-        return None
-    return {"frames": stems, "distance": [None if np.isnan(value) else value for value in distances]}
+    distances = [None if np.isnan(value) else value for value in distances]
+    return {"frames": stems, "distance": distances} if complete else None

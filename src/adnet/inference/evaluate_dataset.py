@@ -12,14 +12,21 @@ from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import Mask, Probability, Sequence, VideoDataset, fingerprint, read_frame, write_mask
+from adnet.data.sequence import (
+    Probability,
+    Sequence,
+    VideoDataset,
+    fingerprint,
+    read_frame,
+    write_mask,
+    write_probability,
+)
 from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
 from adnet.shared.files import write_json
 from adnet.shared.machine import available_cpus
-from adnet.video.png import to_levels, write_png
 from adnet.video.threads import prefetch, write_behind
 
 
@@ -43,8 +50,6 @@ def evaluate(
 
     Args:
         segmenter: with the network and the protocol.
-        dataset: the sequences and their annotations.
-        output: folder of the results.
         checkpoint: the file of the network, if any.
         overwrite: delete the results of another evaluation in `output`.
         probabilities: write and score probabilities, too.
@@ -78,7 +83,6 @@ def evaluate(
     }
     folders = [output / "masks"] + [output / "probabilities"] * probabilities
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
-    shard.refuse_overwrite(output, overwrite)
     needs_whole_sequences = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
 
     def missing(sequence: Sequence) -> list[Path]:
@@ -90,9 +94,8 @@ def evaluate(
 
     def write(names: tuple[str, str], probability: Probability) -> None:
         if probabilities:
-            write_png(output / "probabilities" / names[0] / f"{names[1]}.png", to_levels(probability))
-        mask: Mask = probability > protocol.threshold
-        write_mask(output / "masks" / names[0] / f"{names[1]}.png", mask)
+            write_probability(output / "probabilities" / names[0] / f"{names[1]}.png", probability)
+        write_mask(output / "masks" / names[0] / f"{names[1]}.png", probability > protocol.threshold)
 
     marker = output / "evaluation.json"
     with (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,43 +36,32 @@ _OLD_DEFAULTS: dict[str, Any] = {
 
 @contextmanager
 def take_folder(
-    marker: Path,
-    kind: str,
-    described: Mapping[str, Any],
-    overwrite: bool,
-    replaced: Iterable[Path],
-    shard: Shard,
+    marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
     """Call `mark_folder`, and lock the folder until the block ends or this process dies.
 
-    Shards of the same run share the lock. Raises UserError as `mark_folder` does, and if another process works in the folder.
-    There is no lock on Windows, nor on file systems without locks (some NFS).
+    Shards of the same run share the lock. Raises UserError as `mark_folder` does, if another process works in the folder, and for
+    `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
     """
     folder = marker.parent
+    if overwrite and shard.count > 1:
+        raise UserError(
+            f"overwrite=true with several shards: they would delete each other's results; delete {folder} instead"
+        )
     _refuse_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
-    with _opened(folder) as descriptor:
+    with ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY) if LOCKS else None
+        if descriptor is not None:
+            stack.callback(os.close, descriptor)
         with shard.locked(folder):
-            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or not _is_of(marker, described)):
+            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or _same_run(marker, described) is None):
                 raise in_use
             earlier = mark_folder(marker, kind, described, overwrite, replaced)
             if shard.count > 1 and not _lock(descriptor, exclusive=False):
                 raise in_use
         yield earlier
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
-    """Yield a descriptor of the folder for locking; None on Windows."""
-    if not LOCKS:
-        yield None
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int | None, exclusive: bool) -> bool:
@@ -88,12 +77,11 @@ def _lock(descriptor: int | None, exclusive: bool) -> bool:
     return True
 
 
-def _is_of(marker: Path, described: Mapping[str, Any]) -> bool:
-    """Return whether the marker exists and belongs to the described run."""
-    if not marker.is_file():
-        return False
-    earlier = _OLD_DEFAULTS | read_json(marker)
-    return {key: earlier.get(key) for key in described} == described
+def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the marker if it exists and belongs to the described run, else return None."""
+    earlier = read_json(marker) if marker.is_file() else {}
+    known = _OLD_DEFAULTS | earlier
+    return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
 
 
 def _refuse_file(folder: Path) -> None:
@@ -104,14 +92,13 @@ def _refuse_file(folder: Path) -> None:
 def mark_folder(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
 ) -> dict[str, Any]:
-    """Write `marker` (`evaluation.json`) into its folder to take it for a run; return the existing marker of the same run, or {}.
+    """Write `marker` into its folder to take it for a run; return the existing marker of the same run, or {}.
 
     Args:
-        marker: the file that says to which run the folder belongs.
+        marker: the file that says to which run the folder belongs: `evaluation.json` or `predict.json`.
         kind: name of a run in messages.
-        described: description that identifies the run: its settings, and the content of all files that it reads.
-        overwrite: take the folder from another run, and delete `replaced` first, so that leftovers of another run are not
-            mistaken for this run's files.
+        described: identifies the run: its settings, and the content of all files that it reads.
+        overwrite: take the folder from another run, and delete `replaced`, which would be mistaken for this run's files.
         replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
     Raises UserError if the folder belongs to another run, holds something else, or is a file.
@@ -121,8 +108,8 @@ def mark_folder(
     if overwrite:
         remove(replaced)
     elif marker.is_file():
-        if _is_of(marker, described):
-            return read_json(marker)
+        if (earlier := _same_run(marker, described)) is not None:
+            return earlier
         if any(path.exists() for path in replaced):
             raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
     elif folder.is_dir() and any(folder.iterdir()):
@@ -199,10 +186,3 @@ class Shard:
         output.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(output.parent / f".{output.name}.lock"):
             yield
-
-    def refuse_overwrite(self, output: Path, overwrite: bool) -> None:
-        """Raise UserError for `overwrite` with several shards, which would delete each other's results."""
-        if overwrite and self.count > 1:
-            raise UserError(
-                f"overwrite=true with several shards: they would delete each other's results; delete {output} instead"
-            )

@@ -15,14 +15,22 @@ from tqdm import tqdm
 
 from adnet.data.flow import NO_MOTION, Vectors
 from adnet.data.flow_folder import FlowFolder
-from adnet.data.sequence import Frame, Probability, read_frame, read_mask, write_mask
+from adnet.data.sequence import (
+    Frame,
+    Probability,
+    is_whole_png,
+    read_frame,
+    read_mask,
+    write_mask,
+    write_png,
+    write_probability,
+)
 from adnet.errors import UserError
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.video.coco import write_coco
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
-from adnet.video.png import is_whole_png, to_levels, write_png
 from adnet.video.sources import VideoSource
 from adnet.video.threads import prefetch, write_behind
 
@@ -32,7 +40,6 @@ class Outputs:
     """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255).
 
     Args:
-        folder: the folder of this video.
         probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
         cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
         overlay: `overlay.mp4`.
@@ -45,20 +52,12 @@ class Outputs:
     overlay: bool = False
     rle: bool = False
 
-    def images(self) -> list[Path]:
-        """List the folders that get one file per frame."""
-        wanted = {"masks": True, "probabilities": self.probabilities, "cutouts": self.cutout}
-        return [self.folder / name for name, is_wanted in wanted.items() if is_wanted]
-
-    def videos(self) -> list[Path]:
-        """List the files that hold all frames."""
-        wanted = {"overlay.mp4": self.overlay, "rle.json": self.rle}
-        return [self.folder / name for name, is_wanted in wanted.items() if is_wanted]
-
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
-        counts = [sum(map(is_whole_png, folder.glob("*.png"))) for folder in self.images()]
-        return set(counts) == {frames} and all(path.is_file() for path in self.videos())
+        images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
+        videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle
+        counts = {sum(map(is_whole_png, (self.folder / name).glob("*.png"))) for name in images}
+        return counts == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""
@@ -209,7 +208,7 @@ def _write(
         write_png(cutout_file, np.dstack([frame.image, mask.astype(np.uint8) * 255]))
     if probability is not None:
         if outputs.probabilities:
-            write_png(probability_file, to_levels(probability))
+            write_probability(probability_file, probability)
         write_mask(mask_file, mask)
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
@@ -52,9 +54,7 @@ def predict_videos(
 
     Args:
         sources: the videos, see `adnet.video.sources`.
-        output: folder of the results.
         model: the network, on its device.
-        protocol: how frames are tested.
         size: test size (height, width) in pixels; each video gets one of its own aspect, see `fitted_size`.
         checkpoint: the file of `model`, if any.
         wanted: which of `Outputs` to write in addition to the masks, by name.
@@ -86,14 +86,16 @@ def predict_videos(
         "files_sha256": {},
         **(settings or {}),
     }
-    shard.refuse_overwrite(output, overwrite)
     everything = [path for outputs in outputs_of.values() for path in outputs.every()]
     with take_folder(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
             raise UserError(
                 f"{output} holds the video of a webcam, which cannot be continued; give another output, or overwrite=true"
             )
-        results = _earlier_results(marker, earlier.get("videos", {}))
+        try:
+            results = TypeAdapter(dict[str, Predicted]).validate_python(earlier.get("videos", {}))
+        except ValidationError as error:
+            raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
             method = flow if isinstance(flow, FrameFlow) else None
@@ -121,17 +123,6 @@ def predict_videos(
                 marker.unlink(missing_ok=True)  # otherwise the corrected command could not use the folder
     if problems := [result.problem for result in results.values() if result.problem]:
         raise UserError("; ".join(problems))
-
-
-def _earlier_results(marker: Path, videos: Any) -> dict[str, Predicted]:
-    """Read the entry `videos` of the marker. Raises UserError if it is malformed."""
-    try:
-        results = {name: Predicted(**result) for name, result in videos.items()}
-        if not all(isinstance(result.problem, str | None) for result in results.values()):
-            raise TypeError
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
-    return results
 
 
 def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:

@@ -21,7 +21,7 @@ from adnet.inference.postprocess import gate
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
 
-_Timed = tuple[Frame, Vectors | None]
+_FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,15 +39,12 @@ class VideoSegmenter:
 
     Args:
         model: on its device; set to eval mode here.
-        protocol: scales, mirror, threshold, anchors.
         size: height and width in pixels that frames are resized to at scale 1, the same for a whole video, because anchor and
             frames share one grid; see `fitted_size` for videos of another aspect.
         batch_size: how many frames `steps` and `segment` process at once; None: 1 on a CPU (where more gain little), else 4. It
             is halved when the device runs out of memory.
         flow: computes the optical flow from a frame to its neighbour, for a network that needs it; None: `OpticalFlow()`.
         precision: one of `PRECISIONS`, by autocast; exported networks (OpenVINO, ONNX) have their own.
-
-    A compiled network (`fixed_batch`) always gets full batches: short ones are padded, and the padding is cut off again.
 
     Raises UserError for several anchors with a variant that takes one, a scale that leaves too few pixels, a batch size below 1,
     an unknown precision, and a precision for an exported network.
@@ -131,10 +128,10 @@ class VideoSegmenter:
         """
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        timed = self._with_flow(frames, live)
+        pairs = self._with_flow(frames, live)
         if flows is not None and self.flow is not None:
-            timed = zip(frames, flows, strict=True)
-        while batch := list(islice(timed, self.batch_size)):
+            pairs = zip(frames, flows, strict=True)
+        while batch := list(islice(pairs, self.batch_size)):
             yield from self._within_memory(batch)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
@@ -148,7 +145,7 @@ class VideoSegmenter:
         """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the optical flow of the next frame leads to it."""
         self._frame_before = frame
 
-    def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_Timed]:
+    def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_FrameAndFlow]:
         """Yield each frame with its optical flow; None if the network takes none or no neighbour has the same size."""
         frames = iter(frames)
         if self.flow is None:
@@ -171,7 +168,7 @@ class VideoSegmenter:
             return None
         return self.flow(frame, neighbour)
 
-    def _within_memory(self, frames: Sequence[_Timed]) -> Iterator[Probability]:
+    def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> Iterator[Probability]:
         """Yield the probabilities of `frames`, in batches that fit the device's memory."""
         given, done = len(frames), 0
         while done < len(frames):
@@ -201,7 +198,7 @@ class VideoSegmenter:
         )
 
     @torch.inference_mode()
-    def _step(self, frames: Sequence[_Timed]) -> list[Probability]:
+    def _step(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
             encoded = [self._encode(view, flow) for view, flow in zip(views, flows, strict=True)]

@@ -22,9 +22,9 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
-from adnet.instance_pruning.run_lengths import decode
 from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
+from adnet.video.coco import decode
 from adnet.weights.safe_load import read_weights
 
 
@@ -35,7 +35,7 @@ class Detected:
     Frames without detections may be missing; `frames` is the number of all frames of the video.
     """
 
-    detections: Mapping[str | int, list[Detection]]
+    detections: Mapping[str, list[Detection]] | Mapping[int, list[Detection]]
     frames: int
 
 
@@ -68,14 +68,11 @@ class MaskRCNN:
         self.score, self.mask_threshold = score, mask_threshold
         self.device = usable_device(device)
         published = detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
-        state = read_weights(
-            weights
-            or fetch_torchvision(
-                published,
-                "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
-                "postprocess.detector.file=FILE",
-            )
+        otherwise = (
+            "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
+            "postprocess.detector.file=FILE"
         )
+        state = read_weights(weights or fetch_torchvision(published, otherwise))
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
         try:
             model.load_state_dict(state)
@@ -87,12 +84,12 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
-        found: dict[str | int, list[Detection]] = {}
+        found = []
         for frame in frames:
             [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
             masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
-            found[len(found)] = _kept(masks, result["scores"].tolist(), self.score)
-        return Detected(found, len(found))
+            found.append(_kept(masks, result["scores"].tolist(), self.score))
+        return Detected(dict(enumerate(found)), len(found))
 
 
 class RFDETR:
@@ -108,11 +105,7 @@ class RFDETR:
     """
 
     def __init__(
-        self,
-        model: str = "RFDETRSegMedium",
-        weights: str | None = None,
-        score: float = 0.5,
-        device: str | None = None,
+        self, model: str = "RFDETRSegMedium", weights: str | None = None, score: float = 0.5, device: str | None = None
     ) -> None:
         try:
             import rfdetr
@@ -135,12 +128,12 @@ class RFDETR:
             ) from error
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
-        found: dict[str | int, list[Detection]] = {}
+        found = []
         for frame in frames:
             result = self.model.predict(Image.fromarray(frame), threshold=self.score)
             masks = np.zeros((0, *frame.shape[:2]), bool) if result.mask is None else np.asarray(result.mask, bool)
-            found[len(found)] = _kept(masks, result.confidence, self.score)
-        return Detected(found, len(found))
+            found.append(_kept(masks, result.confidence, self.score))
+        return Detected(dict(enumerate(found)), len(found))
 
 
 class Precomputed:
@@ -183,10 +176,8 @@ class Precomputed:
             warnings.warn(f"{self.file} has no detections in the video {video!r}, which is not changed", stacklevel=2)
         known = self._videos.get(video, {})
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        found: dict[str | int, list[Detection]] = {
-            frame: [
-                detection for number, entry in known[frame] if (detection := self._decoded(number, entry, {*sizes}))
-            ]
+        found = {
+            frame: [found for number, entry in known[frame] if (found := self._decoded(number, entry, {*sizes}))]
             for frame in sorted(known)
         }
         return Detected(found, len(sizes))

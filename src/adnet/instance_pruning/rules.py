@@ -89,7 +89,6 @@ class InstancePruning(Pruning):
     """Prune tracks whose masks are small over the whole video, or that appear in only a part of it (Section 4).
 
     Args:
-        detector: see `adnet.instance_pruning.detectors`.
         part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
         iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
         gap: for how many frames, of those with any detection, a track may be unseen and still continue.
@@ -159,12 +158,10 @@ class StaticObjects(Pruning):
 
 
 def keep_related(verdict: Verdict, share: float) -> Verdict:
-    """Protect pruned detections that share more than `share` of the smaller mask with a protected one: the same object or a
-    part of it."""
-    spared = [
-        detection
-        for detection in verdict.pruned
-        if any(intersection(detection, other) > share * min(detection.area, other.area) for other in verdict.protected)
-    ]
-    pruned = [detection for detection in verdict.pruned if not any(detection is other for other in spared)]
+    """Protect pruned detections that share more than `share` of the smaller mask with a protected one: the same object."""
+    pruned: list[Detection] = []
+    spared: list[Detection] = []
+    for one in verdict.pruned:
+        same = any(intersection(one, other) > share * min(one.area, other.area) for other in verdict.protected)
+        (spared if same else pruned).append(one)
     return Verdict(pruned, verdict.protected + spared)

@@ -7,11 +7,10 @@ worker starts scoring quickly.
 from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.scoring import Statistics, score_dataset, score_sequence, scored_frames, sequence_statistics
+from adnet.metrics.scoring import score_dataset, score_sequence, scored_frames, sequence_statistics
 
 __all__ = [
     "Saliency",
-    "Statistics",
     "contour_accuracy",
     "region_similarity",
     "score_dataset",

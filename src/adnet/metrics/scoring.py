@@ -9,21 +9,29 @@ says which rule applies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from types import ModuleType
+from typing import Any, Literal, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.workers import map_in_workers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Scores = dict[str, Any]
 
@@ -124,14 +132,39 @@ def score_dataset(
     return result | {"sequences": sequences}
 
 
+def map_in_workers(function: Callable[[Item], Result], items: list[Item], workers: int | None) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, computed by `workers` processes (None: one per core; 1: only this one).
+
+    Workers import only the module of `function`, not the calling script.
+    """
+    if workers == 1 or len(items) < 2:
+        yield from map(function, items)
+        return
+    # Spawn, don't fork: a fork can hang after torch or CUDA have started threads.
+    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (0,)) as pool:
+        with _no_main():
+            results = pool.map(function, items)
+        yield from results
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Keep workers started in this block from importing the running script.
+
+    An entry point would import torch, which takes longer than scoring, and a script without `if __name__ == "__main__":`
+    would run again in each worker.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
     """Guess what the predictions are, and say why, from `SAMPLE` evenly spaced frames of each sequence."""
-    sample = [
-        frames[place]
-        for frames in sequences
-        for place in sorted({round(place) for place in np.linspace(0, len(frames) - 1, SAMPLE).tolist()})
-    ]
-    return kind_of(frame.prediction for frame in sample)
+    return kind_of(frames[index].prediction for frames in sequences for index in evenly_spaced(len(frames), SAMPLE))
 
 
 def _frames(
@@ -202,19 +235,11 @@ def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterat
         yield f"{sequence.name} has no frame {', '.join(extra)}"
 
 
-class Statistics(TypedDict):
-    """A summary of a sequence's scores: `mean` and `recall` in [0, 1], `decay` in [-1, 1] (negative if they rise)."""
+def sequence_statistics(values: npt.ArrayLike) -> dict[str, float]:
+    """Compute `mean`, `recall` and `decay` of the scores `[N]` of one sequence's frames in time order.
 
-    mean: float
-    recall: float
-    decay: float
-
-
-def sequence_statistics(values: npt.ArrayLike) -> Statistics:
-    """Compute mean, recall and decay of the scores `[N]` of one sequence's frames in time order.
-
-    Recall is the share of scores above 0.5, decay the mean of the first quarter minus that of the last; adjacent quarters
-    share a frame. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, with the bin edges of the
+    Recall is the share of scores above 0.5; decay, in [-1, 1], is the mean of the first quarter minus that of the last;
+    adjacent quarters share a frame. Raises ValueError if there are no values. Source: Perazzi et al., CVPR 2016, with the bin edges of the
     published evaluation (except that its edges are 8-bit integers and wrap past 256 frames).
     """
     values = np.asarray(values, dtype=np.float64)

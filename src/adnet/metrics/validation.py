@@ -20,11 +20,7 @@ from adnet.metrics.contour import contour_accuracy
 class SequenceMean(Metric, ABC):
     """Mean of a per-frame score over the frames of each sequence, then the plain mean over sequences."""
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
 
     keys: list[Tensor]
     scores: list[Tensor]

@@ -154,7 +154,7 @@ class ADNet(HubMethods, nn.Module):
         encoded = frame if isinstance(frame, Encoded) else Encoded(frame)
         logits: Tensor = encoded.embedding
         if self.branches:
-            anchor_embedding = anchor_embedding.expand(len(logits), -1, -1, -1)
+            anchor_embedding = anchor_embedding.expand(logits.shape[0], -1, -1, -1)  # len() makes a trace warn
             outputs = [BRANCHES[branch](anchor_embedding, encoded) for branch in self.branches]
             logits = self.head(torch.cat(outputs, dim=1))
         return logits if self.decoder is None else self.decoder(logits, encoded.shallow)

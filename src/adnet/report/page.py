@@ -22,7 +22,8 @@ from adnet.report.analysis.pooling import Benchmark, differing_settings, pool
 from adnet.report.figures.curve_plots import drift_plot, precision_recall_plot
 from adnet.report.figures.encoding import data_uri, slug
 from adnet.report.figures.gallery import Pictures, strip_gallery, worst_gallery
-from adnet.report.figures.score_plots import Plot, attribute_plot, score_plot, sequence_plot, training_plot
+from adnet.report.figures.plot import Plot
+from adnet.report.figures.score_plots import attribute_plot, score_plot, sequence_plot, training_plot
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read.published_numbers import paper_tables
 from adnet.report.read.runs import Run, find_runs

@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from pydantic import NonNegativeInt
 
-from adnet.data.overlay import draw_overlay
 from adnet.data.pairs import ValidationPair
 from adnet.inference.embeddings import mean_cosine_distance
 from adnet.training.validation_frame import (
@@ -24,6 +23,7 @@ from adnet.training.validation_frame import (
     precision_recall,
     scores,
 )
+from adnet.video.overlay import draw_overlay
 
 CLASSES = {1: "foreground"}
 

@@ -19,7 +19,6 @@ from adnet.shared.files import sha256
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.stream import VideoStream
 
 
@@ -118,18 +117,13 @@ def _decoded(container: InputContainer, stream: VideoStream, damaged: list[str])
             return
         if packet is None:
             return
-        yield from _frames(packet, damaged)
-
-
-def _frames(packet: Packet[VideoStream], damaged: list[str]) -> list[av.VideoFrame]:
-    import av
-
-    try:
-        return [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
-    except av.FFmpegError as error:
-        at = packet.pts * packet.time_base if packet.pts is not None and packet.time_base else None
-        damaged.append(_reason(error) + ("" if at is None else f" at {float(at):.1f} s"))
-        return []
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            at = packet.pts * packet.time_base if packet.pts is not None and packet.time_base else None
+            damaged.append(_reason(error) + ("" if at is None else f" at {float(at):.1f} s"))
+        else:
+            yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

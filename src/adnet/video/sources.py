@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 import time
 import typing
 from collections import Counter
@@ -18,11 +17,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from adnet.data.sequence import Frame
+from adnet.data.sequence_files import IMAGES, natural_order
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256
 from adnet.video.file import VideoFile, VideoFrame
 
-IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset(
     {".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
 )
@@ -150,10 +149,10 @@ def _matches(part: str) -> list[Path]:
         found = [f for f in inside if f.suffix.lower() in IMAGES] or [f for f in inside if f.suffix.lower() in VIDEOS]
         if not found:
             raise UserError(f"no images and no videos in the folder {part}")
-        return sorted(found, key=_natural)
+        return sorted(found, key=natural_order)
     if path.exists():
         return [path]
-    hits = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural)  # noqa: PTH207 (it takes absolute patterns)
+    hits = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_order)  # noqa: PTH207 (it takes absolute patterns)
     if not hits:
         raise UserError(
             f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
@@ -167,14 +166,8 @@ def _matches(part: str) -> list[Path]:
     return found
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that orders the numbers in a name by value."""
-    pieces = re.split(r"(\d+)", str(path))
-    return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in pieces]
-
-
 def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
-    ordered = tuple(sorted(images, key=_natural))
+    ordered = tuple(sorted(images, key=natural_order))
     stem, number = Counter(path.stem for path in ordered).most_common(1)[0]
     if number > 1:
         raise UserError(

@@ -67,12 +67,31 @@ def test_checkpoints_of_a_run_have_their_own_rows(make_run: Callable[..., Path])
     for name, checkpoint in (("best-davis2016-val-paper", "best.ckpt"), ("last-davis2016-val-paper", "last.ckpt")):
         shutil.copytree(own, folder / "evaluation" / name)
         (folder / "evaluation" / name / "evaluation.json").write_text(json.dumps({"checkpoint": f"a/{checkpoint}"}))
+    scores = folder / "evaluation/last-davis2016-val-paper/scores.json"
+    document = json.loads(scores.read_text())
+    next(iter(document["sequences"].values()))["J"]["mean"] += 0.1
+    scores.write_text(json.dumps(document))
     (benchmark,) = pool(find_runs([folder]))
     assert [(result.label, len(result.runs)) for result in benchmark.results] == [
         ("full", 1),
         ("full [last-davis2016-val-paper]", 1),
         ("full, best", 1),
     ]
+
+
+def test_an_evaluation_done_again_is_one_row_with_what_either_has(make_enriched_run: Callable[..., Path]) -> None:
+    folder = make_enriched_run("0")
+    own = folder / "evaluation/davis2016-val-paper"
+    shutil.copytree(own, folder / "evaluation/last-davis2016-val-paper")
+    (own / "embeddings.json").unlink()
+    document = json.loads((own / "scores.json").read_text())
+    next(iter(document["sequences"].values()))["F"]["mean"] += 2e-6  # a pixel near the threshold
+    (own / "scores.json").write_text(json.dumps(document))
+    (benchmark,) = pool(find_runs([folder]))
+    (result,) = benchmark.results
+    assert result.label == "full"
+    assert [evaluation.folder for evaluation in result.evaluations] == [own]
+    assert result.evaluations[0].drift
 
 
 def test_rows_follow_the_paper(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.report.analysis.pooling import pool
+from adnet.report.analysis.pooling import hardest_first, pool
+from adnet.report.figures.plot import colours
 from adnet.report.figures.score_plots import (
     attribute_plot,
-    hardest_first,
     score_plot,
     sequence_plot,
     smoothed,
     training_plot,
 )
-from adnet.report.figures.style import colours
 from adnet.report.read.runs import find_runs
 
 

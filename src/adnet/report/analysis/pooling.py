@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation, Values
 from adnet.report.read.runs import VARIANTS, Run
@@ -110,6 +111,11 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     return differing
 
 
+def hardest_first(benchmark: Benchmark) -> npt.NDArray[np.intp]:
+    """Return the indices of the sequences by increasing J (mean over the variants)."""
+    return np.argsort(np.mean([result.scores["J"]["mean"] for result in benchmark.results], axis=0), kind="stable")
+
+
 def variant_order(variant: str) -> tuple[int, str]:
     """Return a sort key: the paper's variants in its order, then the others by name."""
     return (VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS), variant)
@@ -145,7 +151,10 @@ def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]
         if len(sizes) > 1 and evaluation.size:
             label += f", {evaluation.size}"
         label += "".join(f" + {extra}" for extra in evaluation.extras)
-        while run in rows.get(label, {}):  # the same weights, evaluated in a different way
+        earlier = rows.get(label, {}).get(run)
+        if earlier is not None and earlier.has_the_scores_of(evaluation):
+            evaluation = earlier.completed_by(evaluation)
+        elif earlier is not None:  # the same weights, evaluated in a different way
             label += f" [{evaluation.folder.name}]"
         rows.setdefault(label, {})[run] = evaluation
     results = [

@@ -1,4 +1,7 @@
-"""Galleries of overlays: saved as PNG beside the page, and embedded in it as JPEG up to a size limit."""
+"""Galleries of overlays: strips of a sequence (Figure 5), and the frames that a variant segments worst.
+
+They are saved as PNG beside the page, and embedded in it as JPEG up to a size limit.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from adnet.report.analysis.pooling import Benchmark, Result
+from adnet.data.sequence import evenly_spaced, read_frame, read_mask
+from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
-from adnet.report.figures.frames import (
-    Picture,
-    ScoredFrame,
-    overlay,
-    overlay_strips,
-    worst_frames,
-    worst_of_each_sequence,
+from adnet.report.read.evaluations import Evaluation
+from adnet.video.overlay import draw_overlay
+
+Picture = npt.NDArray[np.uint8]
+
+ANNOTATION_COLOUR = np.array([255, 255, 255])
+
+# Where a dataset may keep a frame and its annotation: DAVIS, `data=folder`, FBMS, ViSal. The last two annotate few
+# frames, in other formats, which are not drawn.
+FRAMES = (
+    "JPEGImages/480p/{sequence}",
+    "frames/{sequence}",
+    "Testset/{sequence}",
+    "Trainingset/{sequence}",
+    "{sequence}",
 )
+ANNOTATIONS = ("Annotations/480p/{sequence}", "masks/{sequence}")
 
 BUDGET = 6_000_000  # bytes of JPEG on the page, 8 MB in base64
 
@@ -126,25 +142,137 @@ def _add_worst(
     result: Result, worst: Sequence[ScoredFrame], pictures: Pictures, name: str, width: int
 ) -> tuple[list[dict[str, str]], bool]:
     """Add overlays of the frames `worst`; return them as the page shows them, and whether they fit the budget."""
-    drawn = [overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst]
-    named = [
-        (f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture)
-        for frame, picture in zip(worst, drawn, strict=True)
-        if picture is not None
-    ]
-    sources = pictures.add(named)
-    remaining = iter(sources or ())
+    drawn = {frame: overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst}
+    found = {frame: picture for frame, picture in drawn.items() if picture is not None}
+    sources = pictures.add(
+        [(f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture) for frame, picture in found.items()]
+    )
+    source_of = dict(zip(found, sources or (), strict=False))
     shown = [
         {
             "label": f"{frame.sequence} {frame.frame}",
             "scores": f"J {100 * frame.J:.1f}",
             "alt": f"{frame.sequence}, frame {frame.frame}, {result.label}",
-            "source": next(remaining, "") if picture is not None else "",
+            "source": source_of.get(frame, ""),
         }
-        for frame, picture in zip(worst, drawn, strict=True)
+        for frame in worst
     ]
     return shown, sources is not None
 
 
 def _left_out(what: str, names: Sequence[str]) -> tuple[str, ...]:
     return (f"Left out to keep the page small: the {what} of {', '.join(names)}.",) if names else ()
+
+
+def overlay(evaluation: Evaluation, sequence: str, frame: str, width: int) -> Picture | None:
+    """Draw the mask of `evaluation` in magenta, and the outline of the annotation (if any) in white, over a frame.
+
+    `frame` is the stem of its file. Returns RGB, `width` pixels wide, or None unless frame and mask are on disk.
+    """
+    mask = evaluation.folder / "masks" / sequence / f"{frame}.png"
+    if evaluation.root is None or not mask.exists():
+        return None
+    image = _find(evaluation.root, FRAMES, sequence, frame, (".jpg", ".jpeg", ".png"))
+    annotation = _find(evaluation.root, ANNOTATIONS, sequence, frame, (".png",))
+    return _draw(image, mask, annotation, width) if image else None
+
+
+def _find(root: Path, folders: Sequence[str], sequence: str, frame: str, suffixes: Sequence[str]) -> Path | None:
+    files = (root / folder.format(sequence=sequence) / f"{frame}{end}" for folder in folders for end in suffixes)
+    return next((file for file in files if file.exists()), None)
+
+
+def _draw(image: Path, mask: Path, annotation: Path | None, width: int) -> Picture:
+    frame = read_frame(image)
+    height = round(width * frame.shape[0] / frame.shape[1])
+    small = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
+    picture: Picture = draw_overlay(small, _resized(read_mask(mask), width, height))
+    if annotation:
+        picture[_outline(_resized(read_mask(annotation), width, height))] = ANNOTATION_COLOUR
+    return picture
+
+
+def _resized(mask: npt.NDArray[np.bool_], width: int, height: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(Image.fromarray(mask).convert("L").resize((width, height), Image.Resampling.BOX)) >= 128
+
+
+def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Find foreground pixels of `mask` `[H, W]` with a background pixel above, below, left or right."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return np.asarray(mask & (cv2.erode(mask.astype(np.uint8), cross) == 0))
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Frames of `sequence` side by side, with the masks of one variant: `picture` `[h, w, 3]`, RGB."""
+
+    sequence: str
+    label: str
+    J: float
+    F: float
+    frames: tuple[str, ...]
+    picture: Picture
+
+
+def overlay_strips(benchmark: Benchmark, *, sequences: int, frames: int, width: int) -> list[list[Strip]]:
+    """Draw strips of `sequences` sequences, half of them the hardest and half the easiest: per sequence, one per variant.
+
+    Each strip shows `frames` frames of the variant's first run, evenly spaced in time, each `width` pixels wide.
+    Sequences whose frames or masks are not on disk are left out.
+    """
+    order = [int(index) for index in hardest_first(benchmark)]
+    chosen = order if len(order) <= sequences else order[: (sequences + 1) // 2] + order[len(order) - sequences // 2 :]
+    rows = ([_strip(result, benchmark, index, frames, width) for result in benchmark.results] for index in chosen)
+    return [strips for row in rows if (strips := [strip for strip in row if strip is not None])]
+
+
+def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width: int) -> Strip | None:
+    sequence = benchmark.sequences[index]
+    evaluation = result.evaluations[0]
+    masks = sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
+    shown = [masks[number].stem for number in evenly_spaced(len(masks), frames)]
+    drawn = {stem: overlay(evaluation, sequence, stem, width) for stem in shown}
+    pictures = {stem: picture for stem, picture in drawn.items() if picture is not None}
+    if not pictures:
+        return None
+    gap = np.full((next(iter(pictures.values())).shape[0], 4, 3), 255, np.uint8)
+    picture = np.concatenate([part for tile in pictures.values() for part in (tile, gap)][:-1], axis=1)
+    J, F = (float(result.scores[measure]["mean"][index]) for measure in ("J", "F"))
+    return Strip(sequence, result.label, J, F, tuple(pictures), picture)
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """A frame of a sequence (its stem, or its number if the stem is unknown) and its J in [0, 1]."""
+
+    sequence: str
+    frame: str
+    J: float
+
+
+def worst_frames(result: Result) -> list[ScoredFrame]:
+    """Sort the frames of a variant's first run by increasing J. Empty if its score file has no values per frame."""
+    evaluation = result.evaluations[0]
+    found = [
+        ScoredFrame(sequence, frame, float(J))
+        for sequence, values in evaluation.frames.items()
+        for frame, J in zip(_names(evaluation, sequence, len(values)), values, strict=True)
+        if np.isfinite(J)
+    ]
+    return sorted(found, key=lambda frame: frame.J)
+
+
+def worst_of_each_sequence(frames: list[ScoredFrame]) -> list[ScoredFrame]:
+    """Keep the first frame of each sequence, of frames sorted by J: its neighbours fail in the same way."""
+    first: dict[str, ScoredFrame] = {}
+    for frame in frames:
+        first.setdefault(frame.sequence, frame)
+    return list(first.values())
+
+
+def _names(evaluation: Evaluation, sequence: str, count: int) -> list[str]:
+    """Return the stems of the scored frames, from the masks: all, or all but the first and the last (DAVIS-2016)."""
+    stems = [path.stem for path in sorted((evaluation.folder / "masks" / sequence).glob("*.png"))]
+    if len(stems) == count + 2:
+        return stems[1:-1]
+    return stems if len(stems) == count else [f"#{number}" for number in range(1, count + 1)]

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from adnet.errors import UserError
-from adnet.report.analysis.pooling import Benchmark
+from adnet.report.analysis.pooling import Benchmark, hardest_first
 from adnet.report.figures.encoding import base64_text, data_uri, jpeg
-from adnet.report.figures.score_plots import Plot, hardest_first
-from adnet.report.figures.style import GREEN, PURPLE, RC, VERMILION
+from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, styled
 from adnet.shared.arrays import read_arrays
 
 POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
@@ -107,40 +105,36 @@ def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tup
     return chosen, left_out
 
 
+@styled
 def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot | None:
     """Draw Figure 1 for the first sequence, one row per variant: the last frame with its points, and a map for each."""
     shown = [embedded for embedded in found if embedded.sequence == found[0].sequence and embedded.points(-1)]
     if not shown:
         return None
     rows: list[tuple[str | float, ...]] = []
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(10, 0.4 + 1.6 * len(shown)), layout="constrained")
-        for line, (panels, embedded) in enumerate(
-            zip(figure.subplots(len(shown), 4, squeeze=False), shown, strict=True)
-        ):
-            _, height, width, _ = embedded.values.shape
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-            # With aligned corners, the outermost pixels lie on the frame's border.
-            whole = (0, width - 1, height - 1, 0)
-            panels[0].imshow(embedded.thumbnails[-1], extent=whole)
-            panels[0].set_ylabel(embedded.label)
-            panels[0].set_title(f"{embedded.sequence}, {embedded.names[-1]}" if line == 0 else "")
-            for axes, (kind, colour), point in zip(panels[1:], POINTS, embedded.points(-1), strict=True):
-                shares = embedded.similarity(-1, *point)
-                inside = float(shares[embedded.foreground[0]].sum())
-                panels[0].plot(point[1], point[0], "+", color="white", markersize=11, markeredgewidth=4)
-                panels[0].plot(point[1], point[0], "+", color=colour, markersize=10, markeredgewidth=2)
-                axes.imshow(embedded.thumbnails[0].mean(axis=-1), extent=whole, cmap="gray")
-                axes.imshow(shares, extent=extent, cmap="viridis", alpha=0.7, interpolation="bilinear", vmin=0)
-                axes.set_title(kind if line == 0 else "")
-                axes.set_xlabel(f"{100 * inside:.0f} % on the foreground", fontsize=8)
-                axes.spines[:].set(visible=True, color=colour, linewidth=2)
-                rows.append(
-                    (embedded.label, embedded.sequence, embedded.names[-1], kind, *point, round(100 * inside, 3))
-                )
-            for axes in panels:
-                axes.set(xticks=[], yticks=[], xlim=whole[:2], ylim=whole[2:])
-                axes.grid(visible=False)
+    figure = Figure(figsize=(10, 0.4 + 1.6 * len(shown)), layout="constrained")
+    for line, (panels, embedded) in enumerate(zip(figure.subplots(len(shown), 4, squeeze=False), shown, strict=True)):
+        _, height, width, _ = embedded.values.shape
+        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        # With aligned corners, the outermost pixels lie on the frame's border.
+        whole = (0, width - 1, height - 1, 0)
+        panels[0].imshow(embedded.thumbnails[-1], extent=whole)
+        panels[0].set_ylabel(embedded.label)
+        panels[0].set_title(f"{embedded.sequence}, {embedded.names[-1]}" if line == 0 else "")
+        for axes, (kind, colour), point in zip(panels[1:], POINTS, embedded.points(-1), strict=True):
+            shares = embedded.similarity(-1, *point)
+            inside = float(shares[embedded.foreground[0]].sum())
+            panels[0].plot(point[1], point[0], "+", color="white", markersize=11, markeredgewidth=4)
+            panels[0].plot(point[1], point[0], "+", color=colour, markersize=10, markeredgewidth=2)
+            axes.imshow(embedded.thumbnails[0].mean(axis=-1), extent=whole, cmap="gray")
+            axes.imshow(shares, extent=extent, cmap="viridis", alpha=0.7, interpolation="bilinear", vmin=0)
+            axes.set_title(kind if line == 0 else "")
+            axes.set_xlabel(f"{100 * inside:.0f} % on the foreground", fontsize=8)
+            axes.spines[:].set(visible=True, color=colour, linewidth=2)
+            rows.append((embedded.label, embedded.sequence, embedded.names[-1], kind, *point, round(100 * inside, 3)))
+        for axes in panels:
+            axes.set(xticks=[], yticks=[], xlim=whole[:2], ylim=whole[2:])
+            axes.grid(visible=False)
     header = ("variant", "sequence", "frame", "point", "row", "column", "percent on the anchor's foreground")
     caption = (
         "As in the paper's Figure 1: similarity of three pixels of a frame (crosses) to every pixel of the anchor. The "

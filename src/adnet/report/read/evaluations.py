@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,19 @@ class Evaluation:
     drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
     embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
 
+    def has_the_scores_of(self, other: Evaluation) -> bool:
+        """Return whether no score differs by more than a hundredth of a percentage point, both on the same sequences.
+
+        The same weights, evaluated again, may give other masks in a few pixels whose logits are near the threshold.
+        """
+        pairs = [(self.scores[m][s], other.scores[m][s]) for m in MEASURES for s in STATISTICS]
+        return all(np.allclose(own, others, rtol=0, atol=1e-4, equal_nan=True) for own, others in pairs)
+
+    def completed_by(self, other: Evaluation) -> Evaluation:
+        """Add what only `other`, the same evaluation done again, has: saliency, drift, or embeddings."""
+        optional = ("saliency", "drift", "embeddings")
+        return replace(self, **{name: getattr(self, name) or getattr(other, name) for name in optional})
+
     @property
     def weights(self) -> str:
         """Name of the scored checkpoint without its suffix. A training scores its last one, without recording a name."""
@@ -66,7 +79,7 @@ class Evaluation:
     def size(self) -> str | None:
         """Test size as `HEIGHTxWIDTH` in pixels at scale 1, or None if it was not recorded."""
         size = self.details.get("size")
-        return "x".join(str(side) for side in size) if isinstance(size, list) else None
+        return "x".join(map(str, size)) if size else None
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -113,9 +126,9 @@ def read_evaluation(file: Path) -> Evaluation:
 
 def _attributes(document: Mapping[str, Any], root: Path | None, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Read attributes from the score file, or else from the dataset if it still exists (DAVIS: `db_info.yml`)."""
-    found: dict[str, list[str]] = {}
-    for attribute, scores in document.get("attributes", {}).items():
-        found[attribute] = scores.get("sequences", [])
+    found: dict[str, list[str]] = {
+        attribute: scores.get("sequences", []) for attribute, scores in document.get("attributes", {}).items()
+    }
     if not found and root is not None:
         for name, attributes in davis_attributes(root).items():
             for attribute in attributes:

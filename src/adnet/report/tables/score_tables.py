@@ -93,8 +93,8 @@ def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
     caption = (
         f"Paired differences over the {len(benchmark.sequences)} sequences of {benchmark.dataset} {benchmark.split} "
         f"(protocol {benchmark.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
-        "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. The choice of "
-        "sequences is covered, the seed of the training is not."
+        "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. Both account for the "
+        "choice of sequences, not for the seed of the training."
     )
     return Table(name, caption, tuple(columns), tuple(tuple(row) for row in rows))
 
@@ -147,12 +147,12 @@ def duration(seconds: float | None) -> str:
 def _score_caption(benchmark: Benchmark, compared: bool, replicated: bool) -> str:
     paper = paper_tables()["table1"]
     caption = (
-        f"Scores on {benchmark.dataset} {benchmark.split}, {len(benchmark.sequences)} sequences, protocol "
-        f"{benchmark.protocol}, in percent: mean over sequences, of the mean over the runs of a variant. "
+        f"Scores in percent on {benchmark.dataset} {benchmark.split} ({len(benchmark.sequences)} sequences, protocol "
+        f"{benchmark.protocol}): each sequence's mean over a variant's runs, averaged over sequences. "
         "Interval: 95 % bootstrap (BCa) over sequences."
     )
     if replicated:
-        caption += " SD of runs: standard deviation of the means of a variant's runs, which differ in their seed."
+        caption += " SD of runs: standard deviation over a variant's runs, which differ in their seed."
     if benchmark.baseline is not None:
         caption += f" {DELTA}: difference to the baseline, in percentage points."
     if compared:

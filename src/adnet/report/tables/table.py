@@ -106,17 +106,17 @@ def to_csv(table: Table) -> str:
     """Format as CSV with full-precision numbers. An interval takes two columns, `low` and `high`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    intervals = [any(isinstance(row[index], Interval) for row in table.rows) for index in range(len(table.columns))]
-    header: list[str] = []
-    for column, is_interval in zip(table.columns, intervals, strict=True):
-        header += [f"{column.flat_title} {end}" for end in ("low", "high")] if is_interval else [column.flat_title]
-    writer.writerow(header)
-    for row in table.rows:
-        line: list[str] = []
-        for value, is_interval in zip(row, intervals, strict=True):
-            ends = (value.low, value.high) if isinstance(value, Interval) else (None, None)
-            line += [_csv_value(end) for end in ends] if is_interval else [_csv_value(value)]
-        writer.writerow(line)
+    columns: list[list[Value]] = []
+    for index, column in enumerate(table.columns):
+        values = [row[index] for row in table.rows]
+        if any(isinstance(value, Interval) for value in values):
+            ends = ("low", "high")
+            columns += [
+                [f"{column.flat_title} {end}", *(getattr(value, end, None) for value in values)] for end in ends
+            ]
+        else:
+            columns.append([column.flat_title, *values])
+    writer.writerows(map(_csv_value, line) for line in zip(*columns, strict=True))
     return stream.getvalue()
 
 

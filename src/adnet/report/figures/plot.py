@@ -1,11 +1,19 @@
-"""Colours and type that all figures share."""
+"""A plot with its numbers, and the colours and type that all plots share."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from adnet.report.figures.encoding import write_csv
 
 # Okabe & Ito, "Color Universal Design", 2008: distinguishable with any colour vision, and by lightness in greyscale.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -42,10 +50,35 @@ RC: Any = {
 }
 
 
-def lightened(colour: str, amount: float) -> tuple[float, float, float]:
+styled = matplotlib.rc_context(RC)
+"""Decorate what draws or saves a figure."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its caption, and its numbers as the rows of a CSV file."""
+
+    name: str
+    caption: str
+    figure: Figure
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+    @styled
+    def save(self, folder: Path) -> str:
+        """Write NAME.png and NAME.csv into `folder`; return the figure as SVG text."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.figure.savefig(folder / f"{self.name}.png", dpi=160, metadata={"Software": None})
+        self.figure.set_layout_engine("none")  # it is laid out by now, and doing so again is slow
+        svg = io.StringIO()
+        self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        write_csv(folder / f"{self.name}.csv", self.header, self.rows)
+        return svg.getvalue()
+
+
+def lightened(colour: str, amount: float) -> tuple[float, ...]:
     """Mix `colour` with white: 0 leaves it, 1 is white. Returns RGB in [0, 1]."""
-    red, green, blue = ((1 - amount) * channel + amount for channel in to_rgb(colour))
-    return red, green, blue
+    return tuple((1 - amount) * channel + amount for channel in to_rgb(colour))
 
 
 def colours(variants: Mapping[str, str]) -> dict[str, str]:
@@ -60,3 +93,8 @@ def colours(variants: Mapping[str, str]) -> dict[str, str]:
     spare = [*_SPARE, *(colour for colour in _OF_VARIANT.values() if colour not in palette.values())]
     others = [label for label in variants if label not in palette]
     return palette | {label: spare[index % len(spare)] for index, label in enumerate(others)}
+
+
+def rounded(*values: float) -> tuple[float | str, ...]:
+    """Round numbers to four digits for a CSV file; "" for NaN."""
+    return tuple("" if np.isnan(value) else round(float(value), 4) for value in values)

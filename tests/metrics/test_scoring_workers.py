@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from adnet.metrics.workers import map_in_workers
+from adnet.metrics.scoring import map_in_workers
 
 SCRIPT = """
 import sys, sysconfig
 print("run")
 from adnet.metrics.scoring import score_dataset  # what a worker imports
-from adnet.metrics.workers import map_in_workers
+from adnet.metrics.scoring import map_in_workers
 print(list(map_in_workers(sys.intern, ["a", "b", "c"], 2)))
 print(set(map_in_workers(sys.modules.__contains__, ["torch", "hydra"], 1)))
 """

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adnet.report.analysis.pooling import Benchmark, pool
-from adnet.report.figures.frames import worst_frames, worst_of_each_sequence
-from adnet.report.figures.gallery import Pictures, worst_gallery
+from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery, worst_of_each_sequence
 from adnet.report.read.runs import find_runs
 
 

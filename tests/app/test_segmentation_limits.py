@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from videos import pictures
 
-from adnet.app.bounded import Bounded
+from adnet.app.segmentation import Bounded
 from adnet.errors import UserError
 from adnet.video.file import VideoFrame
 

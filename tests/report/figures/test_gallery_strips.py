@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adnet.data.overlay import COLOUR, OPACITY
+from adnet.data.sequence import evenly_spaced
 from adnet.report.analysis.pooling import Benchmark, pool
-from adnet.report.figures.frames import ANNOTATION_COLOUR, evenly_spaced, overlay_strips
+from adnet.report.figures.gallery import ANNOTATION_COLOUR, overlay_strips
 from adnet.report.read.runs import find_runs
+from adnet.video.overlay import COLOUR, OPACITY
 
 
 @pytest.fixture
