@@ -115,7 +115,7 @@ def test_labels_of_objects_need_a_word(score: Run, predictions: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["kind=mask"], "kind=mask: choose from auto, masks, probabilities"),
+        (["kind=mask"], "kind=mask: expected auto or masks or probabilities; did you mean masks?"),
         (["workers=0"], "workers=0: expected a whole number of at least 1"),
         (["data.sequences=[val-01]"], "no sequence 'val-01' in this split; did you mean 'val-00"),
         (["predictions=nowhere"], "nowhere is not a folder"),

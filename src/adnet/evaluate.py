@@ -42,7 +42,7 @@ def main(cfg: DictConfig) -> None:
     described = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
     settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
-    output = Path(cfg.output or _home(checkpoint) / f"{_label(checkpoint)}-{name}")
+    output = Path(cfg.output or _default_output(checkpoint, name))
     shard = Shard(cfg.shard, cfg.shards)
     scores = evaluate(
         segmenter, dataset, output, checkpoint, cfg.overwrite, cfg.probabilities, postprocess, settings, shard, flow
@@ -68,23 +68,15 @@ def main(cfg: DictConfig) -> None:
     )
 
 
-def _home(checkpoint: Path) -> Path:
-    """Return the folder of evaluations: in the run folder of a checkpoint, beside another checkpoint, here for weights alone."""
-    if _is_weights_alone(checkpoint):  # in the package, or the hub's cache
-        return Path("evaluation")
-    folder = checkpoint.absolute().parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / "evaluation"
-
-
-def _label(checkpoint: Path) -> str:
-    return checkpoint.parent.name if _is_weights_alone(checkpoint) else checkpoint.stem
-
-
-def _is_weights_alone(checkpoint: Path) -> bool:
-    """Return whether it holds weights without the state of a training."""
+def _default_output(checkpoint: Path, name: str) -> Path:
+    """Return the folder of the evaluation `name`: in a checkpoint's run folder or beside it; here for weights alone."""
     from adnet.weights.pretrained import WEIGHTS
 
-    return checkpoint.name == WEIGHTS
+    if checkpoint.name == WEIGHTS:  # in the package, or the hub's cache
+        return Path("evaluation") / f"{checkpoint.parent.name}-{name}"
+    folder = checkpoint.absolute().parent
+    home = folder.parent if folder.name == "checkpoints" else folder
+    return home / "evaluation" / f"{checkpoint.stem}-{name}"
 
 
 if __name__ == "__main__":

@@ -29,8 +29,6 @@ def main(cfg: DictConfig) -> None:
     for file in (output, table):
         if file and file.exists() and not cfg.overwrite:
             raise UserError(f"{file} is there already; give another output, or overwrite=true")
-    if cfg.kind not in ("auto", "masks", "probabilities"):
-        raise UserError(f"kind={cfg.kind}: choose from auto, masks, probabilities")
     dataset: VideoDataset = instantiate(cfg.data)
     scores = score_dataset(dataset, Path(cfg.predictions), cfg.workers, kind=cfg.kind)
     write_json(output, scores, cfg.overwrite)

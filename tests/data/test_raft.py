@@ -86,7 +86,7 @@ def test_mistakes_are_one_line(raft: RAFT, weights: Path, tmp_path: Path, monkey
 
     assert mistake("raft_large", str(weights)).startswith(f"{weights} doesn't fit torchvision's raft_large: ")
     assert mistake("raft_small", "gone.pth").startswith("no file gone.pth")
-    monkeypatch.setattr("adnet.weights.torchvision_weights.fetch", fetch)
+    monkeypatch.setattr("adnet.shared.fetch.fetch", fetch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     line = mistake("raft_small")
     cache = tmp_path / "hub" / "checkpoints" / Raft_Small_Weights.DEFAULT.url.rpartition("/")[2]

@@ -73,4 +73,4 @@ def test_what_is_no_config(config: Any) -> None:
 
 
 def test_a_file_that_the_config_names_is_not_read(tiny_model_config: dict[str, Any]) -> None:
-    assert build_network(tiny_model_config | {"weights": "nowhere.ckpt"}).began_with is None
+    assert build_network(tiny_model_config | {"weights": "nowhere.ckpt"}).warm_start_report is None

@@ -44,7 +44,7 @@ def motion(config: dict[str, Any]) -> dict[str, Any]:
 def test_the_same_network_begins_where_the_other_ended(tiny_model: ADNet, build: Callable[..., ADNet]) -> None:
     model = build()
     assert all(torch.equal(value, tiny_model.state_dict()[key]) for key, value in model.state_dict().items())
-    assert str(model.began_with).endswith("new: none; missing: none; unused: none")
+    assert str(model.warm_start_report).endswith("new: none; missing: none; unused: none")
 
 
 def test_a_new_branch_changes_nothing_yet_and_can_learn(
@@ -55,12 +55,12 @@ def test_a_new_branch_changes_nothing_yet_and_can_learn(
     assert torch.allclose(*outputs, atol=1e-6)
     outputs[1].sum().backward()
     assert model.head[0].weight.grad[:, 16:24].abs().sum() > 0  # type: ignore[index, union-attr, operator]
-    assert "; new: motion.backbone (" in str(model.began_with)
+    assert "; new: motion.backbone (" in str(model.warm_start_report)
 
 
 def test_a_decoder_is_new_and_the_last_layer_unused(build: Callable[..., ADNet]) -> None:
     model = build({"shallow": True}, decoder=True, aux_weight=0.4)
-    said = str(model.began_with)
+    said = str(model.warm_start_report)
     assert "decoder (" in said.split("; ")[1]
     assert "aux (" in said.split("; ")[1]
     assert said.endswith("; missing: none; unused: head (2)")
@@ -70,7 +70,7 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
     content = torch.load(checkpoint, weights_only=True)
     del content["state_dict"]["model.head.1.bias"]
     torch.save(content, checkpoint)
-    assert "; new: none; missing: head (1); unused: none" in str(build().began_with)
+    assert "; new: none; missing: head (1); unused: none" in str(build().warm_start_report)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_deeplabv3_of_torchvision(tmp_path: Path) -> None:
     theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).eval()
     torch.save(theirs.state_dict(), tmp_path / "deeplab.pth")
     model = ADNet(DeepLabV3("resnet50", False, aspp_channels=256), weights=str(tmp_path / "deeplab.pth")).eval()
-    said = str(model.began_with)
+    said = str(model.warm_start_report)
     assert "; new: encoder.project (2), head (" in said
     assert "; missing: none; unused: classifier (" in said
     assert "aux_classifier (" in said

@@ -32,7 +32,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         torch, "compile", lambda function, dynamic, **_: done.append(f"compiled, {dynamic}") or function
     )
-    monkeypatch.setattr(on_gpu, "_can_compile", lambda: True)
+    monkeypatch.setattr(on_gpu, "can_compile", lambda: True)
     return done
 
 
@@ -73,7 +73,7 @@ def test_a_network_that_computes_again_is_not_compiled(module: SegmentationModul
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_gpu.shutil, "which", lambda _: None)
-    assert not on_gpu._can_compile()
+    assert not on_gpu.can_compile()
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from adnet.backends.runtime import SegmentationModel
 from adnet.data.sequence import Frame, open_image
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
@@ -27,7 +28,6 @@ from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import upsample
 from adnet.models.attention import similarity
 from adnet.models.branches import VARIANTS
-from adnet.models.segmentation_model import SegmentationModel
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource

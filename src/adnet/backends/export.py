@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,8 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import VideoDataset, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
-from adnet.shared.files import new_folder, sha256
+from adnet.shared.files import new_folder, sha256, write_json
+from adnet.shared.machine import installed
 
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
@@ -72,11 +70,12 @@ def export_model(
             "int8": bool(calibration),
             **(described or {}),
             "sha256": {file.name: sha256(file) for file in sorted(draft.iterdir())},
-            "versions": _versions("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
+            "versions": installed("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
         }
-        _write(draft, metadata)
+        write_json(draft / METADATA, metadata)
         sizes = [(65, 97), (min(size[0], 129), min(size[1], 225))]
-        _write(draft, metadata | {"largest_difference": _check(model, ExportedModel(draft), sizes, bool(calibration))})
+        difference = _check(model, ExportedModel(draft), sizes, bool(calibration))
+        write_json(draft / METADATA, metadata | {"largest_difference": difference})
     return ExportedModel(output)
 
 
@@ -217,15 +216,3 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
             f"the export's logits differ from the network's by {largest:.1e} of the largest; nothing was written"
         )
     return largest
-
-
-def _write(folder: Path, metadata: Mapping[str, Any]) -> None:
-    (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -10,10 +10,9 @@ from filelock import FileLock
 
 from adnet.backends.export import export_model
 from adnet.backends.prepare import optimised
-from adnet.backends.runtime import METADATA, ExportedModel, read_metadata
+from adnet.backends.runtime import METADATA, ExportedModel, SegmentationModel, read_metadata
 from adnet.errors import UserError
 from adnet.models.checkpoint import load_checkpoint
-from adnet.models.segmentation_model import SegmentationModel
 from adnet.shared.files import cache_folder, files_sha256, sha256
 from adnet.shared.machine import usable_device
 from adnet.weights.pretrained import WEIGHTS, locate

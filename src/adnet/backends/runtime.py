@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
-from adnet.models import Encoded
+from adnet.models import ADNet, Encoded
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
@@ -71,6 +71,10 @@ class ExportedModel:
         anchors = anchor_embedding.expand(len(encoded.embedding), -1, -1, -1)
         motion = () if encoded.motion is None else (encoded.motion,)
         return _one_by_one(self._segment, anchors, encoded.embedding, *encoded.shallow, *motion)[0]
+
+
+SegmentationModel = ADNet | ExportedModel
+"""What segments videos: a network, or its export run by another library. `ADNet` documents the members."""
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

@@ -11,13 +11,9 @@ from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import write_json
 
-BENCHMARKS = ("metrics", "inference", "training", "gpu_check")
-
 
 @command("benchmark")
 def main(cfg: DictConfig) -> None:
-    if cfg.what not in BENCHMARKS:
-        raise UserError(f"what={cfg.what}: choose from {', '.join(BENCHMARKS)}")
     if cfg.output and Path(cfg.output).exists() and not cfg.overwrite:
         raise UserError(f"{cfg.output} is there already; give another output, or overwrite=true")
     # Imported here, because each benchmark needs different libraries.

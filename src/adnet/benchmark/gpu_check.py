@@ -6,7 +6,6 @@ import csv
 import logging
 import math
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,9 +30,9 @@ from adnet.data.sequence import VideoDataset
 from adnet.models import ADNet
 from adnet.models.recomputation import recompute_blocks
 from adnet.training import SegmentationModule
-from adnet.training.checkpoint_io import LAST
-from adnet.training.checkpoints import Checkpoints
+from adnet.training.checkpoints import LAST, Checkpoints
 from adnet.training.finite_loss import FiniteLoss
+from adnet.training.on_gpu import can_compile
 from adnet.training.provenance import git_commit, versions
 
 TOLERANCES = {
@@ -161,7 +159,7 @@ def _tf32(setting: _Setting) -> list[float]:
 def _compile(setting: _Setting) -> list[float]:
     if not setting.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
         return _fit(setting, False, compiled="aot_eager")
-    if find_spec("triton") is None or not any(map(shutil.which, ("cc", "gcc", "clang"))):
+    if not can_compile():
         raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
     return _fit(setting, True, compiled="inductor")
 
@@ -222,7 +220,11 @@ def _fit(
     resume: bool = False,
 ) -> list[float]:
     """Train a copy of the network; return the loss of each step."""
-    module = _module(setting)
+    cfg = setting.cfg
+    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
+    module = SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
+    # A partial, because Hydra would convert the datasets if they were its arguments.
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
     if recomputed:
         recompute_blocks(module.model.encoder.backbone)
     if compiled:
@@ -244,22 +246,8 @@ def _fit(
     )
     with float32(tf32), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning warns that there is no validation
-        trainer.fit(
-            module, _data(setting), ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True
-        )
+        trainer.fit(module, data, ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True)
     return [float(loss) for loss in losses.losses]
-
-
-def _module(setting: _Setting) -> SegmentationModule:
-    cfg = setting.cfg
-    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
-    return SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
-
-
-def _data(setting: _Setting) -> PairDataModule:
-    # A partial, because Hydra would convert the datasets if they were its arguments.
-    data: PairDataModule = instantiate(setting.cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
-    return data
 
 
 def _device(gpu: bool) -> dict[str, Any] | None:

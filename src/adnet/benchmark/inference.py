@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from adnet.backends.export import calibration_inputs, export_model
 from adnet.backends.load import BACKENDS, describe, load_backend
+from adnet.backends.runtime import SegmentationModel
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
 from adnet.benchmark.published_implementation import PublishedWay
@@ -29,7 +30,6 @@ from adnet.data.sequence import Frame, Mask, read_frame, write_mask
 from adnet.errors import UserError
 from adnet.models import ADNet, model_cost, upsample
 from adnet.models.checkpoint import load_checkpoint
-from adnet.models.segmentation_model import SegmentationModel
 from adnet.shared.machine import usable_device
 
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
@@ -42,7 +42,7 @@ _AGREE = 1e-3
 class _Way:
     """One way to segment a frame, and its measurements. `both`: embed the anchor again for each frame."""
 
-    model: SegmentationModel
+    model: SegmentationModel | PublishedWay
     both: bool = False
     precision: str = "fp32"
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})

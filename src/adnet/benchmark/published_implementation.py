@@ -24,10 +24,7 @@ class PublishedWay:
             if isinstance(conv, DilatedDepthwiseConv2d):
                 conv.__class__ = nn.Conv2d  # type: ignore[assignment]
         self.device = model.device
-        self.variant = model.variant
-        self.needs_anchor = model.needs_anchor
         self.needs_flow = model.needs_flow
-        self.takes_several_anchors = model.takes_several_anchors
         self.aux = model.aux or nn.Sequential(
             nn.Conv2d(model.encoder.stage_channels[0], 512, 3, padding=1, bias=False),
             nn.BatchNorm2d(512),
@@ -44,7 +41,7 @@ class PublishedWay:
         """Encode frames and their optical flow, both `[B, 3, H, W]`, for `segment`."""
         *shallow, middle, last = self.model.encoder.features(frames.contiguous())
         self.aux(middle)
-        return self.model.joined(self.model.encoder.embed(last), shallow, frames, flow)
+        return self.model.with_motion(self.model.encoder.embed(last), shallow, frames, flow)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded) -> Tensor:
         """Compute logits `[B, 1, h, w]` from X_0 `[B, C, h, w]` and the encoded frame."""

@@ -195,8 +195,7 @@ def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> 
     build = instantiate(
         settings.pairs, _partial_=True, epoch_steps=steps, augmentation={"reduced_decoding": way.reduced_decoding}
     )
-    data: PairDataModule = build(train=dataset, val=dataset)
-    return data
+    return build(train=dataset, val=dataset)
 
 
 def _seconds_per_pair(data: PairDataModule, pairs: int = 24, rounds: int = 3) -> float:

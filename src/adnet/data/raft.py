@@ -18,9 +18,9 @@ from adnet.data.flow import FrameFlow, reduced
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
+from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
 from adnet.weights.safe_load import read_weights
-from adnet.weights.torchvision_weights import torchvision_weights
 
 _LEAST = 128
 """Smallest side in pixels that RAFT's four-level correlation pyramid accepts."""
@@ -53,7 +53,7 @@ class RAFT(FrameFlow):
         self.model, self.height, self.updates, self.camera = model, height, updates, camera
         self.device = usable_device(device)
         published = get_model_weights(model).DEFAULT.url
-        file = Path(weights or torchvision_weights(published, "give flow.method.weights=FILE, or take flow=dis"))
+        file = Path(weights or fetch_torchvision(published, "give flow.method.weights=FILE, or take flow=dis"))
         state = read_weights(file)
         self._digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
         network: torch.nn.Module = get_model(model, weights=None)

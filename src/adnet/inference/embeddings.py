@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from adnet.backends.runtime import SegmentationModel
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Sequence, VideoDataset, evenly_spaced, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
-from adnet.models.segmentation_model import SegmentationModel
 from adnet.shared.arrays import read_arrays
 from adnet.shared.files import replacing, write_json
 

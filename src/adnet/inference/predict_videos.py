@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from adnet.backends.load import checkpoint_sha256
+from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
@@ -22,7 +23,6 @@ from adnet.inference.postprocess import Postprocess
 from adnet.inference.predict_video import Outputs, Predicted, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
-from adnet.models.segmentation_model import SegmentationModel
 from adnet.shared.extras import need_extra
 from adnet.shared.files import read_json, write_json
 from adnet.video.file import VideoFile

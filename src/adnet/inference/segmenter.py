@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Probability
@@ -19,7 +20,6 @@ from adnet.errors import UserError
 from adnet.inference.postprocess import gate
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
-from adnet.models.segmentation_model import SegmentationModel
 
 _FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""

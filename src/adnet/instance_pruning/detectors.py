@@ -22,10 +22,10 @@ from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
+from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
 from adnet.video.coco import decode
 from adnet.weights.safe_load import read_weights
-from adnet.weights.torchvision_weights import torchvision_weights
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MaskRCNN:
             "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
             "postprocess.detector.file=FILE"
         )
-        state = read_weights(weights or torchvision_weights(published, otherwise))
+        state = read_weights(weights or fetch_torchvision(published, otherwise))
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
         try:
             model.load_state_dict(state)

@@ -62,8 +62,7 @@ class WinogradConv2d(nn.Conv2d):
         taps = (height + 2 * max(height - d, 0)) * (width + 2 * max(width - d, 0))
         if taps < _WORTHWHILE * d * d * tall * wide * (m + 2) * (n + 2):
             return super().forward(input)
-        out: Tensor = _convolve(input, self.weight, self.bias, d, m, n)
-        return out
+        return _convolve(input, self.weight, self.bias, d, m, n)
 
 
 @torch.library.custom_op(

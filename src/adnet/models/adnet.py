@@ -89,7 +89,7 @@ class ADNet(HubMethods, nn.Module):
         if aux_weight:  # shaped as in the published code
             features = conv_norm_act(encoder.stage_channels[-2], 512, 3)
             self.aux = nn.Sequential(*features, nn.Dropout2d(dropout), nn.Conv2d(512, 1, 1))
-        self.began_with = warm_start(self, self.branches, weights) if weights else None
+        self.warm_start_report = warm_start(self, self.branches, weights) if weights else None
         """One line that says which tensors came from `weights` and which did not."""
 
     @property
@@ -133,16 +133,15 @@ class ADNet(HubMethods, nn.Module):
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embed frames `[B, 3, H, W]` in [0, 1]: X `[B, C, h, w]`, all that is kept of an anchor."""
-        embedding: Tensor = self.encoder(frames)
-        return embedding
+        return self.encoder(frames)
 
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
         """Encode frames for `segment`: frames and their optical flow `[B, 3, H, W]` in [0, 1]; without flow, no motion."""
         *shallow, _, last = self.encoder.features(frames)
-        return self.joined(self.encoder.embed(last), shallow, frames, flow)
+        return self.with_motion(self.encoder.embed(last), shallow, frames, flow)
 
-    def joined(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
-        """Join X_t, the backbone's features at stride 2 and 4, and the embedding of the flow, which is computed here."""
+    def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
+        """Embed the flow, too, and put it together with X_t and the backbone's features at stride 2 and 4."""
         motion = None if self.motion is None else self.motion(no_motion(frames) if flow is None else flow)
         return Encoded(embedding, tuple(shallow[::-1]) if self.decoder is not None else (), motion)
 
@@ -171,6 +170,6 @@ class ADNet(HubMethods, nn.Module):
         frames = torch.cat([anchor, frame]) if self.needs_anchor else frame
         *shallow, middle, last = self.encoder.features(frames)
         embeddings, number = self.encoder.embed(last), len(frame)
-        encoded = self.joined(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
+        encoded = self.with_motion(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])

@@ -46,8 +46,7 @@ def similarity(anchor_embedding: Tensor, embedding: Tensor, points: Tensor) -> T
     batch, channels = embedding.shape[:2]
     chosen = anchor_embedding[:, :, points[:, 0], points[:, 1]].float().transpose(1, 2)
     scores = chosen @ embedding.float().flatten(2) / channels**0.5
-    rows: Tensor = scores.softmax(dim=-1).reshape(batch, len(points), *embedding.shape[-2:])
-    return rows
+    return scores.softmax(dim=-1).reshape(batch, len(points), *embedding.shape[-2:])
 
 
 def _pixels(embedding: Tensor) -> Tensor:

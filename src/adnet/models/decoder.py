@@ -37,8 +37,7 @@ class Decoder(nn.Module):
         for reduce, mix, fine in zip(self.reduce, self.mix, shallow, strict=True):
             upsampled = upsample(features, (fine.shape[-2], fine.shape[-1]))
             features = mix(torch.cat([upsampled, reduce(fine)], dim=1))
-        logits: Tensor = self.logit(features)
-        return logits
+        return self.logit(features)
 
 
 def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:

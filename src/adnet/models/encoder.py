@@ -21,6 +21,10 @@ conv_norm_act = partial(Conv2dNormActivation, activation_layer=partial(nn.LeakyR
 """A "same" convolution without bias, batch norm and LeakyReLU: `conv_norm_act(in_channels, channels, kernel)`."""
 
 
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling, `[B, in_channels, h, w]` -> `[B, channels, h, w]`.
 
@@ -37,8 +41,7 @@ class ASPP(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         outputs = [convolution(features) for convolution in self.convolutions]
         outputs.append(self.pooling(features).expand_as(outputs[0]))
-        projected: Tensor = self.project(torch.cat(outputs, dim=1))
-        return projected
+        return self.project(torch.cat(outputs, dim=1))
 
 
 class DeepLabV3(nn.Module):
@@ -82,24 +85,9 @@ class DeepLabV3(nn.Module):
         stages: int | None = None,
         shallow: bool = False,
     ) -> None:
+        given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        self.config: dict[str, Any] = {
-            "_target_": "adnet.models.DeepLabV3",
-            "backbone": backbone,
-            "pretrained": False,
-            "output_stride": output_stride,
-            "aspp_rates": list(aspp_rates),
-            "aspp_channels": aspp_channels,
-            "embedding_channels": embedding_channels,
-            "dropout": dropout,
-            "freeze_batch_norm": freeze_batch_norm,
-            "multi_grid": None if multi_grid is None else list(multi_grid),
-            "mean": None if mean is None else list(mean),
-            "std": None if std is None else list(std),
-            "checkpoint_activations": checkpoint_activations,
-            "stages": stages,
-            "shallow": shallow,
-        }
+        self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, "pretrained": False}
         """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
         backbone_stages: Any = create_backbone(
@@ -133,10 +121,8 @@ class DeepLabV3(nn.Module):
 
         With `shallow`, those at stride 2 and 4 come first.
         """
-        stages: list[Tensor] = self.backbone((frames - self.mean) / self.std)
-        return stages
+        return self.backbone((frames - self.mean) / self.std)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings `[B, C, h, w]` from the last stage's output."""
-        embedding: Tensor = self.project(self.aspp(features))
-        return embedding
+        return self.project(self.aspp(features))

@@ -1,4 +1,4 @@
-"""NumPy's files, which may be damaged and may come from anyone: read whole, or refused."""
+"""Read NumPy's files, which may be damaged or come from anyone: completely, or not at all."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from adnet.errors import UserError
 Array = npt.NDArray[Any]
 
 _DAMAGE = (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, tokenize.TokenError)
-"""What NumPy lets through of a file that is empty, cut off, or has a wrong byte in its header or in what is compressed."""
+"""What NumPy raises for a file that is empty, cut off, or has a wrong byte in its header or its compressed data."""
 
 
 def read_array(file: Path) -> Array:
     """Read the array in an `.npy` file; no object in it is unpickled. Raises UserError if it can't be read."""
     try:
         with file.open("rb") as stream:
-            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
+            return np.lib.format.read_array(stream, allow_pickle=False)
     except _DAMAGE as error:
         raise _unreadable(file, error) from error
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pkgutil import resolve_name
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -14,49 +14,27 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from adnet.errors import UserError
 from adnet.shared.value_types import FrameSize, Share, choices, described, fits
 
+_TEXTS = "checkpoint output device predictions variant url entity sweep scores metrics.predictions inference.checkpoint"
+_AT_LEAST_1 = """
+    steps epoch_steps checkpoint_steps batch_size shards workers calibration_frames max_megabytes max_frames max_waiting
+    trainer.log_every_n_steps trainer.accumulate_grad_batches metrics.frames metrics.rounds training.steps training.rounds
+    inference.frames inference.calibration_frames
+"""
 TYPES: dict[str, Any] = {
-    **dict.fromkeys(
-        ("checkpoint", "output", "device", "predictions", "variant", "url", "entity", "sweep", "what", "scores"), str
-    ),
+    **dict.fromkeys(_TEXTS.split(), str),
+    **dict.fromkeys(_AT_LEAST_1.split(), PositiveInt),
+    **dict.fromkeys(("embeddings", "shard", "examples", "training.warmup"), NonNegativeInt),
+    **dict.fromkeys(("fps", "max_megapixels", "trainer.gradient_clip_val"), PositiveFloat),
+    **dict.fromkeys(("optim.new_layers_lr", "optim.optimizer.lr", "optim.optimizer.weight_decay"), NonNegativeFloat),
+    **dict.fromkeys(("size", "test_size", "inference.size"), FrameSize),
+    "what": Literal["metrics", "inference", "training", "gpu_check"],
+    "kind": Literal["auto", "masks", "probabilities"],
     "runs": str | list[str],
     "input": str | int | list[str | int],
     "anchor": str | int,
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],
-    "steps": PositiveInt,
-    "epoch_steps": PositiveInt,
-    "checkpoint_steps": PositiveInt,
-    "test_size": FrameSize,
-    "size": FrameSize,
-    "fps": PositiveFloat,
-    "batch_size": PositiveInt,
-    "embeddings": NonNegativeInt,
-    "shard": NonNegativeInt,
-    "shards": PositiveInt,
-    "workers": PositiveInt,
-    "calibration_frames": PositiveInt,
-    "optim.new_layers_lr": NonNegativeFloat,
-    "optim.optimizer.lr": NonNegativeFloat,
-    "optim.optimizer.weight_decay": NonNegativeFloat,
-    "optim.optimizer.momentum": Share,
-    "trainer.log_every_n_steps": PositiveInt,
-    "trainer.accumulate_grad_batches": PositiveInt,
-    "trainer.gradient_clip_val": PositiveFloat,
-    "metrics.predictions": str,
-    "metrics.frames": PositiveInt,
-    "metrics.rounds": PositiveInt,
-    "training.steps": PositiveInt,
-    "training.warmup": NonNegativeInt,
-    "training.rounds": PositiveInt,
-    "inference.checkpoint": str,
-    "inference.frames": PositiveInt,
-    "inference.size": FrameSize,
-    "inference.calibration_frames": PositiveInt,
     "port": Annotated[int, Field(ge=1, le=65535)],
-    "examples": NonNegativeInt,
-    "max_megabytes": PositiveInt,
-    "max_frames": PositiveInt,
-    "max_megapixels": PositiveFloat,
-    "max_waiting": PositiveInt,
+    "optim.optimizer.momentum": Share,
 }
 """Types of the keys that no annotation of ours covers: those that a command reads itself, and arguments of PyTorch and Lightning."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import inspect
+import logging
 import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -27,7 +29,6 @@ from adnet import __version__
 from adnet.errors import UserError
 from adnet.shared.check_values import check_values
 from adnet.shared.completion import complete_module
-from adnet.shared.console import quiet
 from adnet.shared.machine import keep_freed_memory
 from adnet.shared.written_arguments import written_arguments
 
@@ -35,7 +36,13 @@ _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
 _NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
 _ArgumentsOf: TypeAlias = Callable[[str, str], "list[str] | None"]
-"""Of a `_target_` at a path of the config."""
+"""Function of a `_target_` and its path in the config: the names of the target's arguments, or None if it takes any."""
+_REMARKING = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
+)
+"""The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -65,7 +72,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             # Exit from inside the job, so that Hydra does not add a line of its own.
             with _in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
-                    quiet()
+                    _silence_remarks()
                 check_config(cfg, name)
                 main(cfg)
 
@@ -87,6 +94,21 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
         return entry
 
     return decorate
+
+
+def _silence_remarks() -> None:
+    """Silence libraries' tips, deprecations and advice on the number of workers; their other warnings stay.
+
+    If warnings were configured (`-W`, PYTHONWARNINGS), they are left as they are.
+    """
+    for name in _REMARKING:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
 
 
 @contextmanager
@@ -128,7 +150,8 @@ def check_keys(cfg: DictConfig, name: str, imports: bool = True) -> None:
     Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
     and `callbacks` may hold further entries that have a `_target_`. Without `imports`, arguments are read from the source alone.
     """
-    given, usual = _plain(cfg), _plain(_composed(name))
+    given: Any = OmegaConf.to_container(cfg)
+    usual = OmegaConf.to_container(_composed(name))
     _check_node(given, usual, "", _arguments if imports else lambda target, _: written_arguments(target))
 
 
@@ -147,23 +170,14 @@ def _check_node(node: dict[str, Any], composed: Any, path: str, arguments_of: _A
 
 
 def _arguments(name: str, path: str) -> list[str] | None:
-    """Of the class or function `name`, which is imported; None where it takes any."""
-    parameters = inspect.signature(_target(name, path)).parameters.values()
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    return None if takes_any else [parameter.name for parameter in parameters]
-
-
-def _target(name: str, path: str) -> Callable[..., Any]:
+    """Return the arguments of the class or function `name`, which is imported; None if it takes any."""
     try:
-        target: Callable[..., Any] = resolve_name(name)
+        target: Any = resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{path}_target_: there is no {name} ({error})") from error
-    return target
-
-
-def _plain(cfg: DictConfig) -> Any:
-    # A null node is a DictConfig, too, and cannot be iterated.
-    return OmegaConf.to_container(cfg)
+    parameters = inspect.signature(target).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return None if takes_any else [parameter.name for parameter in parameters]
 
 
 def _check_names(node: dict[str, Any], known: Iterable[str], path: str) -> None:
@@ -234,7 +248,7 @@ def _nearest_key(key: str, name: str) -> str:
 
 def _known_keys(name: str) -> list[str]:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = _plain(hydra.compose(name, return_hydra_config=True))
+        cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
         groups = [group for group in GlobalHydra.instance().config_loader().list_groups("") if group != "hydra"]
     return groups + _paths(cfg, "")
 

@@ -1,4 +1,4 @@
-"""Libraries that pip installs with an extra of adnet's alone."""
+"""Optional libraries, which pip installs with an extra of adnet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from adnet.errors import UserError
 
 
 def need_extra(extra: str, module: str, what: str) -> None:
-    """Raise UserError, with the line that installs it, where `module`, which `what` can't do without, is not installed."""
+    """Raise UserError, with the command that installs it, if `module`, which `what` needs, is not installed."""
     if find_spec(module) is None:
         raise UserError(f"{what} needs the extra: pip install 'adnet[{extra}]'")

@@ -15,13 +15,13 @@ _CHUNK = 1 << 16
 
 
 def fetch(url: str, path: Path, known_hash: str | None = None, attempts: int = 5, timeout: float = 20) -> Path:
-    """Download `url` to `path` and return it; what is there already (and has the hash, if one is given) is kept.
+    """Download `url` to `path`, unless it is there already (with the hash, if one is given), and return `path`.
 
-    What has come so far lies in `<path>.part`, also after a failure: the next try, in this call or another, asks the server
-    for the rest. `known_hash` is pooch's, `"sha256:..."` or `"md5:..."`. `attempts` counts those that bring nothing new;
-    `timeout` is in seconds without a byte. `path` appears only when it is whole.
+    The part that has arrived is kept in `<path>.part`, also after a failure, and the next try, in this call or another, asks the
+    server for the rest; `path` appears only when it is complete. `known_hash` is pooch's, `"sha256:..."` or `"md5:..."`. The
+    download fails after `attempts` in a row that bring nothing new; each gives up after `timeout` seconds without a byte.
 
-    Raises UserError if the file can't be had or has another hash; the damaged file is removed then.
+    Raises UserError if the file can't be downloaded or has another hash; a damaged file is removed.
     """
     import pooch
 
@@ -43,6 +43,23 @@ def fetch(url: str, path: Path, known_hash: str | None = None, attempts: int = 5
     return path
 
 
+def fetch_torchvision(url: str, otherwise: str) -> Path:
+    """Return the file of torchvision's weights at `url`, downloaded on first use to the cache that torchvision uses itself.
+
+    Raises UserError if that fails; `otherwise` tells the user an alternative.
+    """
+    import torch  # the command line is read without it
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        # Not checked: the name holds only the first eight digits of the hash.
+        return path if path.is_file() else fetch(url, path, attempts=1)
+    except UserError as error:
+        raise UserError(
+            f"no weights {path.name} ({error}); copy them to {path} from another machine, or {otherwise}"
+        ) from error
+
+
 def _resume(url: str, part: Path, attempts: int, timeout: float) -> None:
     """Bring `part` to its full length. Raises UserError when `attempts` in a row brought nothing."""
     left = attempts
@@ -61,7 +78,7 @@ def _resume(url: str, part: Path, attempts: int, timeout: float) -> None:
 
 
 def _stream(url: str, part: Path, timeout: float) -> None:
-    """One request for what `part` lacks."""
+    """Request what `part` lacks, once, and append it."""
     have = part.stat().st_size if part.is_file() else 0
     # Compressed on the way, the length and the place to go on from would be another file's.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -93,7 +110,7 @@ def _failed(url: str, error: BaseException, kept: str = "") -> UserError:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line: urllib3 wraps what it met several times."""
+    """Return the innermost cause in one line: urllib3 wraps an error several times."""
     seen = {id(error)}
     while (cause := error.__cause__ or error.__context__) is not None and id(cause) not in seen and str(cause):
         seen.add(id(cause))

@@ -103,15 +103,15 @@ class Scores(TypedDict):
     kind: Literal["masks", "probabilities"]
     """what the files held"""
     kind_reason: str
-    """by which rule that was found"""
+    """the rule by which `kind` was determined"""
     mean: MeanScores
     """plain mean over sequences"""
     pixel: PixelScores
     """over the pixels of all masks together"""
     saliency: NotRequired[Saliency]
-    """of probability maps, in both conventions; there with probabilities alone"""
+    """of probability maps, in both conventions; missing for masks"""
     attributes: NotRequired[dict[str, AttributeScores]]
-    """means over the sequences with an attribute, where the dataset has any"""
+    """means over the sequences with each attribute; missing if the dataset has none"""
     sequences: dict[str, SequenceScores]
     """each sequence by name, in the dataset's order"""
 
@@ -137,7 +137,7 @@ class Fingerprints(TypedDict):
 
 @json_file
 class Provenance(TypedDict):
-    """What a training was made from. A run is gone on with on the same data alone."""
+    """What a training was made from. A run resumes only on the same data."""
 
     git_commit: Annotated[
         str | None, Field(description="with -dirty where files were changed; null outside of a checkout")
@@ -199,7 +199,7 @@ class Settings(TypedDict):
 class Evaluation(Settings):
     """What `adnet.evaluate` evaluated, how, and how long it took.
 
-    It marks the folder as that evaluation's: the same command goes on with it, another is refused.
+    It marks the folder as that evaluation's: the same command resumes it, and another is refused.
     """
 
     checkpoint: str | None
@@ -232,7 +232,7 @@ class SequenceDrift(TypedDict):
 
 @json_file
 class Embeddings(TypedDict):
-    """Beside an evaluation's scores where embeddings were kept: how far a frame's foreground is from the first one's.
+    """Beside an evaluation's scores, with `embeddings`: how far each frame's foreground is from the first frame's.
 
     The embeddings themselves are embeddings/SEQUENCE.npz.
     """
@@ -246,7 +246,7 @@ class Embeddings(TypedDict):
 
 @json_file
 class Export(TypedDict):
-    """What lies in an exported folder. A folder in which a file is missing or another is not opened."""
+    """What an exported folder holds. A folder with a missing or an altered file is refused."""
 
     format: Literal["onnx", "openvino"]
     variant: str
@@ -349,7 +349,7 @@ class Pair(TypedDict):
 
 @json_file
 class NanBatch(TypedDict):
-    """In the folder of a training that ended since its loss was no number: the batch, to look at. Of rank N above 0, nan_batch-N.json."""
+    """The batch that ended a training, because its loss was not finite. Rank N above 0 writes nan_batch-N.json."""
 
     step: NonNegativeInt
     """optimiser steps when the batch ended"""
@@ -361,10 +361,10 @@ class NanBatch(TypedDict):
 
 @json_file
 class Job(TypedDict):
-    """In the folder of a sweep's job: how its process ended the last time."""
+    """In the folder of a sweep's job: how its process ended last time."""
 
     overrides: list[str]
-    """as they were given"""
+    """as given"""
     command: list[str]
     """what was run, word by word"""
     log: str

@@ -1,10 +1,12 @@
-"""The machine that this runs on: its processors, its memory, its devices."""
+"""The machine that this runs on: its processors, its memory, its devices, and the libraries on it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from adnet.errors import UserError
@@ -34,6 +36,15 @@ def keep_freed_memory() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_TRIM_THRESHOLD, -1)
         mallopt(_M_MMAP_MAX, 0)
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def usable_device(name: str | torch.device | None = None) -> torch.device:

@@ -1,4 +1,4 @@
-"""The arguments of a class or function, as its source says: importing what trains takes seconds, reading it none."""
+"""Read the arguments of a class or function from its source, because importing PyTorch would take seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def written_arguments(target: str) -> list[str] | None:
-    """Names of the arguments of `target`, such as "torch.optim.SGD", without importing it.
+    """Return the names of the arguments of `target`, such as "torch.optim.SGD", without importing it.
 
-    None where the source doesn't say: there is no such thing, it takes any (`**kwargs`), or a base class has the `__init__`.
+    None if the source doesn't tell: `target` doesn't exist, takes any (`**kwargs`), or inherits its `__init__`.
     """
     node = _definition(*target.rpartition(".")[::2])
     if isinstance(node, ast.ClassDef):
@@ -29,7 +29,7 @@ def written_arguments(target: str) -> list[str] | None:
 
 
 def _fields(node: ast.ClassDef) -> list[str] | None:
-    """Of a dataclass that has no base."""
+    """Return the fields of a dataclass without bases; None for another class."""
     decorators = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
     if "dataclass" not in decorators or node.bases:
         return None
@@ -39,7 +39,7 @@ def _fields(node: ast.ClassDef) -> list[str] | None:
 
 
 def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """Where `name` of `module` is written, in that module or in the one that it imports it from."""
+    """Find where `name` is defined: in `module`, or in the module from which that imports it."""
     if (file := _file(module)) is None:
         return None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
@@ -55,7 +55,7 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None
 
 def _file(module: str) -> Path | None:
     top, *rest = module.split(".")
-    spec = find_spec(top) if top else None  # of a package in another, it would import the other
+    spec = find_spec(top) if top else None  # for a subpackage, `find_spec` would import its parent
     if spec is None or spec.origin is None:
         return None
     path = Path(spec.origin).parent.joinpath(*rest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ from typing import IO, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from adnet.shared.files import write_json
+from adnet.shared.files import read_json, write_json
 from adnet.sweep.gpus import reserved
 
 RANK_VARIABLES = (
@@ -181,8 +180,5 @@ def _reason(log: Path, begin: int, code: int) -> str:
 
 def last_outcome(folder: Path) -> dict[str, Any] | None:
     """Return the last outcome of the job in a folder, as `run_job` returned it; None if it never started."""
-    try:
-        outcome: dict[str, Any] = json.loads((folder / "job.json").read_text())
-    except FileNotFoundError:
-        return None
-    return outcome
+    file = folder / "job.json"
+    return read_json(file) if file.is_file() else None

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 
 
 def launch_on_ray(
@@ -30,10 +30,9 @@ def launch_on_ray(
         remote: arguments of `ray.remote`: the resources of each task (`num_cpus`, `num_gpus`, `resources`, ...). If `num_gpus`
             is None, each task gets one GPU if the cluster has any.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("launcher=ray needs the extra: pip install 'adnet[ray]'") from error
+    need_extra("ray", "ray", "launcher=ray")
+    import ray
+
     starts_ray = not ray.is_initialized()
     if starts_ray:
         ray.init(**init)
@@ -45,8 +44,7 @@ def launch_on_ray(
         running = [
             task.remote(context, task_function, config, list(job), first + n, state, here) for n, job in enumerate(jobs)
         ]
-        returned: list[JobReturn] = ray.get(running)
-        return returned
+        return ray.get(running)
     finally:
         if starts_ray:
             ray.shutdown()

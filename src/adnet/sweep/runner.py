@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -18,10 +18,31 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.errors import UserError
 from adnet.shared.command import check_config
-from adnet.shared.files import write_json
+from adnet.shared.files import read_json, write_json
 from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.job import last_outcome, quoted, run_job
-from adnet.sweep.summary import Row, table
+
+STATUSES = {
+    "finished": "finished",
+    "pruned": "pruned",
+    "skipped": "skipped (finished before)",
+    "busy": "busy (another process works there)",
+    "stopped": "stopped",
+    "failed": "failed",
+}
+"""What becomes of jobs, in the order of the table, and the words for it in the table's head."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job: its folder, `status` (one of STATUSES), J and F in [0, 1], seconds and, for a failure, its reason and log."""
+
+    folder: Path
+    status: str
+    scores: dict[str, float | None]
+    seconds: float | None = None
+    reason: str | None = None
+    log: str | None = None
 
 
 class Sweep:
@@ -107,7 +128,7 @@ class Sweep:
 
     def _row(self, folder: Path, error: Exception | None, skipped: bool) -> Row:
         summary = folder / "summary.json"
-        scores = json.loads(summary.read_text()) if summary.is_file() else {}
+        scores = read_json(summary) if summary.is_file() else {}
         scores = {name: scores.get(name) for name in ("J", "F")}
         if skipped:
             return Row(folder, "skipped", scores)
@@ -121,8 +142,26 @@ class Sweep:
     def finish(self, rows: Sequence[Row]) -> bool:
         """Print the table, write it to `sweep.json`, and return whether no job failed."""
         write_json(self.folder / "sweep.json", [asdict(row) | {"folder": str(row.folder)} for row in rows])
-        print(f"\nsweep {self.folder}: {table(rows)}")
+        print(f"\nsweep {self.folder}: {_table(rows)}")
         return all(row.status in ("finished", "skipped", "pruned") for row in rows)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Format the rows as text, failures last, below a line with the counts."""
+    counts = Counter(row.status for row in rows)
+    head = ", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])
+    ordered = sorted(rows, key=lambda row: list(STATUSES).index(row.status))
+    width = max((len(row.folder.name) for row in rows), default=0)
+    return "\n".join([head, *(_line(row, width) for row in ordered)])
+
+
+def _line(row: Row, width: int) -> str:
+    scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in row.scores.items() if value is not None)
+    seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""
+    line = f"  {row.status:<9} {row.folder.name:<{width}}  {scores}  {seconds}".rstrip()
+    if row.status in ("failed", "stopped", "busy"):
+        line += f"\n            {row.reason or 'interrupted'}" + (f"\n            {row.log}" if row.log else "")
+    return line
 
 
 def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:

@@ -13,9 +13,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 from adnet.sweep.job import quoted
-from adnet.sweep.runner import Sweep
-from adnet.sweep.summary import Row
+from adnet.sweep.runner import Row, Sweep
 
 if TYPE_CHECKING:
     import optuna
@@ -34,10 +34,9 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     their folders with the same values. Raises UserError if Optuna is missing, there is nothing to search, or no sequences are
     held out to choose settings by.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise UserError("hparams=optuna needs the extra: pip install 'adnet[optuna]'") from error
+    need_extra("optuna", "optuna", "hparams=optuna")
+    import optuna
+
     from adnet.training.trial_pruning import open_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

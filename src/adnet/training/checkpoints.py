@@ -9,17 +9,20 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.nn.utils import get_total_norm
 
 from adnet.errors import UserError
-from adnet.training.checkpoint_io import LAST, AtomicCheckpointIO
 from adnet.training.finite_loss import FiniteLoss
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
@@ -167,6 +170,50 @@ class Checkpoints(ModelCheckpoint):
             what = f"{signal.Signals(number).name} after step {trainer.global_step}, which is saved"
             print(f"\nadnet: stopped by {what}; {next_step}", file=sys.stderr)
         raise SystemExit(128 + number)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write to a draft beside the file, flush it to disk, then rename it; the old `last.ckpt` becomes `previous.ckpt`.
+
+    Lightning's own class writes to the system's temporary folder first, possibly on another disk. Moving a file between
+    disks is a copy, which is not atomic.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any = None,  # noqa: ARG002 (for remote file systems)
+    ) -> None:
+        """Write `checkpoint` to `path`. Raises UserError if that fails; earlier checkpoints stay intact."""
+        path = Path(path)
+        draft = path.with_name(f".{path.name}.draft")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name == LAST and path.is_file():
+                os.replace(path, path.with_name(PREVIOUS))
+            os.replace(draft, path)
+        except (OSError, RuntimeError) as error:
+            with suppress(OSError):
+                draft.unlink()
+            raise UserError(
+                f"cannot write {path}: {_reason(error)}; the earlier checkpoints are intact: free some space and repeat the "
+                "command to continue from them"
+            ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's message, which PyTorch wraps in its own errors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause.strerror or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0]
 
 
 def _progress(total: int, current: int) -> dict[str, Any]:

@@ -43,8 +43,7 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         if not self.applies(trainer, pairs):
             return model
         self._before = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-        converted: nn.Module = convert_sync_batchnorm(model)
-        return converted
+        return convert_sync_batchnorm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:
         """Restore the original layers, with the current parameters and statistics."""

@@ -99,5 +99,4 @@ def largest(*numbers: Tensor) -> list[int]:
     stacked = torch.stack(numbers)
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(stacked, dist.ReduceOp.MAX)
-    found: list[int] = stacked.tolist()
-    return found
+    return stacked.tolist()

@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
+from adnet.shared.extras import need_extra
 from adnet.shared.files import write_text
 from adnet.training.trial_pruning import Pruned
 
@@ -112,17 +112,15 @@ class MetricsFile(Logger):
 
 def tensorboard_logger(save_dir: str) -> Logger:
     """Build a `TensorBoardLogger` that writes into `save_dir/tensorboard`. Raises UserError without tensorboard."""
-    if find_spec("tensorboard") is None:
-        raise UserError("logger=tensorboard needs the extra: pip install 'adnet[tensorboard]'")
+    need_extra("tensorboard", "tensorboard", "logger=tensorboard")
     return TensorBoardLogger(save_dir, name="", version="tensorboard")
 
 
 def wandb_login() -> bool:
     """Return whether W&B is online and logged in. Raises UserError without wandb."""
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("W&B needs the extra: pip install 'adnet[wandb]'") from error
+    need_extra("wandb", "wandb", "W&B")
+    import wandb
+
     mode = os.environ.get("WANDB_MODE", "online")
     return mode == "online" and wandb.login(prompt=False, verify=False)
 
@@ -156,23 +154,21 @@ def finishing_wandb() -> Iterator[None]:
 
     Its exit code is 1 after an exception, but not for a pruned trial or a run stopped by a signal.
     """
+    exit_code = 0
     try:
         yield
     except BaseException as error:
-        _finish_wandb(0 if _is_intended(error) else 1)
+        exit_code = 0 if _is_intended(error) else 1
         raise
-    _finish_wandb(0)
+    finally:
+        if (wandb := sys.modules.get("wandb")) is not None:
+            wandb.finish(exit_code)
 
 
 def _is_intended(error: BaseException) -> bool:
     # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
     preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
     return preempted or isinstance(error, Pruned)
-
-
-def _finish_wandb(exit_code: int) -> None:
-    if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish(exit_code)
 
 
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:

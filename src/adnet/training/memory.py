@@ -249,21 +249,15 @@ class _AsOnGPU(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in (torch.conv2d, scaled_dot_product_attention):
-            args = tuple(self._cast(value) for value in args)
+        if self._autocast and func in (torch.conv2d, scaled_dot_product_attention):
+            args = tuple(value.to(self._autocast) if isinstance(value, Tensor) else value for value in args)
         if func is scaled_dot_product_attention:
             return torch.ops.aten._scaled_dot_product_efficient_attention(*args, None, True)[0]
         return func(*args, **kwargs)
 
-    def _cast(self, value: Any) -> Any:
-        if self._autocast is None or not isinstance(value, Tensor):
-            return value
-        return value.to(self._autocast)
-
 
 def _storage(tensor: Tensor) -> int:
-    number: int = tensor.untyped_storage()._cdata
-    return number
+    return tensor.untyped_storage()._cdata
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

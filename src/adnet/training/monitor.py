@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from pydantic import NonNegativeInt
 
-from adnet.data.datamodule import PairDataModule
 from adnet.data.pairs import ValidationPair
 from adnet.inference.embeddings import mean_cosine_distance
 from adnet.training.validation_frame import (
@@ -49,7 +48,7 @@ class ValidationMonitor(Callback):
         self._first: dict[int, torch.Tensor] = {}
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        pairs = _data(trainer).validation_pairs.pairs
+        pairs = trainer.datamodule.validation_pairs.pairs  # type: ignore[attr-defined]
         chosen = np.linspace(0, len(pairs) - 1, min(self.overlays, len(pairs))).round().astype(int)
         self._shown = {pairs[index] for index in chosen} if _wandb(trainer) or _tensorboard(trainer) else set()
         self._frames, self._first = [], {}
@@ -58,7 +57,7 @@ class ValidationMonitor(Callback):
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: ValidationPair, *__: Any
     ) -> None:
         """Score the frames of a batch. `outputs` are those of `SegmentationModule.validation_step`."""
-        dataset = _data(trainer).val
+        dataset = trainer.datamodule.val  # type: ignore[attr-defined]
         for row, (s, t) in enumerate(batch["key"].tolist()):
             sequence = dataset.sequences[s]
             if s not in self._first:
@@ -142,8 +141,3 @@ def _wandb(trainer: L.Trainer) -> WandbLogger | None:
 
 def _tensorboard(trainer: L.Trainer) -> TensorBoardLogger | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
-
-
-def _data(trainer: L.Trainer) -> PairDataModule:
-    data: PairDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    return data

@@ -38,11 +38,12 @@ class OnGPU(Callback):
         if trainer.strategy.root_device.type != "cuda" or stage != "fit":
             return
         torch.set_float32_matmul_precision(self._matmul_precision)
-        possible = trainer.world_size == 1 and not recomputes(pl_module.model) and _can_compile()  # type: ignore[arg-type]
+        possible = trainer.world_size == 1 and not recomputes(pl_module.model) and can_compile()  # type: ignore[arg-type]
         wanted = trainer.max_steps >= LONG if self._compiled is None else self._compiled
         if wanted and possible:
             pl_module.compile_network()  # type: ignore[operator]
 
 
-def _can_compile() -> bool:
+def can_compile() -> bool:
+    """Return whether `torch.compile` can generate code for a GPU here: with Triton and a C compiler."""
     return find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))

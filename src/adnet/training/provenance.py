@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
+
+from adnet.shared.machine import installed
 
 
 def git_commit() -> str | None:
@@ -24,7 +25,7 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that results depend on."""
-    packages = [
+    packages = (
         "adnet",
         "torch",
         "torchvision",
@@ -33,5 +34,5 @@ def versions() -> dict[str, str]:
         "albumentations",
         "opencv-python-headless",
         "numpy",
-    ]
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+    )
+    return {"python": platform.python_version(), **installed(*packages)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
@@ -15,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import read_json
-from adnet.training.checkpoint_io import LAST, PREVIOUS, whole_checkpoint
+from adnet.training.checkpoints import LAST, PREVIOUS
 
 IGNORED = (
     "resume",
@@ -85,6 +87,28 @@ def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
     if checkpoint.name == PREVIOUS:
         _drop_last(folder / "checkpoints")
     return checkpoint
+
+
+def whole_checkpoint(folder: Path) -> Path | None:
+    """Find the newest intact checkpoint in `folder`; None if there is no checkpoint.
+
+    Raises UserError if all of them are damaged.
+    """
+    found = [path for name in (LAST, PREVIOUS) if (path := folder / name).is_file()]
+    for path in found:
+        if _is_whole(path):
+            return path
+    if found:
+        raise UserError(f"all checkpoints in {folder} are damaged: remove the folder to train from the start")
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with ZipFile(path) as file:
+            return file.testzip() is None  # checks all checksums
+    except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error):
+        return False  # a flipped bit may also look like a password, another compression, or another encoding of a name
 
 
 def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
 from adnet.inference.output_folder import Shard
 from adnet.models.cost import model_cost
-from adnet.shared.files import remove, write_json, write_text
+from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.training import SegmentationModule
 from adnet.training.ddp import effective_batch
 from adnet.training.folder_lock import lock_run_folder
@@ -91,8 +90,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         write_json(folder / "provenance.json", provenance)
         print(f"{model.variant}: {model_cost(model, module.test_size)}")
-        if model.began_with:
-            print(model.began_with)
+        if model.warm_start_report:
+            print(model.warm_start_report)
         print(batch)
         print(memory.line(setting, *devices))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
@@ -197,7 +196,7 @@ def _score(
         trainer.strategy.barrier()
     if not trainer.is_global_zero:
         return None
-    scores = json.loads((output / "scores.json").read_text())
+    scores = read_json(output / "scores.json")
     if embeddings:
         write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
     module.train()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -99,7 +101,5 @@ def consistency(frames: Iterable[ValidationFrame]) -> list[tuple[float, float]]:
 
 def per_sequence(frames: Iterable[ValidationFrame]) -> dict[str, list[ValidationFrame]]:
     """Group frames by sequence, in time order."""
-    groups: dict[str, list[ValidationFrame]] = defaultdict(list)
-    for frame in sorted(frames, key=lambda frame: (frame.sequence, frame.index)):
-        groups[frame.sequence].append(frame)
-    return dict(groups)
+    ordered = sorted(frames, key=attrgetter("sequence", "index"))
+    return {name: list(group) for name, group in groupby(ordered, key=attrgetter("sequence"))}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adnet.errors import UserError
-from adnet.training.checkpoint_io import AtomicCheckpointIO, whole_checkpoint
+from adnet.training.checkpoints import AtomicCheckpointIO
+from adnet.training.resume import whole_checkpoint
 
 
 def saved(folder: Path, *numbers: int) -> Path:
