@@ -36,18 +36,14 @@ def read_prediction(path: Path) -> Prediction:
     Palette and colour images become bool, as in `read_mask`; a colour image of grey pixels counts as grey. Raises UserError
     if the file can't be read, or if its array is not `[H, W]` of one of these types.
     """
-    array = _read_array(path) if path.suffix == ".npy" else _read_image(path)
+    array = read_array(path) if path.suffix == ".npy" else _read_image(path)
+    if array.ndim > 2:  # networks leave a channel or batch dimension of 1 behind
+        array = array.reshape([side for side in array.shape if side > 1])
     if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
         raise UserError(
             f"{path} holds {array.dtype} of shape {list(array.shape)}; give [H, W] of bool, uint8, uint16 or float"
         )
     return array
-
-
-def _read_array(path: Path) -> Prediction:
-    array = read_array(path)
-    # Drop a channel or batch dimension of 1, which networks leave behind.
-    return array.reshape([side for side in array.shape if side > 1]) if array.ndim > 2 else array
 
 
 def _read_image(path: Path) -> Prediction:

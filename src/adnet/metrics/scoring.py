@@ -27,7 +27,7 @@ import numpy.typing as npt
 from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
-from adnet.metrics.prediction_files import Kind, find_predictions, kind_of
+from adnet.metrics.prediction_files import find_predictions, kind_of
 from adnet.metrics.saliency import Saliency
 
 Item = TypeVar("Item")
@@ -102,7 +102,8 @@ def score_dataset(
     if probabilities:
         _check(dataset, probabilities)
     frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
-    found, reason = (kind, "given") if kind != "auto" else _sampled_kind(frames.values())
+    sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
+    found, reason = kind_of(sampled) if kind == "auto" else (kind, "given")
     flat = [frame for group in frames.values() for frame in group]
     chunks = [flat[start : start + CHUNK] for start in range(0, len(flat), CHUNK)]
     scores: list[FrameScore] = []
@@ -160,11 +161,6 @@ def _no_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-def _sampled_kind(sequences: Iterable[list[FrameFiles]]) -> tuple[Kind, str]:
-    """Guess what the predictions are, and say why, from `SAMPLE` evenly spaced frames of each sequence."""
-    return kind_of(frames[index].prediction for frames in sequences for index in evenly_spaced(len(frames), SAMPLE))
 
 
 def _frames(

@@ -65,10 +65,9 @@ class _Recomputed:
         forward: Callable[..., Any] = type(self._block).forward.__get__(self._block)
         if not torch.is_grad_enabled():
             return forward(*inputs)
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=self._contexts)
-
-    def _contexts(self) -> Any:
-        return nullcontext(), _frozen_statistics(self._block)
+        return checkpoint(
+            forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(self._block))
+        )
 
 
 @contextmanager

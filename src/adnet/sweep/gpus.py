@@ -39,7 +39,10 @@ def reserved(count: int | None) -> Iterator[Reserved]:
     if not count or not visible:
         yield Reserved({}, ())
         return
-    _make_folder()
+    with _for_everyone(), suppress(FileExistsError):
+        FOLDER.mkdir(mode=0o1777)  # sticky, like /tmp: users cannot remove each other's files
+    if FOLDER.is_symlink() or not FOLDER.is_dir():
+        raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
     needed = min(count, len(visible))
     with ExitStack() as locks:
         while True:
@@ -52,13 +55,6 @@ def reserved(count: int | None) -> Iterator[Reserved]:
             locks.close()  # otherwise two jobs could wait for each other's GPUs forever
             time.sleep(1 + os.getpid() % 10 / 10)
         yield Reserved({"CUDA_VISIBLE_DEVICES": ",".join(taken)}, tuple(taken.values()))
-
-
-def _make_folder() -> None:
-    with _for_everyone(), suppress(FileExistsError):
-        FOLDER.mkdir(mode=0o1777)  # sticky, like /tmp: users cannot remove each other's files
-    if FOLDER.is_symlink() or not FOLDER.is_dir():
-        raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
 
 
 def _lock(path: Path, locks: ExitStack) -> int | None:

@@ -158,17 +158,13 @@ def finishing_wandb() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        exit_code = 0 if _is_intended(error) else 1
+        # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
+        preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
+        exit_code = 0 if preempted or isinstance(error, Pruned) else 1
         raise
     finally:
         if (wandb := sys.modules.get("wandb")) is not None:
             wandb.finish(exit_code)
-
-
-def _is_intended(error: BaseException) -> bool:
-    # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
-    preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
-    return preempted or isinstance(error, Pruned)
 
 
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:

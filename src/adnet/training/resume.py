@@ -85,7 +85,9 @@ def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
         raise UserError(f"{folder} holds an interrupted run; resume=true continues it")
     _check_config(folder, cfg, "a run", (*IGNORED, *CHANGEABLE))
     if checkpoint.name == PREVIOUS:
-        _drop_last(folder / "checkpoints")
+        last = checkpoint.with_name(LAST)
+        print(f"{last} is damaged or missing: resuming from {PREVIOUS}, the one before", file=sys.stderr)
+        last.unlink(missing_ok=True)  # otherwise it would replace the intact one when the next is saved
     return checkpoint
 
 
@@ -136,12 +138,6 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
 
 
 @rank_zero_only
-def _drop_last(checkpoints: Path) -> None:
-    print(f"{checkpoints / LAST} is damaged or missing: resuming from {PREVIOUS}, the one before", file=sys.stderr)
-    # Otherwise it would replace the intact one when the next is saved.
-    (checkpoints / LAST).unlink(missing_ok=True)
-
-
 def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
     file = folder / "config.yaml"
     if not file.is_file():

@@ -156,11 +156,6 @@ def _check_horizon(cfg: DictConfig) -> None:
         )
 
 
-def _precision(trained: str) -> str:
-    """Return the evaluation's precision for a training in Lightning's precision `trained`."""
-    return {"bf16": "bf16", "16": "fp16"}.get(trained.split("-")[0], "fp32")
-
-
 def _score(
     module: SegmentationModule,
     trainer: L.Trainer,
@@ -182,7 +177,8 @@ def _score(
         return None
     # Lightning moves the module back to the CPU after training, but does not undo half precision.
     model = module.model.to(trainer.strategy.root_device, torch.float32)
-    segmenter = VideoSegmenter(model, protocol, module.test_size, precision=_precision(trainer.precision))
+    precision = {"bf16": "bf16", "16": "fp16"}.get(trainer.precision.split("-")[0], "fp32")
+    segmenter = VideoSegmenter(model, protocol, module.test_size, precision=precision)
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     if trainer.is_global_zero:
         remove([output])

@@ -152,11 +152,10 @@ def _pooled(members: Sequence[tuple[Run, Evaluation]], labels: Mapping[Run, str]
             label += f", {evaluation.size}"
         label += "".join(f" + {extra}" for extra in evaluation.extras)
         earlier = rows.get(label, {}).get(run)
-        if earlier is not None and earlier.has_the_scores_of(evaluation):
-            evaluation = earlier.completed_by(evaluation)
-        elif earlier is not None:  # the same weights, evaluated in a different way
+        united = earlier and earlier.united_with(evaluation)
+        if earlier and not united:  # the same weights, evaluated in a different way
             label += f" [{evaluation.folder.name}]"
-        rows.setdefault(label, {})[run] = evaluation
+        rows.setdefault(label, {})[run] = united or evaluation
     results = [
         Result(
             label=label,

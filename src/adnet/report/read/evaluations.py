@@ -57,16 +57,14 @@ class Evaluation:
     drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
     embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
 
-    def has_the_scores_of(self, other: Evaluation) -> bool:
-        """Return whether no score differs by more than a hundredth of a percentage point, both on the same sequences.
+    def united_with(self, other: Evaluation) -> Evaluation | None:
+        """Add the saliency, drift and embeddings of `other` if it is the same evaluation done again; otherwise return None.
 
-        The same weights, evaluated again, may give other masks in a few pixels whose logits are near the threshold.
+        Its scores may differ by a hundredth of a percentage point, by masks that differ in a few pixels near the threshold.
         """
         pairs = [(self.scores[m][s], other.scores[m][s]) for m in MEASURES for s in STATISTICS]
-        return all(np.allclose(own, others, rtol=0, atol=1e-4, equal_nan=True) for own, others in pairs)
-
-    def completed_by(self, other: Evaluation) -> Evaluation:
-        """Add what only `other`, the same evaluation done again, has: saliency, drift, or embeddings."""
+        if not all(np.allclose(own, others, rtol=0, atol=1e-4, equal_nan=True) for own, others in pairs):
+            return None
         optional = ("saliency", "drift", "embeddings")
         return replace(self, **{name: getattr(self, name) or getattr(other, name) for name in optional})
 
