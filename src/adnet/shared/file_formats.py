@@ -140,10 +140,10 @@ class Provenance(TypedDict):
     """What a training was made from. A run resumes only on the same data."""
 
     git_commit: Annotated[
-        str | None, Field(description="with -dirty where files were changed; null outside of a checkout")
+        str | None, Field(description="with -dirty if files were changed; null outside of a checkout")
     ]
     versions: Annotated[dict[str, str], Field(description="of Python, adnet, torch and others")]
-    data: Annotated[Fingerprints, Field(description="equal for equal data, wherever it lies")]
+    data: Annotated[Fingerprints, Field(description="the same for the same data, wherever it is")]
 
 
 @json_file
@@ -156,7 +156,7 @@ class Summary(Provenance):
     J: Share | None
     """mean over the validation sequences, in [0, 1]; null with test_at_end=false"""
     F: Share | None
-    """likewise"""
+    """the same"""
     initial: UntrainedScores | None
     """before training; null without test_at_start=true"""
     dataset: str
@@ -218,16 +218,16 @@ class Evaluation(Settings):
     size: Size
     """height and width in pixels of the first scale"""
     frames: NotRequired[NonNegativeInt]
-    """that were segmented; there when it has ended"""
+    """number segmented; present once the evaluation has finished"""
     seconds: NotRequired[NonNegativeFloat]
-    """of that; there when it has ended"""
+    """time that took; present once the evaluation has finished"""
 
 
 class SequenceDrift(TypedDict):
     frames: list[str]
-    """those with an annotation"""
+    """the annotated ones"""
     distance: list[Annotated[float, Field(ge=-1e-6, le=2.000001)] | None]
-    """cosine distance in [0, 2] of each, mean over all pairs of foreground pixels; null where either frame has none on the grid"""
+    """cosine distance in [0, 2] of each, mean over all pairs of foreground pixels; null if either frame has none on the grid"""
 
 
 @json_file
@@ -274,7 +274,7 @@ class PredictedVideo(TypedDict):
     segmented: NonNegativeInt
     """processed by the last command"""
     seconds: NonNegativeFloat
-    """of that"""
+    """time that took"""
     problem: str | None
     """what couldn't be read"""
 
@@ -284,15 +284,15 @@ class Prediction(Settings):
     """What `adnet.predict` was given, and what became of each video. It marks the folder as that command's."""
 
     input: dict[str, Any]
-    """what tells each video apart, by its name"""
-    checkpoint_sha256: Sha256
-    """of the file, or of all files of an export"""
+    """what identifies each video's content, by its name"""
+    checkpoint_sha256: Sha256 | None
+    """of the file, or of all files of an export; null if Python gave a network, not a file"""
     size: Size
     """height and width whose area frames are resized to"""
     anchor: str | int | None
     """null: the first frame"""
     videos: NotRequired[dict[str, PredictedVideo]]
-    """by name, each when it is done"""
+    """by name; each is added when it is done"""
 
 
 class Image(TypedDict):
@@ -342,7 +342,7 @@ class RleFile(TypedDict):
 class Pair(TypedDict):
     sequence: str
     anchor: str
-    """a frame, without its ending"""
+    """name of the frame's file, without suffix"""
     frame: str
     """likewise"""
 
@@ -361,26 +361,26 @@ class NanBatch(TypedDict):
 
 @json_file
 class Job(TypedDict):
-    """In the folder of a sweep's job: how its process ended last time."""
+    """In the folder of a sweep's job: how its last process ended."""
 
     overrides: list[str]
     """as given"""
     command: list[str]
-    """what was run, word by word"""
+    """what was run, one item per argument"""
     log: str
     """what it printed"""
     status: Literal["finished", "failed", "stopped"]
     code: NotRequired[int]
-    """the exit code; of a process that a signal ended, minus the signal's number"""
+    """the exit code; if a signal ended the process, minus its number"""
     reason: NotRequired[str | None]
-    """why it failed, one line; null where it didn't"""
+    """why it failed, in one line; null if it didn't"""
     seconds: NonNegativeFloat
     """wall clock"""
 
 
 class JobScores(TypedDict):
     J: Share | None
-    """null where the job has no summary.json"""
+    """null if the job has no summary.json"""
     F: Share | None
 
 
@@ -393,11 +393,11 @@ class SweepJob(TypedDict):
     status: Literal["finished", "pruned", "skipped", "busy", "stopped", "failed"]
     scores: JobScores
     seconds: NonNegativeFloat | None
-    """wall clock; null where the job didn't run"""
+    """wall clock; null if the job didn't run"""
     reason: str | None
-    """why it failed, one line; null where it didn't"""
+    """why it failed, in one line; null if it didn't"""
     log: str | None
-    """what its process printed; null where none ran"""
+    """what its process printed; null if none ran"""
 
 
 FORMATS: dict[str, Any] = {
@@ -436,7 +436,7 @@ def json_schema(name: str) -> dict[str, Any]:
 def read_document(
     file: Path, name: str, needs: Collection[str] = (), advice: str = "write the file again"
 ) -> dict[str, Any]:
-    """Read a JSON file of the format `name`; more entries than the format has are left alone.
+    """Read a JSON file of the format `name`; additional entries are kept.
 
     Entries that match one of the patterns `needs` (`sequences.*.mean`) must be there; a file by another version of adnet may lack
     others. Raises UserError, which says what is wrong with which entry, and `advice`, for one that is missing or of another type or
