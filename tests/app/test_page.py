@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -39,10 +41,10 @@ class Server(NamedTuple):
     def files(self, name: str = "*") -> list[Path]:
         """What is on disk, but for what belongs to no visitor."""
         return [
-            path
+            Path(folder, file)
             for part in ("private", "shown", "uploads")
-            for path in (self.root / part).rglob(name)
-            if path.is_file()
+            for folder, _, files in os.walk(self.root / part)  # Path.rglob fails if a folder is removed meanwhile
+            for file in fnmatch.filter(files, name)
         ]
 
 
