@@ -32,6 +32,8 @@ class ADNet(HubMethods, nn.Module):
         decoder: end in a `Decoder` instead of the head's last layer (not in the paper); needs an encoder with `shallow`.
         motion: encoder of the optical flow, `[B, 3, H, W]` from `adnet.data.flow` -> `[B, C, h, w]`, for variants with a
             motion branch; a second stream as in Simonyan and Zisserman (arXiv:1406.2199).
+        appearance_dropout: probability, in training, of hiding a moving frame's appearance, so that its mask must be found by
+            motion alone (the modality dropout of Neverova et al., arXiv:1501.00102).
         weights: a file to initialise the network from, as far as its weights fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
@@ -56,6 +58,7 @@ class ADNet(HubMethods, nn.Module):
         aux_weight: NonNegativeFloat = 0.0,
         decoder: bool = False,
         motion: DeepLabV3 | None = None,
+        appearance_dropout: Share = 0.0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -66,6 +69,7 @@ class ADNet(HubMethods, nn.Module):
         self.variant = variant
         self.branches = VARIANTS[variant]
         self.motion = motion
+        self.appearance_dropout = appearance_dropout
         if self.needs_flow is not (motion is not None):
             raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
         channels = encoder.embedding_channels
@@ -104,6 +108,7 @@ class ADNet(HubMethods, nn.Module):
             "aux_weight": self.aux_weight,
             "decoder": self.decoder is not None,
             "motion": None if self.motion is None else self.motion.config,
+            "appearance_dropout": self.appearance_dropout,
         }
 
     @property
@@ -142,7 +147,15 @@ class ADNet(HubMethods, nn.Module):
 
     def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
         """Embed the flow, too, and put it together with X_t and the backbone's features at stride 2 and 4."""
-        motion = None if self.motion is None else self.motion(no_motion(frames) if flow is None else flow)
+        motion = None
+        if self.motion is not None:
+            still = no_motion(frames)
+            motion = self.motion(still if flow is None else flow)
+            if self.training and self.appearance_dropout and flow is not None:
+                moving = (flow != still).flatten(1).any(dim=1)
+                shown = ~(moving & (torch.rand(len(flow), device=flow.device) < self.appearance_dropout))
+                # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.
+                embedding, *shallow = (features * shown[:, None, None, None] for features in (embedding, *shallow))
         return Encoded(embedding, tuple(shallow[::-1]) if self.decoder is not None else (), motion)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded | Tensor) -> Tensor:
