@@ -20,7 +20,7 @@ demo: install
 
 # A process for each core, with one thread: a file's tests stay together, for what they share is made once in each process.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 40
 
 lint: install
 	$(BIN)/ruff check .

@@ -165,11 +165,34 @@ def test_motion_is_the_flow_s_and_no_flow_is_no_motion():
         assert torch.equal(model.embed(FRAME), model.encode(FRAME, flow).embedding)
 
 
+@pytest.mark.parametrize("decoder", [False, True])
+def test_appearance_is_hidden_in_training_alone_and_only_from_frames_with_motion(decoder):
+    model = tiny("full_motion", appearance_dropout=1.0, decoder=decoder)
+    flow = no_motion(FRAME).clone()
+    flow[1] += 0.1
+    whole = model.train().encode(FRAME, flow)
+    assert [bool(x[1].any()) for x in (whole.embedding, whole.motion, *whole.shallow)] == [
+        False,
+        True,
+        *[False] * 2 * decoder,
+    ]
+    assert all(x[0].any() for x in (whole.embedding, *whole.shallow))
+    assert all(x[1].any() for x in (model.eval().encode(FRAME, flow).embedding, model.train().encode(FRAME).embedding))
+
+
+def test_a_share_of_the_frames_is_hidden():
+    model = tiny("full_motion", appearance_dropout=0.3).train()
+    frames = FRAME[:1].repeat(400, 1, 1, 1)[..., :9, :9]
+    hidden = [not X.any() for X in model.encode(frames, torch.rand_like(frames)).embedding]
+    assert 80 < sum(hidden) < 160
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: ADNet(tiny_encoder(), "full_motion"), "'full_motion' needs a motion encoder"),
         (lambda: ADNet(tiny_encoder(), "full", motion=tiny_encoder()), "'full' has no motion encoder"),
+        (lambda: tiny("full", appearance_dropout=0.1), "appearance_dropout leaves motion alone"),
         (lambda: ADNet(tiny_encoder(), "full", decoder=True), r"set model\.encoder\.shallow=true"),
     ],
 )

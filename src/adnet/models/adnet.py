@@ -37,7 +37,8 @@ class ADNet(HubMethods, nn.Module):
         weights: a file to initialise the network from, as far as its weights fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
-    shallow features, and a motion encoder that the variant needs but lacks, or has but can't use.
+    shallow features, a motion encoder that the variant needs but lacks, or has but can't use, and a dropout of the
+    appearance without motion.
 
     Examples:
         >>> network = ADNet(DeepLabV3("resnet18", pretrained=False, aspp_channels=32), "full").eval()
@@ -72,6 +73,10 @@ class ADNet(HubMethods, nn.Module):
         self.appearance_dropout = appearance_dropout
         if self.needs_flow is not (motion is not None):
             raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
+        if appearance_dropout and motion is None:
+            raise UserError(
+                "appearance_dropout leaves motion alone, so the variant must be motion or full_motion; or set it to 0"
+            )
         channels = encoder.embedding_channels
         if channels != 1 and not (self.branches or decoder):
             raise UserError(f"the baseline's encoder outputs the logit: set embedding_channels to 1, not {channels}")
