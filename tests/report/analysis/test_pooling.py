@@ -40,6 +40,16 @@ def test_other_settings_are_another_row(make_run: Callable[..., Path], tmp_path:
     ]
 
 
+def test_a_setting_that_an_older_version_lacks_is_off(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for number, model in enumerate([{}, {"dropout": 0}, {"dropout": None}, {"dropout": 0.3}]):
+        make_run(f"{number}", config={"seed": number, "model": model})
+    (benchmark,) = pool(find_runs([tmp_path]))
+    assert [(result.label, len(result.runs)) for result in benchmark.results] == [
+        ("full (dropout=0.3)", 1),
+        ("full (dropout=off)", 3),
+    ]
+
+
 def test_labels_name_the_fewest_settings_that_tell_rows_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
     lite = {"steps": 480, "optim": {"lr": 0.1, "decay": 0}, "model": {"encoder": {"backbone": "lite0"}}}
     paper = {"steps": 30000, "optim": {"lr": 0.2, "decay": 0}, "model": {"encoder": {"backbone": "resnet101"}}}

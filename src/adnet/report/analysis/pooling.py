@@ -96,7 +96,7 @@ def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
         leaves = [key.rpartition(".")[2] for key in chosen]
         names = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, chosen, strict=True)]
         for run in members:
-            settings = [f"{name}={run.config.get(key)}" for name, key in zip(names, chosen, strict=True)]
+            settings = [f"{name}={_setting(run, key)}" for name, key in zip(names, chosen, strict=True)]
             labels[run] = f"{variant} ({', '.join(settings)})" if settings else variant
     return labels
 
@@ -129,7 +129,12 @@ def _is_replicate_key(key: str) -> bool:
 
 
 def _count_distinct(keys: Sequence[str], runs: Sequence[Run]) -> int:
-    return len({tuple(str(run.config.get(key)) for key in keys) for run in runs})
+    return len({tuple(_setting(run, key) for key in keys) for run in runs})
+
+
+def _setting(run: Run, key: str) -> str:
+    """Return a setting as text; null, false, 0 and one that did not exist when an older version made the run are all off."""
+    return str(run.config.get(key) or "off")
 
 
 def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
