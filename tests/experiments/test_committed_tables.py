@@ -11,7 +11,10 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUNS = {
     "table1": [EXPERIMENTS / "table1" / "runs"],
     "extensions": [EXPERIMENTS / "table1" / "runs", EXPERIMENTS / "extensions" / "runs"],
+    "multi_scale": [EXPERIMENTS / "multi_scale" / "runs"],
 }
+TABLES = ["table1", "differences"]
+"""What each of these experiments keeps of its report, as Markdown and CSV, at least."""
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +31,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("experiment", RUNS)
-@pytest.mark.parametrize("name", ["table1.md", "table1.csv", "differences.md", "differences.csv"])
-def test_the_tables_are_those_of_the_committed_runs(report: Callable[[str], Path], experiment: str, name: str) -> None:
-    """After a new run, make the report with the command of the experiment's page, and copy the file."""
-    assert (EXPERIMENTS / experiment / name).read_bytes() == (report(experiment) / name).read_bytes()
+def test_the_tables_are_those_of_the_committed_runs(report: Callable[[str], Path], experiment: str) -> None:
+    """After a new run, make the report with the command of the experiment's page, and copy the files."""
+    folder = EXPERIMENTS / experiment
+    kept = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv")}
+    kept |= {file.name for kind in ("md", "csv") for file in folder.glob(f"*.{kind}") if file.name != "README.md"}
+    for name in kept:
+        made = report(experiment) / name
+        assert (folder / name).read_bytes() == (made if made.exists() else made.parent / "figures" / name).read_bytes()
 
 
 @pytest.mark.parametrize("experiment", RUNS)
