@@ -44,11 +44,7 @@ def main(cfg: DictConfig) -> None:
         flow=flow.method if flow else None,
         postprocess=postprocess,
         anchor=cfg.anchor,
-        settings={
-            "backend": cfg.backend,
-            "postprocess": settings,
-            "files_sha256": contents([cfg.anchor, settings]),
-        },
+        settings={"backend": cfg.backend, "postprocess": settings, "files_sha256": contents([cfg.anchor, settings])},
         overwrite=cfg.overwrite,
         shard=shard,
     )

@@ -176,7 +176,7 @@ def _quantised(network: Any, calibration: Sequence[tuple[Tensor, ...]]) -> Any:
     nncf = library("nncf", "openvino")
     advanced = nncf.AdvancedQuantizationParameters(
         # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
-        overflow_fix=nncf.OverflowFix.ENABLE,
+        overflow_fix=nncf.OverflowFix.ENABLE
     )
     frames = nncf.Dataset(
         [

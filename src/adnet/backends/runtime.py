@@ -18,10 +18,7 @@ from adnet.models import ADNet, Encoded
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
-FILES = {
-    "onnx": ("embed.onnx", "segment.onnx"),
-    "openvino": ("embed.xml", "segment.xml"),
-}
+FILES = {"onnx": ("embed.onnx", "segment.onnx"), "openvino": ("embed.xml", "segment.xml")}
 """Format -> files of the encoder and the fusion. (Without torch.export's format, a pickle that could run any code.)"""
 
 METADATA = "export.json"

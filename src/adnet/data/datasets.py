@@ -242,12 +242,7 @@ def images(
 
 
 def _stills(
-    root: Path,
-    images: Path,
-    masks: Path,
-    wanted: Keep,
-    regions: tuple[int, ...] = (),
-    listed: Keep = None,
+    root: Path, images: Path, masks: Path, wanted: Keep, regions: tuple[int, ...] = (), listed: Keep = None
 ) -> tuple[Sequence, ...]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 

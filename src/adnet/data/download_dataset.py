@@ -77,10 +77,7 @@ SOURCES = {
         "take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
     ),
     "youtube_vos": Source(
-        None,
-        "train",
-        {"train": Content(3471)},
-        "take train from https://youtube-vos.org (login required)",
+        None, "train", {"train": Content(3471)}, "take train from https://youtube-vos.org (login required)"
     ),
     "duts": Source(
         None,

@@ -191,11 +191,7 @@ def _is_done(outputs: Outputs, frame: VideoFrame) -> bool:
 
 
 def _write(
-    outputs: Outputs,
-    threshold: float,
-    overlay: OverlayVideo | None,
-    frame: VideoFrame,
-    probability: Probability | None,
+    outputs: Outputs, threshold: float, overlay: OverlayVideo | None, frame: VideoFrame, probability: Probability | None
 ) -> None:
     """Write the files of a frame; without a probability, the missing ones. The mask comes last: a frame with a mask is complete."""
     mask_file, probability_file, cutout_file = (

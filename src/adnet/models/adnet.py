@@ -37,8 +37,7 @@ class ADNet(HubMethods, nn.Module):
         weights: a file to initialise the network from, as far as its weights fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
-    shallow features, a motion encoder that the variant needs but lacks, or has but can't use, and a dropout of the
-    appearance without motion.
+    shallow features, and a motion encoder (or appearance dropout) that the variant needs but lacks, or has but can't use.
 
     Examples:
         >>> network = ADNet(DeepLabV3("resnet18", pretrained=False, aspp_channels=32), "full").eval()
@@ -155,8 +154,9 @@ class ADNet(HubMethods, nn.Module):
         motion = None
         if self.motion is not None:
             still = no_motion(frames)
-            motion = self.motion(still if flow is None else flow)
-            if self.training and self.appearance_dropout and flow is not None:
+            flow = still if flow is None else flow
+            motion = self.motion(flow)
+            if self.training and self.appearance_dropout:
                 moving = (flow != still).flatten(1).any(dim=1)
                 shown = ~(moving & (torch.rand(len(flow), device=flow.device) < self.appearance_dropout))
                 # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.

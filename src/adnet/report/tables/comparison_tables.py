@@ -79,10 +79,7 @@ def saliency_table(found: Sequence[Benchmark], name: str = "table3") -> Table | 
     paper = paper_tables()["table3"]
     columns = [Column("Method"), Column("Kind"), Column("Source")]
     for dataset in paper["datasets"]:
-        columns += [
-            Column("MAE", dataset, digits=3, best="min"),
-            Column("F-measure", dataset, digits=1, best="max"),
-        ]
+        columns += [Column("MAE", dataset, digits=3, best="min"), Column("F-measure", dataset, digits=1, best="max")]
     rows: list[list[Value]] = [
         [row["method"], row["group"], PUBLISHED, *(value for dataset in paper["datasets"] for value in row[dataset])]
         for row in paper["rows"]
