@@ -34,11 +34,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_the_tables_are_those_of_the_committed_runs(report: Callable[[str], Path], experiment: str) -> None:
     """After a new run, make the report with the command of the experiment's page, and copy the files."""
     folder = EXPERIMENTS / experiment
-    kept = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv")}
-    kept |= {file.name for kind in ("md", "csv") for file in folder.glob(f"*.{kind}") if file.name != "README.md"}
-    for name in kept:
-        made = report(experiment) / name
-        assert (folder / name).read_bytes() == (made if made.exists() else made.parent / "figures" / name).read_bytes()
+    kept = {file for pattern in ("*.md", "*.csv", "figures/*.csv") for file in folder.glob(pattern)}
+    assert {folder / f"{name}.{kind}" for name in TABLES for kind in ("md", "csv")} <= kept
+    for file in kept - {folder / "README.md"}:
+        assert file.read_bytes() == (report(experiment) / file.relative_to(folder)).read_bytes(), file
 
 
 @pytest.mark.parametrize("experiment", RUNS)

@@ -74,7 +74,7 @@ class ADNet(HubMethods, nn.Module):
             raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
         if appearance_dropout and motion is None:
             raise UserError(
-                "appearance_dropout leaves motion alone, so the variant must be motion or full_motion; or set it to 0"
+                f"appearance_dropout hides all but motion, which the variant {variant!r} does not see: set it to 0"
             )
         channels = encoder.embedding_channels
         if channels != 1 and not (self.branches or decoder):
@@ -150,7 +150,7 @@ class ADNet(HubMethods, nn.Module):
         return self.with_motion(self.encoder.embed(last), shallow, frames, flow)
 
     def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
-        """Embed the flow, too, and put it together with X_t and the backbone's features at stride 2 and 4."""
+        """Embed the flow, too, and join it to X_t and the features at stride 2 and 4, which training may hide."""
         motion = None
         if self.motion is not None:
             still = no_motion(frames)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import timm
 import torch
@@ -99,7 +98,7 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
     The package names its tensors differently, but has them in the order and shapes of timm's complete network.
     """
     package = import_module(_PIP_PACKAGES[name])
-    (file,) = Path(str(package.__file__)).parent.glob("models/*.pth")
+    file = getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
     weights = torch.load(file, map_location="cpu", weights_only=True)
     names = list(timm.create_model(name).state_dict())
     if len(names) != len(weights):

