@@ -123,7 +123,7 @@ def test_the_card_has_the_scores_of_the_evaluation(tiny_model: ADNet, tmp_path: 
     assert {(one.dataset_type, one.dataset_split, one.task_name) for one in results} == {
         ("davis2016", "val", "protocol single_scale")
     }
-    assert "| J mean | 70.8 |" in card.text
+    assert "| J mean | 72.1 |" in card.text
     assert "checkpoint=saved" in card.text
 
 
