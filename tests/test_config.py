@@ -138,3 +138,12 @@ def test_a_choice_replaces_the_demo_s_whole(experiment: str, choice: str) -> Non
         # Scales of few steps end the rate at zero with any optimiser.
         expected = {"schedule": alone["optim"]["schedule"] | {"horizon": "${steps}"}} if group == "optim" else {}
         assert both[group] == alone[group] | expected
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if "flow" in groups(name)])
+def test_the_flow_s_cache_needs_no_home(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no HOME, and services often run without one."""
+    for variable in ("HOME", "ADNET_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert hydra.compose(name).flow.cache == "~/.cache/adnet/flow"

@@ -198,6 +198,15 @@ def test_the_cache_is_filled_once_and_knows_frames_and_settings(
     assert len(computed) == 2 + frames
 
 
+def test_the_cache_may_be_below_the_home_folder(
+    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    SequenceFlow(OpticalFlow(), "~/cache")(sequence, 1)
+    assert [path.suffix for path in (tmp_path / "home" / "cache").rglob("*") if path.is_file()] == [".npy"]
+
+
 def test_a_damaged_file_in_the_cache_is_computed_again(tiny_davis: Path, tmp_path: Path) -> None:
     sequence = davis2016(tiny_davis, "train").sequences[0]
     flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")

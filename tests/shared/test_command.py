@@ -58,6 +58,11 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
         ("pairs.batch_size=[1", "no viable alternative at input '[1'"),
         ("steps=???", "steps has no value: give steps=..."),
         (
+            "data=[davis2016,duts]",
+            "data=[davis2016,duts]: choose one data; more datasets to train on: mix=[NAME,...]",
+        ),
+        ("model=[full,intra]", "model=[full,intra]: choose one model"),
+        (
             "+callbacks.rate._target_=lightning.pytorch.callbacks.Rate",
             "callbacks.rate._target_: there is no lightning.pytorch.callbacks.Rate",
         ),
@@ -87,6 +92,7 @@ def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> 
         ],
         ["+logger.wandb={_target_: adnet.training.loggers.wandb_logger, save_dir: x, notes: y}"],
         ["~logger", "~callbacks.progress"],
+        ["mix=[duts,youtube_vos]", "logger=[csv,tensorboard]"],
     ],
 )
 def test_known_keys_pass(run: Callable[..., Any], arguments: list[str]) -> None:

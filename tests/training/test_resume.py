@@ -54,7 +54,7 @@ def test_a_finished_run_is_that_of_its_own_command(cut_off: Path) -> None:
     [
         [],
         ["steps=9", "trainer.log_every_n_steps=1"],
-        ["data.root=there", "pairs.workers=0"],
+        ["data.root=there", "mix.duts.dataset.root=there", "pairs.workers=0"],
         ["trainer.num_nodes=1", "trainer.sync_batchnorm=false"],  # as where they are not set
     ],
 )

@@ -186,7 +186,7 @@ class SequenceFlow:
 
     Args:
         method: computes or reads the flow.
-        cache: a folder; None: compute the flow each time.
+        cache: a folder, possibly below `~`; None: compute the flow each time.
     """
 
     method: FlowMethod
@@ -202,7 +202,7 @@ class SequenceFlow:
             return NO_MOTION
         if self.cache is None:
             return np.asarray(sign * self.method.of_files(files), np.int8)
-        file = Path(self.cache) / self._name(files)
+        file = Path(self.cache).expanduser() / self._name(files)
         if (found := _read(file)) is None:
             found = self.method.of_files(files)
             with replacing(file) as draft, draft.open("wb") as stream:

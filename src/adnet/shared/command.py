@@ -43,6 +43,8 @@ _REMARKING = (
     "lightning.fabric.utilities.distributed",
 )
 """The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
+_SEVERAL_CHOICES = ("mix", "callbacks", "logger", "+experiment")
+"""Groups that are meant to be given as a list; experiments are added one after another."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -73,6 +75,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             with _in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
                     _silence_remarks()
+                check_groups(HydraConfig.get().overrides.task)
                 check_config(cfg, name)
                 main(cfg)
 
@@ -135,6 +138,15 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
         if "Config group override must be a string" not in str(error):
             raise
         _leave("a config group can't be null: choose one (model=NAME), or leave it out (~logger)")
+
+
+def check_groups(overrides: Iterable[str]) -> None:
+    """Raise UserError for several choices of a group that takes one: Hydra would merge them, and the last would win."""
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if choice.startswith("[") and group not in _SEVERAL_CHOICES and (conf_dir() / group).is_dir():
+            more = "; more datasets to train on: mix=[NAME,...]" if group == "data" else ""
+            raise UserError(f"{override}: choose one {group}{more}")
 
 
 def check_config(cfg: DictConfig, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -27,13 +28,14 @@ IGNORED = (
     "logger",
     "callbacks",
     "data.root",  # the data itself is compared
+    "mix.*.dataset.root",
     "flow.cache",
     "model.encoder.checkpoint_activations",
     "pairs.workers",
     "pairs.pin_memory",
     "trainer",
 )
-"""Keys (including all keys below them) that do not change the results of a run."""
+"""Keys (including all keys below them) that do not change the results of a run; `*` is any name."""
 
 CHANGEABLE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
 """Keys that do not change the weights after a given step: an interrupted run may be resumed with other values."""
@@ -173,7 +175,7 @@ def _shown(value: Any) -> str:
 
 
 def _below(key: str, parents: Iterable[str]) -> bool:
-    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
+    return any(fnmatchcase(key, parent) or key.startswith(f"{parent}.") for parent in parents)
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
