@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from PIL import Image
+from run_lengths import encode
 from videos import pictures, write_video
 
 from adnet import predict
@@ -133,9 +135,25 @@ def test_a_run_that_failed_leaves_the_folder_to_the_mended_command(
         given[1:] = [*PRUNE, f"postprocess.detector.file={detections(tmp_path / 'found.json', 'in', 0.9, 'no frame')}"]
     ended = call(*given)
     assert (ended.code, ended.err.count("adnet: ")) == (1, 1)
-    assert names(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
     ended = call(f"input={images}", "anchor=1")
     assert ended.code == 0, ended.err
+
+
+def test_a_video_that_failed_leaves_no_folder_beside_the_others(
+    call: Callable[..., Any], images: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(images, tmp_path / "more")
+    entries = [
+        json.loads(detections(tmp_path / "one.json", *given).read_text())[0]
+        for given in (("in", 0.9), ("more", 0.9, "no frame"))
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(entries))
+    ended = call(
+        f"input=[{images},{tmp_path / 'more'}]", *PRUNE, f"postprocess.detector.file={tmp_path / 'found.json'}"
+    )
+    assert ended.code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in", "predict.json"]
 
 
 def test_several_videos_of_which_one_is_damaged(call: Callable[..., Any], tmp_path: Path) -> None:
@@ -238,6 +256,32 @@ def test_flow_that_others_computed(call: Callable[..., Any], tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("motion_checkpoint")
+@pytest.mark.parametrize(
+    ("names_of_flow", "mistake"),
+    [
+        ((0, 1, 3), "no optical flow of frame 00002 in"),
+        ((0, 1, 2, 3, 4), "has flow of 5 frames, including 00004, which is not among the 4 frames of b"),
+    ],
+)
+def test_flow_of_other_frames_is_found_before_anything_is_written(
+    call: Callable[..., Any], tmp_path: Path, names_of_flow: tuple[int, ...], mistake: str
+) -> None:
+    """And before the videos whose flow is right."""
+    for video, flow_files in (("a", range(4)), ("b", names_of_flow)):
+        for folder in ("in", "flow"):
+            (tmp_path / folder / video).mkdir(parents=True)
+        for index, image in enumerate(pictures(4)):
+            Image.fromarray(image).save(tmp_path / "in" / video / f"{index:05d}.png")
+        for index in flow_files:
+            file = tmp_path / "flow" / video / f"{index:05d}.flo"
+            cv2.writeOpticalFlow(str(file), np.zeros((48, 80, 2), np.float32))
+    ended = call(f"input={tmp_path}/in/*", "flow=folder", f"flow.method.root={tmp_path / 'flow'}")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert mistake in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("motion_checkpoint")
 def test_one_image_is_segmented_by_its_appearance(
     call: Callable[..., Any], tmp_path: Path, motion_checkpoint: Path
 ) -> None:
@@ -256,6 +300,39 @@ def test_one_image_is_segmented_by_its_appearance(
     assert np.abs(moving - expected).max() > 0.02  # motion would say something
     with Image.open(tmp_path / "out" / "probabilities" / "one.png") as probability:
         np.testing.assert_allclose(np.asarray(probability) / 255, expected, atol=0.003)
+
+
+@pytest.mark.usefixtures("motion_checkpoint")
+def test_instance_pruning_after_a_network_with_motion(call: Callable[..., Any], images: Path, tmp_path: Path) -> None:
+    """What was pruned is in no mask, and the rest is what the network alone says."""
+    small = np.zeros((48, 80), bool)
+    small[4:12, 40:60] = True
+    large = np.zeros((48, 80), bool)
+    large[20:, :60] = True
+    found = [
+        {"image_id": f"in/{frame}", "score": 0.9, "segmentation": encode(mask)}
+        for frame in (0, 1)
+        for mask in (small, large)
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    given = (f"input={images}", "probabilities=true", "protocol.threshold=0")
+    pruning = (
+        *PRUNE,
+        f"postprocess.detector.file={tmp_path / 'found.json'}",
+        "postprocess.area=0.5",
+        "postprocess.margin=0",
+    )
+    for output, more in (("plain", ()), ("pruned", pruning)):
+        ended = call(*given, *more, f"output={tmp_path / output}")
+        assert ended.code == 0, ended.err
+    for name in ("0.png", "1.png"):
+        plain, pruned, mask = (
+            np.asarray(Image.open(tmp_path / folder / name))
+            for folder in ("plain/probabilities", "pruned/probabilities", "pruned/masks")
+        )
+        assert plain.min() > 0
+        np.testing.assert_array_equal(pruned, np.where(small, 0, plain))
+        np.testing.assert_array_equal(mask, np.where(small, 0, 255))
 
 
 class Camera:

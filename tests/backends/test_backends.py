@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from hydra.utils import instantiate
 from torch import nn
 
 from adnet.backends import load, runtime
-from adnet.backends.export import export_model
+from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.load import load_backend
 from adnet.backends.prepare import optimised, portable
 from adnet.backends.runtime import ExportedModel
+from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.kernels.winograd import WinogradConv2d
@@ -41,6 +43,12 @@ def checkpoint(config: dict[str, Any], model: ADNet, path: Path) -> Path:
         path,
     )
     return path
+
+
+def with_motion_and_decoder(config: dict[str, Any]) -> dict[str, Any]:
+    encoder = config["encoder"]
+    extended = {"variant": "full_motion", "decoder": True, "motion": {**encoder}}
+    return config | extended | {"encoder": encoder | {"shallow": True}}
 
 
 def logits(model: Any, anchor: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
@@ -73,6 +81,36 @@ def test_optimised_is_the_same_network(wide: ADNet) -> None:
     assert fast.aux is None
     assert wide.aux is not None
     assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize("extended", [False, True], ids=["paper's", "motion and decoder"])
+def test_compile_runs_each_frame_in_one_graph(
+    tmp_path: Path, tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, extended: bool
+) -> None:
+    config = with_motion_and_decoder(tiny_model_config) if extended else tiny_model_config
+    path = checkpoint(config, instantiate(config), tmp_path / "last.ckpt")
+    given: list[int] = []
+    constants: list[set[int]] = []
+
+    def counting(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Any:
+        constants.append({parameter.data_ptr() for parameter in graph.parameters()})
+
+        def call(*inputs: torch.Tensor) -> Any:
+            given.append(len(inputs))
+            return graph(*inputs)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
+    compiled, size = load_backend(path, "compile", "cpu")
+    plain, _ = load_backend(path, "torch", "cpu")
+    video = np.random.default_rng(0).integers(0, 256, (3, 40, 70, 3), np.uint8)
+    got, expected = (list(VideoSegmenter(model, Protocol("test"), size).segment(video)) for model in (compiled, plain))
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    assert given == [1 + extended] * 3  # each frame and its flow; all else is constant
+    assert isinstance(compiled, ADNet)
+    encoders = [compiled.encoder, *([compiled.motion] if compiled.motion else [])]
+    assert constants == [{parameter.data_ptr() for part in encoders for parameter in part.parameters()}]
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])
@@ -155,9 +193,7 @@ def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[st
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
     pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
-    motion = {**tiny_model_config["encoder"]}
-    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
-    model: ADNet = instantiate(config | {"encoder": motion | {"shallow": True}})
+    model: ADNet = instantiate(with_motion_and_decoder(tiny_model_config))
     with torch.no_grad():
         for _ in range(20):  # batch norm learns how small the features of an untrained network are
             model(*torch.rand(3, 4, 3, *SIZE))
@@ -185,6 +221,41 @@ def test_int8_is_near(tmp_path: Path, tiny_model: ADNet) -> None:
     expected = logits(tiny_model, frames[0], frames[1])
     got = logits(exported, frames[0], frames[1])
     assert 0 < float((got - expected).abs().max()) < 0.2 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("extended", [False, True], ids=["paper's", "motion and decoder"])
+def test_int8_is_made_once_from_synthetic_videos(
+    tmp_path: Path, tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, extended: bool
+) -> None:
+    pytest.importorskip("nncf")
+    config = with_motion_and_decoder(tiny_model_config) if extended else tiny_model_config
+    model: ADNet = instantiate(config)
+    path = checkpoint(config, model, tmp_path / "last.ckpt")
+    monkeypatch.setattr(load, "CALIBRATION_FRAMES", 2)
+    loaded, size = load_backend(path, "openvino_int8")
+    assert size == SIZE
+    assert isinstance(loaded, ExportedModel)
+    assert loaded.metadata["int8"] is True
+    [folder] = [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+    assert "FakeQuantize" in (folder / "embed.xml").read_text()
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    monkeypatch.setitem(sys.modules, "nncf", None)  # which only the first time needs
+    for given, backend in ((path, "openvino_int8"), (folder, "openvino_int8"), (folder, "openvino")):
+        assert load_backend(given, backend)[1] == SIZE
+    assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    monkeypatch.setattr(load, "CALIBRATION_FRAMES", 3)
+    with pytest.raises(UserError, match=r"^backend=openvino_int8 needs the extra: pip install 'adnet\[openvino\]'$"):
+        load_backend(path, "openvino_int8")  # another calibration is another export
+
+
+def test_synthetic_calibration_moves() -> None:
+    inputs, again = synthetic_inputs(2, SIZE, flow=True), synthetic_inputs(2, SIZE)
+    for (frame, flow), (same,) in zip(inputs, again, strict=True):
+        assert frame.shape == flow.shape == (1, 3, *SIZE)
+        assert torch.equal(frame, same)
+        assert (flow - no_motion(frame)).abs().max() > 0.2
+        assert 0 <= frame.min() < frame.max() <= 1
+    assert not torch.equal(inputs[0][0], inputs[1][0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a Linux structure")
@@ -263,6 +334,9 @@ def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_mod
     (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "onnx"}))
     with pytest.raises(UserError, match="backend=onnx, not openvino"):
         load_backend(tmp_path / "a", "openvino")
+    (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "openvino", "int8": False}))
+    with pytest.raises(UserError, match="backend=openvino, not openvino_int8"):
+        load_backend(tmp_path / "a", "openvino_int8")
     (tmp_path / "a" / "export.json").write_text(json.dumps(described | {"format": "tflite"}))
     with pytest.raises(UserError, match="tflite"):
         ExportedModel(tmp_path / "a")

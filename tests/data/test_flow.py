@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.datasets import davis2016
 from adnet.data.flow import (
+    _VERSION,
     NoFlow,
     OpticalFlow,
     SequenceFlow,
@@ -196,6 +197,17 @@ def test_the_cache_is_filled_once_and_knows_frames_and_settings(
     assert len(computed) == 2
     replace(flow, method=OpticalFlow(camera=False)).fill(dataset.sequences, workers=1)
     assert len(computed) == 2 + frames
+
+
+def test_the_cache_of_another_computation_is_not_read(
+    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
+    flow(sequence, 1)
+    monkeypatch.setattr("adnet.data.flow._VERSION", _VERSION + 1)
+    monkeypatch.setattr("adnet.data.flow.normalised", lambda _: np.ones((4, 4, 2), np.int8))
+    np.testing.assert_array_equal(flow(sequence, 1), np.ones((4, 4, 2)))
 
 
 def test_the_cache_may_be_below_the_home_folder(

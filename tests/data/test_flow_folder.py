@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from adnet.data.flow import NO_MOTION, OpticalFlow, SequenceFlow, normalised
+from adnet.data.flow import NO_MOTION, OpticalFlow, SequenceFlow, camera_motion, normalised, reduced
 from adnet.data.flow_folder import FlowFolder, read_flow
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
@@ -75,6 +75,53 @@ def test_unknown_flow_is_none(tmp_path: Path) -> None:
         assert vectors[valid].any()
 
 
+def unknown(size: tuple[int, int], kind: str) -> np.ndarray:
+    """Where flow is unknown: 60 % of the pixels here and there, or a block of 65 %."""
+    if kind == "scattered":
+        return np.random.default_rng(0).random(size) < 0.6
+    columns = np.arange(size[1]) < 0.65 * size[1]
+    return np.broadcast_to(columns, size)
+
+
+@pytest.mark.parametrize("kind", ["scattered", "block"])
+@pytest.mark.parametrize("height", [160, 40])
+def test_the_camera_s_motion_is_that_of_known_flow(tmp_path: Path, kind: str, height: int) -> None:
+    """Also where it is reduced: a pixel's flow is the mean of what is known there."""
+    flow, valid = np.zeros((160, 240, 2), np.float32), ~unknown((160, 240), kind)
+    flow[...] = 8, -4  # the camera
+    flow[40:80, 180:200] = 14, 0
+    vectors = FlowFolder("", height=height)._vectors(write(tmp_path / "a.png", flow, valid), valid.shape)
+    step = 160 // height
+    known = valid.reshape(height, step, -1, step).any((1, 3))
+    thing = np.zeros_like(known)
+    thing[40 // step : 80 // step, 180 // step : 200 // step] = True
+    assert not vectors[~known].any()
+    assert not vectors[known & ~thing].any()
+    # Less than a 20th of the known pixels moves where they are scattered: the percentile is 0, else it is that of (6, 4).
+    left = np.array([6, 4]) / step
+    scale = 0.5 + (kind == "block") * np.hypot(*left)
+    expected = np.rint(np.clip(left / scale, -3, 3) * 127 / 3)
+    np.testing.assert_allclose(
+        vectors[known & thing], np.broadcast_to(expected, (int((known & thing).sum()), 2)), atol=1
+    )
+
+
+def test_flow_without_a_known_pixel_is_no_motion(tmp_path: Path) -> None:
+    vectors = FlowFolder("")._vectors(write(tmp_path / "a.png", field(), np.zeros(SIZE)), SIZE)
+    np.testing.assert_array_equal(vectors, np.zeros((*SIZE, 2), np.int8))
+
+
+@given(seed=st.integers(0, 2**32))
+def test_wholly_known_flow_is_what_it_is_without_a_mask(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """To the bit, also where the reduction does not divide the height."""
+    flow = cv2.resize(field(seed), (200, 110), interpolation=cv2.INTER_CUBIC)
+    file = write(tmp_path_factory.mktemp("flow") / "a.flo", flow)
+    small = reduced(flow, 48) * np.float32(48 / 110)
+    motion = camera_motion(small)
+    np.testing.assert_array_equal(camera_motion(small, np.ones(small.shape[:2], bool)), motion)
+    np.testing.assert_array_equal(FlowFolder("", height=48)._vectors(file, (110, 200)), normalised(small - motion))
+
+
 @pytest.mark.parametrize("suffix", [".flo", ".png"])
 def test_flow_is_normalised_less_the_camera_s(bear: Sequence, tmp_path: Path, suffix: str) -> None:
     plain = FlowFolder(tmp_path / "flow", camera=False)
@@ -111,6 +158,8 @@ def test_the_frame_without_a_neighbour_may_be_without_flow(bear: Sequence, tmp_p
     (tmp_path / "flow" / "bear" / "00003.flo").rename(tmp_path / "flow" / "bear" / "00000.flo")
     forwards.fill([bear], workers=1)
     np.testing.assert_array_equal(forwards(bear, 3), NO_MOTION)
+    with pytest.raises(UserError, match="no optical flow of frame 00003 in"):
+        flow(bear, 3)  # nor does a call without the check before take it for no motion
     alone = replace(bear, name="image", frames=bear.frames[:1])
     np.testing.assert_array_equal(flow(alone, 0), NO_MOTION)  # and needs no folder
 
@@ -129,6 +178,17 @@ def test_the_cache_knows_files_and_settings(bear: Sequence, tmp_path: Path) -> N
     computed = SequenceFlow(OpticalFlow(), tmp_path / "cache")
     np.testing.assert_array_equal(computed(bear, 1), SequenceFlow(OpticalFlow())(bear, 1))
     assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_a_folder_is_listed_once(bear: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each frame: that would be quadratic in a long video."""
+    listed: list[Path] = []
+    listing = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or listing(path))
+    flow = SequenceFlow(FlowFolder(tmp_path / "flow"), tmp_path / "cache")
+    flow.fill([bear], workers=1)
+    assert [flow(bear, index).shape for index in range(1, 4)] == [(*SIZE, 2)] * 3
+    assert listed == [tmp_path / "flow" / "bear"]
 
 
 def test_mistakes_are_one_line_before_training(bear: Sequence, tmp_path: Path) -> None:

@@ -204,11 +204,16 @@ def test_more_steps_than_the_schedule_has_are_refused(tmp_path: Path, run: Calla
     assert ended.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("callbacks", ["default", "averaged"])
+@pytest.mark.parametrize(
+    ("callbacks", "model"), [("default", "full"), ("averaged", "full"), ("default", "full_motion")]
+)
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
-    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any], callbacks: str
+    tiny_davis: Path, tmp_path: Path, run: Callable[..., Any], callbacks: str, model: str
 ) -> None:
+    """Also with motion, whose flow is read from the cache the second time and spoilt at random."""
     from adnet import train
+
+    network = (f"model={model}", f"flow.cache={tmp_path / 'flow'}")
 
     def fit(name: str, *arguments: str) -> dict[str, torch.Tensor]:
         given = (
@@ -218,6 +223,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
             f"hydra.run.dir={tmp_path / name}",
             "test_at_end=false",
             f"callbacks={callbacks}",
+            *network,
             *arguments,
         )
         ended = run(train.main, *given)
@@ -236,6 +242,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
         f"data.root={tiny_davis}",
         "optim.schedule.horizon=4",
         f"callbacks={callbacks}",
+        *network,
         f"hydra.run.dir={tmp_path / 'cut'}",
     )
     ended = run(train.main, *given, "resume=false")

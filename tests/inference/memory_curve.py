@@ -1,16 +1,17 @@
 """Memory over a long video, from file to masks and overlay: `python tests/inference/memory_curve.py [--frames 10000]`.
 
 Prints this process's resident memory as the network takes a frame. A tiny network at a tiny size: what could grow is
-whatever is kept of each frame.
+whatever is kept of each frame, or of its optical flow.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,9 +42,9 @@ def frames(number: int) -> Iterator[Frame]:
 class Watched(VideoSegmenter):
     """Notes the memory at each frame."""
 
-    def steps(self, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+    def steps(self, frames: Iterable[Frame], **options: Any) -> Iterator[np.ndarray]:
         self.curve: list[float] = []
-        for probability in super().steps(frames):
+        for probability in super().steps(frames, **options):
             self.curve.append(resident())
             yield probability
 
@@ -51,8 +52,11 @@ class Watched(VideoSegmenter):
 def memory_curve(folder: Path, number: int) -> list[float]:
     """Resident memory in MiB at each of `number` frames."""
     torch.manual_seed(0)
-    encoder = DeepLabV3("resnet10t", pretrained=False, aspp_rates=(1, 2), aspp_channels=8, embedding_channels=8)
-    segmenter = Watched(ADNet(encoder, head_channels=8), Protocol("memory"), (33, 57))
+    encoder, motion = (
+        DeepLabV3("resnet10t", pretrained=False, aspp_rates=(1, 2), aspp_channels=8, embedding_channels=8)
+        for _ in range(2)
+    )
+    segmenter = Watched(ADNet(encoder, "full_motion", head_channels=8, motion=motion), Protocol("memory"), (33, 57))
     video = VideoFile("long", write_video(folder / "long.mp4", frames(number)))
     done = predict(video, Outputs(folder / "out", overlay=True), lambda size: segmenter)  # noqa: ARG005
     assert done.frames == number

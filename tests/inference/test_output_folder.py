@@ -43,6 +43,21 @@ def test_a_folder_is_of_one_run_at_a_time(tmp_path: Path) -> None:
     assert list(marker.parent.iterdir()) == [marker]
 
 
+def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    """With the folders above that were made for it; not one that was there, nor one with something in it."""
+    (tmp_path / "there").mkdir()
+    for folder, left in (("a/b", False), ("there", True), ("there/b", False)):
+        marker = tmp_path / folder / "predict.json"
+        with take_folder(marker, "prediction", {}, False, [], Shard()):
+            marker.unlink()
+        assert marker.parent.exists() is left
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"]
+    kept = tmp_path / "a" / "predict.json"
+    with pytest.raises(UserError, match="later"), take_folder(kept, "prediction", {}, False, [], Shard()):
+        raise UserError("later")
+    assert kept.is_file()
+
+
 def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
     marker = tmp_path / "out" / "predict.json"
     with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(0, 2)):

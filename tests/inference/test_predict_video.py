@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import ANY
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import adaptive_avg_pool2d
 from videos import InstantModel, MotionModel, pictures, write_video
 
 from adnet.data import read_mask
@@ -18,9 +20,9 @@ from adnet.data.flow import NO_MOTION, normalised, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.predict_video import Outputs, Predicted, predict
+from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
 from adnet.inference.protocol import fitted_size
-from adnet.models import upsample
+from adnet.models import Encoded, upsample
 from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import draw_overlay
 from adnet.video.sources import Images, VideoSource, video_sources
@@ -253,14 +255,58 @@ def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
     assert call(model, clip, outputs, flow=flow, resume=True).segmented == 1
     torch.testing.assert_close(model.flows[0], upsample(to_flow_input(expected[3])[None], tuple(size))[0])
 
-    # Flow of another number of frames.
-    last = tmp_path / "flow" / "clip" / "00005.flo"
-    last.rename(last.with_name("00006.flo"))
-    with pytest.raises(UserError, match=r"no optical flow of frame 00005 in .*clip: add 00005\.flo or 00005\.png"):
-        call(model, clip, outputs, flow=flow)
-    cv2.writeOpticalFlow(str(last), flow_of(5))
-    problem = call(model, clip, outputs, flow=flow).problem
-    assert problem == f"{tmp_path}/flow/clip has flow of frames that clip does not have, first 00006"
-    cv2.writeOpticalFlow(str(last), flow_of(5)[:40])
+    cv2.writeOpticalFlow(str(tmp_path / "flow" / "clip" / "00005.flo"), flow_of(5)[:40])
     with pytest.raises(UserError, match=r"00005\.flo is 80x40 and its frame 80x48"):
         call(model, clip, outputs, flow=flow)
+
+
+@pytest.mark.parametrize(("to", "optional"), [("previous", 0), ("next", 5)])
+def test_only_the_frame_without_a_neighbour_may_be_without_flow(
+    clip: VideoFile, tmp_path: Path, to: Literal["previous", "next"], optional: int
+) -> None:
+    flow, folder = FlowFolder(tmp_path / "flow", to), tmp_path / "flow" / "clip"
+    folder.mkdir(parents=True)
+    files = [folder / f"{index:05d}.flo" for index in range(7)]
+    for file in files[:6]:
+        file.touch()
+    check_flow(flow, clip)
+    for index, file in enumerate(files[:6]):
+        file.unlink()
+        expected = (
+            nullcontext() if index == optional else pytest.raises(UserError, match=f"flow of frame {file.stem} in")
+        )
+        with expected:
+            check_flow(flow, clip)
+        file.touch()
+    files[6].touch()
+    with pytest.raises(
+        UserError, match="has flow of 7 frames, including 00006, which is not among the 6 frames of clip"
+    ):
+        check_flow(flow, clip)
+    clip.path.write_bytes(
+        clip.path.read_bytes()[: clip.path.stat().st_size // 2]
+    )  # of a damaged video, one may have more
+    check_flow(flow, clip)
+    with pytest.raises(UserError, match="webcam0: nobody has computed a webcam's optical flow before"):
+        check_flow(flow, Endless())
+
+
+@pytest.mark.parametrize("gone", [[0], [1], [0, 1], [0, 3], [5]])
+def test_a_resumed_one_has_the_flow_of_an_uninterrupted_one(clip: VideoFile, tmp_path: Path, gone: list[int]) -> None:
+    """The flow of the first frame comes from the second."""
+    outputs = Outputs(tmp_path / "out", probabilities=True)
+    call(SpreadMotionModel(), clip, outputs)
+    whole = files(outputs.folder)
+    for index in gone:
+        (outputs.folder / "masks" / ALL[index]).unlink()
+    again = call(SpreadMotionModel(), clip, outputs, resume=True)
+    assert again.segmented == len({*gone, 1} if 0 in gone else gone)
+    assert files(outputs.folder) == whole
+
+
+class SpreadMotionModel(MotionModel):
+    """Its probabilities tell the horizontal flow."""
+
+    def segment(self, anchor_embedding: torch.Tensor, frame: Encoded) -> torch.Tensor:
+        assert frame.motion is not None
+        return adaptive_avg_pool2d(frame.motion[:, :1], anchor_embedding.shape[2:])

@@ -73,6 +73,17 @@ def test_a_device_that_is_too_small_is_one_line(
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["trainer"]["precision"] == "32-true"
 
 
+def test_flow_that_is_missing_leaves_no_run(run: Callable[..., Any], tiny_davis: Path, tmp_path: Path) -> None:
+    from adnet import train
+
+    words = ("scale=smoke", "model=full_motion", "model.encoder.pretrained=false", "trainer.accelerator=cpu")
+    flow = ("model.encoder.backbone=test_efficientnet", "flow=folder", f"flow.method.root={tmp_path / 'flow'}")
+    ended = run(train.main, *words, *flow, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+    line = f"adnet: no folder {tmp_path}/flow/train-000 with the optical flow of train-000: set flow.method.root\n"
+    assert (ended.code, ended.err) == (1, line)
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="ours"), explain_out_of_memory(lambda: "the GPU is small"):
         raise RuntimeError("ours")

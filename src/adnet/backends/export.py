@@ -16,6 +16,7 @@ from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread
 from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import VideoDataset, read_frame
+from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
 from adnet.shared.files import new_folder, sha256, write_json
@@ -95,6 +96,19 @@ def calibration_inputs(
         given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
         if flow:
             given.append(to_flow_input(optical_flow(sequence, index)))
+        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
+    return inputs
+
+
+def synthetic_inputs(number: int, size: tuple[int, int], flow: bool = False) -> list[tuple[Tensor, ...]]:
+    """Draw the middle frames of `number` synthetic videos, always the same, as `calibration_inputs` reads frames."""
+    inputs: list[tuple[Tensor, ...]] = []
+    for seed in range(number):
+        video = synthetic_video(np.random.default_rng(seed), 8, (240, 432))
+        (before, _), (frame, _) = islice(video, 3, 5)
+        given = [to_tensor(frame).float() / 255]
+        if flow:
+            given.append(to_flow_input(OpticalFlow()(frame, before)))
         inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
     return inputs
 

@@ -8,16 +8,24 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from adnet.backends.export import export_model
+from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.prepare import optimised
 from adnet.backends.runtime import METADATA, ExportedModel, SegmentationModel, read_metadata
+from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
+from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
+from adnet.shared.extras import need_extra
 from adnet.shared.files import cache_folder, files_sha256, sha256
 from adnet.shared.machine import usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
 
-BACKENDS = ("torch", "compile", "openvino", "onnx")
+BACKENDS = ("torch", "compile", "openvino", "openvino_int8", "onnx")
+ON_CPU = ("openvino", "openvino_int8", "onnx")
+"""Those that run exports, on the CPU alone."""
+
+CALIBRATION_FRAMES = 60
+"""Synthetic frames that determine the value ranges of `openvino_int8`."""
 
 
 def load_backend(
@@ -29,8 +37,9 @@ def load_backend(
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
         backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, once for each size of
-            frames), `openvino` or `onnx` (on the CPU). The last two export a checkpoint on first use, into a folder beside
-            it whose name ends in the checkpoint's hash; pretrained weights are exported into the user's cache.
+            frames), or one of `ON_CPU`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
+            hash in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
+            synthetic videos (see `synthetic_inputs`); `adnet.export` takes others.
         device: for `torch` and `compile`; None: CUDA if available.
 
     Raises UserError for an unknown backend, another device than the CPU for a backend that needs it, an export for another
@@ -45,29 +54,42 @@ def load_backend(
         raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
     path = locate(checkpoint)
     folder = path.parent if path.name == METADATA else path
-    on_cpu = backend in ("openvino", "onnx")
+    on_cpu = backend in ON_CPU
     if on_cpu and not str(device or "cpu").startswith("cpu"):
         raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
     chosen = usable_device("cpu" if on_cpu else device)
     if folder.is_dir():
-        found = read_metadata(folder)["format"]
-        if found != backend:
+        metadata = read_metadata(folder)
+        found = metadata["format"]
+        if backend not in (found, f"{found}_int8" if metadata.get("int8") else found):
             raise UserError(f"{folder} is an export for backend={found}, not {backend}")
         exported = ExportedModel(folder)
         return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
     model, size = load_checkpoint(path)
     if on_cpu:
-        described = describe(path)
-        beside = cache_folder() / "backends" if path.name == WEIGHTS else path.parent
-        cached = beside / f"{path.stem}-{backend}-{described['checkpoint_sha256'][:8]}"
-        beside.mkdir(parents=True, exist_ok=True)
-        if not cached.is_dir():
-            # If several processes start at once, such as shards, one exports and the others wait for it.
-            with FileLock(cached.with_name(f".{cached.name}.lock")):
-                if not cached.is_dir():
-                    export_model(model, size, cached, backend, described=described)
-        return ExportedModel(cached), size
+        return _exported(model, size, path, backend), size
     return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
+
+
+def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: str) -> ExportedModel:
+    """Open the export of `checkpoint`, the file of `model`, made now if there is none yet."""
+    described = describe(checkpoint)
+    library, _, int8 = backend.partition("_")
+    # Another calibration would give another network.
+    calibration = f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
+    beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
+    cached = beside / f"{checkpoint.stem}-{backend}-{described['checkpoint_sha256'][:8]}{calibration}"
+    beside.mkdir(parents=True, exist_ok=True)
+    if not cached.is_dir():
+        # If several processes start at once, such as shards, one exports and the others wait for it.
+        with FileLock(cached.with_name(f".{cached.name}.lock")):
+            if not cached.is_dir():
+                frames = []
+                if int8:
+                    need_extra("openvino", "nncf", f"backend={backend}")
+                    frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow)
+                export_model(model, size, cached, library, frames, described)
+    return ExportedModel(cached)
 
 
 def describe(checkpoint: Path) -> dict[str, str]:
@@ -83,8 +105,10 @@ def checkpoint_sha256(checkpoint: Path) -> str:
 
 def _compiled(model: Any) -> Any:
     model = optimised(model)
-    # Freezing turns weights into constants, in oneDNN's memory layout.
-    options: Any = {"freezing": True} if model.device.type == "cpu" else None
-    model.encoder = torch.compile(model.encoder, options=options, dynamic=False)
+    # What computes each frame; the anchor is embedded once a video, and the fusion would be compiled for each batch size.
+    model.encode = torch.compile(model.encode, dynamic=False)
+    if model.device.type == "cpu":
+        # Freezing turns weights into constants, in oneDNN's memory layout. As an option of torch.compile, it comes too late.
+        model.encode = torch._inductor.config.patch(freezing=True)(model.encode)
     model.fixed_batch = True
     return model

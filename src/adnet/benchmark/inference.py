@@ -18,8 +18,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from adnet.backends.export import calibration_inputs, export_model
-from adnet.backends.load import BACKENDS, describe, load_backend
+from adnet.backends.export import export_model, synthetic_inputs
+from adnet.backends.load import BACKENDS, ON_CPU, describe, load_backend
 from adnet.backends.runtime import SegmentationModel
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
@@ -63,9 +63,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results."""
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
-    known = (*BACKENDS, "openvino_int8")
-    if unknown := [name for name in wanted.backends if name not in known]:
-        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(known)}")
+    if unknown := [name for name in wanted.backends if name not in BACKENDS]:
+        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(BACKENDS)}")
     sequence = instantiate(cfg.data).sequences[0]
     frames = sequence.frames[: wanted.frames + 1]
     with TemporaryDirectory() as scratch:
@@ -92,14 +91,11 @@ def _ways(
 ) -> dict[str, _Way]:
     ways = {"published": _Way(PublishedWay(model), both=model.needs_anchor)}
     for name in cfg.inference.backends:
-        if name not in ("torch", "compile") and model.device.type != "cpu":
-            continue  # these backends run on the CPU
-        if name == "openvino_int8":
-            train = instantiate(cfg.data, split="train")
-            given = calibration_inputs(train, cfg.inference.calibration_frames, size, model.needs_flow)
-            ways[name] = _Way(export_model(model, size, scratch / name, "openvino", given, describe(checkpoint)))
-        elif name in ("openvino", "onnx"):
-            ways[name] = _Way(export_model(model, size, scratch / name, name, described=describe(checkpoint)))
+        if name in ON_CPU:
+            if model.device.type == "cpu":
+                library, _, int8 = name.partition("_")
+                given = synthetic_inputs(cfg.inference.calibration_frames, size, model.needs_flow) if int8 else []
+                ways[name] = _Way(export_model(model, size, scratch / name, library, given, describe(checkpoint)))
         else:
             for kind in kinds:
                 named = name if kind == "fp32" else f"{name} {kind}"

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from adnet.benchmark.device import describe, float32, matmul_peak, memory_mib, precisions, wait
 from adnet.data.datamodule import PairDataModule
+from adnet.data.flow import SequenceFlow
 from adnet.data.pairs import TrainingPair
 from adnet.data.sequence import VideoDataset
 from adnet.models import ADNet, model_cost
@@ -72,11 +73,17 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if options.compiled or (options.compiled is None and device.type == "cuda"):
         ways["adnet compile"] = Way(compiled=True)
 
-    loading = {name: _seconds_per_pair(_data(settings, dataset, way, 1)) for name, way in ways.items()}
+    flow: SequenceFlow | None = instantiate(settings.flow) if model.needs_flow else None
+    _data(
+        settings, dataset, flow, OURS, 1
+    ).prepare_data()  # as a training begins: with the flow of all frames in its cache
+    loading = {name: _seconds_per_pair(_data(settings, dataset, flow, way, 1)) for name, way in ways.items()}
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
-            rounds[name].append(_fit(settings, dataset, deepcopy(model), way, options.warmup, options.steps, device))
+            rounds[name].append(
+                _fit(settings, dataset, flow, deepcopy(model), way, options.warmup, options.steps, device)
+            )
     best = {name: max(measured, key=lambda one: one["pairs_per_second"]) for name, measured in rounds.items()}
 
     pairs = settings.pairs
@@ -142,10 +149,11 @@ class _PlainModule(SegmentationModule):
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
         anchor, frame = (self._as_input(batch[name]) for name in ("anchor", "frame"))
         if self.way.joint_encoder:
-            logits = self.model(anchor, frame)
+            logits = self.model(anchor, frame, batch.get("flow"))
         else:
-            embedding = self.model.embed(frame)
-            logits = self.model.segment(self.model.embed(anchor) if self.model.needs_anchor else embedding, embedding)
+            encoded = self.model.encode(frame, batch.get("flow"))
+            X_0 = self.model.embed(anchor) if self.model.needs_anchor else encoded.embedding
+            logits = self.model.segment(X_0, encoded)
         return upsampled_loss(self._loss, logits, batch["mask"].unsqueeze(1))
 
     def _as_input(self, frames: Tensor) -> Tensor:
@@ -153,7 +161,14 @@ class _PlainModule(SegmentationModule):
 
 
 def _fit(
-    settings: DictConfig, dataset: VideoDataset, model: ADNet, way: Way, warmup: int, steps: int, device: torch.device
+    settings: DictConfig,
+    dataset: VideoDataset,
+    flow: SequenceFlow | None,
+    model: ADNet,
+    way: Way,
+    warmup: int,
+    steps: int,
+    device: torch.device,
 ) -> dict[str, Any]:
     optim = settings.optim
     kind = SegmentationModule if way.joint_encoder and way.channels_last else _PlainModule
@@ -183,19 +198,21 @@ def _fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    data = _data(settings, dataset, way, warmup + steps)
+    data = _data(settings, dataset, flow, way, warmup + steps)
     with float32(tf32=way.precision == "tf32"):
         memory = memory_mib(device, lambda: trainer.fit(module, data))
     speed = {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
     return {**speed, "memory_mib": memory, "precision": way.precision, "workers": data.workers}
 
 
-def _data(settings: DictConfig, dataset: VideoDataset, way: Way, steps: int) -> PairDataModule:
+def _data(
+    settings: DictConfig, dataset: VideoDataset, flow: SequenceFlow | None, way: Way, steps: int
+) -> PairDataModule:
     # A partial, because Hydra would convert the datasets if they were its arguments.
     build = instantiate(
         settings.pairs, _partial_=True, epoch_steps=steps, augmentation={"reduced_decoding": way.reduced_decoding}
     )
-    return build(train=dataset, val=dataset)
+    return build(train=dataset, val=dataset, flow=flow)
 
 
 def _seconds_per_pair(data: PairDataModule, pairs: int = 24, rounds: int = 3) -> float:

@@ -23,7 +23,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
-from adnet.data.sequence import Frame, Sequence, read_frame
+from adnet.data.sequence import Frame, Mask, Sequence, read_frame
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
 from adnet.shared.files import replacing
@@ -42,6 +42,9 @@ _PRESETS = {
 }
 _GRID = 8
 """Spacing in pixels of the points that the camera's motion is fitted to."""
+
+_VERSION = 2
+"""Is part of the names of cached files: raise it whenever the same files and settings come to give other vectors."""
 
 
 class FrameFlow(ABC):
@@ -63,6 +66,9 @@ class FrameFlow(ABC):
             raise UserError(f"a frame of {own} follows one of {other}: optical flow needs frames of one size")
         flow = self.vectors(frame, neighbour)
         return normalised(flow - camera_motion(flow) if self.camera else flow)
+
+    def check(self, video: str, frames: list[str]) -> None:  # noqa: B027 (it is complete)
+        """Accept any frames: their flow is computed from them."""
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the frame and the previous one, and the sign 1; for the first frame, the next one and -1."""
@@ -122,13 +128,16 @@ def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), image.dtype)
 
 
-def camera_motion(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def camera_motion(flow: npt.NDArray[np.float32], known: Mask | None = None) -> npt.NDArray[np.float32]:
     """Fit a homography to `flow` `[h, w, 2]` by RANSAC, and return the flow that it alone would cause, `[h, w, 2]`.
 
-    Returns zeros if there are too few points, or if no homography fits.
+    It is fitted only where the flow is `known` `[h, w]`; None: everywhere. Returns zeros if there are too few points, or if no
+    homography fits.
     """
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[_GRID // 2 : height : _GRID, _GRID // 2 : width : _GRID]
+    if known is not None:
+        rows, columns = rows[known[rows, columns]], columns[known[rows, columns]]
     points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float32)
     if len(points) < 4:
         return np.zeros_like(flow)
@@ -141,9 +150,13 @@ def camera_motion(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(moved - grid, np.float32)
 
 
-def normalised(flow: npt.NDArray[np.float32]) -> Vectors:
-    """Divide flow `[h, w, 2]` in pixels by the 95th percentile of its lengths + 0.5, and clip the result at 3."""
-    scale = np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 95) + 0.5
+def normalised(flow: npt.NDArray[np.float32], known: Mask | None = None) -> Vectors:
+    """Divide flow `[h, w, 2]` in pixels by the 95th percentile of its lengths + 0.5, and clip the result at 3.
+
+    The percentile is that of the pixels whose flow is `known` `[h, w]`, at least one; None: of all.
+    """
+    lengths = np.hypot(flow[..., 0], flow[..., 1])
+    scale = np.percentile(lengths if known is None else lengths[known], 95) + 0.5
     return np.asarray(np.rint(np.clip(flow / scale, -CLIP, CLIP) * (127 / CLIP)), np.int8)
 
 
@@ -168,6 +181,10 @@ def mirrored_flow(flow: Tensor) -> Tensor:
 class FlowMethod(typing.Protocol):
     """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
 
+    def check(self, video: str, frames: list[str]) -> None:
+        """Raise UserError if there can't be flow for the `frames` of `video`, named in time order."""
+        ...
+
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
         ...
@@ -181,8 +198,8 @@ class FlowMethod(typing.Protocol):
 class SequenceFlow:
     """Optical flow of a dataset's frames, each computed once and kept in `cache`.
 
-    A cached file's name is a hash of the method's settings and of the files that it was made from, so that a changed frame
-    or setting gives another file, and several processes and datasets can share the folder.
+    A cached file's name is a hash of the method's settings, of the files that it was made from and of `_VERSION`, so that a
+    changed frame or setting gives another file, and several processes and datasets can share the folder.
 
     Args:
         method: computes or reads the flow.
@@ -214,19 +231,25 @@ class SequenceFlow:
             contents = [hashlib.blake2b(path.read_bytes()).digest() for path in files]
         except OSError as error:
             raise UserError(f"cannot read the image {error.filename}: {error.strerror}; replace the file") from error
-        name = hashlib.blake2b(repr(self.method).encode() + b"".join(contents), digest_size=16).hexdigest()
+        settings = f"{_VERSION} {self.method!r}"
+        name = hashlib.blake2b(settings.encode() + b"".join(contents), digest_size=16).hexdigest()
         return f"{name[:2]}/{name}.npy"
+
+    def check(self, sequences: Iterable[Sequence]) -> None:
+        """Raise UserError if the method lacks a file for a frame of `sequences`, or has one for a frame that they lack."""
+        for sequence in sequences:
+            self.method.check(sequence.name, [frame.stem for frame in sequence.frames])
 
     def fill(self, sequences: Iterable[Sequence], workers: int) -> None:
         """Compute what is not cached yet, in `workers` threads (OpenCV releases the GIL), with a progress bar.
 
-        First checks that the method finds all its files, even without a cache. Raises UserError as a call does.
+        Raises UserError as `check`, which comes first even without a cache, and as a call does.
         """
-        wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
-        for sequence, index in wanted:
-            self.method.files(sequence, index)
+        sequences = list(sequences)
+        self.check(sequences)
         if self.cache is None:
             return
+        wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
         with ThreadPoolExecutor(max(1, workers)) as pool:
             jobs = [pool.submit(self, *place) for place in wanted]
             try:

@@ -15,6 +15,9 @@ from adnet.data.flow import Vectors, camera_motion, normalised, reduced
 from adnet.data.sequence import Mask, Sequence, image_size
 from adnet.errors import UserError
 
+SUFFIXES = (".png", ".flo")
+"""Of files of flow; where a frame has both, the first is read."""
+
 UNKNOWN = 1e9
 """Components from here on mark unknown flow in a `.flo` (Baker et al., Middlebury, IJCV 2011)."""
 
@@ -38,25 +41,31 @@ class FlowFolder:
     height: PositiveInt = 240
     camera: bool = True
 
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
-        """Return frame `index` and its flow's file, none if it has no neighbour, and the sign 1.
+    def check(self, video: str, frames: list[str], whole: bool = True) -> None:
+        """Raise UserError for a missing folder or file, and for flow of a frame that `video` lacks.
 
-        Raises UserError for a missing folder or file, and for flow of a frame that the sequence lacks.
+        `frames` are named in time order. Unless they are the `whole` video, others may have flow.
         """
-        names = [frame.stem for frame in sequence.frames]
-        if len(names) < 2:
-            return (), 1
-        found = self.found(sequence.name)
-        if foreign := sorted(found.keys() - set(names)):
+        if len(frames) < 2:
+            return
+        found = self.found(video)
+        if whole and (foreign := sorted(found.keys() - set(frames))):
             raise UserError(
-                f"{Path(self.root) / sequence.name} has flow of {len(found)} frames, including {foreign[0]}, which is not among "
-                f"the {len(names)} frames of {sequence.name}: remove it, or set flow.method.root"
+                f"{Path(self.root) / video} has flow of {len(found)} frames, including {foreign[0]}, which is not among the "
+                f"{len(frames)} frames of {video}: remove it, or set flow.method.root"
             )
-        if names[index] in found:
-            return (sequence.frames[index], found[names[index]]), 1
-        if index == (0 if self.to == "previous" else len(names) - 1):
+        for frame in frames[1:] if self.to == "previous" else frames[:-1]:
+            if frame not in found:
+                raise self._missing(video, frame)
+
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+        """Return frame `index` and its flow's file, none if it has no neighbour, and the sign 1. Raises UserError without a file."""
+        frame, last = sequence.frames[index], len(sequence.frames) - 1
+        if last and (file := self._file(sequence.name, frame.stem)):
+            return (frame, file), 1
+        if index == (0 if self.to == "previous" else last):
             return (), 1
-        raise self.missing(sequence.name, names[index])
+        raise self._missing(sequence.name, frame.stem)
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
         """Read the normalised flow of a frame; `files` are the frame and its flow. Raises UserError as `of_frame` does."""
@@ -66,10 +75,9 @@ class FlowFolder:
     def of_frame(self, video: str, frame: str, size: tuple[int, int]) -> Vectors | None:
         """Read the normalised flow of a frame by its name, int8 `[h, w, 2]`; None if there is no file.
 
-        `size` is the frame's height and width in pixels. Raises UserError for a missing folder, an unreadable file, and flow
-        of another size.
+        `size` is the frame's height and width in pixels. Raises UserError for an unreadable file, and flow of another size.
         """
-        file = self.found(video).get(frame)
+        file = self._file(video, frame)
         return None if file is None else self._vectors(file, size)
 
     def found(self, video: str) -> dict[str, Path]:
@@ -77,10 +85,14 @@ class FlowFolder:
         folder = Path(self.root) / video
         if not folder.is_dir():
             raise UserError(f"no folder {folder} with the optical flow of {video}: set flow.method.root")
-        return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in (".flo", ".png")}
+        # In this order `.png` replaces `.flo`.
+        return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
 
-    def missing(self, video: str, frame: str) -> UserError:
-        """Return the error for a frame without flow."""
+    def _file(self, video: str, frame: str) -> Path | None:
+        files = (Path(self.root) / video / f"{frame}{suffix}" for suffix in SUFFIXES)
+        return next((file for file in files if file.is_file()), None)
+
+    def _missing(self, video: str, frame: str) -> UserError:
         return UserError(
             f"no optical flow of frame {frame} in {Path(self.root) / video}: add {frame}.flo or {frame}.png"
         )
@@ -91,11 +103,16 @@ class FlowFolder:
             raise UserError(
                 f"{file} is {valid.shape[1]}x{valid.shape[0]} and its frame {size[1]}x{size[0]}: compute flow at the frame's size"
             )
-        small, known = reduced(flow, self.height), reduced(valid.astype(np.float32), self.height) > 0.5
+        small, share = reduced(flow, self.height), reduced(valid.astype(np.float32), self.height)
+        known = share > 0
+        if not known.any():
+            return np.zeros(small.shape, np.int8)
         small *= np.float32(len(small) / size[0])
+        if not valid.all():
+            small[known] /= share[known][:, None]  # the mean of what is known
         if self.camera:
-            small = small - camera_motion(small)
-        return normalised(np.where(known[..., None], small if self.to == "previous" else -small, 0))
+            small = small - camera_motion(small, known)
+        return normalised(np.where(known[..., None], small if self.to == "previous" else -small, 0), known)
 
 
 def read_flow(file: Path) -> tuple[npt.NDArray[np.float32], Mask]:

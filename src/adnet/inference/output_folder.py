@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ _OLD_DEFAULTS: dict[str, Any] = {
 def take_folder(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Call `mark_folder`, and lock the folder until the block ends or this process dies.
+    """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it was made for nothing.
 
     Shards of the same run share the lock. Raises UserError as `mark_folder` does, if another process works in the folder, and for
     `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
@@ -49,9 +49,11 @@ def take_folder(
             f"overwrite=true with several shards: they would delete each other's results; delete {folder} instead"
         )
     _refuse_file(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
     with ExitStack() as stack:
+        for path in (*reversed(folder.parents), folder):
+            stack.enter_context(removed_if_empty(path))
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY) if LOCKS else None
         if descriptor is not None:
             stack.callback(os.close, descriptor)
@@ -116,6 +118,18 @@ def mark_folder(
         raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
     write_json(marker, described)
     return {}
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Delete `folder` at the end if the block made it and left it empty."""
+    made = not folder.exists()
+    try:
+        yield
+    finally:
+        if made:
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
 
 
 @contextmanager

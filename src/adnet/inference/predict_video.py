@@ -108,7 +108,7 @@ def predict(
         anchor: the number of a frame or the path of an image; None: the first frame.
         resume: keep the files of an interrupted call. Frames that have a mask are not segmented again, unless results depend
             on the frames before.
-        flow: the folder with a folder of optical flow called like the source; None: the segmenter computes it.
+        flow: the folder with a folder of optical flow called like the source, see `check_flow`; None: the segmenter computes it.
 
     A webcam ends with Ctrl-C. A damaged video is segmented as far as it can be read, and `problem` says so. Raises UserError
     if `anchor` does not exist, and for a `postprocess` of a webcam, because it reads the whole video first.
@@ -128,7 +128,7 @@ def predict(
         if postprocess:
             postprocess.start(source.name, (frame.image for frame in _Reading(source)))
         keep = resume and not postprocess and not segmenter.protocol.stateful
-        is_done = partial(_is_done, outputs) if keep else lambda frame: False  # noqa: ARG005
+        is_done: Callable[[VideoFrame], bool] = partial(_is_done, outputs) if keep else lambda frame: False  # noqa: ARG005
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
         write = partial(_write, outputs, segmenter.protocol.threshold, overlay)
         put = stack.enter_context(write_behind(write))
@@ -137,7 +137,9 @@ def predict(
         )
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             read_flow = partial(_read_flow, flow, source.name) if flow else None
-            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, read_flow)
+            # The first frame's flow, if it is computed, leads to the second, which is then segmented again with it.
+            pair = segmenter.flow is not None and not flow and not is_done(first)
+            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, read_flow, pair)
             for frame, probability in results:
                 put(frame, probability)
                 names.append(frame.name)
@@ -145,10 +147,21 @@ def predict(
                 progress.update()
     if outputs.rle:
         write_coco([outputs.folder / "masks" / f"{name}.png" for name in names], outputs.folder / "rle.json")
-    problem = reading.problem
-    if flow and not problem and (surplus := sorted(flow.found(source.name).keys() - set(names))):
-        problem = f"{flow.root}/{source.name} has flow of frames that {source.name} does not have, first {surplus[0]}"
-    return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), problem)
+    return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), reading.problem)
+
+
+def check_flow(flow: FlowFolder, source: VideoSource) -> None:
+    """Raise UserError if `flow` lacks a frame of `source`, or has one that it lacks. Reads the whole video.
+
+    What can't be read of a damaged video may have flow. Raises UserError for a webcam, too.
+    """
+    if source.live:
+        raise UserError(
+            f"{source.name}: nobody has computed a webcam's optical flow before; choose another flow than folder"
+        )
+    reading = _Reading(source)
+    names = [frame.name for frame in reading]
+    flow.check(source.name, names, whole=reading.problem is None)
 
 
 def _results(
@@ -158,15 +171,21 @@ def _results(
     postprocess: Postprocess | None,
     live: bool,
     read_flow: Callable[[Iterable[VideoFrame]], Iterator[Vectors]] | None,
+    pair: bool,
 ) -> Iterator[tuple[VideoFrame, Probability | None]]:
-    """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented."""
-    for done, group in groupby(frames, is_done):
+    """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented.
+
+    With `pair`, the first two frames are segmented in any case.
+    """
+    numbered = enumerate(frames)
+    for done, group in groupby(numbered, lambda item: not (pair and item[0] < 2) and is_done(item[1])):
+        members = (frame for _, frame in group)
         if done:
-            for frame in group:
+            for frame in members:
                 segmenter.skip(frame.image)
                 yield frame, None
             continue
-        yielded, segmented, with_flow = tee(group, 3)
+        yielded, segmented, with_flow = tee(members, 3)
         flows = read_flow(with_flow) if read_flow else None
         probabilities = segmenter.steps((frame.image for frame in segmented), live=live, flows=flows)
         for frame, probability in zip(yielded, probabilities, strict=True):
@@ -174,13 +193,9 @@ def _results(
 
 
 def _read_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> Iterator[Vectors]:
-    """Yield the flow of each frame. A single frame may lack it: the first or the last, which has no neighbour."""
-    without = 0
+    """Yield the flow of each frame; none of one without a file, which has no neighbour."""
     for frame in frames:
         vectors = flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
-        without += vectors is None
-        if without > 1:
-            raise flow.missing(video, frame.name)
         yield NO_MOTION if vectors is None else vectors
 
 

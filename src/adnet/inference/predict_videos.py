@@ -18,9 +18,9 @@ from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
+from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, removed_if_empty, take_folder
 from adnet.inference.postprocess import Postprocess
-from adnet.inference.predict_video import Outputs, Predicted, predict
+from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.shared.extras import need_extra
@@ -65,7 +65,8 @@ def predict_videos(
         overwrite: delete the results of another prediction in `output`.
         shard: this process's share of the videos; None: all.
 
-    Raises UserError if `output` belongs to another prediction and, after everything readable is segmented, for damaged videos.
+    Raises UserError if `output` belongs to another prediction, for a folder of `flow` with too few or too many files and, after
+    everything readable is segmented, for damaged videos.
     """
     shard, marker = shard or Shard(), output / "predict.json"
     flow = (flow or OpticalFlow()) if model.needs_flow else None
@@ -86,6 +87,9 @@ def predict_videos(
         "files_sha256": {},
         **(settings or {}),
     }
+    if isinstance(flow, FlowFolder):
+        for source in shard.share(sources):
+            check_flow(flow, source)
     everything = [path for outputs in outputs_of.values() for path in outputs.every()]
     with take_folder(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
@@ -109,7 +113,7 @@ def predict_videos(
                     yield outputs.folder, replace(done, segmented=0, seconds=0.0)
                     continue
                 new = [] if any(path.exists() for path in outputs.every()) else outputs.every()
-                with removed_after_user_error(new):
+                with removed_if_empty(outputs.folder), removed_after_user_error(new):
                     result = predict(
                         source, outputs, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=flow_folder
                     )

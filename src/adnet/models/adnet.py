@@ -47,7 +47,7 @@ class ADNet(HubMethods, nn.Module):
     """
 
     fixed_batch = False
-    """Whether the encoder is compiled, so that each new batch size costs a compilation."""
+    """Whether `encode` is compiled, so that each new batch size costs a compilation."""
 
     def __init__(
         self,

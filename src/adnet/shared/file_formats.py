@@ -29,7 +29,7 @@ Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Curve = Annotated[
     list[Share], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
 ]
-Backend = Literal["torch", "compile", "openvino", "onnx"]
+Backend = Literal["torch", "compile", "openvino", "openvino_int8", "onnx"]
 
 json_file = with_config(ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True))
 """Decorate the type of a whole file; the types within it follow.

@@ -64,6 +64,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     mix = {name: instantiate(source) for name, source in cfg.mix.items()}
     # A partial, because Hydra would convert the datasets if they were its arguments.
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
+    if flow:
+        flow.check([*data.train.sequences, *data.val.sequences])  # before anything is written
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),
