@@ -12,6 +12,7 @@ RUNS = {
     "table1": [EXPERIMENTS / "table1" / "runs"],
     "extensions": [EXPERIMENTS / "table1" / "runs", EXPERIMENTS / "extensions" / "runs"],
     "multi_scale": [EXPERIMENTS / "multi_scale" / "runs"],
+    "beyond": [EXPERIMENTS / "beyond" / "runs"],
 }
 TABLES = ["table1", "differences"]
 """What each of these experiments keeps of its report, as Markdown and CSV, at least."""

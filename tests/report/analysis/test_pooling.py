@@ -50,6 +50,13 @@ def test_a_setting_that_an_older_version_lacks_is_off(make_run: Callable[..., Pa
     ]
 
 
+def test_a_switch_is_on_or_off(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for name, decoder in {"0": True, "1": False}.items():
+        make_run(name, config={"model": {"decoder": decoder}})
+    (benchmark,) = pool(find_runs([tmp_path]))
+    assert {result.label for result in benchmark.results} == {"full (decoder=on)", "full (decoder=off)"}
+
+
 def test_labels_name_the_fewest_settings_that_tell_rows_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
     lite = {"steps": 480, "optim": {"lr": 0.1, "decay": 0}, "model": {"encoder": {"backbone": "lite0"}}}
     paper = {"steps": 30000, "optim": {"lr": 0.2, "decay": 0}, "model": {"encoder": {"backbone": "resnet101"}}}

@@ -133,8 +133,9 @@ def _count_distinct(keys: Sequence[str], runs: Sequence[Run]) -> int:
 
 
 def _setting(run: Run, key: str) -> str:
-    """Return a setting as text; null, false, 0 and one that did not exist when an older version made the run are all off."""
-    return str(run.config.get(key) or "off")
+    """Return a setting as text: true is on; null, false, 0 and one that did not exist when an older version made the run are off."""
+    value = run.config.get(key)
+    return "on" if value is True else str(value or "off")
 
 
 def _distinguishing(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
