@@ -89,6 +89,11 @@ class OpticalFlow(FrameFlow):
         height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
         preset: OpenCV's preset: `ultrafast`, `fast` or `medium`.
         camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
+
+    Examples:
+        >>> frame = np.zeros((240, 320, 3), np.uint8)
+        >>> OpticalFlow()(frame, frame).shape  # right and down, in 127ths of the largest
+        (240, 320, 2)
     """
 
     height: PositiveInt = 240
@@ -161,7 +166,12 @@ def normalised(flow: npt.NDArray[np.float32], known: Mask | None = None) -> Vect
 
 
 def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
-    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1]: right, down (both 0.5 at rest) and length."""
+    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1]: right, down (both 0.5 at rest) and length.
+
+    Examples:
+        >>> to_flow_input(np.zeros((1, 1, 2))).flatten().tolist()
+        [0.5, 0.5, 0.0]
+    """
     scaled = np.clip(vectors.astype(np.float32) / 127, -1, 1)
     length = np.minimum(np.hypot(scaled[..., 0], scaled[..., 1]), 1)
     return torch.from_numpy(np.stack([scaled[..., 0] / 2 + 0.5, scaled[..., 1] / 2 + 0.5, length]))

@@ -41,5 +41,10 @@ class Decoder(nn.Module):
 
 
 def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize `[B, K, h, w]` to `[B, K, H, W]`, bilinearly with aligned corners, as the published code always does."""
+    """Resize `[B, K, h, w]` to `[B, K, H, W]`, bilinearly with aligned corners, as the published code always does.
+
+    Examples:
+        >>> upsample(torch.tensor([[[[0.0, 1.0]]]]), (1, 3)).tolist()
+        [[[[0.0, 0.5, 1.0]]]]
+    """
     return F.interpolate(features, size, mode="bilinear", align_corners=True)
