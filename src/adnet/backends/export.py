@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from adnet.backends.prepare import portable
 from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
-from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
+from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import VideoDataset, read_frame
+from adnet.data.sequence import Frame, VideoDataset, read_frame
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
@@ -93,10 +93,8 @@ def calibration_inputs(
     optical_flow = SequenceFlow(OpticalFlow())
     for position, sequence in islice(product(positions, dataset.sequences), number):
         index = int(position * (len(sequence.frames) - 1))
-        given = [to_tensor(read_frame(sequence.frames[index])).float() / 255]
-        if flow:
-            given.append(to_flow_input(optical_flow(sequence, index)))
-        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
+        vectors = optical_flow(sequence, index) if flow else None
+        inputs.append(_encoder_input(read_frame(sequence.frames[index]), vectors, size))
     return inputs
 
 
@@ -106,11 +104,13 @@ def synthetic_inputs(number: int, size: tuple[int, int], flow: bool = False) -> 
     for seed in range(number):
         video = synthetic_video(np.random.default_rng(seed), 8, (240, 432))
         (before, _), (frame, _) = islice(video, 3, 5)
-        given = [to_tensor(frame).float() / 255]
-        if flow:
-            given.append(to_flow_input(OpticalFlow()(frame, before)))
-        inputs.append(tuple(upsample(tensor[None], size) for tensor in given))
+        inputs.append(_encoder_input(frame, OpticalFlow()(frame, before) if flow else None, size))
     return inputs
+
+
+def _encoder_input(frame: Frame, flow: Vectors | None, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    given = [to_tensor(frame).float() / 255, *([] if flow is None else [to_flow_input(flow)])]
+    return tuple(upsample(tensor[None], size) for tensor in given)
 
 
 class _Embed(nn.Module):

@@ -61,7 +61,7 @@ def load_backend(
     if folder.is_dir():
         metadata = read_metadata(folder)
         found = metadata["format"]
-        if backend not in (found, f"{found}_int8" if metadata.get("int8") else found):
+        if backend != found and not (metadata.get("int8") and backend == f"{found}_int8"):
             raise UserError(f"{folder} is an export for backend={found}, not {backend}")
         exported = ExportedModel(folder)
         return exported, (exported.metadata["size"][0], exported.metadata["size"][1])

@@ -74,9 +74,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         ways["adnet compile"] = Way(compiled=True)
 
     flow: SequenceFlow | None = instantiate(settings.flow) if model.needs_flow else None
-    _data(
-        settings, dataset, flow, OURS, 1
-    ).prepare_data()  # as a training begins: with the flow of all frames in its cache
+    # As a training begins: with the flow of all frames in its cache.
+    _data(settings, dataset, flow, OURS, 1).prepare_data()
     loading = {name: _seconds_per_pair(_data(settings, dataset, flow, way, 1)) for name, way in ways.items()}
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
