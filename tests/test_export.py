@@ -12,6 +12,7 @@ from adnet import export
 from adnet.backends.export import calibration_inputs
 from adnet.backends.runtime import ExportedModel
 from adnet.data import davis2016
+from adnet.data.flow import OpticalFlow, SequenceFlow
 from adnet.inference import load_checkpoint
 from adnet.models import ADNet
 
@@ -84,9 +85,9 @@ def test_mistakes_are_one_line(run: Callable[..., Any], checkpoint: Path, argume
 
 def test_calibration_inputs_come_from_every_sequence(tiny_davis: Path) -> None:
     dataset = davis2016(tiny_davis, "train")
-    for flow in (False, True):
+    for flow in (None, SequenceFlow(OpticalFlow())):
         inputs = calibration_inputs(dataset, 3, (17, 25), flow)
-        assert [len(given) for given in inputs] == [1 + flow] * 3
+        assert [len(given) for given in inputs] == [1 if flow is None else 2] * 3
         assert {tuple(tensor.shape) for given in inputs for tensor in given} == {(1, 3, 17, 25)}
         assert all(0 <= tensor.min() <= tensor.max() <= 1 for given in inputs for tensor in given)
         assert not torch.equal(inputs[0][0], inputs[1][0])

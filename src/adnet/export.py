@@ -35,7 +35,8 @@ def main(cfg: DictConfig) -> None:
         return
     inputs = []
     if cfg.int8:
-        inputs = calibration_inputs(instantiate(cfg.data), cfg.calibration_frames, size, model.needs_flow)
+        flow = instantiate(cfg.flow) if model.needs_flow else None
+        inputs = calibration_inputs(instantiate(cfg.data), cfg.calibration_frames, size, flow)
     exported = export_model(model, size, output, cfg.format, inputs, describe(checkpoint))
     difference = exported.metadata["largest_difference"]
     print(

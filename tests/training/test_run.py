@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from adnet.data.sequence import image_size
 from adnet.errors import UserError
 from adnet.training.run import explain_out_of_memory
 
@@ -82,6 +87,52 @@ def test_flow_that_is_missing_leaves_no_run(run: Callable[..., Any], tiny_davis:
     line = f"adnet: no folder {tmp_path}/flow/train-000 with the optical flow of train-000: set flow.method.root\n"
     assert (ended.code, ended.err) == (1, line)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_run_resumes_only_with_the_same_flow_files(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adnet import train
+    from adnet.data.pairs import TrainingPairs
+
+    root = tmp_path / "flow"
+    for frame in sorted((tiny_davis / "JPEGImages" / "480p").glob("*/*.jpg")):
+        (root / frame.parent.name).mkdir(parents=True, exist_ok=True)
+        size = image_size(frame)
+        cv2.writeOpticalFlow(str(root / frame.parent.name / f"{frame.stem}.flo"), np.ones((*size, 2), np.float32))
+    words = ("scale=smoke", "model=full_motion", "model.encoder.pretrained=false", "trainer.accelerator=cpu")
+    more = ("model.encoder.backbone=test_efficientnet", "pairs.workers=0", "~callbacks.progress", "flow=folder")
+    folders = ("flow.cache=null", "checkpoint_steps=1", f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+
+    def again(root: Path) -> Any:
+        return run(train.main, *words, *more, *folders, f"flow.method.root={root}")
+
+    get = TrainingPairs.__getitem__
+
+    def stopped(self: TrainingPairs, index: int) -> Any:
+        if self.start:  # in the second epoch
+            raise UserError("stopped")
+        return get(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingPairs, "__getitem__", stopped)
+        assert again(root).err.endswith("adnet: stopped\n")
+
+    moved = Path(shutil.move(root, tmp_path / "moved"))
+    file = moved / "train-000" / "00002.flo"
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + bytes(4))
+    assert again(moved).err == (
+        f"adnet: the train data is not what the run in {tmp_path / 'run'} began with (the content of a file): restore it, or "
+        "allow_changed_data=true continues anyway\n"
+    )
+    file.write_bytes(content)
+    ended = again(moved)
+    assert ended.code == 0, ended.err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert list(summary["data"]["train"]["flow_sha256"]) == ["train-000", "train-001"]
+    assert summary["steps"] == 4
 
 
 def test_other_errors_stay_what_they_are() -> None:

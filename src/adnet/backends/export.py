@@ -81,19 +81,18 @@ def export_model(
 
 
 def calibration_inputs(
-    dataset: VideoDataset, number: int, size: tuple[int, int], flow: bool = False
+    dataset: VideoDataset, number: int, size: tuple[int, int], flow: SequenceFlow | None = None
 ) -> list[tuple[Tensor, ...]]:
-    """Read `number` frames, evenly spaced in as many sequences as possible, with their optical flow if `flow` is set.
+    """Read `number` frames, evenly spaced in as many sequences as possible, each with its optical flow if `flow` is given.
 
     All are `[1, 3, H, W]` in [0, 1], resized to `size`.
     """
     each = -(-number // len(dataset.sequences))
     positions = np.linspace(0, 1, each + 2)[1:-1]
     inputs: list[tuple[Tensor, ...]] = []
-    optical_flow = SequenceFlow(OpticalFlow())
     for position, sequence in islice(product(positions, dataset.sequences), number):
         index = int(position * (len(sequence.frames) - 1))
-        vectors = optical_flow(sequence, index) if flow else None
+        vectors = flow(sequence, index) if flow else None
         inputs.append(_encoder_input(read_frame(sequence.frames[index]), vectors, size))
     return inputs
 

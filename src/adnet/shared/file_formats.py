@@ -128,6 +128,8 @@ class SplitFingerprint(TypedDict):
     """over names and annotations"""
     frames_sha256: Sha256
     """over the frames"""
+    flow_sha256: NotRequired[dict[str, Sha256]]
+    """of each video's flow files, with flow=folder"""
 
 
 class Fingerprints(TypedDict):

@@ -30,6 +30,7 @@ IGNORED = (
     "data.root",  # the data itself is compared
     "mix.*.dataset.root",
     "flow.cache",
+    "flow.method.root",  # its files are compared, too
     "model.encoder.checkpoint_activations",
     "pairs.workers",
     "pairs.pin_memory",

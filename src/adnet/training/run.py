@@ -23,7 +23,7 @@ from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
-from adnet.inference.output_folder import Shard
+from adnet.inference.output_folder import Shard, describe_flow
 from adnet.models.cost import model_cost
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.training import SegmentationModule
@@ -69,7 +69,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),
-        "data": {"train": fingerprint(data.train), "val": fingerprint(data.val)},
+        "data": {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)},
     }
     if checkpoint:
         check_data(folder, provenance["data"], cfg.allow_changed_data)
@@ -121,6 +121,13 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     write_json(folder / "summary.json", summary)
     _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
+
+
+def _fingerprint(dataset: VideoDataset, flow: SequenceFlow | None) -> dict[str, Any]:
+    """Identify the dataset, and the files of its optical flow if others computed it."""
+    videos = (sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1)
+    read = describe_flow(flow and flow.method, videos)
+    return fingerprint(dataset) | ({"flow_sha256": read["files_sha256"]} if read and read["files_sha256"] else {})
 
 
 @rank_zero_only
