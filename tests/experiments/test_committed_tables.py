@@ -10,7 +10,8 @@ from adnet.report.page import build_report
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUNS = {
     "table1": [EXPERIMENTS / "table1" / "runs"],
-    "extensions": [EXPERIMENTS / "table1" / "runs", EXPERIMENTS / "extensions" / "runs"],
+    "table1_480_steps": [EXPERIMENTS / "table1_480_steps" / "runs"],
+    "extensions": [EXPERIMENTS / "table1_480_steps" / "runs", EXPERIMENTS / "extensions" / "runs"],
     "multi_scale": [EXPERIMENTS / "multi_scale" / "runs"],
     "beyond": [EXPERIMENTS / "beyond" / "runs"],
 }
