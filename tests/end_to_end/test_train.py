@@ -252,7 +252,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
     assert ended.code == 1
     assert ended.err.startswith(f"adnet: {tmp_path / 'cut'} holds a run of another config: ")
     assert ended.err.endswith("; give another hydra.run.dir, or these values\n")
-    for different in ("seed was 0 and is 1", "optim.optimizer.lr was 0.0001 and is 0.1", "pairs.seed was 0 and is 1"):
+    for different in ("seed was 0 and is 1", "optim.optimizer.lr was 0.0002 and is 0.1", "pairs.seed was 0 and is 1"):
         assert different in ended.err
 
     frame = next((tiny_davis / "JPEGImages" / "480p" / "train-001").iterdir())
