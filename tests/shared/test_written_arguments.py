@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import ast
 import inspect
 from pkgutil import resolve_name
 
 import pytest
 import yaml
 
+from adnet.shared import written_arguments as module
 from adnet.shared.command import conf_dir
 from adnet.shared.written_arguments import written_arguments
 
@@ -47,3 +49,28 @@ def test_the_source_says_what_the_signature_says() -> None:
 )
 def test_what_the_source_does_not_say(target: str) -> None:
     assert written_arguments(target) is None
+
+
+@pytest.mark.parametrize(
+    "error", [SystemError("AST constructor recursion depth mismatch"), RecursionError(), SyntaxError()]
+)
+def test_a_file_that_the_parser_refuses_says_nothing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: bytes) -> ast.Module:
+        raise error
+
+    module._statements.cache_clear()
+    monkeypatch.setattr(ast, "parse", refuse)
+    assert written_arguments("adnet.inference.Protocol") is None
+    monkeypatch.undo()
+    module._statements.cache_clear()
+    assert written_arguments("adnet.inference.Protocol") is not None
+
+
+def test_each_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    parse = ast.parse
+    module._statements.cache_clear()
+    monkeypatch.setattr(ast, "parse", lambda source: parsed.append(source) or parse(source))
+    for _ in range(3):
+        written_arguments("torch.optim.SGD")
+    assert len(parsed) == len(set(parsed)) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from pathlib import Path
 def written_arguments(target: str) -> list[str] | None:
     """Return the names of the arguments of `target`, such as "torch.optim.SGD", without importing it.
 
-    None if the source doesn't tell: `target` doesn't exist, takes any (`**kwargs`), or inherits its `__init__`.
+    None if the source doesn't tell: `target` doesn't exist, takes any (`**kwargs`), inherits its `__init__`, or is in a file
+    that can't be parsed.
     """
     node = _definition(*target.rpartition(".")[::2])
     if isinstance(node, ast.ClassDef):
@@ -43,7 +45,7 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None
     if (file := _file(module)) is None:
         return None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for part in ast.parse(file.read_bytes()).body:
+    for part in _statements(file):
         if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and part.name == name:
             return part
         if isinstance(part, ast.ImportFrom):
@@ -51,6 +53,16 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None
                 if name == (alias.asname or alias.name):
                     return _definition(resolve_name("." * part.level + (part.module or ""), package), alias.name)
     return None
+
+
+@cache
+def _statements(file: Path) -> list[ast.stmt]:
+    """Parse a file; return nothing if that fails."""
+    try:
+        return ast.parse(file.read_bytes()).body
+    # Beside SyntaxError: Python 3.11's parser was seen to raise SystemError, and deep nesting exhausts recursion or memory.
+    except Exception:
+        return []
 
 
 def _file(module: str) -> Path | None:
