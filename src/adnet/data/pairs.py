@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from typing_extensions import NotRequired, TypedDict  # before Python 3.11
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
 from adnet.data.flow import FrameFlow, SequenceFlow, Vectors, to_flow_input

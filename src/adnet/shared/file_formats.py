@@ -6,7 +6,7 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NotRequired, get_args
 
 from pydantic import (
     ConfigDict,
@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
     with_config,
 )
-from typing_extensions import NotRequired, TypedDict  # pydantic reads these before Python 3.12
+from typing_extensions import TypedDict  # pydantic reads this one before Python 3.12
 
 from adnet.errors import UserError
 from adnet.shared.files import read_json
