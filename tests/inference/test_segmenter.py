@@ -18,6 +18,7 @@ from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
+from adnet.inference.guided_filter import guided_filter, window_radius
 from adnet.inference.protocol import fitted_size, scaled_size
 from adnet.models import ADNet
 
@@ -103,6 +104,14 @@ def test_mirrored_video_gives_mirrored_probabilities(tiny_model: ADNet) -> None:
         segmenter.start(video[0][:, ::flip].copy())
         outputs.append(segmenter.step(video[1][:, ::flip].copy())[:, ::flip])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-5)
+
+
+def test_refined_probabilities_are_guided_by_the_frame(tiny_model: ADNet) -> None:
+    plain, refined = (VideoSegmenter(tiny_model, Protocol("test", refine=refine), SIZE) for refine in (False, True))
+    video = frames(2)
+    for frame, before, after in zip(video, plain.segment(video), refined.segment(video), strict=True):
+        np.testing.assert_array_equal(after, guided_filter(frame, before, window_radius(frame.shape[0], SIZE[0])))
+        assert not np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("size", [(40, 70), (33, 57), (7, 91)])

@@ -25,8 +25,9 @@ class Protocol:
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
             `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
+        refine: align the averaged probability with the frame's outlines, see `adnet.inference.guided_filter`.
 
-    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate on probabilities.
+    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate or `refine` with the other average.
 
     Examples:
         >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
@@ -41,6 +42,7 @@ class Protocol:
     gate: bool = False
     resize: str = "aligned"
     anchors: tuple[str, ...] = ("first",)
+    refine: bool = False
 
     def __post_init__(self) -> None:
         given = {"average": [self.average], "resize": [self.resize], "anchors": list(self.anchors)}
@@ -55,10 +57,13 @@ class Protocol:
             )
         if self.gate and self.average != "logits":
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
+        if self.refine and self.average != "probability":
+            raise UserError("protocol.refine works on averaged probabilities: set protocol.average=probability")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as plain values for JSON."""
-        return asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
+        """Return the settings as plain values for JSON; `refine` only if it is on, as in files of older versions."""
+        settings = asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
+        return settings if self.refine else {key: value for key, value in settings.items() if key != "refine"}
 
     @property
     def stateful(self) -> bool:

@@ -17,6 +17,7 @@ from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_f
 from adnet.data.pairs import to_tensor
 from adnet.data.sequence import Frame, Probability
 from adnet.errors import UserError
+from adnet.inference.guided_filter import guided_filter, window_radius
 from adnet.inference.postprocess import gate
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
@@ -78,6 +79,7 @@ class VideoSegmenter:
             model.eval().to(memory_format=torch.channels_last)
         self.model = model
         self.protocol = protocol
+        self.size = size
         self.precision = precision
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
         if min(map(min, self.sizes)) < 9:
@@ -212,7 +214,7 @@ class VideoSegmenter:
         # Wait for the device only here, when it has been given all of its work.
         fetched = [average.cpu().numpy() for average in averages]
         # The device is done and cannot run out of memory any more, so that state changes only once per batch.
-        return [self._probability(average) for average in fetched]
+        return [self._probability(average, frame) for average, (frame, _) in zip(fetched, frames, strict=True)]
 
     def _autocast(self) -> torch.autocast:
         dtype = PRECISIONS[self.precision]
@@ -241,8 +243,10 @@ class VideoSegmenter:
         mean: Tensor = (stacked.sigmoid() if self.protocol.average == "probability" else stacked).mean(0)
         return mean
 
-    def _probability(self, average: npt.NDArray[np.float32]) -> Probability:
+    def _probability(self, average: npt.NDArray[np.float32], frame: Frame) -> Probability:
         """Turn the average of a frame into its probability. With a gate this is called in time order, once per frame."""
+        if self.protocol.refine:
+            return guided_filter(frame, average, window_radius(frame.shape[0], self.size[0]))
         if self.protocol.average == "probability":
             return average
         if self.protocol.gate:

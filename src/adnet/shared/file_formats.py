@@ -179,6 +179,8 @@ class ProtocolSettings(TypedDict):
     gate: bool
     resize: Literal["aligned", "opencv"]
     anchors: list[Literal["first", "previous"]]
+    refine: NotRequired[bool]
+    """only if true"""
 
 
 class FlowSettings(TypedDict):
