@@ -96,7 +96,7 @@ def test_validation_is_one_pair_a_batch_in_order(tiny_davis: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the sender of a signal is not known elsewhere")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
 def test_workers_go_on_after_a_signal_to_the_whole_job(tiny_davis: Path, number: signal.Signals) -> None:
     batches = iter(module(tiny_davis, workers=2).val_dataloader())
     taken = [next(batches), next(batches)]  # one of each worker, which has thus begun

@@ -174,6 +174,7 @@ def test_a_signal_saves_before_it_ends_the_run(
     slurm = {"SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     for number, then in (
         (signal.SIGTERM, "the same command continues from there"),
+        (signal.SIGINT, "the same command continues from there"),
         (signal.SIGUSR1, "Slurm job 3_7 is in the queue again"),
     ):
         before = metrics(folder)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from adnet.errors import UserError
-from adnet.training.checkpoints import AtomicCheckpointIO
+from adnet.training.checkpoints import AtomicCheckpointIO, Checkpoints, requeued
 from adnet.training.resume import whole_checkpoint
 
 
@@ -106,3 +107,39 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write .*last\.ckpt: File exists"):
         saved(tmp_path / "checkpoints", 1)
+
+
+def test_a_slurm_job_that_prepares_or_evaluates_is_queued_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    with pytest.raises(SystemExit) as stopped, requeued():
+        signal.raise_signal(signal.SIGUSR1)
+    assert stopped.value.code == 128 + signal.SIGUSR1
+    assert (tmp_path / "asked").read_text() == "requeue 9\n"
+    assert capsys.readouterr().err == "\nadnet: stopped by SIGUSR1; Slurm job 9 is in the queue again\n"
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("slurm", [True, False])
+def test_a_launcher_s_handler_and_other_processes_are_left_alone(slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    handler = signal.SIG_DFL
+    if slurm:
+        monkeypatch.setenv("SLURM_JOB_ID", "9")
+        handler = signal.default_int_handler
+        signal.signal(signal.SIGUSR1, handler)
+    with requeued():
+        assert signal.getsignal(signal.SIGUSR1) is handler
+    assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(str(tmp_path), every_steps=1)
+    checkpoints._note(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints._note(signal.SIGINT, None)

@@ -152,8 +152,8 @@ class PairDataModule(L.LightningDataModule):
 def _quiet_worker(_: int) -> None:
     # OpenCV's own threads would compete with the other workers for the same cores.
     cv2.setNumThreads(0)
-    # Slurm signals every process of a job, but the main process still needs batches.
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
+    # Slurm and Ctrl-C signal every process of a job, but the main process still needs batches.
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +18,14 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 from torch.nn.utils import get_total_norm
 
 from adnet.errors import UserError
 from adnet.training.finite_loss import FiniteLoss
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
 
 class Checkpoints(ModelCheckpoint):
@@ -32,9 +34,9 @@ class Checkpoints(ModelCheckpoint):
     `last.ckpt` is written at the start of a step, when the steps before it are done and logged, so that a resumed run ends
     with exactly the same weights. The one before it is kept as `previous.ckpt`.
 
-    On SIGTERM and SIGUSR1 (which `sbatch --signal=USR1@90` sends before the time limit), the run saves before the next
-    step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
-    is installed (by submitit), it is called after the checkpoint is saved.
+    On SIGTERM, Ctrl-C and SIGUSR1 (which `sbatch --signal=USR1@90` sends before the time limit), the run saves before the
+    next step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
+    is installed (by submitit), it is called after the checkpoint is saved. A second Ctrl-C doesn't wait.
 
     Args:
         dirpath: folder of the checkpoints.
@@ -117,6 +119,8 @@ class Checkpoints(ModelCheckpoint):
                     signal.signal(number, self._note)
 
     def _note(self, number: int, _: Any) -> None:
+        if number == self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
         self._signal = number
 
     def on_train_batch_start(self, trainer: L.Trainer, _: L.LightningModule, __: Any, batch_idx: int) -> None:
@@ -160,15 +164,12 @@ class Checkpoints(ModelCheckpoint):
         any_process = trainer.strategy.reduce_boolean_decision
         number = next(number for number in self._handlers if any_process(self._signal == number, all=False))
         self._signal = None
-        if callable(handler := self._handlers[number]):
+        handler = self._handlers[number]
+        if callable(handler) and handler not in (signal.default_int_handler, requeue_and_leave):
             handler(number, None)
             return
         if trainer.is_global_zero:
-            next_step = "the same command continues from there"
-            if number == signal.SIGUSR1 and (job := _slurm_job()):
-                next_step = _requeue(job)
-            what = f"{signal.Signals(number).name} after step {trainer.global_step}, which is saved"
-            print(f"\nadnet: stopped by {what}; {next_step}", file=sys.stderr)
+            _say_stopped(number, f" after step {trainer.global_step}, which is saved")
         raise SystemExit(128 + number)
 
 
@@ -220,6 +221,36 @@ def _progress(total: int, current: int) -> dict[str, Any]:
     """Return Lightning's record of progress between two steps."""
     stages = ("ready", "started", "processed", "completed")
     return {"total": dict.fromkeys(stages, total), "current": dict.fromkeys(stages, current)}
+
+
+@contextmanager
+def requeued() -> Iterator[None]:
+    """Queue a Slurm job again if SIGUSR1 comes while the run prepares or is evaluated; while it trains, `Checkpoints` does."""
+    ours = (
+        _slurm_job() is not None
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    )
+    if ours:
+        signal.signal(signal.SIGUSR1, requeue_and_leave)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def requeue_and_leave(number: int, _: Any) -> None:
+    """Handle a signal outside of training: what was saved before is all that there is."""
+    if not getattr(rank_zero_only, "rank", 0):  # set by Lightning
+        _say_stopped(number, "")
+    raise SystemExit(128 + number)
+
+
+def _say_stopped(number: int, when: str) -> None:
+    job = _slurm_job() if number == signal.SIGUSR1 else None
+    then = _requeue(job) if job else "the same command continues from there"
+    print(f"\nadnet: stopped by {signal.Signals(number).name}{when}; {then}", file=sys.stderr)
 
 
 def _requeue(job: str) -> str:

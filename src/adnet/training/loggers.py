@@ -22,7 +22,7 @@ from adnet.shared.extras import need_extra
 from adnet.shared.files import write_text
 from adnet.training.trial_pruning import Pruned
 
-_PREEMPTING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+_PREEMPTING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class MetricsFile(Logger):
@@ -158,7 +158,7 @@ def finishing_wandb() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # After SIGTERM, SIGUSR1 and SIGUSR2, `Checkpoints` has saved and exits.
+        # After these signals, `Checkpoints` has saved and exits.
         preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
         exit_code = 0 if preempted or isinstance(error, Pruned) else 1
         raise

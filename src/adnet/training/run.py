@@ -27,6 +27,7 @@ from adnet.inference.output_folder import Shard, describe_flow
 from adnet.models.cost import model_cost
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.training import SegmentationModule
+from adnet.training.checkpoints import requeued
 from adnet.training.ddp import effective_batch
 from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
@@ -47,7 +48,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
         cfg.model.encoder.pretrained = False  # the given weights include the backbone
-    with lock_run_folder(folder):
+    with requeued(), lock_run_folder(folder):
         if finished := finished_run(folder, cfg):
             _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
             print(f"run folder: {folder} (to train again, remove it or give another hydra.run.dir)")
