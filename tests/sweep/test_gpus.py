@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -20,11 +21,11 @@ class WaitedError(Exception):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    def sleep(_: float) -> None:
+    def wait(_: float) -> None:
         raise WaitedError
 
     monkeypatch.setattr(gpus, "FOLDER", tmp_path / "gpus")
-    monkeypatch.setattr(gpus.time, "sleep", sleep)
+    monkeypatch.setattr(gpus.time, "sleep", wait)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
     monkeypatch.setenv("PATH", str(tmp_path))  # where there is no nvidia-smi
     before = os.umask(0o077)
@@ -94,3 +95,29 @@ def test_by_default_a_job_sees_what_we_see() -> None:
     with reserved(None) as held:
         assert held == ({}, ())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,3,5"
+
+
+@pytest.mark.parametrize("shell", [None, "", "1,2"])
+def test_submitit_does_not_hide_the_gpus(shell: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import submitit
+
+    def seen_by_a_job() -> tuple[str | None, str | None]:
+        from adnet.sweep.gpus import undo_hiding
+
+        before = os.environ.get("CUDA_VISIBLE_DEVICES")
+        undo_hiding()
+        return before, os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    monkeypatch.setattr(gpus.time, "sleep", sleep)
+    if shell is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shell)
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("ADNET_CUDA_VISIBLE_DEVICES", "what another sweep left")
+    gpus.tell_jobs_the_gpus()
+    executor = submitit.LocalExecutor(tmp_path / "jobs")
+    assert executor.submit(seen_by_a_job).result() == ("", shell)
+    executor.update_parameters(gpus_per_node=2)  # then submitit says which
+    assert executor.submit(seen_by_a_job).result() == ("0,1", "0,1")

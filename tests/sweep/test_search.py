@@ -140,3 +140,11 @@ def test_mistakes(search_of: Callable[..., Any], tmp_path: Path) -> None:
     assert not (tmp_path / "sweep").exists()
     ended = search_of(lambda *_: "finished", "optim.optimizer.lrr=interval(0,1)")
     assert ended.err == "adnet: unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?\n"
+
+
+@pytest.mark.parametrize("sweep", ["tag(log,interval(0,10))", "tag(log,range(1,9,step=2))", "interval(3,1)"])
+def test_a_range_that_cannot_be_searched_is_one_line(search_of: Callable[..., Any], sweep: str) -> None:
+    ended = search_of(lambda *_: "finished", f"model.head_channels={sweep}")
+    assert ended.code == 1
+    assert ended.err.startswith(f"adnet: model.head_channels={sweep}: this can't be searched (")
+    assert ended.err.count("\n") == 1

@@ -140,3 +140,13 @@ def test_the_page_has_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(cells) == list(memory_table.ROWS)
     for row, pairs in (("32", 8), ("bf16, checkpointing", 1)):
         assert cells[row].split(" | ")[memory_table.PAIRS.index(pairs)] == memory_table.gib(memory, row, pairs)
+
+
+def test_a_fused_optimiser_is_counted_like_any_other(model: ADNet) -> None:
+    plain, fused = (
+        TrainingMemory(model, Loss(), partial(torch.optim.AdamW, lr=0.1, fused=fused), CROP).of(
+            Setting("32-true", False, 2)
+        )
+        for fused in (False, True)
+    )
+    assert fused == plain

@@ -150,3 +150,24 @@ def test_other_errors_stay_what_they_are() -> None:
         raise RuntimeError("DataLoader worker (pid(s) 1, 2) exited unexpectedly")
     with pytest.raises(UserError, match=r"^the GPU is small$"), explain_out_of_memory(lambda: "the GPU is small"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.slow
+def test_without_callbacks_nothing_is_saved_where_it_is_started(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adnet import train
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("scale=smoke", "model.encoder.pretrained=false", "model.encoder.backbone=test_efficientnet", "~callbacks")
+    cpu = (
+        "logger=none",
+        "trainer.accelerator=cpu",
+        "pairs.workers=0",
+        "test_at_end=false",
+        "+trainer.enable_progress_bar=false",
+    )
+    ended = run(train.main, *words, *cpu, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 0, ended.err
+    assert list((tmp_path / "here").iterdir()) == []

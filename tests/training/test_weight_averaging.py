@@ -31,14 +31,11 @@ class Counting(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def test_validation_and_the_end_of_a_fit_see_the_average() -> None:
-    """The decay grows over the first steps: 2/11, 3/12, 4/13, then what was asked for."""
-    expected = [1.0]
-    for step, decay in zip(range(2, 7), (2 / 11, 3 / 12, DECAY, DECAY, DECAY), strict=True):
-        expected.append(decay * expected[-1] + (1 - decay) * step)
-    module, loader = Counting(), DataLoader(torch.zeros(3, 1), 1)
+def fitted(steps: int, precision: str = "32-true") -> Counting:
+    module, loader = Counting(), DataLoader(torch.zeros(steps, 1), 1)
     trainer = L.Trainer(
         accelerator="cpu",
+        precision=precision,
         max_epochs=2,
         callbacks=[WeightAveraging(DECAY)],
         num_sanity_val_steps=0,
@@ -48,5 +45,32 @@ def test_validation_and_the_end_of_a_fit_see_the_average() -> None:
         logger=False,
     )
     trainer.fit(module, loader, DataLoader(torch.zeros(1, 1), 1))
+    return module
+
+
+def test_validation_and_the_end_of_a_fit_see_the_average() -> None:
+    """The decay grows over the first steps: 2/11, 3/12, 4/13, then what was asked for."""
+    expected = [1.0]
+    for step, decay in zip(range(2, 7), (2 / 11, 3 / 12, DECAY, DECAY, DECAY), strict=True):
+        expected.append(decay * expected[-1] + (1 - decay) * step)
+    module = fitted(3)
     assert module.validated == pytest.approx([expected[2], expected[5]])
     assert module.weight.item() == pytest.approx(expected[5])
+
+
+def averages(steps: int) -> list[float]:
+    """The average after each step, by the docstring's formula."""
+    values = [1.0]
+    for step in range(2, steps + 1):
+        decay = min(DECAY, step / (9 + step))
+        values.append(decay * values[-1] + (1 - decay) * step)
+    return values
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16-true", 2**-8), ("64-true", 1e-14), ("32-true", 1e-6)])
+def test_the_average_is_as_precise_as_the_weights_or_more(precision: str, tolerance: float) -> None:
+    """Twice sixty whole numbers, which bf16 has exactly; validation in between must not round the average."""
+    module = fitted(60, precision)
+    expected = averages(120)
+    assert module.validated == pytest.approx([expected[59], expected[119]], rel=tolerance)
+    assert module.weight.item() == pytest.approx(expected[119], rel=tolerance)

@@ -203,7 +203,7 @@ class Page:
     def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
             assert visit.source
-            source = Bounded(visit.source, self.limits.frames, round(self.limits.megapixels * 1e6), visit.outdated())
+            source = Bounded(visit.source, self.limits.frames, self.limits.megapixels * 1e6, visit.outdated())
             segmentation = Segmentation(self.network, source, visit.new_folder(visit.private, "maps"))
             predicted = segmentation.segment()
             if source.unwanted():

@@ -43,7 +43,7 @@ class Bounded:
 
     source: VideoSource
     max_frames: int
-    max_pixels: int
+    max_pixels: float
     unwanted: Callable[[], bool]
 
     @property

@@ -16,6 +16,9 @@ from adnet.errors import UserError
 FOLDER = Path("/tmp/adnet-gpus")
 """The folder of the locks, one for each GPU, the same for all users (`TMPDIR` may belong to one user or one job)."""
 
+_OF_THE_SHELL = "ADNET_CUDA_VISIBLE_DEVICES"
+"""The variable in which a sweep tells its jobs what CUDA_VISIBLE_DEVICES was where it was started; empty: no GPU."""
+
 
 class Reserved(NamedTuple):
     """Reserved GPUs: the `environment` that makes only them visible, and the descriptors of their `locks`.
@@ -25,6 +28,24 @@ class Reserved(NamedTuple):
 
     environment: dict[str, str]
     locks: tuple[int, ...]
+
+
+def tell_jobs_the_gpus() -> None:
+    """Keep CUDA_VISIBLE_DEVICES for the jobs that this process starts, see `undo_hiding`."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        os.environ.pop(_OF_THE_SHELL, None)
+    else:
+        os.environ[_OF_THE_SHELL] = visible
+
+
+def undo_hiding() -> None:
+    """Show a job of submitit's local executor the GPUs that its sweep saw: unless it is told how many, it hides all."""
+    if os.environ.get("SUBMITIT_EXECUTOR") != "local" or os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        return
+    if (visible := os.environ.get(_OF_THE_SHELL)) is None:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from adnet.shared.files import read_json, write_json
-from adnet.sweep.gpus import reserved
+from adnet.sweep.gpus import reserved, undo_hiding
 
 RANK_VARIABLES = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK"),
@@ -52,6 +52,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             "status": "stopped",
         }
         started = time.time()
+        undo_hiding()
         with reserved(hydra.sweeper.gpus_per_job) as gpus, log.open("a", errors="replace") as output:
             output.write(f"$ {' '.join(command[1:])}\n")
             output.flush()

@@ -20,6 +20,7 @@ from adnet.errors import UserError
 from adnet.shared.command import check_config
 from adnet.shared.files import read_json, write_json
 from adnet.sweep.folder_names import changes_results, job_names
+from adnet.sweep.gpus import tell_jobs_the_gpus
 from adnet.sweep.job import last_outcome, quoted, run_job
 
 STATUSES = {
@@ -114,6 +115,7 @@ class Sweep:
         """Launch jobs; return the launcher's own exception, if any. The outcome of each job is read from disk."""
         if self._launcher is None:
             self._launcher = Plugins.instance().instantiate_launcher(self._context, run_job, self._config)
+        tell_jobs_the_gpus()
         for name in jobs:
             (self.folder / name / "job.json").unlink(missing_ok=True)
         try:

@@ -44,7 +44,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     parser = OverridesParser.create(config_loader=context.config_loader)
     params = [f"{key}={value}" for key, value in settings.params.items()]
     overrides = {override.get_key_element(): override for override in parser.parse_overrides([*params, *arguments])}
-    space = {key: _distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
+    space = {key: _checked(override) for key, override in overrides.items() if override.is_sweep_override()}
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
     if not space:
         raise UserError(
@@ -89,6 +89,14 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
         print(f"best: val/J {100 * study.best_value:.1f}, {_name(best.number)}: {settings_of_best}")
     if not all_succeeded:
         sys.exit(1)
+
+
+def _checked(override: Override) -> BaseDistribution:
+    """Return what to draw from. Raises UserError for a range that Optuna can't draw from, such as `tag(log,interval(0,10))`."""
+    try:
+        return _distribution(override)
+    except ValueError as error:
+        raise UserError(f"{override.input_line}: this can't be searched ({' '.join(str(error).split())})") from error
 
 
 def _distribution(override: Override) -> BaseDistribution:

@@ -70,13 +70,13 @@ class Checkpoints(ModelCheckpoint):
         self._handlers: dict[int, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for message in ("Checkpoint directory .* is not empty", ".*your dataloader is not resumable"):
+            warnings.filterwarnings("ignore", message)  # ours is resumable: the pairs are a function of the step
         super().setup(trainer, pl_module, stage)
         self._devices = trainer.world_size
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         # The handlers before Lightning installs its own.
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        for message in ("Checkpoint directory .* is not empty", ".*your dataloader is not resumable"):
-            warnings.filterwarnings("ignore", message)  # ours is resumable: the pairs are a function of the step
 
     def on_load_checkpoint(self, trainer: L.Trainer, _: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Set the progress of the loops from `global_step`, which Lightning restores incompletely within an epoch."""

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,6 +100,8 @@ class TrainingMemory:
     ) -> None:
         self._model = copy.deepcopy(model).to("meta").train()
         self._loss = loss
+        if isinstance(optimizer, partial) and "fused" in optimizer.keywords:
+            optimizer = partial(optimizer, fused=False)  # fused kernels refuse the meta device; their state is the same
         self._optimizer = optimizer
         self._crop = crop
         self._copies = copies

@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -85,7 +86,11 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         instantiate(cfg.loss),
     )
     callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    # Without the callback, Lightning would save checkpoints of its own in the working directory.
+    saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, callbacks=callbacks, logger=loggers, **({} if saves else {"enable_checkpointing": False})
+    )
     batch = effective_batch(data, trainer)  # on each rank: if one failed alone, the others would wait for it
     memory, setting = _memory(cfg, module, trainer, data)
     devices = trainer.accumulate_grad_batches, trainer.strategy.root_device

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import lightning as L
+import torch
 from lightning.pytorch import callbacks
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from adnet.shared.value_types import Share
@@ -16,7 +17,8 @@ class WeightAveraging(callbacks.WeightAveraging):
     """Average the weights and running statistics over steps: `average = decay * average + (1 - decay) * weights`.
 
     It costs hardly any time and stabilises training with small batches (compare Izmailov et al., arXiv:1803.05407). A
-    checkpoint's `state_dict` holds the average; the weights to resume training from are stored beside it.
+    checkpoint's `state_dict` holds the average; the weights to resume training from are stored beside it. The average is in
+    float32 at least, because in bf16 a hundredth of a difference would often be rounded to nothing.
 
     Args:
         decay: in [0, 1). The average spans about `1 / (1 - decay)` optimiser steps; early in training, about a ninth of the
@@ -25,6 +27,24 @@ class WeightAveraging(callbacks.WeightAveraging):
 
     def __init__(self, decay: Share = 0.99) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=partial(_update, decay))
+        self._training_weights: list[Tensor] = []
+
+    def on_fit_start(self, _: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Convert the average, which was made before Lightning converted the weights to the trainer's precision."""
+        assert self._average_model is not None
+        self._average_model.to(torch.promote_types(torch.float32, next(pl_module.parameters()).dtype))
+
+    def on_validation_epoch_start(self, _: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the average in the place of the weights; Lightning would swap them, and so round the average to theirs."""
+        if self._average_model is not None:
+            self._training_weights = [tensor.clone() for tensor in _tensors(pl_module)]
+            self._copy_average_to_current(pl_module)
+
+    def on_validation_epoch_end(self, _: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the weights back."""
+        for tensor, weights in zip(_tensors(pl_module), self._training_weights, strict=True):
+            tensor.copy_(weights)
+        self._training_weights = []
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the weights: the last checkpoint is saved now, and training may resume from it."""
@@ -34,7 +54,12 @@ class WeightAveraging(callbacks.WeightAveraging):
         self._copy_average_to_current(pl_module)
 
 
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+
+
 def _update(decay: float, average: list[Tensor], current: list[Tensor], number: Tensor | int) -> None:
     """Move the average, of `number` steps so far, towards the current weights."""
     rate = min(decay, float((1 + number) / (10 + number)))
+    current = [weights.to(kept.dtype) for kept, weights in zip(average, current, strict=True)]
     get_ema_multi_avg_fn(rate)(average, current, number)  # type: ignore[no-untyped-call]
