@@ -171,3 +171,23 @@ def test_without_callbacks_nothing_is_saved_where_it_is_started(
     ended = run(train.main, *words, *cpu, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 0, ended.err
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["val_check_interval=2", "check_val_every_n_epoch=2"])
+def test_a_second_way_to_say_when_to_validate_is_refused(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, option: str
+) -> None:
+    from adnet import train
+
+    words = (
+        "scale=smoke",
+        "model.encoder.pretrained=false",
+        "model.encoder.backbone=test_efficientnet",
+        f"+trainer.{option}",
+    )
+    ended = run(
+        train.main, *words, "trainer.accelerator=cpu", f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}"
+    )
+    assert ended.code == 1
+    assert "adnet: epoch_steps says after how many steps to validate" in ended.err
+    assert not (tmp_path / "run").exists()

@@ -13,6 +13,9 @@ from omegaconf import DictConfig, open_dict
 
 from adnet.shared.extras import need_extra
 
+_OF_THE_SHELL = ("ADNET_", "HF_", "NO_ALBUMENTATIONS_", "OMP_", "WANDB_")
+"""Beginnings of the variables that tasks get from the shell of the sweep; a cluster's workers have its own environment."""
+
 
 def launch_on_ray(
     context: HydraContext,
@@ -26,7 +29,8 @@ def launch_on_ray(
     """Run each job as a Ray task, as many at once as the cluster has room for; return when all have ended.
 
     Args:
-        init: arguments of `ray.init`; without an `address`, Ray starts a cluster on this machine.
+        init: arguments of `ray.init`; without an `address`, Ray starts a cluster on this machine. Jobs get this shell's
+            variables of adnet, W&B and the hub, and those of `runtime_env`, which take precedence.
         remote: arguments of `ray.remote`: the resources of each task (`num_cpus`, `num_gpus`, `resources`, ...). If `num_gpus`
             is None, each task gets one GPU if the cluster has any.
     """
@@ -35,7 +39,7 @@ def launch_on_ray(
 
     starts_ray = not ray.is_initialized()
     if starts_ray:
-        ray.init(**init)
+        ray.init(**init | {"runtime_env": _with_shell_variables(init.get("runtime_env") or {})})
     try:
         if remote.get("num_gpus") is None:
             remote = remote | {"num_gpus": int(ray.cluster_resources().get("GPU", 0) >= 1)}
@@ -48,6 +52,11 @@ def launch_on_ray(
     finally:
         if starts_ray:
             ray.shutdown()
+
+
+def _with_shell_variables(runtime_env: dict[str, Any]) -> dict[str, Any]:
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_SHELL)}
+    return runtime_env | {"env_vars": variables | (runtime_env.get("env_vars") or {})}
 
 
 def _run(
