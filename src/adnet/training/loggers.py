@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import secrets
 import signal
@@ -110,10 +111,36 @@ class MetricsFile(Logger):
         return text.getvalue()
 
 
+class RunTensorBoard(TensorBoardLogger):
+    """Write into `save_dir/tensorboard`; TensorBoard then hides the steps that a resumed run repeats.
+
+    Its table of runs has the columns `val/J` and `val/F`.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__(save_dir, name="", version="tensorboard")
+        self._begun = False
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *_: Any) -> None:
+        super().log_hyperparams(params, dict.fromkeys(("val/J", "val/F"), math.nan))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if step is not None and not self._begun:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+            self._begun = True
+            begin = Event(step=step, session_log=SessionLog(status=SessionLog.START))
+            self.experiment._get_file_writer().add_event(begin, step)
+        # The columns of the table have no values yet.
+        super().log_metrics({name: value for name, value in metrics.items() if not math.isnan(value)}, step)
+
+
 def tensorboard_logger(save_dir: str) -> Logger:
-    """Build a `TensorBoardLogger` that writes into `save_dir/tensorboard`. Raises UserError without tensorboard."""
+    """Build a `RunTensorBoard`. Raises UserError without tensorboard."""
     need_extra("tensorboard", "tensorboard", "logger=tensorboard")
-    return TensorBoardLogger(save_dir, name="", version="tensorboard")
+    return RunTensorBoard(save_dir)
 
 
 def wandb_login() -> bool:
