@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adnet.data.augmentation import OUTSIDE, ROTATIONS, Augmentation, Region, random_region
-from adnet.data.sequence import read_frame
+from adnet.data.pictures import read_frame
 
 SIDE = 65
 

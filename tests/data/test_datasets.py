@@ -9,7 +9,7 @@ from PIL import Image
 
 from adnet.data import davis2016, read_mask, synthetic
 from adnet.data.datasets import folder
-from adnet.data.sequence import write_mask
+from adnet.data.masks import write_mask
 from adnet.errors import UserError
 
 

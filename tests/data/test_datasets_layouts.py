@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.data import Sequence, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
+from adnet.data import Sequence, davis2016, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
 from adnet.data.augmentation import Augmentation
 from adnet.data.datasets import FBMS, VISAL_SEQUENCES
 from adnet.data.pairs import TrainingPairs, ValidationPairs
 from adnet.errors import UserError
+from adnet.metrics import score_dataset
 
 SIZE = (6, 9)
 MASK = np.zeros(SIZE, bool)
@@ -341,7 +343,7 @@ def test_duts(tmp_path: Path) -> None:
         duts(tmp_path)
     (tmp_path / "DUTS-TE" / "DUTS-TE-Image").rename(tmp_path / "elsewhere")
     with pytest.raises(
-        UserError, match=r"no \*\.jpg in .*DUTS-TE-Image: set data\.root to the folder that holds DUTS-TE/D"
+        UserError, match=r"no images in .*DUTS-TE-Image: set data\.root to the folder that holds DUTS-TE/D"
     ):
         duts(tmp_path, "test")
 
@@ -415,3 +417,88 @@ def test_davis2017(tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "480p" / "bear" / "00001.png").unlink()
     with pytest.raises(UserError, match=r"frame 00001 in sequence 'bear' of .* has no mask"):
         davis2017(tmp_path, "train")
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG", ".jpg"])
+def test_suffixes_as_cameras_write_them(tmp_path: Path, suffix: str) -> None:
+    for root, layout in (("images", ("Image", "Mask")), ("duts", ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"))):
+        frames, truth = (tmp_path / root / part for part in layout)
+        save(frames / f"a{suffix}")
+        save(truth / "a.PNG", MASK * 255)
+    for dataset in (images(tmp_path / "images"), duts(tmp_path / "duts")):
+        (sequence,) = dataset.sequences
+        assert [frame.name for frame in sequence.frames] == [f"a{suffix}"]
+        np.testing.assert_array_equal(masks(sequence)["a"], MASK)
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg"])
+def test_davis_of_other_suffixes(tiny_davis: Path, suffix: str) -> None:
+    for file in sorted((tiny_davis / "JPEGImages").rglob("*.jpg")):
+        file.rename(file.with_suffix(suffix))
+    for file in sorted((tiny_davis / "Annotations").rglob("*.png")):
+        file.rename(file.with_suffix(".PNG"))
+    sequence = davis2016(tiny_davis).sequences[0]
+    assert len(sequence.frames) == len(sequence.annotations) == 4
+
+
+def test_a_byte_order_mark_and_masks_as_jpeg(tmp_path: Path) -> None:
+    for name in ("bear", "dog"):
+        save(tmp_path / "frames" / name / "1.jpg")
+        save(tmp_path / "masks" / name / "1.jpg", MASK * 255)
+    (tmp_path / "val.txt").write_text("bear\r\n", encoding="utf-8-sig")
+    (sequence,) = folder(tmp_path, "val").sequences
+    assert sequence.name == "bear"
+    np.testing.assert_array_equal(masks(sequence)["1"], MASK)
+
+
+@pytest.mark.parametrize("forms", [("NFD", "NFC", "NFC"), ("NFC", "NFD", "NFD"), ("NFC", "NFC", "NFD")])
+def test_names_in_either_form_of_unicode(tmp_path: Path, forms: tuple[str, str, str]) -> None:
+    """macOS writes an umlaut as two characters (NFD), other systems as one (NFC)."""
+    video, frame = "Bär", "Übung_1"
+    frames, truth, predictions = (
+        tmp_path / part / normalize(form, video)
+        for part, form in zip(("frames", "masks", "predictions"), forms, strict=True)
+    )
+    save(frames / f"{normalize(forms[0], frame)}.jpg")
+    for place, form in ((truth, forms[1]), (predictions, forms[2])):
+        save(place / f"{normalize(form, frame)}.png", MASK * 255)
+    (tmp_path / "val.txt").write_text(normalize(forms[2], video), encoding="utf-8")
+    dataset = folder(tmp_path, "val")
+    (sequence,) = dataset.sequences
+    assert sequence.annotated == [0]
+    np.testing.assert_array_equal(sequence.annotation(sequence.frames[0]), MASK)
+    assert score_dataset(dataset, tmp_path / "predictions", workers=1)["mean"]["J"]["mean"] == 1
+    assert [s.name for s in folder(tmp_path, sequences=[normalize(forms[2], video)]).sequences] == [frames.name]
+
+
+def test_a_folder_per_object_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "frames" / "bear" / "1.jpg")
+    for number in (1, 2):
+        save(tmp_path / "masks" / "bear" / str(number) / "1.png", MASK * 255)
+    with pytest.raises(
+        UserError, match=r"no frame in .* has a mask, but .*bear has folders with images \(1, 2\), perhaps"
+    ):
+        folder(tmp_path)
+
+
+def test_a_mask_of_another_orientation_is_of_another_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for part in ("frames", "masks"):
+        (tmp_path / part / "walk").mkdir(parents=True)
+    Image.new("RGB", (9, 6)).save(tmp_path / "frames" / "walk" / "1.jpg", exif=exif)
+    Image.fromarray(MASK.T).save(tmp_path / "masks" / "walk" / "1.png")
+    (sequence,) = folder(tmp_path).sequences
+    np.testing.assert_array_equal(masks(sequence)["1"], MASK.T)
+    Image.fromarray(MASK).save(tmp_path / "masks" / "walk" / "1.png")
+    with pytest.raises(UserError, match="is 6x9 and its mask 9x6, both upright: resize one"):
+        folder(tmp_path)
+
+
+def test_an_animation_is_no_frame(tmp_path: Path) -> None:
+    save(tmp_path / "masks" / "walk" / "1.png", MASK)
+    (tmp_path / "frames" / "walk").mkdir(parents=True)
+    pictures = [Image.new("RGB", (9, 6), (k, 0, 0)) for k in (0, 99)]
+    pictures[0].save(tmp_path / "frames" / "walk" / "1.webp", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UserError, match=r"1\.webp holds 2 pictures, where one is needed"):
+        folder(tmp_path)

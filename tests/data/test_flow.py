@@ -26,7 +26,7 @@ from adnet.data.flow import (
     normalised,
     to_flow_input,
 )
-from adnet.data.sequence import read_frame
+from adnet.data.pictures import read_frame
 from adnet.errors import UserError
 
 SIZE = 160, 240

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from adnet.data import davis2016
-from adnet.data.sequence import fingerprint, write_mask
+from adnet.data.masks import write_mask
+from adnet.data.sequence import fingerprint
 
 
 def test_fingerprint_follows_the_data_and_not_the_place(tiny_davis: Path, tmp_path: Path) -> None:

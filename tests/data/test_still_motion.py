@@ -9,8 +9,9 @@ from PIL import Image
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.flow_folder import FlowFolder
+from adnet.data.masks import write_mask
 from adnet.data.pairs import TrainingPairs
-from adnet.data.sequence import Sequence, VideoDataset, write_mask
+from adnet.data.sequence import Sequence, VideoDataset
 from adnet.data.still_motion import moved_apart
 from adnet.errors import UserError
 

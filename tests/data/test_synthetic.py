@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adnet.data.sequence import read_frame, read_mask
+from adnet.data.masks import read_mask
+from adnet.data.pictures import read_frame
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 

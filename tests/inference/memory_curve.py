@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.predict_video import Outputs, predict
 from adnet.models import ADNet, DeepLabV3

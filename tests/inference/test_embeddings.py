@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from adnet import evaluate
 from adnet.data.datasets import davis2016
-from adnet.data.sequence import read_frame
+from adnet.data.pictures import read_frame
 from adnet.errors import UserError
 from adnet.inference.embeddings import mean_cosine_distance, pixel_embeddings, quantized, write_embeddings
 from adnet.models.attention import similarity

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.instance_pruning.detectors import Detected

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from adnet.data.sequence import Sequence, VideoDataset, write_mask
+from adnet.data.masks import write_mask
+from adnet.data.sequence import Sequence, VideoDataset
 
 LENGTHS = {"bear": 6, "boat": 4}
 

@@ -33,7 +33,7 @@ def kind(tmp_path: Path, *arrays: np.ndarray, suffix: str = ".png", palette: boo
         (RAMP, ".png", RAMP),
         (RAMP * np.uint16(257), ".png", RAMP * np.uint16(257)),
         (np.stack([RAMP] * 3, -1), ".png", RAMP),  # grey in three channels
-        (np.stack([RAMP, RAMP, 0 * RAMP], -1), ".png", RAMP > 0),  # the colour of an object
+        (np.stack([MASK * np.uint8(128), 0 * RAMP, 0 * RAMP], -1), ".png", MASK),  # the colour of an object
         (MASK, ".npy", MASK),
         (RAMP, ".npy", RAMP),
         (RAMP[None] / 255, ".npy", RAMP / 255),
@@ -46,7 +46,7 @@ def test_reads_what_lies_in_the_file(tmp_path: Path, array: np.ndarray, suffix: 
     np.testing.assert_array_equal(found, read)
 
 
-def test_a_palette_is_read_by_index(tmp_path: Path) -> None:
+def test_a_palette_of_one_colour_is_read_by_index(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_prediction(save(tmp_path / "a.png", MASK.astype(np.uint8), True)), MASK)
 
 
@@ -77,7 +77,7 @@ def test_two_files_of_one_frame_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", RAMP)
     assert find_predictions(tmp_path) == {"a": tmp_path / "a.png"}
     save(tmp_path / "a.npy", RAMP)
-    with pytest.raises(UserError, match=r"a\.npy and a\.png are the same frame: keep one"):
+    with pytest.raises(UserError, match=r"a\.png and a\.npy are the same frame: keep one"):
         find_predictions(tmp_path)
 
 

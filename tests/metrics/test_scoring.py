@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
-from adnet.data.sequence import Sequence, VideoDataset, write_mask
+from adnet.data.masks import write_mask
+from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset, score_sequence, scored_frames
 
@@ -98,6 +99,41 @@ def test_everything_that_does_not_fit_is_named_in_one_error(dataset, predictions
     assert "bear lacks 00002, 00003;" in message
     assert "bear has no frame 00099;" in message
     assert "sequence boat is missing" in message
+
+
+def test_what_lies_in_place_of_masks_is_named(dataset, predictions):
+    for number in (1, 2):  # a folder per object, as SAM 2 writes
+        for path in (predictions / "boat").glob("*.png"):
+            write_mask(predictions / "boat" / str(number) / path.name, np.eye(24, 40) > 0)
+    for path in (predictions / "boat").glob("*.png"):
+        path.unlink()
+    for path in (predictions / "bear").iterdir():
+        path.rename(path.with_suffix(".npz"))
+    message = error_of(dataset, predictions)
+    assert (
+        f"boat is missing, but {predictions / 'boat'} has folders with images (1, 2), perhaps one per object" in message
+    )
+    assert f"bear is missing, but {predictions / 'bear'} holds .npz" in message
+
+
+def test_masks_of_other_suffixes(dataset, predictions):
+    expected = score_dataset(dataset, predictions, workers=1)
+    for path in predictions.glob("*/*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    assert score_dataset(dataset, predictions, workers=1)["mean"] == expected["mean"]
+    for path in predictions.glob("*/*.PNG"):
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+    assert score_dataset(dataset, predictions, workers=1, kind="masks")["mean"] == expected["mean"]
+
+
+def test_soft_masks_and_cut_outs_are_read_as_annotations_are(dataset, predictions):
+    expected = score_dataset(dataset, predictions, workers=1)
+    for number, path in enumerate(sorted(predictions.glob("*/*.png"))):
+        mask = np.asarray(Image.open(path)) > 0
+        photo = np.random.default_rng(number).integers(0, 256, (*mask.shape, 3), np.uint8)
+        Image.fromarray(np.dstack([photo, mask * np.uint8(255)])).save(path)
+    assert score_dataset(dataset, predictions, workers=1)["mean"] == expected["mean"]
 
 
 def test_nothing_is_computed_before_the_check(dataset, predictions):

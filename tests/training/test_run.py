@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from adnet.data.sequence import image_size
+from adnet.data.pictures import image_size
 from adnet.errors import UserError
 from adnet.training.run import explain_out_of_memory
 

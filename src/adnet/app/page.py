@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from adnet.app.segmentation import Bounded, Network, Segmentation
 from adnet.app.visits import Visit, Visits
-from adnet.data.sequence import Frame, write_png
+from adnet.data.pictures import Frame, write_png
 from adnet.errors import UserError
 from adnet.inference.predict_video import Predicted
 from adnet.video.file import VideoFile

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
-from adnet.data.sequence import Frame, open_image
+from adnet.data.pictures import Frame, open_picture
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
 from adnet.inference.predict_video import Outputs, Predicted, predict
@@ -130,7 +130,7 @@ class Segmentation:
             for path, frame in zip(
                 tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
             ):
-                mask = np.asarray(open_image(path)) > 255 * threshold
+                mask = np.asarray(open_picture(path).image) > 255 * threshold
                 overlay.add(frame.image, mask, frame.time)
                 png = BytesIO()
                 Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
@@ -144,7 +144,7 @@ class Segmentation:
 
     def most_probable_pixel(self) -> tuple[int, int]:
         """Find the anchor's pixel with the highest probability; return its column and row."""
-        levels = np.asarray(open_image(self._maps()[0]))
+        levels = np.asarray(open_picture(self._maps()[0]).image)
         row, column = np.unravel_index(levels.argmax(), levels.shape)
         return int(column), int(row)
 
@@ -161,7 +161,7 @@ class Segmentation:
             for position, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
         ]
         shares = similarity(first, embedding, torch.tensor([point], device=first.device)).cpu()
-        probability = torch.from_numpy(np.array(open_image(self._maps()[index])))[None, None] / 255
+        probability = torch.from_numpy(np.array(open_picture(self._maps()[index]).image))[None, None] / 255
         foreground = upsample(probability, (embedding.shape[2], embedding.shape[3])) > threshold
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
         return Attention(_draw_heat(image, heat), float(shares[foreground].sum()))

@@ -15,7 +15,8 @@ from adnet.backends.prepare import portable
 from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
 from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, VideoDataset, read_frame
+from adnet.data.pictures import Frame, read_frame
+from adnet.data.sequence import VideoDataset
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample

@@ -25,8 +25,9 @@ from adnet.benchmark.device import computing, matmul_peak, memory_mib, precision
 from adnet.benchmark.device import describe as describe_device
 from adnet.benchmark.published_implementation import PublishedWay
 from adnet.data.flow import OpticalFlow, to_flow_input
+from adnet.data.masks import Mask, write_mask
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, Mask, read_frame, write_mask
+from adnet.data.pictures import Frame, read_frame
 from adnet.errors import UserError
 from adnet.models import ADNet, model_cost, upsample
 from adnet.models.checkpoint import load_checkpoint

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adnet.data.sequence import Mask, VideoDataset, read_mask, write_mask
+from adnet.data.masks import Mask, read_mask, write_mask
+from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset, scored_frames
 from adnet.metrics.prediction_files import find_predictions

@@ -4,7 +4,9 @@ This package doesn't import the modules that need torch, so that scoring masks s
 """
 
 from adnet.data.datasets import davis2016, davis2017, duts, fbms, folder, images, msra10k, synthetic, visal, youtube_vos
-from adnet.data.sequence import Sequence, VideoDataset, read_frame, read_mask, write_mask
+from adnet.data.masks import read_mask, write_mask
+from adnet.data.pictures import read_frame
+from adnet.data.sequence import Sequence, VideoDataset
 
 __all__ = [
     "Sequence",

@@ -21,7 +21,8 @@ import cv2
 import numpy.typing as npt
 
 from adnet.data.flow import Vectors
-from adnet.data.sequence import Frame, Mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame
 
 Matrix = npt.NDArray[np.float64]
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
+from adnet.data.odd_masks import report_odd_masks
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
@@ -114,7 +115,9 @@ class PairDataModule(L.LightningDataModule):
         return min(max(available_cpus() // self.trainer.num_devices - 1, 1), 16)
 
     def prepare_data(self) -> None:
-        """Compute the optical flow that is not cached yet; Lightning calls this in one process per machine."""
+        """Look at the masks, and compute the optical flow that is not cached yet; Lightning calls this in one process per machine."""
+        for dataset in (self.train, self.val):
+            report_odd_masks(dataset)
         if self.flow is not None:
             self.flow.fill([*self.train.sequences, *self.val.sequences], self.workers)
 

@@ -9,7 +9,7 @@ video of fewer than two frames. An image is a sequence of one frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceABC
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -20,12 +20,15 @@ from pydantic import Field, PositiveInt
 from adnet.data.fbms_annotations import fbms_annotations
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.data.sequence_files import (
+    PICTURES,
     check_number,
     checked_sequence,
+    composed,
     dataset_root,
+    entry,
     frame_numbered,
     images_in,
-    natural_order,
+    lying_in,
     select,
     subfolders,
     wanted_of,
@@ -37,6 +40,8 @@ from adnet.shared.files import read_lines
 FBMS = {"train": ("Trainingset", 29), "test": ("Testset", 30)}  # folder and number of sequences of each split
 VISAL_SEQUENCES = 17
 DUTS = {"train": "DUTS-TR", "test": "DUTS-TE"}
+
+JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 """Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
@@ -92,12 +97,14 @@ def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> Vide
     attributes = davis_attributes(root)
     found = []
     for sequence in select(names, wanted):
-        frames = {path.stem: path for path in sorted((root / "JPEGImages" / "480p" / sequence).glob("*.jpg"))}
-        masks = {path.stem: path for path in sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))}
+        frames = images_in(entry(root / "JPEGImages" / "480p", sequence))
+        truth = entry(root / "Annotations" / "480p", sequence)
+        masks = images_in(truth)
         if alone := sorted(frames.keys() - masks.keys()):
             file = f"Annotations/480p/{sequence}/{alone[0]}.png"
+            instead = "" if masks else lying_in(truth)
             raise UserError(
-                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such): add {file}"
+                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such){instead}: add {file}"
             )
         found.append(checked_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
     return VideoDataset(name, split, root, tuple(found), scored="inner")
@@ -195,7 +202,7 @@ def youtube_vos(
     root = dataset_root(root)
     videos, truth = root / split / "JPEGImages", root / split / "Annotations"
     found = (
-        checked_sequence(root, name, images_in(videos / name), images_in(truth / name))
+        checked_sequence(root, name, images_in(videos / name), images_in(truth / name), instead=lying_in(truth / name))
         for name in select(subfolders(videos), wanted_of(split, sequences, train_sequences, val_sequences))
     )
     return VideoDataset("youtube_vos", split, root, tuple(found), scored="all")
@@ -223,16 +230,16 @@ def msra10k(root: Root, split: str = "train", sequences: Keep = None) -> VideoDa
     root = dataset_root(root)
     if split != "train":
         raise UserError(f"MSRA10K has no split {split!r}: it is for training only; set data.split=train")
-    found = _stills(root, root / "Imgs", root / "Imgs", sequences, GREY)
+    found = _stills(root, root / "Imgs", root / "Imgs", sequences, GREY, suffixes=(JPEG, {".png"}))
     return VideoDataset("msra10k", split, root, found, scored="all")
 
 
 def images(
     root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
 ) -> VideoDataset:
-    """Find your own images: `root/Image/*.jpg` and `root/Mask/*.png`, where a mask has its image's name.
+    """Find your own images in `root/Image` and their masks in `root/Mask`, where a mask has its image's name; of any format.
 
-    The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without `.jpg`, per line.
+    The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without suffix, per line.
     """
     root = dataset_root(root)
     wanted = wanted_of(split, sequences, train_sequences, val_sequences)
@@ -242,18 +249,23 @@ def images(
 
 
 def _stills(
-    root: Path, images: Path, masks: Path, wanted: Keep, regions: tuple[int, ...] = (), listed: Keep = None
+    root: Path,
+    images: Path,
+    masks: Path,
+    wanted: Keep,
+    regions: tuple[int, ...] = (),
+    listed: Keep = None,
+    suffixes: tuple[Collection[str], Collection[str]] = (PICTURES, PICTURES),
 ) -> tuple[Sequence, ...]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
+    `suffixes` are those of the images and of the masks.
+
     Raises UserError for an image without a mask or a mask without an image.
     """
-    frames, annotations = (
-        {path.stem: path for path in sorted(folder.glob(pattern), key=natural_order)}
-        for folder, pattern in ((images, "*.jpg"), (masks, "*.png"))
-    )
+    frames, annotations = images_in(images, suffixes[0]), images_in(masks, suffixes[1])
     if not frames:
-        raise UserError(f"no *.jpg in {images}: set data.root to the folder that holds {images.relative_to(root)}")
+        raise UserError(f"no images in {images}: set data.root to the folder that holds {images.relative_to(root)}")
     if alone := sorted(frames.keys() ^ annotations.keys()):
         missing = masks / f"{alone[0]}.png" if alone[0] in frames else images / f"{alone[0]}.jpg"
         raise UserError(f"{missing} is missing ({len(alone)} such): add it, or remove its counterpart")
@@ -274,15 +286,16 @@ def folder(
     """
     root = dataset_root(root)
     names = subfolders(root / "frames")
-    if alone := sorted({*subfolders(root / "masks")} - {*names}):
+    if alone := sorted({*map(composed, subfolders(root / "masks"))} - {*map(composed, names)}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
     if split != "all":
         listed = _listed(root, split)
         select(names, listed)  # so that an unknown one is named
         names = listed
     found = (
-        checked_sequence(root, name, images_in(root / "frames" / name), images_in(root / "masks" / name), least=1)
+        checked_sequence(root, name, images_in(frames), images_in(masks), least=1, instead=lying_in(masks))
         for name in select(names, wanted_of(split, sequences, train_sequences, val_sequences))
+        for frames, masks in [(entry(root / "frames", name), entry(root / "masks", name))]
     )
     return VideoDataset("folder", split, root, tuple(found), scored="all")
 

@@ -23,7 +23,9 @@ from pydantic import PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
-from adnet.data.sequence import Frame, Mask, Sequence, read_frame
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame, read_frame
+from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
 from adnet.shared.files import replacing

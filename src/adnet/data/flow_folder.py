@@ -12,7 +12,9 @@ import numpy.typing as npt
 from pydantic import PositiveInt
 
 from adnet.data.flow import Vectors, camera_motion, normalised, reduced
-from adnet.data.sequence import Mask, Sequence, image_size
+from adnet.data.masks import Mask
+from adnet.data.pictures import image_size
+from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 
 SUFFIXES = (".png", ".flo")

@@ -13,7 +13,9 @@ from torch.utils.data import Dataset
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
 from adnet.data.flow import FrameFlow, SequenceFlow, Vectors, to_flow_input
-from adnet.data.sequence import Frame, Mask, Sequence, VideoDataset, image_size, read_frame
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame, image_size, read_frame
+from adnet.data.sequence import Sequence, VideoDataset
 from adnet.data.still_motion import moved_apart
 from adnet.errors import UserError
 

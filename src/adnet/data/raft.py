@@ -16,7 +16,7 @@ from torchvision.models import get_model, get_model_weights
 
 from adnet.data.flow import FrameFlow, reduced
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceABC
 from difflib import get_close_matches
 from pathlib import Path
+from unicodedata import normalize
 
-from adnet.data.sequence import Sequence, image_size
+from adnet.data.pictures import IMAGES, image_size
+from adnet.data.sequence import Sequence
 from adnet.errors import UserError
-
-IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def dataset_root(root: str | Path) -> Path:
@@ -29,15 +29,47 @@ def subfolders(path: Path) -> list[str]:
     return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def images_in(path: Path) -> dict[str, Path]:
-    """List the images in a folder by their stems, in natural order. Raises UserError if two have the same stem."""
+PICTURES = IMAGES | {".gif"}
+"""Suffixes of what may be a frame or a mask. As a video, a GIF is not one of several images."""
+
+
+def images_in(path: Path, suffixes: Collection[str] = PICTURES) -> dict[str, Path]:
+    """List the files of these suffixes in a folder by their stems, in natural order; `.JPG` is `.jpg`.
+
+    A stem is in Unicode's composed form (NFC), whatever the disk that it comes from. Raises UserError if two files have the same.
+    """
     found: dict[str, Path] = {}
-    files = [file for file in path.glob("*") if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
+    files = [file for file in path.glob("*") if file.suffix.lower() in suffixes and not file.name.startswith(".")]
     for file in sorted(files, key=natural_order):
-        if file.stem in found:
-            raise UserError(f"{file} and {found[file.stem].name} are the same frame: keep one of them")
-        found[file.stem] = file
+        stem = composed(file.stem)
+        if stem in found:
+            raise UserError(f"{file} and {found[stem].name} are the same frame: keep one of them")
+        found[stem] = file
     return found
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): macOS decomposes an umlaut into two characters, others don't."""
+    return normalize("NFC", name)
+
+
+def entry(folder: Path, name: str) -> Path:
+    """Return the file or folder called `name` in `folder`, in whatever Unicode form; `folder / name` if there is none."""
+    path = folder / name
+    if path.exists() or name.isascii() or not folder.is_dir():
+        return path
+    return next((child for child in folder.iterdir() if composed(child.name) == composed(name)), path)
+
+
+def lying_in(folder: Path) -> str:
+    """Say what lies in a folder where images are expected, as an addition to a message: ", but ..."; "" if nothing does."""
+    children = [child for child in folder.iterdir() if child.name[0] != "."] if folder.is_dir() else []
+    objects = sorted(child.name for child in children if child.is_dir() and images_in(child))
+    if objects:
+        some = ", ".join(objects[:3]) + ", ..." * (len(objects) > 3)
+        return f", but {folder} has folders with images ({some}), perhaps one per object: write one mask per frame"
+    suffixes = sorted({child.suffix or child.name for child in children})
+    return f", but {folder} holds {', '.join(suffixes[:5])}" if suffixes else ""
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -64,12 +96,14 @@ def wanted_of(
 
 def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
     """Keep the `wanted` of the `known` sequences, in the order of `known`; without any, all. Raises UserError for an unknown one."""
+    by_name = {composed(name): name for name in known}
     for sequence in wanted or ():
-        if sequence not in known:
+        if composed(sequence) not in by_name:
             near = get_close_matches(sequence, known, n=1)
             hint = f" of {len(known)}; data.train_sequences and data.val_sequences each name sequences of one split"
             raise UserError(f"no sequence {sequence!r} in this split{f'; did you mean {near[0]!r}?' if near else hint}")
-    return [sequence for sequence in known if not wanted or sequence in wanted]
+    kept = {by_name[composed(sequence)] for sequence in wanted or known}
+    return [sequence for sequence in known if sequence in kept]
 
 
 def check_number(dataset: str, path: Path, names: SequenceABC[str], number: int) -> None:
@@ -88,8 +122,9 @@ def checked_sequence(
     attributes: tuple[str, ...] = (),
     regions: tuple[int, ...] = (),
     least: int = 2,
+    instead: str = "",
 ) -> Sequence:
-    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames.
+    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames; `instead` says what lies where masks should.
 
     Raises UserError for a mask without a frame or of another size than its frame, for too few frames, and for no mask.
     """
@@ -100,11 +135,12 @@ def checked_sequence(
     if len(frames) < least:
         raise UserError(f"{len(frames)} frame(s) {where}: a pair needs two, anchor and frame; leave the sequence out")
     if not masks:
-        raise UserError(f"no frame {where} has a mask: leave the sequence out")
+        raise UserError(f"no frame {where} has a mask{instead}: leave the sequence out")
     for stem, mask in masks.items():
         size, mask_size = image_size(frames[stem]), image_size(mask)
         if size != mask_size:
             raise UserError(
-                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}: resize one"
+                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}, both upright: resize one"
             )
-    return Sequence(name, tuple(frames.values()), masks, attributes, regions)
+    annotations = {frames[stem].stem: mask for stem, mask in masks.items()}  # by the name of the frame's file
+    return Sequence(name, tuple(frames.values()), annotations, attributes, regions)

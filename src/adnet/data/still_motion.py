@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adnet.data.flow import reduced
-from adnet.data.sequence import Frame, Mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame
 
 HEIGHT = 240
 """Height in pixels of the made frames: that to which `adnet.data.flow.OpticalFlow` reduces frames."""

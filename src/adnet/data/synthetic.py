@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
-from adnet.data.sequence import Frame, Mask, write_mask
+from adnet.data.masks import Mask, write_mask
+from adnet.data.pictures import Frame
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.shared.files import read_json, replacing, write_text

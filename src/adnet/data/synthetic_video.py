@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from adnet.data.sequence import Frame, Mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame
 
 Real = npt.NDArray[np.float64]
 Points = npt.NDArray[np.complex128]

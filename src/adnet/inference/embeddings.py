@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, Sequence, VideoDataset, evenly_spaced, read_frame
+from adnet.data.pictures import Frame, read_frame
+from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS

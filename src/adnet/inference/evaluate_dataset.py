@@ -12,15 +12,9 @@ from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import (
-    Probability,
-    Sequence,
-    VideoDataset,
-    fingerprint,
-    read_frame,
-    write_mask,
-    write_probability,
-)
+from adnet.data.masks import Probability, write_mask, write_probability
+from adnet.data.pictures import read_frame
+from adnet.data.sequence import Sequence, VideoDataset, fingerprint
 from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter

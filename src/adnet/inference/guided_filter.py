@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Frame, Probability
+from adnet.data.masks import Probability
+from adnet.data.pictures import Frame
 
 RADIUS = 4.3
 """Radius of the windows in pixels of the test size: 8 for a frame of 480 rows that is tested with 257."""

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Frame, Mask, Probability
+from adnet.data.masks import Mask, Probability
+from adnet.data.pictures import Frame
 
 _OPENING = np.ones((15, 15), np.uint8)
 _DILATION = np.ones((101, 101), np.uint8)

@@ -15,16 +15,8 @@ from tqdm import tqdm
 
 from adnet.data.flow import NO_MOTION, Vectors
 from adnet.data.flow_folder import FlowFolder
-from adnet.data.sequence import (
-    Frame,
-    Probability,
-    is_whole_png,
-    read_frame,
-    read_mask,
-    write_mask,
-    write_png,
-    write_probability,
-)
+from adnet.data.masks import Probability, read_mask, write_mask, write_probability
+from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
 from adnet.errors import UserError
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_flow_input
+from adnet.data.masks import Probability
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame, Probability
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.inference.guided_filter import guided_filter, window_radius
 from adnet.inference.postprocess import gate

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torchvision import ops
 
-from adnet.data.sequence import Mask
+from adnet.data.masks import Mask
 
 
 class Box(NamedTuple):

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from adnet.data.pairs import to_tensor
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.shared.fetch import fetch_torchvision

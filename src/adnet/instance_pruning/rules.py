@@ -17,7 +17,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from adnet.data.sequence import Frame, Probability
+from adnet.data.masks import Probability
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection, box_iou, intersection
 from adnet.instance_pruning.detectors import Detector

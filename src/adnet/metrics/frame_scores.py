@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import read_mask
+from adnet.data.masks import read_mask
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.prediction_files import Kind, is_mask, read_prediction, threshold, to_probability
+from adnet.metrics.prediction_files import (
+    Kind,
+    is_mask,
+    read_predicted_mask,
+    read_prediction,
+    threshold,
+    to_probability,
+)
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
 
@@ -47,7 +55,10 @@ def score_frames(frames: list[FrameFiles], kind: Kind, sampled: bool) -> tuple[l
 
 def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Saliency | None) -> FrameScore:
     annotation = read_mask(frame.annotation, frame.regions)
-    prediction = _read(frame.prediction, frame.annotation, annotation.shape)
+    given = kind == "masks" and not sampled
+    prediction = _read(
+        frame.prediction, frame.annotation, annotation.shape, read_predicted_mask if given else read_prediction
+    )
     if kind == "probabilities":
         prediction = to_probability(prediction, frame.prediction)
         mask = threshold(prediction)
@@ -68,8 +79,13 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
     return FrameScore(J, F, common, predicted, annotated)
 
 
-def _read(path: Path, annotation: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    prediction = read_prediction(path)
+def _read(
+    path: Path,
+    annotation: Path,
+    shape: tuple[int, ...],
+    read: Callable[[Path], npt.NDArray[Any]] = read_prediction,
+) -> npt.NDArray[Any]:
+    prediction = read(path)
     if prediction.shape != shape:
         size, wanted = ("x".join(map(str, sides)) for sides in (prediction.shape, shape))
         raise UserError(

@@ -9,34 +9,28 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import open_image
+from adnet.data.masks import MOST_LABELS, Mask, foreground, mask_values, read_mask
+from adnet.data.pictures import open_picture
+from adnet.data.sequence_files import PICTURES, images_in
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
 
 Prediction = npt.NDArray[Any]
 Kind = Literal["masks", "probabilities"]
 
-MOST_LABELS = 20
-"""More grey values than this are probabilities, not labels of objects."""
-
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """Find `<frame>.png` and `<frame>.npy` in a folder, by frame. Raises UserError if a frame has both."""
-    found: dict[str, Path] = {}
-    for path in sorted([*folder.glob("*.png"), *folder.glob("*.npy")]):
-        if path.stem in found:
-            raise UserError(f"{found[path.stem]} and {path.name} are the same frame: keep one of them")
-        found[path.stem] = path
-    return found
+    """Find `<frame>.png` (or another image) and `<frame>.npy` in a folder, by frame. Raises UserError if a frame has two."""
+    return images_in(folder, {*PICTURES, ".npy"})
 
 
 def read_prediction(path: Path) -> Prediction:
     """Read `[H, W]` as stored in the file: bool, grey values (uint8, uint16) or float.
 
-    Palette and colour images become bool, as in `read_mask`; a colour image of grey pixels counts as grey. Raises UserError
-    if the file can't be read, or if its array is not `[H, W]` of one of these types.
+    What is a mask by its form (a palette, colours, alpha) becomes bool, as in `read_mask`; a colour image of grey pixels counts as
+    grey. Raises UserError if the file can't be read, or if its array is not `[H, W]` of one of these types.
     """
-    array = read_array(path) if path.suffix == ".npy" else _read_image(path)
+    array = read_array(path) if path.suffix == ".npy" else mask_values(path, open_picture(path))
     if array.ndim > 2:  # networks leave a channel or batch dimension of 1 behind
         array = array.reshape([side for side in array.shape if side > 1])
     if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
@@ -46,19 +40,9 @@ def read_prediction(path: Path) -> Prediction:
     return array
 
 
-def _read_image(path: Path) -> Prediction:
-    image = open_image(path)
-    array = np.asarray(image)
-    if image.mode in ("LA", "La", "PA"):
-        array = array[..., 0]
-    elif array.ndim == 3:
-        colours = array[..., :3]
-        grey = (colours == colours[..., :1]).all()
-        array = np.asarray(colours[..., 0] if grey else colours.any(axis=-1))
-    if image.mode in ("P", "PA"):
-        return np.asarray(array != 0)
-    # Old versions of Pillow read 16-bit grey as 32-bit.
-    return array.astype(np.uint16) if image.mode == "I" else array
+def read_predicted_mask(path: Path) -> Mask:
+    """Read a file that holds a mask, bool `[H, W]`, by the rule of annotations. Raises UserError as `read_prediction` does."""
+    return read_mask(path) if path.suffix != ".npy" else foreground(path, read_prediction(path))
 
 
 def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:

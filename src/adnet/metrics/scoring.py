@@ -24,7 +24,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from adnet.data.odd_masks import report_odd_masks
 from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
+from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import find_predictions, kind_of
@@ -101,6 +103,7 @@ def score_dataset(
     _check(dataset, predictions)
     if probabilities:
         _check(dataset, probabilities)
+    report_odd_masks(dataset)
     frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
     sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
     found, reason = kind_of(sampled) if kind == "auto" else (kind, "given")
@@ -166,12 +169,15 @@ def _no_main() -> Iterator[None]:
 def _frames(
     sequence: Sequence, scored: Literal["inner", "all"], predictions: Path, probabilities: Path | None
 ) -> list[FrameFiles]:
-    folder = predictions / sequence.name
+    folder = entry(predictions, sequence.name)
     found = find_predictions(folder)
-    maps = find_predictions(probabilities / sequence.name) if probabilities else {}
+    maps = find_predictions(entry(probabilities, sequence.name)) if probabilities else {}
     return [
         FrameFiles(
-            found.get(stem, folder / f"{stem}.png"), maps.get(stem), sequence.annotations[stem], sequence.regions
+            found.get(composed(stem), folder / f"{stem}.png"),
+            maps.get(composed(stem)),
+            sequence.annotations[stem],
+            sequence.regions,
         )
         for stem in scored_frames(sequence, scored)
     ]
@@ -219,15 +225,16 @@ def _check(dataset: VideoDataset, folder: Path) -> None:
 
 def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterator[str]:
     wanted = scored_frames(sequence, dataset.scored)
-    found = find_predictions(folder / sequence.name)
-    missing = [stem for stem in wanted if stem not in found]
+    place = entry(folder, sequence.name)
+    found = find_predictions(place)
+    missing = [stem for stem in wanted if composed(stem) not in found]
     if not wanted:
         yield f"{sequence.name} has no annotated frame that counts"
     elif not found:
-        yield f"sequence {sequence.name} is missing"
+        yield f"sequence {sequence.name} is missing{lying_in(place)}"
     elif missing:
         yield f"{sequence.name} lacks {', '.join(missing)}"
-    if extra := sorted(found.keys() - {frame.stem for frame in sequence.frames}):
+    if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
         yield f"{sequence.name} has no frame {', '.join(extra)}"
 
 

@@ -98,9 +98,12 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Read the lines of a text in UTF-8, stripped, without empty ones. Raises UserError if it can't be read."""
+    """Read the lines of a text in UTF-8, with or without a byte order mark, stripped, without empty ones.
+
+    Raises UserError if it can't be read.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read as text ({error}); replace the file") from error
     return [line.strip() for line in lines if line.strip()]

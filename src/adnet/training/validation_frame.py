@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adnet.data.sequence import Frame, Mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame
 from adnet.metrics import contour_accuracy, region_similarity
 from adnet.models import upsample
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adnet.data.sequence import Mask, read_mask
+from adnet.data.masks import Mask, read_mask
 from adnet.shared.extras import need_extra
 from adnet.shared.files import write_json
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
 from adnet.shared.files import sha256

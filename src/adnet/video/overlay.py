@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from adnet.data.sequence import Frame, Mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
 from adnet.shared.files import replacing

@@ -14,10 +14,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from adnet.data.sequence import Frame
-from adnet.data.sequence_files import IMAGES, natural_order
+from adnet.data.pictures import IMAGES, count_pictures, read_frames
+from adnet.data.sequence_files import natural_order
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256
 from adnet.video.file import VideoFile, VideoFrame
@@ -50,7 +49,10 @@ class VideoSource(typing.Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """Images in time order, as a video of `fps` frames a second. EXIF orientation is applied."""
+    """Images in time order, as a video of `fps` frames a second, or a single file with the pictures of an animation or a stack.
+
+    The pictures of a file with several are named by their numbers ("00000"), and shown as long as it says.
+    """
 
     name: str
     paths: tuple[Path, ...]
@@ -58,20 +60,24 @@ class Images:
     live = False
 
     def length(self) -> int:
-        return len(self.paths)
+        return len(self.paths) if len(self.paths) > 1 else count_pictures(self.paths[0])
 
     def content(self) -> dict[str, Any]:
         return {"sha256": files_sha256(self.paths), "fps": self.fps}
 
     def frames(self) -> Iterator[VideoFrame]:
+        single = self.length() == len(self.paths)
         unreadable = []
-        for index, path in enumerate(self.paths):
-            if isinstance(image := _image(path), str):
-                unreadable.append(f"{path.name} ({image})")
-            else:
-                yield VideoFrame(path.stem, image, index / self.fps)
+        untimed, timed = 0, 0.0  # pictures that are shown for 1 / fps, and the seconds of those that say how long
+        for path in self.paths:
+            try:
+                for index, (image, seconds) in enumerate(read_frames(path)):
+                    yield VideoFrame(path.stem if single else f"{index:05d}", image, untimed / self.fps + timed)
+                    untimed, timed = untimed + (seconds is None), timed + (seconds or 0)
+            except UserError as error:
+                unreadable.append(str(error))
         if unreadable:
-            raise UserError(f"{self.paths[0].parent}: {len(unreadable)} images can't be read, first {unreadable[0]}")
+            raise UserError(f"{len(unreadable)} of {len(self.paths)} images can't be read: {unreadable[0]}")
 
 
 @dataclass(frozen=True)
@@ -112,14 +118,16 @@ class Webcam:
 def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> list[VideoSource]:
     """Find the videos that `given` names, at least one.
 
-    A number is a webcam. A file is a video or an image. A folder is one video made of its images (in natural order: 2 before 10),
-    at `fps` frames per second; a folder without images means the videos in it. A glob (`**` for any depth) means everything
+    A number is a webcam. A file is a video or an image; an image file with several pictures (an animation, a stack) is a video.
+    A folder is one video made of its images (in natural order: 2 before 10), at `fps` frames per second; a folder without images
+    means the videos in it. A glob (`**` for any depth) means everything
     that it matches, where the images of one folder are one video. A list means all of its items.
 
     Each video gets a unique name: the name of its file without the suffix, or of its folder, with more of the path if two would
     be the same. Raises UserError if nothing is found, and if two images of a video have the same name.
 
     Examples:
+        >>> from PIL import Image
         >>> Path("bear").mkdir()
         >>> for number in (2, 10):
         ...     Image.new("RGB", (80, 48)).save(f"bear/frame{number}.png")
@@ -132,10 +140,11 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
     paths = [path for part in map(str, parts) if not part.isdecimal() or Path(part).exists() for path in _matches(part)]
     sequences: dict[Path, list[Path]] = {}
     for path in dict.fromkeys(paths):
-        sequences.setdefault(path.parent if path.suffix.lower() in IMAGES else path, []).append(path)
+        still = path.suffix.lower() in IMAGES and count_pictures(path) == 1
+        sequences.setdefault(path.parent if still else path, []).append(path)
     names = _names([path.resolve() for path in sequences], [path in paths for path in sequences])
     files: list[VideoSource] = [
-        VideoFile(name, key) if key == found[0] else Images(name, _in_order(found), fps)
+        Images(name, _in_order(found), fps) if found[0].suffix.lower() in IMAGES else VideoFile(name, key)
         for name, (key, found) in zip(names, sequences.items(), strict=True)
     ]
     return files + webcams
@@ -182,12 +191,3 @@ def _names(paths: Sequence[Path], files: Sequence[bool]) -> list[str]:
         return short
     top = commonpath([path.parent for path in paths])
     return [path.relative_to(top).as_posix() for path in paths]
-
-
-def _image(path: Path) -> Frame | str:
-    """Read an image as RGB; return the reason instead if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except Exception as error:  # whatever one of the decoders raises
-        return (str(error) or type(error).__name__).splitlines()[0]

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adnet.data.sequence import evenly_spaced, read_frame, read_mask
+from adnet.data.masks import read_mask
+from adnet.data.pictures import read_frame
+from adnet.data.sequence import evenly_spaced
 from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
 from adnet.report.read.evaluations import Evaluation

@@ -1,0 +1,187 @@
+"""Read and write masks: the one rule by which a picture of any kind becomes foreground and background.
+
+- A **label image** holds a number for each object, and 0 for the background: every label but 0 is foreground. In grey or colour,
+  its areas are flat; a palette is read by index, unless all of its colours are grey (two-colour palettes), where brightness counts.
+- A **soft mask** is bright on the foreground, with smooth edges or the noise of JPEG: foreground is what has at least half of the
+  brightest value.
+- An **alpha mask** is the alpha channel of a picture (a cut-out, a brush on a transparent layer), read as a soft mask. An opaque
+  alpha channel says nothing and is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from adnet.data.pictures import Picture, open_picture, write_png
+from adnet.errors import UserError
+from adnet.shared.files import replacing
+
+Mask = npt.NDArray[np.bool_]
+Probability = npt.NDArray[np.float32]
+Values = npt.NDArray[Any]
+
+MOST_LABELS = 20
+"""A grey picture with more values than this, or above it, may be a soft mask or a probability map and not labels of objects."""
+
+VOID = 255
+
+
+def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
+    """Read an annotation as bool `[H, W]`, by the rule of this module.
+
+    `regions` lists the labels, the background's first, for datasets whose background isn't 0 (FBMS); then only labels count: a
+    colour is the label `65536 red + 256 green + blue`, an alpha channel is ignored, and labels that are not listed are
+    background, as in the published evaluation of FBMS.
+
+    Raises UserError if the image can't be read, if it is neither labels nor a soft mask, and if no pixel has a label in
+    `regions`.
+
+    Examples:
+        >>> write_mask(Path("mask.png"), np.eye(4, dtype=bool))
+        >>> read_mask(Path("mask.png"))[0].tolist()
+        [True, False, False, False]
+    """
+    picture = open_picture(path)
+    if not regions:
+        values = mask_values(path, picture)
+        return values if values.dtype == np.bool_ else foreground(path, values, picture.lossy)
+    labels = _labels(picture.image)
+    if not np.isin(labels, regions).any():
+        raise UserError(f"{path} has none of the labels that its dataset lists for it ({', '.join(map(str, regions))})")
+    return np.isin(labels, regions[1:])
+
+
+def mask_values(path: Path, picture: Picture) -> Values:
+    """Return what a mask or a probability map holds: bool `[H, W]` if its form says what is foreground, otherwise grey values.
+
+    Grey values are uint8, uint16 or floats. Raises UserError for a picture that is no mask.
+    """
+    image = picture.image
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (image.mode == "P" and "transparency" in image.info):
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        if image.mode in ("P", "PA") and len(image.getcolors() or ()) <= MOST_LABELS:
+            alpha = np.full_like(alpha, 255)  # labels, one of them shown as transparent
+        if alpha.min() < 255:
+            return _alpha_mask(path, np.asarray(image.convert("RGB")), alpha)
+        image = image.convert("L" if image.mode in ("LA", "La") else "RGB") if image.mode != "P" else image
+    if image.mode == "P":
+        grey = _grey_palette(image)
+        return np.asarray(image) != 0 if grey is None else grey
+    values = np.asarray(image.convert("RGB") if image.mode not in ("1", "L", "F") and image.mode[0] != "I" else image)
+    if image.mode.startswith("I"):
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{path} has values from {values.min()} to {values.max()}: write labels of 8 or 16 bits")
+        return values.astype(np.uint16)
+    if values.ndim == 2:
+        return values
+    brightest, darkest = values.max(axis=-1), values.min(axis=-1)
+    if int((brightest - darkest).max()) <= (8 if picture.lossy else 0):
+        return brightest
+    if picture.lossy:
+        raise UserError(
+            f"{path} is a mask in colours that are not exact, as {Path(path).suffix} doesn't keep them: write it as PNG"
+        )
+    return foreground(path, values @ np.array([65536, 256, 1]), brightness=brightest)
+
+
+def foreground(path: Path, values: Values, lossy: bool = False, brightness: Values | None = None) -> Mask:
+    """Decide which of the grey values, or labels of colours, `[H, W]` are foreground: bool `[H, W]`.
+
+    `lossy` values are a soft mask. `brightness` `[H, W]` is that of colours. Raises UserError, naming `path`, for values that
+    are neither labels nor a soft mask.
+    """
+    if values.dtype == np.bool_:
+        return values
+    brightness = values if brightness is None else brightness
+    if values.dtype.kind == "f":
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise UserError(
+                f"{path} has floating-point values from {values.min():.4g} to {values.max():.4g}: write labels of 8 bits"
+            )
+        return _bright(values)
+    if lossy:
+        return _bright(values)
+    if values.max(initial=0) <= MOST_LABELS:
+        return np.asarray(values != 0)
+    between = (values != 0) & (brightness != brightness.max())
+    if not between.any():
+        return np.asarray(values != 0)
+    # In a soft mask, what is neither background nor brightest lies on a slope; in a label image, on the inside of an object.
+    few = len(np.unique(values)) <= MOST_LABELS + 1
+    if not few:  # a compressed mask has noise of nearly the background's and the brightest value, which is flat
+        share = brightness / max(1, int(brightness.max()))
+        between = (share > 1 / 16) & (share < 15 / 16)
+    levels = brightness.astype(np.uint16)
+    kernel = np.ones((3, 3), np.uint8)
+    slope = (cv2.dilate(levels, kernel) > levels) & (cv2.erode(levels, kernel) < levels)
+    steep = float((slope & between).sum() / max(1, int(between.sum())))
+    if (steep >= 0.5 or not between.any()) and (brightness is values or between.mean() < 0.75):
+        return _bright(brightness)
+    if steep < 0.5 and (few or steep < 0.1):
+        return np.asarray(values != 0)
+    raise UserError(
+        f"{path} is no mask: it has {len(np.unique(values))} different values, neither flat, as labels are, nor one bright area "
+        "with soft edges: write it as 0 and 255"
+    )
+
+
+def has_void(path: Path) -> bool:
+    """Return whether an annotation is a label image with several labels, one of them 255, which often means "not annotated"."""
+    labels = {*np.unique(_labels(open_picture(path).image)).tolist()} - {0}
+    return VOID in labels and len(labels) > 1 and max(labels - {VOID}) <= MOST_LABELS
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically.
+
+    Examples:
+        >>> write_mask(Path("masks/00000.png"), np.eye(4, dtype=bool))
+        >>> Image.open("masks/00000.png").getextrema()
+        (0, 255)
+    """
+    with replacing(path) as draft:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(draft, format="PNG")
+
+
+def write_probability(path: Path, probability: Probability) -> None:
+    """Write probabilities `[H, W]` in [0, 1] as an 8-bit grey PNG, round(255 p), atomically."""
+    write_png(path, np.rint(255 * probability).astype(np.uint8))
+
+
+def _labels(image: Image.Image) -> Values:
+    """Return the numbers in a picture `[H, W]`: those of a palette, grey values, or `65536 red + 256 green + blue`."""
+    labels: Values = np.asarray(image)
+    if image.mode in ("LA", "La", "PA"):
+        return labels[..., 0]
+    return labels[..., :3] @ np.array([65536, 256, 1]) if labels.ndim == 3 else labels
+
+
+def _alpha_mask(path: Path, colours: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> Mask:
+    """Read the alpha channel. Raises UserError if the colours are labels on black that say something else."""
+    labels = colours @ np.array([65536, 256, 1])
+    different = np.unique(labels)
+    labelled = 1 < len(different) <= MOST_LABELS and different[0] == 0
+    if labelled and (((labels != 0) & (alpha == 0)) | ((labels == 0) & (alpha == alpha.max()))).any():
+        raise UserError(
+            f"{path} has one mask in its colours and another in its alpha channel: write the right one as 0 and 255"
+        )
+    return _bright(alpha)
+
+
+def _grey_palette(image: Image.Image) -> npt.NDArray[np.uint8] | None:
+    """Return the brightness `[H, W]` of a palette image, if its colours are different greys."""
+    palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
+    palette = palette[: max(2, len(image.palette.palette) // len(image.palette.mode))] if image.palette else palette
+    if (palette != palette[:, :1]).any() or len(np.unique(palette[:, 0])) < 2:
+        return None
+    return np.asarray(image.convert("L"))
+
+
+def _bright(values: Values) -> Mask:
+    return np.asarray((values > 0) & (values >= values.max(initial=0) / 2))

@@ -1,0 +1,233 @@
+"""Read pictures: the one way from a file to pixels, for frames, anchors and masks, in every command.
+
+A picture is upright: the orientation that its EXIF data state is applied. What a file can't be understood as is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageSequence
+
+from adnet.errors import UserError
+from adnet.shared.files import replacing
+
+Frame = npt.NDArray[np.uint8]
+
+IMAGES = frozenset(
+    {".apng", ".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
+)
+IMAGES |= {".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+
+SEVERAL = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
+"""Formats whose files may hold several pictures. Those in a JPEG (MPO) are previews and depth or gain maps of the first."""
+
+LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
+
+TWELVE_BITS = 4096
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientations."""
+
+
+class Picture(NamedTuple):
+    """A picture as stored, but upright. `lossy`: its values are not exactly those written; `deep`: colours of 16 bits, cut to 8."""
+
+    image: Image.Image
+    lossy: bool
+    deep: bool
+
+
+class TimedFrame(NamedTuple):
+    """One of a file's pictures: RGB, uint8 `[H, W, 3]`, and how many seconds it is shown; None if the file doesn't say."""
+
+    image: Frame
+    seconds: float | None
+
+
+def read_frame(path: Path, reduction: int = 1) -> Frame:
+    """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read, and if it is several pictures.
+
+    A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, by averaging, which is much faster. Other
+    formats are read at full size. Of 16 bits the upper 8 are taken; floating-point numbers are from 0, black, to 1, white. An
+    alpha channel is left out.
+
+    Examples:
+        >>> Image.new("RGB", (80, 48)).save("frame.png")
+        >>> read_frame(Path("frame.png")).shape
+        (48, 80, 3)
+    """
+    with _opened(path) as image:
+        return _rgb(path, _single(path, image, reduction))
+
+
+def read_frames(path: Path) -> Iterator[TimedFrame]:
+    """Yield all pictures of a file, as `read_frame` reads one. Raises UserError AFTER the last readable one if one can't be read."""
+    with _opened(path) as file:
+        for image in _pictures(file):
+            picture = _upright(path, image)
+            milliseconds = float(image.info.get("duration") or 0) if file.format != "TIFF" else 0
+            yield TimedFrame(_rgb(path, picture), milliseconds / 1000 or None)
+
+
+def count_pictures(path: Path) -> int:
+    """Count the pictures in a file, from its headers: 1 for one that can't be read."""
+    try:
+        with path.open("rb") as stream, Image.open(stream) as file:
+            return sum(1 for _ in _pictures(file))
+    except Exception:  # decoders may raise anything; the reader will say so
+        return 1
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read an image's height and width in pixels from its header. Raises UserError as `read_frame` does."""
+    with _opened(path) as image:
+        _check_single(path, image)
+        if image.format == "PNG" and "exif" not in image.info and _holds(path, b"eXIf", head=False):
+            image.load()  # the EXIF data come last
+        turned = image.format != "TIFF" and _orientation(image) in range(5, 9)  # Pillow gives a TIFF's size when turned
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def open_picture(path: Path, reduction: int = 1) -> Picture:
+    """Read a whole image file; `reduction` is as in `read_frame`. Raises UserError as `read_frame` does."""
+    with _opened(path) as image:
+        return _single(path, image, reduction)
+
+
+def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write grey `[H, W]`, RGB `[H, W, 3]` or RGBA `[H, W, 4]`. Atomic: a reader sees the whole file or none."""
+    with replacing(path) as draft:
+        # Higher levels hardly shrink photographs, but take several times as long.
+        Image.fromarray(pixels).save(draft, format="PNG", compress_level=1)
+
+
+def is_whole_png(path: Path) -> bool:
+    """Return whether a file begins and ends like a PNG, unlike an incomplete file or one of another format."""
+    content = path.read_bytes() if path.is_file() else b""
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content[-8:-4] == b"IEND"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; whatever is raised until it is closed becomes a UserError."""
+    try:
+        # By its name, Pillow would map an uncompressed TIFF into memory, and garble it if it has to be turned.
+        with path.open("rb") as stream, Image.open(stream) as image:
+            yield image
+    except UserError:
+        raise
+    except Exception as error:  # decoders may raise anything
+        missing = isinstance(error, FileNotFoundError)
+        reason = "it does not exist" if missing else (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read the image {path}: {reason}; replace the file") from error
+
+
+def _single(path: Path, image: Image.Image, reduction: int) -> Picture:
+    _check_single(path, image)
+    if reduction > 1:
+        image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
+    return _upright(path, image)
+
+
+def _check_single(path: Path, image: Image.Image) -> None:
+    if (
+        image.format in SEVERAL
+        and getattr(image, "n_frames", 1) > 1
+        and (number := sum(1 for _ in _pictures(image))) > 1
+    ):
+        raise UserError(f"{path} holds {number} pictures, where one is needed: write each to a file of its own")
+
+
+def _pictures(file: Image.Image) -> Iterator[Image.Image]:
+    """Yield the file at each of its pictures, without previews: a TIFF's smaller versions, the still image of a PNG animation."""
+    if file.format not in SEVERAL or getattr(file, "n_frames", 1) == 1:
+        yield file
+        return
+    for index, image in enumerate(ImageSequence.Iterator(file)):
+        preview = file.format == "TIFF" and getattr(image, "tag_v2", {}).get(254, 0) & 0b101
+        still = index == 0 and file.info.get("default_image")
+        if not preview and not still:
+            yield image
+    file.seek(0)
+
+
+def _upright(path: Path, image: Image.Image) -> Picture:
+    """Load the picture and turn it as its EXIF data say."""
+    tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    deep = any("RGB" in tile and ";16" in tile for tile in tiles) or any("LA;16" in tile for tile in tiles)
+    lossy = image.format in LOSSY or (image.format == "WEBP" and not _holds(path, b"VP8L", head=True))
+    white_is_0 = image.format == "TIFF" and image.mode.startswith("I;16") and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+    image.load()
+    turn = _UPRIGHT.get(
+        _orientation(image)
+    )  # not before: a PNG's EXIF data may come last, and Pillow turns a TIFF itself
+    if white_is_0:  # which Pillow heeds for 8 bits only
+        image = Image.fromarray(65535 - np.asarray(image))
+    return Picture(image if turn is None else image.transpose(turn), lossy, deep)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8, as far as it has been read; 1 if there is none."""
+    try:
+        # A PNG's own method would decode all of it.
+        return int(Image.Image.getexif(image).get(0x0112, 1))
+    except Exception:  # damaged EXIF data of an intact picture
+        return 1
+
+
+def _holds(path: Path, chunk: bytes, head: bool) -> bool:
+    """Return whether the name of a chunk is in the first, or last, 64 KiB of a file."""
+    with path.open("rb") as file:
+        if not head:
+            file.seek(max(0, path.stat().st_size - 65536))
+        return chunk in file.read(65536)
+
+
+def _rgb(path: Path, picture: Picture) -> Frame:
+    """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
+    image, _, deep = picture
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise UserError(
+                f"{path} has floating-point values from {values.min():.4g} to {values.max():.4g}: scale them to 0 to 1, or "
+                "write 8 bits"
+            )
+        return _grey(np.rint(255 * values).astype(np.uint8))
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{path} has values from {values.min()} to {values.max()}: write 8 or 16 bits")
+        if 0 < values.max() < TWELVE_BITS:
+            raise UserError(
+                f"{path} has 16 bits, but no value above {values.max()}, as if of 12 bits: it would be black; scale the values "
+                "to 65535, or write 8 bits"
+            )
+        return _grey((values >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # by itself Pillow warns that it is left out
+    frame = np.asarray(image.convert("RGB"))
+    if deep and 0 < frame.max() < TWELVE_BITS >> 8:
+        raise UserError(
+            f"{path} has 16 bits, but only dark values, as if of 12 bits: it would be black; scale the values to 65535, or "
+            "write 8 bits"
+        )
+    return frame
+
+
+def _grey(values: npt.NDArray[np.uint8]) -> Frame:
+    return np.repeat(values[..., None], 3, axis=-1)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
+from PIL import Image, ImageDraw
+
+from adnet.data.masks import has_void, read_mask, write_mask
+from adnet.errors import UserError
+from adnet.metrics import region_similarity
+from adnet.metrics.prediction_files import read_prediction
+
+MASK = np.zeros((6, 9), dtype=bool)
+MASK[1:4, 2:7] = True
+
+
+def palette(mask: np.ndarray) -> Image.Image:
+    """Label 1 is black and label 0 blue: read by colour, the mask would be inverted."""
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette([0, 0, 255, 0, 0, 0])
+    return image
+
+
+def colours(mask: np.ndarray, *values: int) -> Image.Image:
+    background = (0, 0, 0, 255)[: len(values)]
+    return Image.fromarray(np.where(mask[..., None], values, background).astype(np.uint8))
+
+
+MODES: dict[str, Callable[[np.ndarray], Image.Image]] = {
+    "1": Image.fromarray,
+    "L 0/1": lambda mask: Image.fromarray(mask.astype(np.uint8)),
+    "L 0/255": lambda mask: Image.fromarray(mask.astype(np.uint8) * 255),
+    "LA": lambda mask: Image.merge(
+        "LA", [Image.fromarray(mask.astype(np.uint8) * 9), Image.new("L", mask.shape[::-1], 255)]
+    ),
+    "P": palette,
+    "RGB": lambda mask: colours(mask, 0, 0, 128),
+    "RGBA": lambda mask: colours(mask, 0, 7, 0, 255),
+    "I;16": lambda mask: Image.fromarray(mask.astype(np.uint16) * 256),  # the low byte is 0
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mask", [MASK, np.zeros_like(MASK), np.ones_like(MASK)], ids=["some", "empty", "full"])
+def test_mask_of_any_png_mode(tmp_path: Path, mode: str, mask: np.ndarray) -> None:
+    file = tmp_path / "mask.png"
+    MODES[mode](mask).save(file)
+    with Image.open(file) as image:
+        assert image.mode == mode.split()[0]
+    read = read_mask(file)
+    assert read.dtype == bool
+    np.testing.assert_array_equal(read, mask)
+
+
+def test_regions_name_the_background(tmp_path: Path) -> None:
+    labels = np.array([[200, 7], [3, 9]], dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "mask.pgm")
+    read = read_mask(tmp_path / "mask.pgm", (200, 7, 3))
+    np.testing.assert_array_equal(read, [[False, True], [True, False]])  # 9 is none of them
+    with pytest.raises(UserError, match=r"mask\.pgm has none of the labels that its dataset lists for it \(0, 255\)"):
+        read_mask(tmp_path / "mask.pgm", (0, 255))
+
+
+def test_regions_of_24_bits_are_colours(tmp_path: Path) -> None:
+    labels = np.array([[[255, 255, 255], [0, 0, 255]], [[1, 0, 0], [0, 0, 0]]], dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "mask.ppm")
+    read = read_mask(tmp_path / "mask.ppm", (0xFFFFFF, 0x0000FF, 0x010000, 0))
+    np.testing.assert_array_equal(read, [[False, True], [True, True]])
+
+
+@settings(max_examples=25)
+@given(mask=hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_written_masks_are_0_and_255(tmp_path_factory: pytest.TempPathFactory, mask: np.ndarray) -> None:
+    file = tmp_path_factory.mktemp("masks") / "new folder" / "00000.png"
+    write_mask(file, mask)
+    with Image.open(file) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        np.testing.assert_array_equal(np.asarray(image), np.where(mask, 255, 0))
+    assert [path.name for path in file.parent.iterdir()] == ["00000.png"]
+    np.testing.assert_array_equal(read_mask(file), mask)
+
+
+def test_interrupted_write_keeps_the_former_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "00000.png"
+    write_mask(file, MASK)
+
+    def half(_: Image.Image, target: Any, **__: Any) -> None:
+        target.write_bytes(b"\x89PNG")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        write_mask(file, ~MASK)
+    np.testing.assert_array_equal(read_mask(file), MASK)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000.png"]
+
+
+PHOTO = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+OBJECT = np.zeros((48, 80), dtype=bool)
+OBJECT[12:36, 20:60] = True
+GREY = Image.fromarray(OBJECT.astype(np.uint8) * 255)
+
+
+def soft(sigma: float) -> Image.Image:
+    return Image.fromarray(cv2.GaussianBlur(OBJECT.astype(np.uint8) * 255, (0, 0), sigma))
+
+
+def anti_aliased() -> Image.Image:
+    """A disk, drawn at four times its size and made smaller: few grey values, between the object's and the background's."""
+    large = Image.new("L", (320, 192))
+    ImageDraw.Draw(large).ellipse((80, 40, 240, 150), fill=255)
+    return large.resize((80, 48), Image.Resampling.BOX)
+
+
+def near(read: np.ndarray, wanted: np.ndarray) -> float:
+    return float(region_similarity(read, wanted))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".jpg", {"quality": 95}), (".jpg", {"quality": 75}), (".webp", {"quality": 80}), (".avif", {"quality": 60})],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_mask_in_a_lossy_format(tmp_path: Path, suffix: str, options: dict[str, int], mode: str) -> None:
+    GREY.convert(mode).save(tmp_path / f"mask{suffix}", **options)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"mask{suffix}"), OBJECT)
+    empty = Image.new(mode, (80, 48))
+    empty.save(tmp_path / f"empty{suffix}", **options)
+    assert not read_mask(tmp_path / f"empty{suffix}").any()
+
+
+@pytest.mark.parametrize("level", [255, 128, 40])
+@pytest.mark.parametrize("sigma", [0.6, 1.5, 5])
+def test_soft_edges_are_cut_at_half_of_the_brightest(tmp_path: Path, sigma: float, level: int) -> None:
+    values = np.rint(np.asarray(soft(sigma)) * (level / 255)).astype(np.uint8)
+    for mode in ("L", "RGB", "P"):
+        Image.fromarray(values).convert(mode).save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), values >= values.max() / 2)
+    assert near(values >= values.max() / 2, OBJECT) > (0.97 if sigma < 5 else 0.9)
+    Image.fromarray(values.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "deep.png"), values >= values.max() / 2)
+    if sigma < 5:  # wider edges leave nothing of so small a background, and are taken for a photograph
+        red = np.zeros((48, 80, 3), np.uint8)
+        red[..., 0] = values
+        Image.fromarray(red).save(tmp_path / "red.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "red.png"), values >= values.max() / 2)
+
+
+def test_a_soft_mask_with_the_noise_of_compression(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 12, (6, 10)).repeat(8, 0).repeat(8, 1)  # flat, as JPEG's blocks
+    values = np.abs(np.asarray(soft(1.5)).astype(int) - noise).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), values >= values.max() / 2)
+
+
+def test_an_anti_aliased_mask_of_few_values(tmp_path: Path) -> None:
+    anti_aliased().save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), np.asarray(anti_aliased()) >= 127.5)
+
+
+LABELS = {
+    "two touching objects": np.where(OBJECT, 1 + (np.arange(80) > 40), 0),
+    "the greys of a palette": np.where(OBJECT, 38 + 37 * (np.arange(80) // 20), 0),
+    "an object of one pixel beside another": np.where(OBJECT, 3 - 2 * (np.arange(80) == 20), 0),
+    "void around it": np.where(OBJECT, 1, np.where(cv2.dilate(OBJECT.astype(np.uint8), np.ones((5, 5))) > 0, 255, 0)),
+    "thirty objects": np.where(OBJECT, 1 + np.arange(80) // 20 + 8 * (np.arange(48)[:, None] // 6), 0),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_all_foreground(tmp_path: Path, name: str) -> None:
+    labels = LABELS[name].astype(np.uint8)
+    index = Image.fromarray(labels)
+    index.putpalette([0, 0, 0, *np.random.default_rng(0).integers(1, 256, 765).tolist()])  # as in DAVIS: colours
+    for image in (Image.fromarray(labels), Image.fromarray(labels.astype(np.uint16)), index, index.convert("RGB")):
+        image.save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), labels != 0)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(np.dstack([PHOTO, np.asarray(GREY)])),  # a cut-out
+        Image.fromarray(
+            np.dstack([np.full_like(PHOTO, 255), np.asarray(GREY)])
+        ),  # a white brush on a transparent layer
+        Image.fromarray(np.dstack([np.zeros_like(PHOTO), np.asarray(GREY)])),  # a silhouette
+        Image.fromarray(np.dstack([PHOTO * OBJECT[..., None], np.asarray(GREY) // 2])),  # an overlay half transparent
+        Image.merge("LA", [Image.new("L", (80, 48), 255), GREY]),
+    ],
+)
+def test_a_mask_in_the_alpha_channel(tmp_path: Path, image: Image.Image) -> None:
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), OBJECT)
+    for format_ in ("tif", "webp"):
+        image.convert("RGBA").save(tmp_path / f"mask.{format_}", lossless=True)
+        np.testing.assert_array_equal(read_mask(tmp_path / f"mask.{format_}"), OBJECT)
+    image.putalpha(0)  # nothing is in sight in this frame
+    image.save(tmp_path / "mask.png")
+    assert not read_mask(tmp_path / "mask.png").any()
+
+
+def test_an_opaque_alpha_channel_says_nothing(tmp_path: Path) -> None:
+    for mode in ("LA", "RGBA"):
+        GREY.convert(mode).save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), OBJECT)
+
+
+def bilevel(white_first: bool, suffix: str, path: Path) -> Path:
+    image = Image.fromarray((white_first != OBJECT).astype(np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0] if white_first else [0, 0, 0, 255, 255, 255])
+    image.save(path.with_suffix(suffix))
+    return path.with_suffix(suffix)
+
+
+@pytest.mark.parametrize("white_first", [True, False])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".gif"])
+def test_two_colours_are_judged_by_brightness(tmp_path: Path, white_first: bool, suffix: str) -> None:
+    np.testing.assert_array_equal(read_mask(bilevel(white_first, suffix, tmp_path / "mask")), OBJECT)
+    np.testing.assert_array_equal(read_prediction(tmp_path / f"mask{suffix}") > 0, OBJECT)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pbm", ".tif", ".bmp"])
+def test_bilevel_is_white_on_black(tmp_path: Path, suffix: str) -> None:
+    GREY.convert("1").save(tmp_path / f"mask{suffix}")
+    np.testing.assert_array_equal(read_mask(tmp_path / f"mask{suffix}"), OBJECT)
+
+
+def test_a_quantised_soft_mask(tmp_path: Path) -> None:
+    soft(1.5).convert("RGB").quantize(16).save(tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert image.mode == "P"
+        brightness = np.asarray(image.convert("L"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), brightness >= brightness.max() / 2)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "image", "reason"),
+    [
+        (".png", Image.fromarray(PHOTO), "is no mask: it has 38.. different values"),
+        (".jpg", Image.fromarray(np.where(OBJECT[..., None], [128, 0, 0], 0).astype(np.uint8)), "write it as PNG"),
+        (".tif", Image.fromarray(100 * OBJECT.astype(np.float32)), "floating-point values from 0 to 100"),
+        (".tif", Image.fromarray(OBJECT.astype(np.int32) * 70000), "values from 0 to 70000"),
+        (".png", colours(OBJECT, 0, 7, 0, 0), "one mask in its colours and another in its alpha channel"),
+    ],
+)
+def test_what_is_no_mask_is_refused(tmp_path: Path, suffix: str, image: Image.Image, reason: str) -> None:
+    image.save(tmp_path / f"mask{suffix}")
+    for read in (read_mask, read_prediction):
+        if suffix == ".tif" and read is read_prediction and image.mode == "F":
+            continue  # floats out of range are refused as probabilities
+        with pytest.raises(UserError, match=reason) as caught:
+            read(tmp_path / f"mask{suffix}")
+        assert "\n" not in str(caught.value)
+
+
+def test_floats_are_a_soft_mask(tmp_path: Path) -> None:
+    Image.fromarray(np.asarray(soft(1.5)).astype(np.float32) / 255).save(tmp_path / "mask.tif")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), np.asarray(soft(1.5)) >= 127.5)
+
+
+def test_void_is_seen(tmp_path: Path) -> None:
+    for name, labels in LABELS.items():
+        Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "mask.png")
+        assert has_void(tmp_path / "mask.png") == (name == "void around it")
+    GREY.save(tmp_path / "mask.png")
+    assert not has_void(tmp_path / "mask.png")
+    soft(1.5).save(tmp_path / "mask.png")
+    assert not has_void(tmp_path / "mask.png")
