@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -302,6 +304,57 @@ def test_a_resumed_one_has_the_flow_of_an_uninterrupted_one(clip: VideoFile, tmp
     again = call(SpreadMotionModel(), clip, outputs, resume=True)
     assert again.segmented == len({*gone, 1} if 0 in gone else gone)
     assert files(outputs.folder) == whole
+
+
+class Counted:
+    """A source that counts how many of its frames are alive."""
+
+    name = "counted"
+
+    def __init__(self, number: int, live: bool = False) -> None:
+        self.number, self.live, self.alive, self.most = number, live, 0, 0
+        self._lock = threading.Lock()
+
+    def length(self) -> int:
+        return self.number
+
+    def content(self) -> None: ...
+
+    def frames(self) -> Iterator[VideoFrame]:
+        for index in range(self.number):
+            image = np.full((24, 32, 3), index % 256, np.uint8)
+            weakref.finalize(image, self._add, -1)
+            self._add(1)
+            yield VideoFrame(f"{index:05d}", image, index / 25)
+
+    def _add(self, number: int) -> None:
+        with self._lock:
+            self.alive += number
+            self.most = max(self.most, self.alive)
+
+
+@pytest.mark.parametrize("way", ["plain", "motion", "postprocess", "flow_folder", "resumed", "live"])
+def test_the_frames_in_memory_are_few(tmp_path: Path, way: str) -> None:
+    """Those that are read ahead (4), in a batch (2) or written behind (8), and some in passing."""
+    source, outputs = Counted(300, live=way == "live"), Outputs(tmp_path / "out")
+    model, rest = MotionModel() if way in ("motion", "flow_folder") else InstantModel(), dict[str, Any]()
+    if way == "postprocess":
+        rest["postprocess"] = Postprocess()
+    elif way == "flow_folder":
+        (tmp_path / "flow" / "counted").mkdir(parents=True)
+        for index in range(1, 300):
+            file = tmp_path / "flow" / "counted" / f"{index:05d}.flo"
+            cv2.writeOpticalFlow(str(file), np.zeros((24, 32, 2), np.float32))
+        rest["flow"] = FlowFolder(tmp_path / "flow", camera=False)
+        check_flow(rest["flow"], source)
+    elif way == "resumed":
+        call(model, source, outputs)
+        for index in (*range(50), *range(100, 250)):
+            (outputs.folder / "masks" / f"{index:05d}.png").unlink()
+        source, rest["resume"] = Counted(300), True
+    done = call(model, source, outputs, **rest)
+    assert (done.frames, done.segmented) == (300, 200 if way == "resumed" else 300)
+    assert source.most < 25
 
 
 class SpreadMotionModel(MotionModel):

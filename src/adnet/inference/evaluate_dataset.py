@@ -118,8 +118,12 @@ def evaluate(
                 segmenter.start(read_frame(sequence.frames[0]))
                 with closing(prefetch(map(read_frame, left))) as frames:
                     # With flow, `left` is the whole sequence.
-                    flows = None if flow is None else (flow(sequence, index) for index in range(len(left)))
-                    for frame, probability in zip(left, segmenter.steps(frames, flows=flows), strict=True):
+                    if flow is None:
+                        steps = segmenter.steps(frames)
+                    else:
+                        flows = (flow(sequence, index) for index in range(len(left)))
+                        steps = segmenter.steps_with_flow(zip(frames, flows, strict=True))
+                    for frame, probability in zip(left, steps, strict=True):
                         if postprocess:
                             probability = postprocess.step(frame.stem, probability)
                         put((sequence.name, frame.stem), probability)

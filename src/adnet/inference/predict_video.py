@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby, tee
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from adnet.data.flow import NO_MOTION, Vectors
+from adnet.data.flow import Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Probability, read_mask, write_mask, write_probability
 from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
@@ -128,10 +129,10 @@ def predict(
             tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
         )
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
-            read_flow = partial(_read_flow, flow, source.name) if flow else None
+            flow_of = partial(_flow_of, flow, source.name) if flow else None
             # The first frame's flow, if it is computed, leads to the second, which is then segmented again with it.
             pair = segmenter.flow is not None and not flow and not is_done(first)
-            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, read_flow, pair)
+            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
             for frame, probability in results:
                 put(frame, probability)
                 names.append(frame.name)
@@ -162,7 +163,7 @@ def _results(
     segmenter: VideoSegmenter,
     postprocess: Postprocess | None,
     live: bool,
-    read_flow: Callable[[Iterable[VideoFrame]], Iterator[Vectors]] | None,
+    flow_of: Callable[[VideoFrame], Vectors | None] | None,
     pair: bool,
 ) -> Iterator[tuple[VideoFrame, Probability | None]]:
     """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented.
@@ -177,18 +178,27 @@ def _results(
                 segmenter.skip(frame.image)
                 yield frame, None
             continue
-        yielded, segmented, with_flow = tee(members, 3)
-        flows = read_flow(with_flow) if read_flow else None
-        probabilities = segmenter.steps((frame.image for frame in segmented), live=live, flows=flows)
-        for frame, probability in zip(yielded, probabilities, strict=True):
+        held: deque[VideoFrame] = deque()
+        taken = _noted(members, held)
+        if flow_of:
+            probabilities = segmenter.steps_with_flow((frame.image, flow_of(frame)) for frame in taken)
+        else:
+            probabilities = segmenter.steps((frame.image for frame in taken), live=live)
+        for probability in probabilities:
+            frame = held.popleft()
             yield frame, postprocess.step(frame.name, probability) if postprocess else probability
 
 
-def _read_flow(flow: FlowFolder, video: str, frames: Iterable[VideoFrame]) -> Iterator[Vectors]:
-    """Yield the flow of each frame; none of one without a file, which has no neighbour."""
+def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield `frames`, and append each to `held` when it is taken."""
     for frame in frames:
-        vectors = flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
-        yield NO_MOTION if vectors is None else vectors
+        held.append(frame)
+        yield frame
+
+
+def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
+    """Return the flow of a frame; None for one without a file, which has no neighbour."""
+    return flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
 
 
 def _is_done(outputs: Outputs, frame: VideoFrame) -> bool:

@@ -121,19 +121,19 @@ class VideoSegmenter:
         """
         return next(self.steps([frame], live=True))
 
-    def steps(
-        self, frames: Iterable[Frame], *, live: bool = False, flows: Iterable[Vectors] | None = None
-    ) -> Iterator[Probability]:
+    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Probability]:
         """Yield the result of `step` for each of `frames`, processing `batch_size` at once.
 
         If the network takes optical flow, the second frame of a video is read before the first is segmented, unless they are
-        `live`. `flows` are the normalised flows of the frames if they are known; none is computed then.
+        `live`.
         """
+        return self.steps_with_flow(self._with_flow(frames, live))
+
+    def steps_with_flow(self, frames: Iterable[tuple[Frame, Vectors | None]]) -> Iterator[Probability]:
+        """Yield what `steps` does for frames with their normalised optical flow, so that none is computed; None: no neighbour."""
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        pairs = self._with_flow(frames, live)
-        if flows is not None and self.flow is not None:
-            pairs = zip(frames, flows, strict=True)
+        pairs = iter(frames)
         while batch := list(islice(pairs, self.batch_size)):
             yield from self._within_memory(batch)
 
