@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
 from adnet.shared.files import sha256
+from adnet.video.hdr import HLG, PQ, tone_mapped
+from adnet.video.times import FrameTimes
 
 if TYPE_CHECKING:
     import av
@@ -23,16 +27,31 @@ if TYPE_CHECKING:
 
 
 class VideoFrame(NamedTuple):
-    """A frame: `name`, also of its mask; `image`, RGB uint8 `[H, W, 3]`, upright; `time` in seconds since the first frame."""
+    """A frame of a video.
+
+    Args:
+        name: also of its mask.
+        image: RGB uint8 `[H, W, 3]`, upright.
+        time: in seconds since the start of the file.
+        duration: how many seconds it is shown, as far as is known; 0 if it is not.
+        pixel_aspect: width of a pixel divided by its height, as a player shows it.
+    """
 
     name: str
     image: Frame
     time: float
+    duration: float = 0.0
+    pixel_aspect: float = 1.0
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Height and width of the picture that a player shows, in pixels as high as the image's."""
+        return self.image.shape[0], max(round(self.image.shape[1] * self.pixel_aspect), 1)
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """The first video stream of a file. Needs the extra `video`."""
+    """The film in a file: the video stream that players choose, never cover art. Needs the extra `video`."""
 
     name: str
     path: Path
@@ -44,8 +63,10 @@ class VideoFile:
             with _opened(self.path) as (container, stream):
                 if stream.frames or not stream.average_rate:
                     return stream.frames or None
-                duration = _duration(container, stream)
-                return None if duration is None else round(duration * float(stream.average_rate))
+                duration = stream.duration * stream.time_base if stream.duration and stream.time_base else None
+                if duration is None and container.duration:
+                    duration = Fraction(container.duration, 1_000_000)
+                return None if duration is None else round(duration * stream.average_rate)
         except UserError:
             return None
 
@@ -54,31 +75,34 @@ class VideoFile:
         return {"sha256": sha256(self.path)} if self.path.is_file() else None
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate)
-        and rotated as its metadata say.
+        """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate),
+        rotated as its metadata say, and with high dynamic range shown as on an ordinary screen (`tone_mapped`).
 
-        Raises UserError if the file cannot be opened, and AFTER the last frame if something is damaged or the file ends before
-        its stated duration.
+        Warns if the start can't be decoded because no key frame comes before it. Raises UserError if the file cannot be opened,
+        and AFTER the last frame if something is damaged or the file ends before its stated end.
         """
         damaged: list[str] = []  # packets
         flawed: list[str] = []  # frames, as far as the decoder can tell
-        index, start, end = 0, 0.0, 0.0
+        index = 0
         with _opened(self.path) as (container, stream):
-            rate = stream.average_rate or Fraction(25)
-            for frame in _decoded(container, stream, damaged):
-                time = float(index / rate) if frame.time is None else frame.time
-                start = time if index == 0 else start
-                flawed += [f"{index:05d}"] * frame.is_corrupt
-                yield VideoFrame(f"{index:05d}", _upright(frame), time - start)
-                length = frame.duration * frame.time_base if frame.duration and frame.time_base else 1 / rate
-                index, end = index + 1, time - start + float(length)
-            duration = _duration(container, stream)
+            times, starts, pixel_aspect = FrameTimes(container, stream), _start(stream), _pixel_aspect(stream)
+            for index, frame in enumerate(_decoded(container, stream, damaged), start=1):
+                name = f"{index - 1:05d}"
+                time, duration = times(frame)
+                if index == 1 and starts is not None and (skipped := time + times.origin - starts) > 0.5:
+                    logging.getLogger(__name__).warning(
+                        "%s: its first %.1f s come before the first key frame and can't be shown", self.path, skipped
+                    )
+                flawed += [name] * frame.is_corrupt
+                image, aspect = _shown(frame, pixel_aspect)
+                yield VideoFrame(name, image, time, duration, aspect)
+            end = _end(container, stream)
         # The two may differ by a few frames in intact files.
-        missing = 0.0 if duration is None else duration - end
+        missing = 0.0 if end is None else end - times.origin - times.end
         reasons = [
             f"{len(flawed)} frames have errors, first {flawed[0]}" if flawed else "",
             f"{len(damaged)} packets can't be decoded, first {damaged[0]}" if damaged else "",
-            f"the last {missing:.1f} s of {duration:.1f} s are missing" if missing > 0.5 else "",
+            f"the last {missing:.1f} s of {times.end + missing:.1f} s are missing" if missing > 0.5 else "",
         ]
         if any(reasons):
             raise UserError(
@@ -90,15 +114,18 @@ class VideoFile:
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     need_extra("video", "av", f"{path}, a video and not images,")
     import av
+    from av.stream import Disposition
 
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}")  # without `file:`, what is before a colon would be a protocol
     except (av.FFmpegError, OSError) as error:
         raise UserError(f"cannot read the video {path}: {_reason(error)}") from error
     with container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no video stream")
-        stream = container.streams.video[0]
+        films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not films:
+            raise UserError(f"{path} has no video stream" + (", only a cover" if container.streams.video else ""))
+        best = container.streams.best("video")
+        stream = next((film for film in films if film is best), films[0])
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -126,26 +153,72 @@ def _decoded(container: InputContainer, stream: VideoStream, damaged: list[str])
             yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the duration of the video stream in seconds, or None; the container's duration may be another stream's."""
+def _pixel_aspect(stream: VideoStream) -> float:
+    """Return the width of a pixel divided by its height; 1 if nothing, or nothing plausible, is stated."""
+    stated = float(stream.sample_aspect_ratio or 1)
+    return stated if 0.25 <= stated <= 4 else 1.0
+
+
+def _start(stream: VideoStream) -> float | None:
+    """Return what the file's clock shows at the first packet of the stream; None if that is not known."""
+    if stream.start_time is None or stream.time_base is None:
+        return None
+    return float(stream.start_time * stream.time_base)
+
+
+def _end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return what the file's clock should show at the end of the video stream; None if the file does not state it.
+
+    What FFmpeg estimates from the size or the last packets of a file proves nothing.
+    """
+    import av
+
+    flags: Any = av.format.Flags
+    if container.format.flags & (flags.ts_discont.value | flags.no_timestamps.value):
+        return None
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    if text := stream.metadata.get("DURATION"):  # Matroska's, "00:00:03.140000000"
-        hours, minutes, seconds = text.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
+        return (_start(stream) or 0.0) + float(stream.duration * stream.time_base)
+    if "matroska" not in container.format.name or not container.duration:
+        return None
+    whole = container.duration / 1e6
+    if match := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", "")):
+        # Programs that cut a file may keep the tag, but they write the length of the file anew.
+        return min(3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]), whole)
+    return whole if len(container.streams) == 1 else None
 
 
-def _upright(frame: av.VideoFrame) -> Frame:
-    """Return the frame in RGB, rotated and mirrored by its display matrix: (x', y') = (a x + c y, b x + d y)."""
-    image = frame.to_ndarray(format="rgb24")
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+def _shown(frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame, float]:
+    """Return the frame in RGB and its pixels' aspect, rotated and mirrored by its display matrix: (x', y') = (a x + c y, b x + d y)."""
+    hdr = frame.color_trc in (PQ, HLG)
+    image: Any = frame.to_ndarray(format="rgb48" if hdr else "rgb24")
+    if hdr:
+        image = tone_mapped(image, frame.color_trc)
+    matrix = _side_data(frame).get("DISPLAYMATRIX")
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
         if abs(a) < abs(b):
-            image, a, d = image.transpose(1, 0, 2), c, b
+            image, a, d, pixel_aspect = image.transpose(1, 0, 2), c, b, 1 / pixel_aspect
         image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image), pixel_aspect
+
+
+def _side_data(frame: av.VideoFrame) -> Any:
+    """Return what comes with a frame. PyAV raises for kinds that it does not know, such as EXIF; these are left out."""
+    import av
+    from av.sidedata.sidedata import Type
+
+    try:
+        return frame.side_data
+    except ValueError:
+        graph = av.filter.Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+        )
+        unknown = set(range(64)) - {kind.value for kind in Type}
+        filters = [graph.add("sidedata", f"mode=delete:type={number}") for number in sorted(unknown)]
+        graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
+        graph.push(frame)
+        return graph.pull().side_data
 
 
 def _reason(error: Exception) -> str:
