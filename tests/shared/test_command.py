@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,6 +71,35 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
 )
 def test_mistakes_in_arguments_are_one_line(run: Callable[..., Any], argument: str, line: str) -> None:
     assert mistake(run, command("train")(lambda cfg: cfg.trainer.max_steps and None), argument).startswith(line)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a=b.mp4",
+        "[x] y.mp4",
+        "it's.mp4",
+        "é.mp4",
+        "a{1}.mp4",
+        "a(1).mp4",
+        "#1.mp4",
+        'q".mp4',
+        '\\"\\\\" .mp4\\',
+        "x=\\",
+    ],
+)
+def test_text_that_the_grammar_refuses_is_shown_in_quotes(run: Callable[..., Any], value: str) -> None:
+    line = mistake(run, command("predict")(accept), f"input={value}")
+    assert line.startswith(f"input={value}: put text ")
+    seen: list[str] = []
+    (argument,) = shlex.split(line.partition("quotes of its own: ")[2])
+    run(command("predict")(lambda cfg: seen.append(cfg.input)), argument)
+    assert seen == [value]
+
+
+def test_so_is_each_of_a_list(run: Callable[..., Any]) -> None:
+    line = mistake(run, command("predict")(accept), "input=[a.mp4, é=1.mp4]")
+    assert line.endswith(""": 'input=["a.mp4","é=1.mp4"]'""")
 
 
 def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> None:

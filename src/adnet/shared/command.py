@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import warnings
@@ -21,7 +22,7 @@ from typing import Any, TypeAlias
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -221,6 +222,8 @@ def _explain(error: BaseException, name: str) -> str:
     if (mistake := _mistake(error)) is not None:
         # PyTorch wraps the message of a loader worker into its traceback.
         return str(mistake).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
+    if isinstance(error, OverrideParseException) and (advice := _how_to_quote(error.override)):
+        return advice
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -236,6 +239,27 @@ def _explain(error: BaseException, name: str) -> str:
     if isinstance(error, HydraException) and error.__cause__ is not None:
         text += f" {error.__cause__}"
     return text
+
+
+def _how_to_quote(override: str) -> str | None:
+    """Say how to write a value that Hydra's grammar does not accept; None if quotes wouldn't help."""
+    key, equals, value = override.partition("=")
+    if not equals or not re.fullmatch(r"~?[+]{0,2}[\w./@:-]+", key, re.ASCII):
+        return None
+    if value.startswith("[") and "]" not in value:  # an unfinished list
+        return None
+    is_list = value.startswith("[") and value.endswith("]")
+    quoted = f"[{','.join(map(_quoted, value[1:-1].split(',')))}]" if is_list else _quoted(value)
+    written = shlex.quote(f"{key}={quoted}")
+    return (
+        f"{override}: put text with characters other than letters, digits and ./-_%+ into quotes of its own: {written}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """Put text into the quotes of Hydra's grammar, which halves backslashes before a quote, and only there."""
+    doubled = re.sub(r'(\\+)(?="|$)', r"\1\1", text.strip())
+    return '"' + doubled.replace('"', r"\"") + '"'
 
 
 def _mistake(error: BaseException | None) -> UserError | None:
