@@ -306,6 +306,33 @@ def test_a_resumed_one_has_the_flow_of_an_uninterrupted_one(clip: VideoFile, tmp
     assert files(outputs.folder) == whole
 
 
+def test_the_network_sees_the_picture_that_players_show(tmp_path: Path) -> None:
+    """Of a video whose pixels are wider than high; masks and the overlay have its own."""
+
+    class Wide(Images):
+        def frames(self) -> Iterator[VideoFrame]:
+            yield from (frame._replace(pixel_aspect=1.5, time=3 + frame.time) for frame in super().frames())
+
+    def segmenter(frame_size: tuple[int, int]) -> VideoSegmenter:
+        return VideoSegmenter(model, Protocol("test"), fitted_size((33, 57), frame_size), flow=flow)
+
+    def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+        seen.append((frame.shape, neighbour.shape))
+        return NO_MOTION
+
+    seen: list[Any] = []
+    model, outputs = MotionModel(), Outputs(tmp_path / "out", overlay=True)
+    for index, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    predict(Wide("wide", (tmp_path / "0.png", tmp_path / "1.png"), fps=1), outputs, segmenter)
+    assert model.flows[0].shape[1:] == fitted_size((33, 57), (48, 120))
+    assert seen == [((48, 120, 3),) * 2] * 2
+    assert read_mask(outputs.folder / "masks/0.png").shape == (48, 80)
+    drawn = list(VideoFile("overlay", outputs.folder / "overlay.mp4").frames())
+    assert [(frame.time, frame.shown_size) for frame in drawn] == [(3, (48, 120)), (4, (48, 120))]
+    assert drawn[-1].duration == pytest.approx(1, abs=1e-3)
+
+
 class Counted:
     """A source that counts how many of its frames are alive."""
 

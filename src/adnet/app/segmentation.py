@@ -131,15 +131,18 @@ class Segmentation:
                 tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
             ):
                 mask = np.asarray(open_picture(path).image) > 255 * threshold
-                overlay.add(frame.image, mask, frame.time)
+                overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)
                 png = BytesIO()
                 Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
                 archive.writestr(f"{frame.name}.png", png.getvalue())
 
     def frame(self, index: int) -> Frame:
         """Read a frame, RGB `[H, W, 3]`."""
+        return self._read(index).image
+
+    def _read(self, index: int) -> VideoFrame:
         for frame in islice(self.source.frames(), index, index + 1):
-            return frame.image
+            return frame
         raise UserError(f"{self.source.name} has no frame {index}")
 
     def most_probable_pixel(self) -> tuple[int, int]:
@@ -169,8 +172,8 @@ class Segmentation:
     def _embedding(self, index: int) -> tuple[Frame, Tensor]:
         """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
         if index not in self._embedded:
-            image = self.frame(index)
-            size = fitted_size(self.network.size, (image.shape[0], image.shape[1]))
+            frame = self._read(index)
+            image, size = frame.image, fitted_size(self.network.size, frame.shown_size)
             kept = {0: self._embedded[0]} if 0 in self._embedded else {}
             self._embedded = {**kept, index: (image, pixel_embeddings(self.network.model, image, size))}
         return self._embedded[index]

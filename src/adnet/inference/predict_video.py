@@ -96,7 +96,7 @@ def predict(
     """Segment `source` and write `outputs`.
 
     Args:
-        segmenter_for: height and width of the first frame -> the segmenter to use.
+        segmenter_for: height and width of the first frame as players show it -> the segmenter to use.
         postprocess: applied to the probabilities of each frame.
         anchor: the number of a frame or the path of an image; None: the first frame.
         resume: keep the files of an interrupted call. Frames that have a mask are not segmented again, unless results depend
@@ -115,9 +115,9 @@ def predict(
         frames = stack.enter_context(closing(prefetch(reading)))
         if (first := next(frames, None)) is None:
             return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
-        segmenter = segmenter_for((first.image.shape[0], first.image.shape[1]))
+        segmenter = segmenter_for(first.shown_size)
         flow = flow if segmenter.model.needs_flow else None
-        segmenter.start(_anchor(source, anchor, first.image))
+        segmenter.start(_anchor(source, anchor, first.image), first.pixel_aspect)
         if postprocess:
             postprocess.start(source.name, (frame.image for frame in _Reading(source)))
         keep = resume and not postprocess and not segmenter.protocol.stateful
@@ -216,7 +216,7 @@ def _write(
     )
     mask = read_mask(mask_file) if probability is None else np.asarray(probability > threshold)
     if overlay:
-        overlay.add(frame.image, mask, frame.time)
+        overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)
     if outputs.cutout and not (probability is None and cutout_file.is_file()):
         write_png(cutout_file, np.dstack([frame.image, mask.astype(np.uint8) * 255]))
     if probability is not None:

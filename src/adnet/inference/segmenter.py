@@ -92,14 +92,17 @@ class VideoSegmenter:
         if self.batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
         self.flow: Callable[[Frame, Frame], Vectors] | None = (flow or OpticalFlow()) if model.needs_flow else None
+        self._pixel_aspect = 1.0
         self._frame_before: Frame | None = None
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
         self._previous_mask: npt.NDArray[np.bool_] | None = None
 
     @torch.inference_mode()
-    def start(self, anchor: Frame) -> None:
+    def start(self, anchor: Frame, pixel_aspect: float = 1.0) -> None:
         """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror.
+
+        `pixel_aspect` is the width of the video's pixels divided by their height: optical flow is that of square ones.
 
         Raises UserError where the device runs out of memory.
         """
@@ -113,6 +116,7 @@ class VideoSegmenter:
                     raise
                 raise self._too_large(error) from error
         self._previous, self._previous_mask, self._frame_before = self._first, None, None
+        self._pixel_aspect = pixel_aspect
 
     def step(self, frame: Frame) -> Probability:
         """Segment a frame: RGB uint8 `[H, W, 3]` -> foreground probability, float32 `[H, W]`, averaged over scales and mirror.
@@ -169,7 +173,7 @@ class VideoSegmenter:
     def _flow_to(self, frame: Frame, neighbour: Frame | None) -> Vectors | None:
         if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
             return None
-        return self.flow(frame, neighbour)
+        return self.flow(*(_square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
 
     def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> Iterator[Probability]:
         """Yield the probabilities of `frames`, in batches that fit the device's memory."""
@@ -297,6 +301,14 @@ class VideoSegmenter:
         if self.model.device.type != "cuda":
             return tensor.to(self.model.device)
         return tensor.pin_memory().to(self.model.device, non_blocking=True)
+
+
+def _square_pixels(image: Frame, pixel_aspect: float) -> Frame:
+    """Stretch an image whose pixels are not square as players do."""
+    if pixel_aspect == 1:
+        return image
+    width = max(round(image.shape[1] * pixel_aspect), 1)
+    return np.asarray(cv2.resize(image, (width, image.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -17,11 +17,13 @@ from adnet.shared.extras import need_extra
 from adnet.shared.files import replacing
 
 if TYPE_CHECKING:
+    import av
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
 COLOUR = np.array([0xE0, 0x1E, 0x84])  # magenta: rare in nature, and distinct from white for all kinds of colour vision
 OPACITY = 0.45
+_BT709, _BT601 = 1, 6  # as H.273 numbers them
 CLOCK = 90_000  # ticks per second, as in broadcasting: a frame takes a whole number of them at all usual frame rates
 
 
@@ -45,8 +47,9 @@ def draw_overlay(image: Frame, mask: Mask) -> Frame:
 class OverlayVideo:
     """An MP4 (H.264) of `draw_overlay` with the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
-    All frames are scaled to the size of the first, cropped to even sides. The file appears when the block succeeds, unless
-    there are no frames. Needs the extra `video`.
+    All frames are scaled to the size of the first, cropped to even sides; its pixels' aspect is kept. The colours' matrix is
+    BT.709 in HD and BT.601 below, as players expect it, and the file says so. It appears when the block succeeds, unless there
+    are no frames. Needs the extra `video`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,33 +58,45 @@ class OverlayVideo:
 
         self.path = path
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._clock = CLOCK if self._codec == "libx264" else 60_000  # MPEG-4 has 16 bits for it
         self._on_exit = ExitStack()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._ticks = -1
+        self._lasts = self._clock // 25  # ticks of the last frame
 
     def __enter__(self) -> OverlayVideo:
         return self
 
-    def add(self, image: Frame, mask: Mask, time: float) -> None:
-        """Append a frame, RGB uint8 `[H, W, 3]`, at `time` seconds, or one tick after the last frame if that is not earlier."""
+    def add(self, image: Frame, mask: Mask, time: float, duration: float = 0.0, pixel_aspect: float = 1.0) -> None:
+        """Append a frame, RGB uint8 `[H, W, 3]`, at `time` seconds, or one tick after the last frame if that is not earlier.
+
+        It is shown until the next frame; the last one for `duration` seconds, or as long as the one before if that is 0.
+        `pixel_aspect` is the width of a pixel divided by its height.
+        """
         import av
 
         if self._stream is None or self._container is None:
-            self._container, self._stream = self._open(image)
+            self._container, self._stream = self._open(image, pixel_aspect)
         size = (self._stream.width, self._stream.height)
         drawn = draw_overlay(image, mask)[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if drawn.shape[1::-1] != size:
             drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), "rgb24")
-        self._ticks = max(round(time * CLOCK), self._ticks + 1)
-        frame.pts, frame.time_base = self._ticks, Fraction(1, CLOCK)
-        self._container.mux(self._stream.encode(frame))
+        matrix = "ITU709" if self._stream.colorspace == _BT709 else "ITU601"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), "rgb24").reformat(
+            format="yuv420p", src_color_range="JPEG", dst_colorspace=matrix, dst_color_range="MPEG"
+        )
+        ticks = max(round(time * self._clock), self._ticks + 1)
+        if duration or self._ticks >= 0:
+            self._lasts = round(duration * self._clock) or ticks - self._ticks
+        self._ticks = frame.pts = ticks
+        frame.time_base = Fraction(1, self._clock)
+        self._write(self._container, self._stream, frame)
 
     def __exit__(self, *error: Any) -> None:
         self._on_exit.__exit__(*error)
 
-    def _open(self, image: Frame) -> tuple[OutputContainer, VideoStream]:
+    def _open(self, image: Frame, pixel_aspect: float) -> tuple[OutputContainer, VideoStream]:
         import av
 
         if min(image.shape[:2]) < 2:
@@ -94,10 +109,21 @@ class OverlayVideo:
         stream: VideoStream = container.add_stream(self._codec, rate=30)  # type: ignore[assignment]
         stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])
         stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
+        stream.time_base = stream.codec_context.time_base = Fraction(1, self._clock)
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
+        stream.color_primaries = stream.color_trc = _BT709
+        stream.colorspace = _BT709 if stream.width >= 1280 or stream.height > 576 else _BT601
+        stream.color_range = 1  # limited
         if self._codec == "libx264":
-            stream.options = {"crf": "18", "preset": "veryfast"}
+            # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.
+            stream.options = {"crf": "18", "preset": "veryfast", "bf": "0"}
         else:
             stream.bit_rate = 8_000_000
-        self._on_exit.callback(lambda: container.mux(stream.encode()))  # write the frames that are still buffered
+        self._on_exit.callback(lambda: self._write(container, stream, None))
         return container, stream
+
+    def _write(self, container: OutputContainer, stream: VideoStream, frame: av.VideoFrame | None) -> None:
+        """Write the packets of a frame; None: those of frames that are still buffered."""
+        for packet in stream.encode(frame):
+            packet.duration = self._lasts  # counts only for the last packet: others end where the next begins
+            container.mux(packet)

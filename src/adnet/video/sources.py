@@ -72,7 +72,8 @@ class Images:
         for path in self.paths:
             try:
                 for index, (image, seconds) in enumerate(read_frames(path)):
-                    yield VideoFrame(path.stem if single else f"{index:05d}", image, untimed / self.fps + timed)
+                    name, time = path.stem if single else f"{index:05d}", untimed / self.fps + timed
+                    yield VideoFrame(name, image, time, 1 / self.fps if seconds is None else seconds)
                     untimed, timed = untimed + (seconds is None), timed + (seconds or 0)
             except UserError as error:
                 unreadable.append(str(error))
