@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Frame
+from adnet.data.pictures import Frame
 
 WHITE = 203.0
 """Candelas per square metre of a white page (ITU-R BT.2408), which becomes about 224 of 255."""
