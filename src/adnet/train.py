@@ -13,9 +13,12 @@ from adnet.shared.command import command, resolved, run_dir
 
 @command("train")
 def main(cfg: DictConfig) -> None:
-    from adnet.training.run import train
+    from adnet.training.run import train, try_out
 
-    train(resolved(cfg), run_dir())
+    if cfg.trainer.get("fast_dev_run"):
+        try_out(cfg)
+    else:
+        train(resolved(cfg), run_dir())
 
 
 if __name__ == "__main__":

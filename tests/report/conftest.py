@@ -83,7 +83,7 @@ def write_run(
         "J": mean["J"]["mean"],
         "F": mean["F"]["mean"],
         "initial": initial,
-        "steps": 2000,
+        "steps": (config or {}).get("steps", 2000),
         "seconds": 754.2,
         "git_commit": "0123456789abcdef",
         "versions": {"torch": "2.14.0", "adnet": "0.1.0"},

@@ -63,6 +63,18 @@ def test_both_streams_are_in_the_log(folder: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
+def test_a_training_short_of_its_steps_has_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    HydraConfig.get().job.config_name = "train"
+    process(monkeypatch, "print('stopped after 1 of 8 steps')")
+    ended = outcome(folder)
+    assert (ended["status"], ended["code"], ended["reason"]) == ("stopped", 0, "stopped after 1 of 8 steps")
+    write = "import pathlib; pathlib.Path({!r}).write_text('{{\"steps\": 8}}')"
+    process(monkeypatch, write.format(str(folder / "summary.json")))
+    assert outcome(folder)["status"] == "finished"
+    (folder / "config.yaml").write_text("steps: 9")
+    assert outcome(folder)["status"] == "stopped"
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

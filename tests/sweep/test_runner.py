@@ -89,6 +89,10 @@ def test_what_has_finished_is_skipped(run: Callable[..., Any], arguments: list[s
     ended = run(score.main, *arguments)
     assert (ended.code, "2 skipped (finished before)\n" in ended.out) == (0, True)
 
+    (failed / "summary.json").write_text('{"steps": 1}')
+    (failed / "config.yaml").write_text("steps: 2")
+    assert "1 skipped (finished before), 1 failed\n" in run(score.main, *arguments).out
+
     # Other settings are another sweep.
     ended = run(score.main, *arguments, "workers=2")
     assert ended.code == 1

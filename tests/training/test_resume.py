@@ -49,6 +49,13 @@ def test_a_finished_run_is_that_of_its_own_command(cut_off: Path) -> None:
         finished_run(cut_off, config("steps=8"))
 
 
+def test_a_summary_of_fewer_steps_is_that_of_an_unfinished_run(cut_off: Path) -> None:
+    (cut_off / "summary.json").write_text('{"steps": 3}')
+    assert finished_run(cut_off, config()) is None
+    (cut_off / "summary.json").write_text('{"steps": 4}')
+    assert finished_run(cut_off, config()) == {"steps": 4}
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

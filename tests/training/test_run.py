@@ -135,6 +135,73 @@ def test_a_run_resumes_only_with_the_same_flow_files(
     assert summary["steps"] == 4
 
 
+TINY = (
+    *(
+        "scale=smoke",
+        "model.encoder.pretrained=false",
+        "model.encoder.backbone=test_efficientnet",
+        "trainer.accelerator=cpu",
+    ),
+    *("pairs.workers=0", "~callbacks.progress", "+trainer.enable_progress_bar=false"),
+)
+EARLY = "{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val/J,mode:max,stopping_threshold:-1}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "done"),
+    [
+        ("trainer.max_epochs=1", 2),
+        ("+trainer.max_time=00:00:00:00", 0),
+        ("trainer.max_steps=3", 3),
+        (f"+callbacks.early={EARLY}", 2),
+    ],
+)
+def test_a_run_that_is_cut_short_goes_on(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, limit: str, done: int
+) -> None:
+    """Without the limit, to the weights of a run that never had one."""
+    from adnet import train
+    from adnet.report.read.runs import find_runs
+
+    words = (*TINY, "callbacks=averaged", "test_at_end=false", f"data.root={tiny_davis}")
+    folder = tmp_path / "runs" / "cut"
+    ended = run(train.main, *words, f"hydra.run.dir={folder}", limit)
+    assert (ended.code, ended.err) == (0, "")
+    *_, line = ended.out.splitlines()
+    assert line == (
+        f"full: stopped after {done} of 4 steps, by a limit of the trainer or by a callback; the same command without it goes "
+        f"on in {folder}"
+    )
+    assert not (folder / "summary.json").exists()
+    with pytest.raises(UserError, match=r"1 folder\(s\) have a config.yaml but no summary.json of all their steps"):
+        find_runs([folder.parent])
+
+    ended = run(train.main, *words, f"hydra.run.dir={folder}")
+    assert (ended.code, ended.err) == (0, "")
+    assert "\nfull: 4 steps in" in ended.out
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 4
+    assert run(train.main, *words, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
+    went_on, whole = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (folder, tmp_path / "whole")
+    )
+    assert all(torch.equal(went_on[name], weight) for name, weight in whole.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["true", "3"])
+def test_a_dry_run_leaves_nothing(run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, steps: str) -> None:
+    from adnet import train
+
+    words = (*TINY, "checkpoint_steps=1", f"data.root={tiny_davis}", "steps=2", f"+trainer.fast_dev_run={steps}")
+    ended = run(train.main, *words, f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 0, ended.err
+    assert "trainer.fast_dev_run took" in ended.out.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="ours"), explain_out_of_memory(lambda: "the GPU is small"):
         raise RuntimeError("ours")

@@ -117,7 +117,7 @@ def _silence_remarks() -> None:
 
 @contextmanager
 def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
-    """Exit with one line for a user's mistake, and remove `folder` if it is still empty."""
+    """Exit with one line for a user's mistake, and in any case remove `folder` if it is still empty."""
     try:
         yield
     except KeyboardInterrupt:
@@ -127,8 +127,6 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + getattr(signal, "SIGPIPE", 13))  # Windows has no such signal
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if folder:
-            _remove_if_empty(folder)
         _leave(_explain(error, name))
     except OSError as error:
         if error.errno not in _NO_PLACE:
@@ -139,6 +137,9 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
         if "Config group override must be a string" not in str(error):
             raise
         _leave("a config group can't be null: choose one (model=NAME), or leave it out (~logger)")
+    finally:
+        if folder:
+            _remove_if_empty(folder)
 
 
 def check_groups(overrides: Iterable[str]) -> None:

@@ -150,7 +150,7 @@ class Provenance(TypedDict):
 
 @json_file
 class Summary(Provenance):
-    """Written last into a run folder: the training has ended."""
+    """Written last into a run folder: the training has all of its steps."""
 
     variant: str
     """baseline, intra, anchor, anchor_diffusion, full, ..."""
@@ -377,7 +377,7 @@ class Job(TypedDict):
     code: NotRequired[int]
     """the exit code; if a signal ended the process, minus its number"""
     reason: NotRequired[str | None]
-    """why it failed, in one line; null if it didn't"""
+    """why it failed or stopped, in one line; null if it did neither"""
     seconds: NonNegativeFloat
     """wall clock"""
 
@@ -399,7 +399,7 @@ class SweepJob(TypedDict):
     seconds: NonNegativeFloat | None
     """wall clock; null if the job didn't run"""
     reason: str | None
-    """why it failed, in one line; null if it didn't"""
+    """why it failed or stopped, in one line; null if it did neither"""
     log: str | None
     """what its process printed; null if none ran"""
 

@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from adnet.shared.files import read_json, write_json
+from adnet.shared.run_folder import finished_summary
 from adnet.sweep.gpus import reserved, undo_hiding
 
 RANK_VARIABLES = (
@@ -34,8 +35,8 @@ def run_job(_: DictConfig) -> dict[str, Any]:
     run or memory. Ranks that DDP starts in it replay this job's command line, without the sweep.
 
     The output of the process goes to `log.txt` in the job's folder. Returns the outcome, and writes it to `job.json` there:
-    `status` is `finished`, `failed`, `stopped`, or `busy` if another process works in the folder. Errors of the process are not
-    raised. SIGTERM and Ctrl-C are passed on to it, and its end is awaited.
+    `status` is `finished`, `failed`, `stopped` (a training, too, that ends before its last step), or `busy` if another process
+    works in the folder. Errors of the process are not raised. SIGTERM and Ctrl-C are passed on to it, and its end is awaited.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -60,8 +61,11 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             try:
                 environment = _environment(folder) | gpus.environment
                 code = _wait(command, environment, output, (lock.fileno(), *gpus.locks))
-                reason = None if code == 0 else _reason(log, begin, code)
-                outcome |= {"status": "failed" if code else "finished", "code": code, "reason": reason}
+                # A training may end well, and yet short of its steps.
+                short = hydra.job.config_name == "train" and finished_summary(folder) is None
+                status = "failed" if code else "stopped" if short else "finished"
+                reason = None if status == "finished" else _reason(log, begin, code)
+                outcome |= {"status": status, "code": code, "reason": reason}
             finally:
                 outcome["seconds"] = round(time.time() - started, 1)
                 if rank == 0:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.errors import UserError
 from adnet.shared.command import check_config
-from adnet.shared.files import read_json, write_json
+from adnet.shared.files import write_json
+from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.gpus import tell_jobs_the_gpus
 from adnet.sweep.job import last_outcome, quoted, run_job
@@ -88,7 +89,7 @@ class Sweep:
         `first` is the number of the first job; `batch` is how many jobs the launcher gets at once (None: all). Raises UserError,
         before anything runs, if a folder holds a finished run of other settings.
         """
-        left = [name for name in jobs if not (self.folder / name / "summary.json").is_file()]
+        left = [name for name in jobs if finished_summary(self.folder / name) is None]
         for name in jobs:
             if name not in left:
                 self._refuse_another(self.folder / name, jobs[name])
@@ -129,9 +130,8 @@ class Sweep:
         return [f"hydra.sweep.dir={quoted(str(self.folder))}", f"hydra.sweep.subdir={quoted(name)}"]
 
     def _row(self, folder: Path, error: Exception | None, skipped: bool) -> Row:
-        summary = folder / "summary.json"
-        scores = read_json(summary) if summary.is_file() else {}
-        scores = {name: scores.get(name) for name in ("J", "F")}
+        summary = finished_summary(folder) or {}
+        scores = {name: summary.get(name) for name in ("J", "F")}
         if skipped:
             return Row(folder, "skipped", scores)
         outcome = last_outcome(folder)

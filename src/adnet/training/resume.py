@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
-from adnet.shared.files import read_json
+from adnet.shared.run_folder import finished_summary, read_config
 from adnet.training.checkpoints import LAST, PREVIOUS
 
 IGNORED = (
@@ -69,10 +67,9 @@ def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
 
     Raises UserError, naming the keys, if the run there has another config.
     """
-    if not (folder / "summary.json").is_file():
-        return None
-    _check_config(folder, cfg, "a finished run", IGNORED)
-    return read_json(folder / "summary.json")
+    if (summary := finished_summary(folder)) is not None:
+        _check_config(folder, cfg, "a finished run", IGNORED)
+    return summary
 
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
@@ -142,10 +139,9 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
 
 @rank_zero_only
 def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
-    file = folder / "config.yaml"
-    if not file.is_file():
+    if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds {kind} but no config.yaml; give another hydra.run.dir")
-    earlier, now = (dict(_leaves(content, "")) for content in (_read_config(file), OmegaConf.to_container(cfg)))
+    earlier, now = (dict(_leaves(content, "")) for content in (read_config(folder), OmegaConf.to_container(cfg)))
     keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
     defaults = NOT_IGNORED | OLD_DEFAULTS
     values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
@@ -158,17 +154,6 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
         raise UserError(
             f"{folder} holds {kind} of another config: {', '.join(different)}; give another hydra.run.dir, or these values"
         )
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, ValueError, AssertionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as YAML ({reason:.100}); give another hydra.run.dir") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: this is not a config; give another hydra.run.dir")
-    return {str(key): value for key, value in content.items()}
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning as L
@@ -16,7 +17,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
@@ -26,6 +27,7 @@ from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
 from adnet.inference.output_folder import Shard, describe_flow
 from adnet.models.cost import model_cost
+from adnet.shared.command import resolved
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.training import SegmentationModule
 from adnet.training.checkpoints import requeued
@@ -55,6 +57,14 @@ def train(cfg: DictConfig, folder: Path) -> None:
             print(f"run folder: {folder} (to train again, remove it or give another hydra.run.dir)")
         else:
             _train(cfg, folder)
+
+
+def try_out(cfg: DictConfig) -> None:
+    """Take the few steps of `trainer.fast_dev_run`, by the config of `adnet.train`, in a temporary folder and without loggers."""
+    with TemporaryDirectory(prefix="adnet-") as folder:
+        with open_dict(cfg):
+            cfg.run_dir, cfg.logger = folder, {}
+        train(resolved(cfg), Path(folder))
 
 
 def _train(cfg: DictConfig, folder: Path) -> None:
@@ -114,6 +124,10 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     with explain_out_of_memory(partial(memory.out_of_memory, setting, *devices)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
+    if trainer.global_step < cfg.steps or cfg.trainer.get("fast_dev_run"):
+        if trainer.is_global_zero:
+            print(_cut_short(trainer, cfg, folder))
+        return
     final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
     if not trainer.is_global_zero:
         return
@@ -131,6 +145,15 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     write_json(folder / "summary.json", summary)
     _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
+
+
+def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
+    if cfg.trainer.get("fast_dev_run"):
+        return f"{cfg.model.variant}: trainer.fast_dev_run took {trainer.global_step} steps, of which nothing is kept"
+    return (
+        f"{cfg.model.variant}: stopped after {trainer.global_step} of {cfg.steps} steps, by a limit of the trainer or by a "
+        f"callback; the same command without it goes on in {folder}"
+    )
 
 
 def _fingerprint(dataset: VideoDataset, flow: SequenceFlow | None) -> dict[str, Any]:

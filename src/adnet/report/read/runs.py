@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from adnet.errors import UserError
 from adnet.report.read.evaluations import Evaluation, Values, read_evaluation
 from adnet.shared.file_formats import read_document
+from adnet.shared.run_folder import finished_summary, read_config
 
 # The order of rows in the paper's Table 1. Other variants follow in alphabetical order.
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
@@ -42,7 +42,7 @@ class Run:
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
-    """Read every run (a folder with a `summary.json`) at or below `paths`, each once, ordered by path.
+    """Read every finished run (a folder with a `summary.json` of all its steps) at or below `paths`, each once, ordered by path.
 
     Scores of another method become a run with `trained=False`: a JSON file given in `paths`, or a `scores.json` outside
     of run folders. Its variant is the name of the JSON file, or of the folder if the file is called `scores.json`.
@@ -57,12 +57,12 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
             continue
         if not path.is_dir():
             raise UserError(f"runs={path}: there is no such folder; give a run folder or a folder of runs")
-        found = sorted(file.parent for file in path.rglob("summary.json"))
+        found = [folder for folder in _with(path, "summary.json") if finished_summary(folder) is not None]
         alone = [file for file in sorted(path.rglob("scores.json")) if not _in_run(file, path)]
         if not found and not alone:
-            begun = sum(1 for _ in path.rglob("config.yaml"))
+            begun = len(_with(path, "config.yaml"))
             hint = (
-                f"{begun} folder(s) have a config.yaml but no summary.json: still training, or stopped early"
+                f"{begun} folder(s) have a config.yaml but no summary.json of all their steps: still training, or stopped early"
                 if begun
                 else "`python -m adnet.train` writes a summary.json into a run folder when it ends"
             )
@@ -75,9 +75,13 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
 
 
 def unfinished_runs(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Find folders at or below `paths` with a `config.yaml` but no `summary.json`: their training has not finished."""
-    begun = {file.parent for path in paths if path.is_dir() for file in path.rglob("config.yaml")}
-    return tuple(sorted(folder for folder in begun if not (folder / "summary.json").exists()))
+    """Find run folders (with a `config.yaml`) at or below `paths` whose training has not finished."""
+    begun = {folder for path in paths if path.is_dir() for folder in _with(path, "config.yaml")}
+    return tuple(sorted(folder for folder in begun if finished_summary(folder) is None))
+
+
+def _with(top: Path, name: str) -> list[Path]:
+    return sorted(file.parent for file in top.rglob(name))
 
 
 def _in_run(file: Path, top: Path) -> bool:
@@ -115,21 +119,10 @@ def _read_run(folder: Path) -> Run:
         F=summary.get("F"),
         initial=summary.get("initial"),
         summary=summary,
-        config=_read_config(folder / "config.yaml"),
+        config=_flattened(read_config(folder)),
         history=_read_history(folder / "metrics.csv"),
         evaluations=tuple(read_evaluation(file) for file in sorted(folder.glob("evaluation/*/scores.json"))),
     )
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as YAML ({reason}); remove it or write it again") from error
-    return _flattened(document) if isinstance(document, dict) else {}
 
 
 def _flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
