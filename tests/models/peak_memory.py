@@ -26,7 +26,9 @@ def measure(form: str, backward: bool) -> float:
         if form == "explicit":
             outputs = [explicit(anchor, current), explicit(current, current)]
         else:
-            outputs = [BRANCHES[branch](anchor, Encoded(current)) for branch in ("anchor_diffusion", "intra_frame")]
+            outputs = [
+                BRANCHES[branch].output(anchor, Encoded(current)) for branch in ("anchor_diffusion", "intra_frame")
+            ]
         if backward:
             sum(out.square().mean() for out in outputs).backward()
 

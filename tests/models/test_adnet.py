@@ -6,7 +6,7 @@ from torch import nn
 
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
-from adnet.models import VARIANTS, ADNet, DeepLabV3, Encoded, model_cost, upsample
+from adnet.models import BRANCHES, VARIANTS, ADNet, Branch, DeepLabV3, Encoded, model_cost, upsample
 
 ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
 
@@ -14,7 +14,7 @@ ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_s
 def tiny(variant="full", seed=0, **options):
     torch.manual_seed(seed)
     channels = 8 if VARIANTS[variant] else 1
-    motion = "motion" in VARIANTS[variant]
+    motion = any(BRANCHES[branch].uses_motion for branch in VARIANTS[variant])
     encoders = [
         tiny_encoder(channels, shallow=options.get("decoder", False)),
         tiny_encoder(channels) if motion else None,
@@ -49,6 +49,24 @@ def test_the_anchor_counts_only_where_the_variant_says_so(variant):
         same = torch.equal(model.segment(X_0, frame), model.segment(other, frame))
     assert same is not model.needs_anchor
     assert model.needs_anchor is (variant not in ("baseline", "intra", "motion"))
+
+
+@pytest.mark.parametrize(
+    ("said", "several"), [({}, False), ({"any_grid": True}, True), ({"any_grid": True, "uses_motion": True}, True)]
+)
+def test_a_branch_that_is_added_gets_its_anchor(monkeypatch, said, several):
+    """And its flow, if it says so."""
+    like = Branch(lambda anchor, frame: frame.embedding * anchor.mean((2, 3), keepdim=True), **said)
+    monkeypatch.setitem(BRANCHES, "like", like)
+    monkeypatch.setitem(VARIANTS, "likeness", ("like", "skip"))
+    model = tiny("likeness").eval()
+    assert (model.needs_anchor, model.takes_several_anchors) == (True, several)
+    assert model.needs_flow is said.get("uses_motion", False)
+    with torch.no_grad():
+        one, other = model(ANCHOR, FRAME), model(ANCHOR.flip(0), FRAME)
+        cached = model.segment(model.embed(ANCHOR), model.encode(FRAME))
+    assert not torch.allclose(one, other)
+    torch.testing.assert_close(one, cached)
 
 
 def test_one_anchor_serves_a_batch_of_frames():

@@ -71,9 +71,9 @@ def test_points_are_row_and_column_and_must_lie_on_the_grid():
 @given(seeds, st.integers(1, 9), sides, sides)
 def test_a_frame_that_is_the_anchor_is_diffused_within_itself(seed, channels, h, w):
     current, other = embeddings(seed, (2, channels, h, w), (2, channels, h, w))
-    within = BRANCHES["intra_frame"](other, Encoded(current))
-    assert torch.equal(BRANCHES["anchor_diffusion"](current, Encoded(current)), within)
-    assert torch.equal(BRANCHES["cross"](current, Encoded(current)), within)
+    within = BRANCHES["intra_frame"].output(other, Encoded(current))
+    assert torch.equal(BRANCHES["anchor_diffusion"].output(current, Encoded(current)), within)
+    assert torch.equal(BRANCHES["cross"].output(current, Encoded(current)), within)
 
 
 @quick
@@ -101,12 +101,12 @@ def test_the_result_lies_among_the_values(seed, channels, h, w):
 
 def test_several_anchors_are_keys_and_values_together():
     first, previous, current = embeddings(3, (1, 4, 2, 3), (1, 4, 2, 3), (1, 4, 2, 3))
-    both = BRANCHES["cross"](torch.cat([first, previous], dim=2), Encoded(current))
+    both = BRANCHES["cross"].output(torch.cat([first, previous], dim=2), Encoded(current))
     X = torch.cat([first.flatten(2), previous.flatten(2)], dim=2)[:, :, None]
     torch.testing.assert_close(both, explicit(current[0], X[0])[None])
     torch.testing.assert_close(
-        BRANCHES["cross"](torch.cat([first, first], dim=2), Encoded(current)),
-        BRANCHES["cross"](first, Encoded(current)),
+        BRANCHES["cross"].output(torch.cat([first, first], dim=2), Encoded(current)),
+        BRANCHES["cross"].output(first, Encoded(current)),
     )
 
 
@@ -144,6 +144,6 @@ def test_the_matrix_is_never_made(memory_format):
     )
     with _Largest() as largest:
         for branch in ("anchor_diffusion", "intra_frame", "cross"):
-            BRANCHES[branch](anchor, Encoded(current)).square().mean().backward()
+            BRANCHES[branch].output(anchor, Encoded(current)).square().mean().backward()
     assert 0 < largest.elements < pixels * pixels
     assert anchor.grad.abs().max() > 0

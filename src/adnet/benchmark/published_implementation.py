@@ -54,7 +54,7 @@ class PublishedWay:
             "cross": (embedding, anchor_embedding),
         }
         outputs = [
-            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch](anchor_embedding, frame)
+            _attention(*explicit[branch]) if branch in explicit else BRANCHES[branch].output(anchor_embedding, frame)
             for branch in self.model.branches
         ]
         logits: Tensor = self.model.head(torch.cat(outputs, dim=1))

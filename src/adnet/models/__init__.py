@@ -2,7 +2,7 @@
 
 from adnet.models.adnet import ADNet
 from adnet.models.attention import pixel_attention, similarity
-from adnet.models.branches import BRANCHES, VARIANTS, Encoded
+from adnet.models.branches import BRANCHES, VARIANTS, Branch, Encoded
 from adnet.models.cost import Cost, model_cost
 from adnet.models.decoder import upsample
 from adnet.models.encoder import DeepLabV3
@@ -12,6 +12,7 @@ __all__ = [
     "BRANCHES",
     "VARIANTS",
     "ADNet",
+    "Branch",
     "Cost",
     "DeepLabV3",
     "Encoded",

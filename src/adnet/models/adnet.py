@@ -118,17 +118,19 @@ class ADNet(HubMethods, nn.Module):
     @property
     def needs_anchor(self) -> bool:
         """Whether the logits depend on the anchor at all."""
-        return bool({"anchor", "anchor_diffusion", "cross"} & set(self.branches))
+        return any(BRANCHES[branch].uses_anchor for branch in self.branches)
 
     @property
     def needs_flow(self) -> bool:
         """Whether the logits depend on the frame's optical flow."""
-        return "motion" in self.branches
+        return any(BRANCHES[branch].uses_motion for branch in self.branches)
 
     @property
     def takes_several_anchors(self) -> bool:
         """Whether X_0 may be of any size, such as the stacked embeddings of several anchors."""
-        return self.needs_anchor and not {"anchor", "anchor_diffusion"} & set(self.branches)
+        return self.needs_anchor and all(
+            BRANCHES[name].any_grid for name in self.branches if BRANCHES[name].uses_anchor
+        )
 
     @property
     def device(self) -> torch.device:
@@ -173,7 +175,7 @@ class ADNet(HubMethods, nn.Module):
         logits: Tensor = encoded.embedding
         if self.branches:
             anchor_embedding = anchor_embedding.expand(logits.shape[0], -1, -1, -1)  # len() makes a trace warn
-            outputs = [BRANCHES[branch](anchor_embedding, encoded) for branch in self.branches]
+            outputs = [BRANCHES[branch].output(anchor_embedding, encoded) for branch in self.branches]
             logits = self.head(torch.cat(outputs, dim=1))
         return logits if self.decoder is None else self.decoder(logits, encoded.shallow)
 

@@ -22,16 +22,30 @@ class Encoded(NamedTuple):
     motion: Any = None  # Tensor, where the variant has a motion branch
 
 
-BRANCHES: dict[str, Callable[[Tensor, Encoded], Tensor]] = {
-    "skip": lambda anchor, frame: frame.embedding,
-    "intra_frame": lambda anchor, frame: pixel_attention(frame.embedding, frame.embedding),
-    "anchor": lambda anchor, frame: anchor,
-    "anchor_diffusion": lambda anchor, frame: pixel_attention(anchor, frame.embedding),
-    "cross": lambda anchor, frame: pixel_attention(frame.embedding, anchor),
-    "motion": lambda anchor, frame: frame.motion,
+class Branch(NamedTuple):
+    """A part of the fusion head's input, and what it is made from.
+
+    `output` is a function of X_0 `[B, C, h, w]` and the encoded frame, whose output has the shape of X_t. `uses_anchor` and
+    `uses_motion` say whether it depends on X_0 and on the embedding of the frame's flow; `any_grid`, whether X_0 may be of any
+    size, such as the stacked embeddings of several anchors.
+    """
+
+    output: Callable[[Tensor, Encoded], Tensor]
+    uses_anchor: bool = True
+    any_grid: bool = False
+    uses_motion: bool = False
+
+
+BRANCHES: dict[str, Branch] = {
+    "skip": Branch(lambda anchor, frame: frame.embedding, uses_anchor=False),
+    "intra_frame": Branch(lambda anchor, frame: pixel_attention(frame.embedding, frame.embedding), uses_anchor=False),
+    "anchor": Branch(lambda anchor, frame: anchor),
+    "anchor_diffusion": Branch(lambda anchor, frame: pixel_attention(anchor, frame.embedding)),
+    "cross": Branch(lambda anchor, frame: pixel_attention(frame.embedding, anchor), any_grid=True),
+    "motion": Branch(lambda anchor, frame: frame.motion, uses_anchor=False, uses_motion=True),
 }
-"""Branch -> function of X_0 `[B, C, h, w]` and the encoded frame; the output has the shape of X_t. Anchor diffusion queries
-with the anchor (Eq. 1 and 2); `cross`, not in the paper, queries with the current frame, so that X_0 may be of any size."""
+"""Anchor diffusion queries with the anchor (Eq. 1 and 2); `cross`, not in the paper, queries with the current frame, so that X_0
+may be of any size."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "baseline": (),
