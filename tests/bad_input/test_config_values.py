@@ -19,16 +19,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
 
 SEED = 14
 VALUES = ("null", "-1", "0", "1.5", "a_text", "[]", "[a]", "{a: 1}", "true", ".nan", ".inf", "''", "[0,0]", "a" * 300)
+GROUP = object()
+"""In the place of the type of a key that holds a group."""
 LEFT_ALONE = ("overwrite", "resume")  # which say nothing of a folder with nothing in it
 
 
 def leaves(node: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """The type of each key's value."""
+    """The type of each key's value; groups, at any depth, are keys, too."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{path}{key}"
         if isinstance(value, dict) and value:
-            found |= leaves(value, f"{name}.")
+            found |= {name: GROUP} | leaves(value, f"{name}.")
         elif not key.startswith("_"):
             found[name] = value_type(name, value, node.get("_target_"))
     return found
@@ -55,8 +57,8 @@ def cases() -> list[Any]:
             keys = leaves(OmegaConf.to_container(hydra.compose(command)))  # type: ignore[arg-type]
         for key, hint in keys.items():
             if key not in found and key not in LEFT_ALONE:
-                value = below(hint)
-                one = rng.choice(VALUES) if value is None else value
+                value = None if hint is GROUP else below(hint)
+                one = "null" if hint is GROUP else rng.choice(VALUES) if value is None else value
                 found[key] = pytest.param(command, key, one, value is not None, id=f"{command}-{key}-{one:.20}")
     return [*found.values()]
 

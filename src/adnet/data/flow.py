@@ -190,6 +190,7 @@ def mirrored_flow(flow: Tensor) -> Tensor:
     return torch.cat([1 - flow[:, :1], flow[:, 1:]], dim=1)
 
 
+@typing.runtime_checkable  # so that values of a config can be checked against it
 class FlowMethod(typing.Protocol):
     """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
 

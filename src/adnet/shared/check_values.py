@@ -50,11 +50,7 @@ def check_values(cfg: DictConfig, defaults: DictConfig, imports: bool = True) ->
     """
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
-    for key, default in usual.items():
-        if isinstance(default, dict) and default and key not in OPTIONAL and not isinstance(given.get(key), dict):
-            raise UserError(
-                f"{key}={_shown(given.get(key))}: nothing runs without it; leave it out, or choose {key}=NAME"
-            )
+    _check_groups(given, usual)
     for name, value, default, target in _leaves(given, usual, ""):
         if not imports and _needs_import(name, target):
             continue
@@ -64,6 +60,20 @@ def check_values(cfg: DictConfig, defaults: DictConfig, imports: bool = True) ->
             near = get_close_matches(str(value), choices(hint), n=1)
             hope = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
+
+
+def _check_groups(given: dict[str, Any], usual: dict[str, Any], path: str = "") -> None:
+    """Raise UserError for a group that is no group any more. Those that are arguments of a `_target_` have a type to be checked by."""
+    for key, default in usual.items():
+        name = f"{path}{key}"
+        if not isinstance(default, dict) or not default or name in OPTIONAL:
+            continue
+        group = given.get(key)
+        if not isinstance(group, dict):
+            choose = "" if path else f", or choose {key}=NAME"
+            raise UserError(f"{name}={_shown(group)}: nothing runs without it; leave it out{choose}")
+        if "_target_" not in default:
+            _check_groups(group, default, f"{name}.")
 
 
 def value_type(name: str, default: Any, target: str | None) -> Any:

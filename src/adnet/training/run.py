@@ -95,7 +95,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
         cfg.seed,
         instantiate(cfg.loss),
     )
-    callbacks, loggers = (list(instantiate(cfg.get(group) or {}).values()) for group in ("callbacks", "logger"))
+    callbacks, loggers = (_members(cfg.get(group)) for group in ("callbacks", "logger"))
     # Without the callback, Lightning would save checkpoints of its own in the working directory.
     saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
     trainer: L.Trainer = instantiate(
@@ -145,6 +145,11 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     write_json(folder / "summary.json", summary)
     _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
+
+
+def _members(group: DictConfig | None) -> list[Any]:
+    """Build the members of a group that are not null."""
+    return [instantiate(member) for member in (group or {}).values() if member is not None]
 
 
 def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
