@@ -217,11 +217,11 @@ def test_reduced_frames_are_the_same_draw(tiny_davis: Path) -> None:
     assert any(not torch.equal(a["frame"], b["frame"]) for a, b in zip(reduced, full, strict=True))
 
 
-def test_flow_comes_along_where_it_is_asked_for(tiny_davis: Path) -> None:
+@pytest.mark.parametrize("calm", [FlowAugmentation(drop=0, reverse=0, scale=(0, 0), noise=0), None])
+def test_flow_comes_along_where_it_is_asked_for(tiny_davis: Path, calm: FlowAugmentation | None) -> None:
     """Unspoilt here, so that it is the frame's own; the anchor has none."""
     dataset = davis2016(tiny_davis, "train")
     flow = SequenceFlow(OpticalFlow())
-    calm = FlowAugmentation(drop=0, reverse=0, scale=(0, 0), noise=0)
     pairs = TrainingPairs(dataset, 4, Identity(), seed=0, flow=flow, flow_augmentation=calm)
     for pair in (pairs[index] for index in range(len(pairs))):
         s, _, frame = pair["key"].tolist()

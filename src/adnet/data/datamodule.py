@@ -41,7 +41,7 @@ class PairDataModule(L.LightningDataModule):
         workers: loader processes per device; None: two, or on a GPU its share of the CPUs less one, up to 16.
         seed: see `TrainingPairs`.
         flow: computes the frames' optical flow, for a network that needs it.
-        flow_augmentation: of the flow of training frames.
+        flow_augmentation: of the flow of training frames; None: it stays as it is.
         still_motion: share of training images that get an optical flow, by moving camera and object apart.
         mix: further sources of training pairs by name, see `adnet.data.mixed`; `holdout` and `val` concern `train` only.
         pin_memory: when training on a GPU, keep batches in page-locked memory, which it can copy from without the CPU.

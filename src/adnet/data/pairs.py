@@ -48,7 +48,7 @@ class TrainingPairs(Dataset[TrainingPair]):
     run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
     (the paper tried both and found the first slightly better). Both frames are annotated, since the anchor is cropped around
     its foreground, too. Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by
-    `flow_augmentation`. An image has no flow, except that a share `still_motion` of them is moved apart, see
+    `flow_augmentation` unless that is None. An image has no flow, except that a share `still_motion` of them is moved apart, see
     `adnet.data.still_motion`. Raises UserError for a video with fewer than two annotated frames, an image without annotation,
     and a `still_motion` whose flow isn't computed from frames.
     """
@@ -102,8 +102,8 @@ class TrainingPairs(Dataset[TrainingPair]):
             "key": torch.tensor([s, anchor, frame]),
         }
         if augmented.flow is not None:
-            augment = self.flow_augmentation or FlowAugmentation()
-            pair["flow"] = to_flow_input(augment(augmented.flow, rng))
+            augment = self.flow_augmentation
+            pair["flow"] = to_flow_input(augmented.flow if augment is None else augment(augmented.flow, rng))
         return pair
 
     def _draw_sequence(self, rng: np.random.Generator) -> int:
