@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from timm.layers import AvgPool2dSame, Conv2dSame
 from torch import nn
 
-from adnet.backends import load, runtime
+from adnet.backends import load, prepare, runtime
 from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.load import load_backend
 from adnet.backends.prepare import optimised, portable
@@ -28,6 +29,7 @@ from adnet.backends.runtime import ExportedModel
 from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
+from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.kernels.winograd import WinogradConv2d
 from adnet.models import ADNet
 
@@ -49,6 +51,23 @@ def with_motion_and_decoder(config: dict[str, Any]) -> dict[str, Any]:
     encoder = config["encoder"]
     extended = {"variant": "full_motion", "decoder": True, "motion": {**encoder}}
     return config | extended | {"encoder": encoder | {"shallow": True}}
+
+
+def with_same_padding(config: dict[str, Any], output_stride: int) -> ADNet:
+    """A network whose backbone pads as TensorFlow does, with features of the size that a trained network's have."""
+    torch.manual_seed(0)
+    encoder = config["encoder"] | {
+        "backbone": "tf_efficientnet_lite0",
+        "stages": 4,
+        "output_stride": output_stride,
+    }
+    model: ADNet = instantiate(config | {"encoder": encoder})
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        model(*torch.rand(2, 4, 3, *SIZE))
+    return model.eval()
 
 
 def logits(model: Any, anchor: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
@@ -120,7 +139,68 @@ def test_plain_is_the_same_network_of_standard_convolutions(tiny_model_config: d
     anchor, frame = torch.rand(2, 1, 3, 41, 73)
     exportable = portable(model)
     torch.testing.assert_close(logits(exportable, anchor, frame), logits(model, anchor, frame), rtol=1e-3, atol=1e-4)
-    assert {type(module) for module in exportable.modules() if isinstance(module, nn.Conv2d)} == {nn.Conv2d}
+    assert DilatedDepthwiseConv2d not in map(type, exportable.modules())
+
+
+def test_portable_keeps_what_depends_on_the_frames_size(tiny_model_config: dict[str, Any]) -> None:
+    model = with_same_padding(tiny_model_config, 16)
+    exportable = portable(model)
+    for shape in ((64, 100), (73, 121), (65, 97), (79, 110)):
+        anchor, frame = torch.rand(2, 1, 3, *shape)
+        expected = logits(model, anchor, frame)
+        torch.testing.assert_close(logits(exportable, anchor, frame), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 17), (18, 31)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(Conv2dSame(1, 1, kernel, stride, dilation=dilation) for kernel, stride, dilation in
+          [(1, 2, 1), (2, 1, 1), (3, 2, 1), (5, 2, 2), (4, 4, 1), (7, 3, 1)]),
+        AvgPool2dSame(2, 1),
+        AvgPool2dSame(3, 2),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_same_padding_is_timms(layer: nn.Module, size: tuple[int, int]) -> None:
+    x = torch.rand(1, 1, *size)
+    expected = layer(x)
+    standard = copy.deepcopy(layer)
+    standard.__class__ = prepare._STANDARD[type(layer)]
+    torch.testing.assert_close(standard(x), expected)
+
+
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_an_export_is_the_same_network_at_every_size(
+    tmp_path: Path, tiny_model_config: dict[str, Any], backend: str, output_stride: int
+) -> None:
+    """Sides of 8k + 1 become even at stride 16, unless they are 16k + 1: there, TensorFlow's padding is not symmetric."""
+    pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    model = with_same_padding(tiny_model_config, output_stride)
+    exported = export_model(model, SIZE, tmp_path / "out", backend)
+    for shape in ((17, 17), (25, 33), (65, 89), (73, 97), (89, 137)):
+        anchor, frame = torch.rand(2, 1, 3, *shape)
+        expected = logits(model, anchor, frame)
+        assert (logits(exported, anchor, frame) - expected).abs().max() < 1e-3 * expected.abs().max(), shape
+
+
+@pytest.mark.parametrize("wrong", ["rows", "columns"])
+def test_an_export_checks_itself_where_sides_are_even_at_stride_16(
+    tmp_path: Path, tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    pytest.importorskip("openvino")
+    model = with_same_padding(tiny_model_config, 16)
+    embed = ExportedModel.embed
+
+    def symmetric(self: ExportedModel, frames: torch.Tensor) -> torch.Tensor:
+        even = frames.shape[-2 if wrong == "rows" else -1] % 16 != 1
+        return embed(self, frames).roll(1, -1) if even else embed(self, frames)
+
+    monkeypatch.setattr(ExportedModel, "embed", symmetric)
+    with pytest.raises(UserError, match=r"differ from .* nothing was written"):
+        export_model(model, (65, 97), tmp_path / "out", "openvino")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ from adnet.shared.machine import installed
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
 
+_CHECKED_SIZES = ((65, 97), (73, 121))
+"""Sides of 16k + 1, and of 8k + 1 alone, where strides beyond 8 meet even sides; neither is the size that is traced."""
+
 
 def export_model(
     model: ADNet,
@@ -38,7 +41,7 @@ def export_model(
     """Write the encoder (`embed`) and the fusion (`segment`) of `model` separately, so that an anchor is embedded once.
 
     Both take frames of any size with sides of 8k + 1, one at a time. Before the folder appears, the logits of the export are
-    compared with those of `model` at two sizes.
+    compared with those of `model` at three sizes.
 
     Args:
         size: the network's test size, height and width in pixels.
@@ -75,7 +78,7 @@ def export_model(
             "versions": installed("adnet", "torch", "openvino", "nncf", "onnx", "onnxruntime"),
         }
         write_json(draft / METADATA, metadata)
-        sizes = [(65, 97), (min(size[0], 129), min(size[1], 225))]
+        sizes = [*_CHECKED_SIZES, (min(size[0], 129), min(size[1], 225))]
         difference = _check(model, ExportedModel(draft), sizes, bool(calibration))
         write_json(draft / METADATA, metadata | {"largest_difference": difference})
     return ExportedModel(output)

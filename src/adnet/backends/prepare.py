@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from timm.layers import AvgPool2dSame, Conv2dSame
-from torch import nn
+from timm.layers import AvgPool2dSame, Conv2dSame, to_2tuple
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adnet.kernels.batch_norm_folding import fold_batch_norms
+from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.kernels.winograd import WinogradConv2d
 from adnet.models import ADNet
 
@@ -31,20 +33,42 @@ def optimised(model: ADNet, winograd: bool = True) -> ADNet:
 
 
 def portable(model: ADNet) -> ADNet:
-    """Copy `model` to the CPU for other runtimes: standard operators only, for frames with sides of 8k + 1.
-
-    TensorFlow's padding depends on the frame's size; with sides of 8k + 1 every strided convolution meets odd sides, where
-    that padding is the usual symmetric one. timm's stride-1 average pooling recomputes its padding, too, though constant.
-    """
+    """Copy `model` to the CPU for other runtimes: standard operators only, the same logits for frames of any size."""
     model = optimised(copy.deepcopy(model).cpu(), winograd=False)
-    for path, module in list(model.named_modules()):
-        if isinstance(module, nn.Conv2d) and type(module) is not nn.Conv2d:
-            if type(module) is Conv2dSame:
-                sides = zip(module.kernel_size, module.dilation, strict=True)
-                module.padding = tuple(d * (k - 1) // 2 for k, d in sides)
-            module.__class__ = nn.Conv2d
-        elif type(module) is AvgPool2dSame and module.stride == (1, 1):
-            rows, columns = (k - 1 for k in module.kernel_size)
-            border = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-            model.set_submodule(path, nn.Sequential(nn.ZeroPad2d(border), nn.AvgPool2d(module.kernel_size, stride=1)))
+    for module in model.modules():
+        module.__class__ = _STANDARD.get(type(module), type(module))
     return model
+
+
+class _Conv2d(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Conv2d)
+        x = _padded(input, self.kernel_size, self.stride, self.dilation)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class _AvgPool2d(nn.AvgPool2d):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.AvgPool2d)
+        kernel, stride = to_2tuple(self.kernel_size), to_2tuple(self.stride)
+        return F.avg_pool2d(_padded(input, kernel, stride), kernel, stride)
+
+
+_STANDARD: dict[type[nn.Module], type[nn.Module]] = {
+    DilatedDepthwiseConv2d: nn.Conv2d,
+    Conv2dSame: _Conv2d,
+    AvgPool2dSame: _AvgPool2d,
+}
+"""Layer -> one that computes the same and that exporters understand."""
+
+
+def _padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)) -> Tensor:
+    """Pad `[B, C, H, W]` as TensorFlow does, with integer arithmetic alone: exporters reason for minutes about timm's.
+
+    It depends on the size: at output stride 16, sides of 8k + 1 lead to odd and to even ones, where one less goes before.
+    A kernel must be 1 or at least its stride.
+    """
+    padding: list[int] = []
+    for axis in (-1, -2):
+        extent = dilation[axis] * (kernel[axis] - 1)
+        total = extent - (x.shape[axis] - 1) % stride[axis] if extent else 0
+        padding += [total // 2, total - total // 2]
+    return F.pad(x, padding)
