@@ -44,6 +44,17 @@ def test_a_saved_network_comes_back(tiny_model: ADNet, tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
 
 
+def test_a_saved_network_gives_its_logits_whatever_its_statistics(tiny_model: ADNet, tmp_path: Path) -> None:
+    norm = next(module for module in tiny_model.encoder.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.running_var.fill_(237_743.0)
+    norm.weight.data.fill_(500.0)
+    frames = torch.rand(2, 1, 3, 33, 57)
+    tiny_model.eval().save_pretrained(tmp_path / "saved", (33, 57))
+    with torch.inference_mode():
+        expected, got = tiny_model(*frames), ADNet.from_pretrained(tmp_path / "saved")(*frames)
+    assert (got - expected).abs().max() < 1e-2 * expected.abs().max()
+
+
 def test_a_network_knows_what_it_was_built_of() -> None:
     encoder = {"backbone": "resnet10t", "aspp_rates": (1, 2), "aspp_channels": 8, "embedding_channels": 8}
     motion = DeepLabV3(pretrained=False, freeze_batch_norm=True, **encoder)

@@ -31,6 +31,28 @@ def test_what_is_written_is_read_in_half_precision(folder: Path) -> None:
     assert json.loads((folder / CONFIG).read_text())["about"] == {"data": "none"}
 
 
+def test_statistics_stay_precise_and_nothing_becomes_infinite(tmp_path: Path) -> None:
+    tensors = {
+        "norm.weight": torch.rand(3),
+        "norm.running_mean": torch.tensor([0.1, -70_000.3, 1e-9]),
+        "norm.running_var": torch.tensor([237_743.0, 1e-9, 0.3]),
+        "conv.weight": torch.tensor([1e5, 0.1]),
+        "norm.num_batches_tracked": torch.tensor(3),
+    }
+    write_pretrained(tmp_path / "out", {}, (65, 97), tensors, {})
+    read = read_pretrained(tmp_path / "out")[2]
+    assert torch.equal(read.pop("norm.weight"), tensors["norm.weight"].half().float())
+    for name, value in read.items():
+        assert torch.equal(value, tensors[name]), name
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
+    with pytest.raises(UserError, match=r"^norm\.running_var has values that are infinite or not a number"):
+        write_pretrained(tmp_path / "out", {}, (65, 97), {"norm.running_var": torch.tensor([1.0, bad])}, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_with_something_in_it_is_left_alone(folder: Path) -> None:
     with pytest.raises(UserError, match="exists and is not an empty folder"):
         write_pretrained(folder, {}, (1, 1), {}, {})

@@ -53,23 +53,23 @@ def write_pretrained(
 ) -> None:
     """Write a network's weights in half precision, and the config to build it, into a new `folder`.
 
+    Batch norms' statistics, and tensors with values beyond float16, stay in float32.
+
     Args:
         folder: created with its parents; may exist if it is empty.
         config: of the network, as `build_network` takes it.
         test_size: height and width in pixels.
-        weights: the network's state dict; floating-point tensors become float16.
+        weights: the network's state dict.
         about: where the weights come from; stored with the config.
         card: the model card in Markdown; None: none.
 
-    Raises UserError if the folder is not empty.
+    Raises UserError if the folder is not empty, or a weight is not finite.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder; give another output")
-    halves = {
-        name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()
-    }
+    stored = {name: _stored(name, value).contiguous() for name, value in weights.items()}
     with new_folder(folder) as draft:
-        (draft / WEIGHTS).write_bytes(save(halves))  # save_file would make it readable by its owner only
+        (draft / WEIGHTS).write_bytes(save(stored))  # save_file would make it readable by its owner only
         content = {
             "model": config,
             "test_size": list(test_size),
@@ -79,6 +79,19 @@ def write_pretrained(
         write_json(draft / CONFIG, content)
         if card is not None:
             (draft / CARD).write_text(card, encoding="utf-8")
+
+
+def _stored(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    if not value.isfinite().all():
+        raise UserError(
+            f"{name} has values that are infinite or not a number: take a checkpoint from before its training failed"
+        )
+    half = value.half()
+    # Statistics are as large or small as the features are, squared.
+    precise = name.endswith(("running_mean", "running_var")) or not half.isfinite().all()
+    return value.float() if precise else half
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
