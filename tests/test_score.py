@@ -159,9 +159,12 @@ def test_a_folder_of_anyone_s(run: Run, tmp_path: Path, predictions: Path) -> No
         Image.new("RGB", (112, 64)).save(frames / f"{path.stem}.jpg")
     (tmp_path / "videos" / "masks").mkdir()
     (predictions / "val-000").rename(tmp_path / "videos" / "masks" / "val-000")
+    for end in ("00000", "00003"):  # as where only the middle of a video is annotated
+        (tmp_path / "videos" / "masks" / "val-000" / f"{end}.png").unlink()
     masks = tmp_path / "videos" / "masks"
     ended = run(main, f"predictions={masks}", "data=folder", f"data.root={masks.parent}", "workers=1")
     assert ended.code == 0, ended.err
     scores = json.loads(Path("scores.json").read_text())
-    assert scores["sequences"]["val-000"]["J"]["frames"] == [1.0] * 4
+    assert scores["sequences"]["val-000"]["J"]["frames"] == [1.0] * 2
+    assert scores["sequences"]["val-000"]["frames"] == ["00001", "00002"]
     assert "data.root has no value" in run(main, f"predictions={masks}", "data=folder", "output=b.json").err

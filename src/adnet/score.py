@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.metrics import score_dataset, scored_frames
+from adnet.metrics import score_dataset
 from adnet.shared.command import command
 from adnet.shared.files import write_json, write_text
 
@@ -33,17 +33,16 @@ def main(cfg: DictConfig) -> None:
     scores = score_dataset(dataset, Path(cfg.predictions), cfg.workers, kind=cfg.kind)
     write_json(output, scores, cfg.overwrite)
     if table:
-        write_text(table, _per_frame(dataset, scores), cfg.overwrite)
+        write_text(table, _per_frame(scores), cfg.overwrite)
     print(_report(scores))
     print(output, *([table] if table else []), sep="\n")
 
 
-def _per_frame(dataset: VideoDataset, scores: dict[str, Any]) -> str:
+def _per_frame(scores: dict[str, Any]) -> str:
     rows = ["sequence,frame,J,F"]
-    for sequence in dataset.sequences:
-        values = (scores["sequences"][sequence.name][measure]["frames"] for measure in "JF")
-        stems = scored_frames(sequence, dataset.scored)
-        rows += [f"{sequence.name},{stem},{J},{F}" for stem, J, F in zip(stems, *values, strict=True)]
+    for name, row in scores["sequences"].items():
+        columns = row["frames"], row["J"]["frames"], row["F"]["frames"]
+        rows += [f"{name},{stem},{J},{F}" for stem, J, F in zip(*columns, strict=True)]
     return "\n".join(rows) + "\n"
 
 

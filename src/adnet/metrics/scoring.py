@@ -50,13 +50,14 @@ def scored_frames(sequence: Sequence, scored: Literal["inner", "all"]) -> list[s
 def score_sequence(sequence: Sequence, predictions: Path, scored: Literal["inner", "all"] = "inner") -> Scores:
     """Score the masks `predictions/<sequence>/<frame>.png` in this process.
 
-    Returns `{"J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`, per-frame values in time order. Raises
+    Returns `{"frames": [...], "J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`: the stems of the frames that
+    count, in time order, and their values. Raises
     UserError if no frame counts, a mask is missing or can't be read, or its size differs from its annotation's.
     """
     frames = _frames(sequence, scored, predictions, None)
     if not frames:
         raise UserError(f"sequence {sequence.name} has no annotated frame that counts; leave it out of the split")
-    return _summary(score_frames(frames, "masks", sampled=False)[0])
+    return _summary(scored_frames(sequence, scored), score_frames(frames, "masks", sampled=False)[0])
 
 
 def score_dataset(
@@ -116,7 +117,8 @@ def score_dataset(
         if seen:
             saliency.merge(seen)
     remaining = iter(scores)
-    sequences = {name: _summary(islice(remaining, len(group))) for name, group in frames.items()}
+    names = {sequence.name: scored_frames(sequence, dataset.scored) for sequence in dataset.sequences}
+    sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
     result: Scores = {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -183,9 +185,10 @@ def _frames(
     ]
 
 
-def _summary(scores: Iterable[FrameScore]) -> Scores:
+def _summary(stems: list[str], scores: Iterable[FrameScore]) -> Scores:
     J, F = zip(*((score.J, score.F) for score in scores), strict=True)
-    return {name: {**sequence_statistics(values), "frames": list(values)} for name, values in (("J", J), ("F", F))}
+    measures = {name: {**sequence_statistics(values), "frames": list(values)} for name, values in (("J", J), ("F", F))}
+    return {"frames": stems, **measures}
 
 
 def _mean(sequences: Iterable[Scores]) -> Scores:

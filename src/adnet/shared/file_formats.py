@@ -49,7 +49,7 @@ class Statistics(TypedDict):
 
 class FrameStatistics(Statistics):
     frames: Annotated[list[Share], Field(min_length=1)]
-    """of the frames that count, in time order"""
+    """of each of the sequence's `frames`"""
 
 
 class MeanScores(TypedDict):
@@ -58,6 +58,8 @@ class MeanScores(TypedDict):
 
 
 class SequenceScores(TypedDict):
+    frames: NotRequired[Annotated[list[str], Field(min_length=1)]]
+    """names of the frames that count, without suffix, in time order; missing in files of older versions"""
     J: FrameStatistics
     F: FrameStatistics
 

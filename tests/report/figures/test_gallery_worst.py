@@ -6,19 +6,24 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from adnet.errors import UserError
 from adnet.report.analysis.pooling import Benchmark, pool
 from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery, worst_of_each_sequence
 from adnet.report.read.runs import find_runs
 
 
-def scored(run: Path, frames: dict[str, list[float]]) -> Benchmark:
-    """The benchmark of `run` with these J per frame."""
+def scored(run: Path, frames: dict[str, list[float]], stems: dict[str, list[str]] | None = None) -> Benchmark:
+    """The benchmark of `run` with these J per frame, and with names of the frames unless an older version wrote it."""
     (file,) = run.glob("evaluation/*/scores.json")
     scores = json.loads(file.read_text())
     for name, sequence in scores["sequences"].items():
         sequence["J"].pop("frames")
         if name in frames:
             sequence["J"]["frames"] = frames[name]
+        if name in (stems or {}):
+            sequence["frames"] = stems[name]
     file.write_text(json.dumps(scores))
     (benchmark,) = pool(find_runs([run]))
     return benchmark
@@ -37,6 +42,20 @@ def test_worst_first_and_named_by_their_masks(make_run: Callable[..., Path], dav
     assert [frame.J for frame in found] == sorted(frame.J for frame in found)
     assert len(found) == 11
     assert [frame.sequence for frame in worst_of_each_sequence(found)] == ["bear", "camel", "dog"]
+
+
+def test_the_names_are_those_of_the_scores(make_run: Callable[..., Path], davis: Path) -> None:
+    """Four of six masks are scored, and not the inner ones: nothing but the score file can tell."""
+    run = make_run("0", root=davis, dataset="folder")
+    J = {"bear": [0.9, 0.1, 0.8, 0.7], "camel": [0.2, 0.3, 0.4, 0.5]}
+    (result,) = scored(run, J, {"bear": ["00000", "00001", "00004", "00005"]}).results
+    found = worst_frames(result)
+    assert [(f.sequence, f.frame) for f in found[:2]] == [("bear", "00001"), ("camel", "#1")]
+
+
+def test_names_and_values_of_another_number_are_refused(make_run: Callable[..., Path], davis: Path) -> None:
+    with pytest.raises(UserError, match="bear has 1 frames, but not as many values of J"):
+        scored(make_run("0", root=davis), {"bear": [0.9, 0.1]}, {"bear": ["00000"]})
 
 
 def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:

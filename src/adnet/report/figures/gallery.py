@@ -273,8 +273,11 @@ def worst_of_each_sequence(frames: list[ScoredFrame]) -> list[ScoredFrame]:
 
 
 def _names(evaluation: Evaluation, sequence: str, count: int) -> list[str]:
-    """Return the stems of the scored frames, from the masks: all, or all but the first and the last (DAVIS-2016)."""
+    """Return the stems of the scored frames, or their numbers if they are unknown."""
+    if sequence in evaluation.stems:
+        return [*evaluation.stems[sequence]]
+    # Score files of older versions have no names, which only the masks of a data set that is annotated throughout can tell.
     stems = [path.stem for path in sorted((evaluation.folder / "masks" / sequence).glob("*.png"))]
-    if len(stems) == count + 2:
+    if len(stems) == count + 2 and evaluation.dataset == "davis2016":
         return stems[1:-1]
     return stems if len(stems) == count else [f"#{number}" for number in range(1, count + 1)]

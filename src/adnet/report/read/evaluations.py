@@ -36,7 +36,7 @@ class Evaluation:
     `scores[measure][statistic]` is `[n]` in the order of `sequences`, in [0, 1] (decay in [-1, 1], NaN for null in the
     file). `root` is the folder of the dataset, or None if it was not recorded. The following are empty if unknown:
 
-    - `frames[sequence]`: J of each scored frame, in time order;
+    - `frames[sequence]`: J of each scored frame, in time order; `stems[sequence]`: the names of those frames;
     - `attributes[attribute]`: the sequences that have it;
     - `saliency[convention]`: "MAE", "F_max" and the lists "precision" and "recall", for "pooled" and "per_frame";
     - `drift[sequence]`: cosine distance to the first frame's foreground, one value per annotated frame (Figure 3);
@@ -52,6 +52,7 @@ class Evaluation:
     root: Path | None
     details: Mapping[str, Any] = field(repr=False, default_factory=dict)
     frames: Mapping[str, Values] = field(repr=False, default_factory=dict)
+    stems: Mapping[str, tuple[str, ...]] = field(repr=False, default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(repr=False, default_factory=dict)
     saliency: Mapping[str, Mapping[str, Any]] = field(repr=False, default_factory=dict)
     drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
@@ -102,6 +103,12 @@ def read_evaluation(file: Path) -> Evaluation:
         }
         for measure in MEASURES
     }
+    stems = {name: tuple(row["frames"]) for name, row in per_sequence.items() if "frames" in row}
+    for name, row in per_sequence.items():
+        if name in stems and len(stems[name]) != len(row["J"].get("frames", ())):
+            raise UserError(
+                f"{file}: {name} has {len(stems[name])} frames, but not as many values of J; evaluate the run again"
+            )
     notes = folder / "evaluation.json"
     details = read_document(notes, "evaluation") if notes.exists() else {}
     root = Path(details["root"]) if "root" in details else None
@@ -115,6 +122,7 @@ def read_evaluation(file: Path) -> Evaluation:
         root=root,
         details=details,
         frames={name: np.array(row["J"]["frames"]) for name, row in per_sequence.items() if "frames" in row["J"]},
+        stems=stems,
         attributes=_attributes(document, root, names),
         saliency=document.get("saliency", {}),
         drift=_drift(folder / "embeddings.json"),
