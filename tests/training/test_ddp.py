@@ -6,11 +6,12 @@ import lightning as L
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
 from adnet.training import ddp
-from adnet.training.ddp import ddp_trainer
+from adnet.training.ddp import check_processes, ddp_trainer
 
 OPTIONS: dict[str, Any] = {
     "strategy": "ddp",
@@ -40,6 +41,26 @@ def test_as_many_as_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert ddp_trainer(accelerator="cpu", **OPTIONS).num_devices == 4
+
+
+SRUN = {"SLURM_STEP_NUM_TASKS": "2"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(("started", "rank"), [(SRUN, 0), (SRUN, 1), (TORCHRUN, 0), ({}, 1)])
+def test_processes_that_share_no_training_are_refused(
+    started: dict[str, str], rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_processes(1)
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    check_processes("auto")
+    check_processes(2)
+    check_processes(1, nodes=2)
+    for alone in (1, "1", OmegaConf.create([0])):
+        with pytest.raises(UserError, match=r"has started 2 processes, but this training is of 1: add trainer=ddp"):
+            check_processes(alone)
 
 
 @pytest.mark.parametrize(("there", "expected"), [(True, "auto"), (False, 2)])

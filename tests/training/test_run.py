@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,29 @@ def test_a_dry_run_leaves_nothing(run: Callable[..., Any], tiny_davis: Path, tmp
     assert "trainer.fast_dev_run took" in ended.out.splitlines()[-1]
     assert not (tmp_path / "run").exists()
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_tasks_of_srun_that_share_no_training_are_one_line_each(tiny_davis: Path, tmp_path: Path) -> None:
+    words = (*TINY, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
+    srun = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "adnet.train", *words],
+            env=os.environ | srun | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for task in tasks:
+        _, err = task.communicate(timeout=120)
+        (line,) = (line for line in err.splitlines() if "adnet" in line)
+        assert line.startswith(
+            "adnet: srun or torchrun has started 2 processes, but this training is of 1: add trainer=ddp"
+        )
+        assert (task.returncode, "Traceback" in err) == (1, False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.utilities import rank_zero_only
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -78,6 +80,25 @@ def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trai
 
 
 ddp_trainer.__annotations__["sync_batchnorm"] = bool | int
+
+
+def check_processes(devices: int | str | Sequence[int], nodes: int = 1) -> None:
+    """Raise UserError if srun or torchrun has started more processes than the `Trainer` of these devices joins.
+
+    Each of them would train by itself, in the same folder. Lightning is not asked, because its answer is about srun's options.
+    """
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        devices = len(devices)
+    joined = int(devices) * nodes if str(devices).isdecimal() else None
+    started = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        started = int(os.environ["WORLD_SIZE"])
+    started = max(started, getattr(rank_zero_only, "rank", 0) + 1)  # set by Lightning
+    if joined is not None and started > joined:
+        raise UserError(
+            f"srun or torchrun has started {started} processes, but this training is of {joined}: add trainer=ddp to share "
+            "it, or start one process"
+        )
 
 
 def effective_batch(data: PairDataModule, trainer: L.Trainer) -> str:

@@ -31,7 +31,7 @@ from adnet.shared.command import resolved
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.training import SegmentationModule
 from adnet.training.checkpoints import requeued
-from adnet.training.ddp import effective_batch
+from adnet.training.ddp import check_processes, effective_batch
 from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
@@ -47,6 +47,7 @@ SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed
 def train(cfg: DictConfig, folder: Path) -> None:
     """Train and evaluate in `folder`, by the resolved config of `adnet.train`. If the run is finished, only say so."""
     _check_horizon(cfg)
+    check_processes(cfg.trainer.get("devices", "auto"), cfg.trainer.get("num_nodes", 1))
     # Under a short name, a resumed run would seem to have another config.
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
