@@ -95,10 +95,11 @@ class RayLauncher(_Plugin, Launcher):
         )
 
 
-def _sweep_name(overrides: Any) -> str:
+def _sweep_name(overrides: Any, _root_: DictConfig) -> str:
     from adnet.sweep.folder_names import sweep_name
 
-    return sweep_name(list(overrides))
+    config: Any = OmegaConf.to_container(_root_)
+    return sweep_name(list(overrides), {key: value for key, value in config.items() if key != "hydra"})
 
 
 OmegaConf.register_new_resolver("adnet_sweep_name", _sweep_name, replace=True)

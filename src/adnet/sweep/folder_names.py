@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 _ELSEWHERE = re.compile(
     r"[+~]*(hydra\b|launcher=|trainer[.=]|logger[.=]|callbacks[.=]|pairs\.(workers|pin_memory)=|resume=)"
@@ -17,20 +19,29 @@ def changes_results(override: str) -> bool:
     return not _ELSEWHERE.match(override)
 
 
-def sweep_name(overrides: Sequence[str]) -> str:
-    """Name a sweep after its whole command line: `experiment-ablation_*+seed-0-1`.
+def sweep_name(overrides: Sequence[str], config: Mapping[str, Any]) -> str:
+    """Name a sweep, or a run, after its whole command line: `experiment-ablation_*+seed-0-1`.
+
+    A key is cut to its last part unless another key of `config`, which the command composes to, ends in the same. One that is added
+    (`+a.b=1`) stays whole, because another command may add one that ends in the same.
 
     Uses only characters that need no quotes in an override. A long name is cut off and ends in a hash of the overrides.
     """
     named = [override for override in overrides if changes_results(override) or "," in override]
-    name = "+".join(_label(*override.partition("=")[::2]) for override in named) or "one"
+    ends = Counter(_last_parts(config))
+    labels = []
+    for key, _, value in (override.partition("=") for override in named):
+        plain, end = key.lstrip("+~"), _last_part(key)
+        labels.append(_label(plain if key.startswith("+") or ends[end] > 1 else end, value))
+    name = "+".join(labels) or "one"
     return name if len(name) <= 80 else f"{name[:72]}-{hashlib.sha256(','.join(named).encode()).hexdigest()[:7]}"
 
 
 def job_names(jobs: Sequence[Sequence[str]]) -> list[str]:
     """Name each job of a sweep after the overrides in which the jobs differ: `experiment-ablation_full+seed-0`."""
     varying = [index for index, values in enumerate(zip(*jobs, strict=True)) if len(set(values)) > 1]
-    names = ["+".join(_label(*job[index].partition("=")[::2]) for index in varying) or "one" for job in jobs]
+    split = [[job[index].partition("=")[::2] for index in varying] for job in jobs]
+    names = ["+".join(_label(_last_part(key), value) for key, value in job) or "one" for job in split]
     if len(set(names)) == len(names):
         return names
     # Some values differ only in characters that are replaced.
@@ -40,6 +51,18 @@ def job_names(jobs: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def _last_part(key: str) -> str:
+    return key.lstrip("+~").rpartition(".")[2]
+
+
+def _last_parts(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the last part of every key of a config."""
+    for key, child in node.items():
+        yield key
+        if isinstance(child, Mapping):
+            yield from _last_parts(child)
+
+
 def _label(key: str, value: str) -> str:
-    leaf, clean = key.lstrip("+~").rpartition(".")[2], re.sub(r"[^\w.*]+", "-", value, flags=re.ASCII).strip("-.")
-    return f"{leaf}-{clean[-40:]}".rstrip("-.")  # the end of a long path says more than its beginning
+    clean = re.sub(r"[^\w.*]+", "-", value, flags=re.ASCII).strip("-.")
+    return f"{key}-{clean[-40:]}".rstrip("-.")  # the end of a long path says more than its beginning
