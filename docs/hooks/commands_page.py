@@ -85,7 +85,7 @@ def known_types(conf: Path) -> dict[str, Any]:
 
     for file in sorted(conf.rglob("*.yaml")):
         group = file.parent.relative_to(conf).as_posix().replace("/", ".")
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         walk(yaml.safe_load(text) or {}, "" if group == "." or "@package _global_" in text else f"{group}.")
     return found
 
@@ -146,9 +146,11 @@ def commands_page(conf: Path, package: Path) -> str:
     """`reference/commands.md`."""
     parts = [COMMANDS]
     for file in sorted(conf.glob("*.yaml")):
-        text, name = file.read_text(), file.stem
+        text, name = file.read_text(encoding="utf-8"), file.stem
         module = package / f"{name}.py" if (package / f"{name}.py").is_file() else package / name / "__main__.py"
-        about = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0].partition("\n")[0]
+        about = (
+            (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0].partition("\n")[0]
+        )
         usage = text.partition("\n")[0].removeprefix("# ")
         parts.append(f"\n## {name}\n\n{re.sub(r': `python.*', '.', about)}\n\n```text\n{usage}\n```\n\n")
         groups = [
@@ -173,7 +175,7 @@ def groups_page(conf: Path) -> str:
         group = folder.relative_to(conf).as_posix()
         parts.append(f"\n## {group}\n\n")
         for file in sorted(folder.glob("*.yaml")):
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
             prefix = "" if "@package _global_" in text else f"{group.replace('/', '.')}."
             parts.append(f"### {group}={file.stem}\n\n{head(text)}\n\n")
             begins = [f"`{where}={choice}`" if where else f"`{group}={choice}`" for where, choice in defaults(text)]

@@ -28,7 +28,7 @@ scale is there yet.
 def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The scores of networks in `root/experiments`, by their paths there."""
     for file in sorted(root.glob("experiments/**/*.json")):
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(content, dict) and {"protocol", "mean", "sequences"} <= content.keys():
             yield file.relative_to(root).as_posix(), content
 

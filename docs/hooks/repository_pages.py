@@ -47,7 +47,7 @@ def linked(markdown: str, file: str, root: Path, pages: dict[str, str], page: st
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     root = Path(config.config_file_path).parent
     for source, page in sources(root).items():
-        files.append(File.generated(config, page, content=(root / source).read_text()))
+        files.append(File.generated(config, page, content=(root / source).read_text(encoding="utf-8")))
     return files
 
 

@@ -77,7 +77,7 @@ def measure(
             write_mask(output / "distracted" / sequence.name / f"{frame.stem}.png", distracted)
     write_json(output / "detections.json", entries)
 
-    parameters = yaml.safe_load((conf_dir() / "postprocess" / "instance_pruning.yaml").read_text())
+    parameters = yaml.safe_load((conf_dir() / "postprocess" / "instance_pruning.yaml").read_text(encoding="utf-8"))
     parameters = {key: parameters[key] for key in ("part", "iou", "gap", "area", "presence", "margin")}
     pruning = InstancePruning(Precomputed(output / "detections.json"), **parameters)
     for kind in ("clean", "distracted"):

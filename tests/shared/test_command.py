@@ -313,3 +313,18 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(run: Callable[..., Any], t
     ended = run(command("train")(accept), f"hydra.run.dir={tmp_path}/file/run")
     assert ended.code == 1
     assert ended.err == f"adnet: cannot read or write {tmp_path}/file/run: Not a directory\n"
+
+
+def test_what_the_locale_cannot_show_is_printed_nevertheless(tmp_path: Path) -> None:
+    script = tmp_path / "say.py"
+    lines = (
+        "from adnet.shared.command import command",
+        "@command('report')",
+        "def main(cfg):",
+        "    print('v\\xe9lo')",
+        "main()",
+    )
+    script.write_text("\n".join(lines), encoding="utf-8")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (0, b"v\\xe9lo"), ended.stderr

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import ast
 import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +73,36 @@ def test_lines(tmp_path: Path) -> None:
     for name in ("val.txt", "none.txt"):
         with pytest.raises(UserError, match=f"{name}: cannot be read as text"):
             read_lines(tmp_path / name)
+
+
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+"""Python's own encoding is not UTF-8, as in many containers, and on Windows."""
+
+
+def test_text_is_utf_8_in_any_locale(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from adnet.shared.files import read_lines, write_text; write_text(Path('a'), 'v\\xe9lo\\n')"
+    code += "; assert read_lines(Path('a')) == ['v\\xe9lo']"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | ASCII, check=True)
+    assert (tmp_path / "a").read_bytes() == "v\u00e9lo\n".encode()
+
+
+def text_calls(file: Path) -> Iterator[ast.Call]:
+    """The calls that read or write a text file."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            plain = node.func.attr == "open" and len(modes) == len(node.args) and "b" not in "".join(map(str, modes))
+            if node.func.attr in ("read_text", "write_text") or plain:
+                yield node
+
+
+def test_every_text_file_says_its_encoding() -> None:
+    root = Path(files.__file__).parents[1]
+    calls = [(path, call) for path in sorted(root.rglob("*.py")) for call in text_calls(path)]
+    assert len(calls) > 10
+    silent = [
+        f"{path.relative_to(root)}:{call.lineno}"
+        for path, call in calls
+        if not any(keyword.arg == "encoding" for keyword in call.keywords)
+    ]
+    assert silent == []

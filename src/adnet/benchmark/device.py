@@ -92,7 +92,7 @@ def memory_mib(device: torch.device, work: Callable[[], Any]) -> float | None:
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     resident = _status_mib("VmRSS")
     with suppress(OSError):  # not every kernel can reset the peak
-        (_PROCESS / "clear_refs").write_text("5")
+        (_PROCESS / "clear_refs").write_text("5", encoding="utf-8")
     work()
     peak = _status_mib("VmHWM")
     return peak - resident if peak is not None and resident is not None else None
@@ -112,7 +112,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def _status_mib(field: str) -> float | None:
     """Read a field of this process's status (VmRSS: resident memory, VmHWM: its peak), in MiB; None if the system has none."""
     with suppress(OSError):
-        for line in (_PROCESS / "status").read_text().splitlines():
+        for line in (_PROCESS / "status").read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{field}:"):
                 return int(line.split()[1]) / 1024
     return None

@@ -182,7 +182,7 @@ def _two_ranks(setting: _Setting) -> list[float]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if ended.returncode:
         raise RuntimeError(f"adnet.train ended with {ended.returncode}: {ended.stderr[-2000:].strip()}")
-    with (folder / "metrics.csv").open(newline="") as lines:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         losses = [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
     if len(losses) != setting.steps:
         raise RuntimeError(f"{len(losses)} losses were logged, not {setting.steps}")

@@ -152,7 +152,7 @@ class Precomputed:
     def __init__(self, file: str | Path, score: float = 0.5) -> None:
         self.file, self.score = Path(file), score
         try:
-            entries = json.loads(self.file.read_text())
+            entries = json.loads(self.file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UserError(f"cannot read the detections {file}: {error}; give a JSON file") from error
         if not isinstance(entries, list):

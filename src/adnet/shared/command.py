@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import logging
 import os
 import re
@@ -86,6 +87,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             if "--version" in sys.argv[1:]:  # otherwise Hydra prints its own version
                 print(f"adnet {__version__}")
                 return
+            if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale can't show is no reason to fail
+                sys.stdout.reconfigure(errors="backslashreplace")
             keep_freed_memory()
             with _in_one_line(name):
                 if complete_module():

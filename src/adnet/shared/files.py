@@ -31,7 +31,7 @@ def write_text(path: Path, content: str, overwrite: bool = True) -> None:
     Raises UserError as `replacing` does.
     """
     with replacing(path, overwrite) as draft:
-        draft.write_text(content)
+        draft.write_text(content, encoding="utf-8")
 
 
 @contextmanager

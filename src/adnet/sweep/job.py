@@ -54,7 +54,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
         }
         started = time.time()
         undo_hiding()
-        with reserved(hydra.sweeper.gpus_per_job) as gpus, log.open("a", errors="replace") as output:
+        with reserved(hydra.sweeper.gpus_per_job) as gpus, log.open("a", encoding="utf-8", errors="replace") as output:
             output.write(f"$ {' '.join(command[1:])}\n")
             output.flush()
             begin = output.tell()
@@ -81,7 +81,7 @@ def _lock(folder: Path, rank: int) -> Iterator[IO[str] | None]:
     The job's process inherits the lock, which therefore lasts as long as either process lives.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
+    with (folder / ".lock").open("a", encoding="utf-8") as lock:
         try:
             if rank == 0:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,6 +112,7 @@ def _environment(folder: Path) -> dict[str, str]:
             # This task starts its own ranks. Otherwise Lightning waits for Slurm to start them.
             environment["SLURM_JOB_NAME"] = "interactive"
     environment.setdefault("WANDB_RUN_GROUP", folder.parent.name)
+    environment["PYTHONIOENCODING"] = "utf-8"  # of the log, whatever the locale
     return environment
 
 

@@ -41,7 +41,7 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def _locked(file: Path) -> Iterator[IO[str]]:
     while True:
-        with file.open("a+") as lock:
+        with file.open("a+", encoding="utf-8") as lock:
             try:
                 # Not `flock`: loader workers would inherit that lock, and may outlive a killed training by seconds.
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

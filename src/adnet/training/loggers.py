@@ -73,7 +73,7 @@ class MetricsFile(Logger):
         if not self._pending:
             return
         if set().union(*self._pending) <= {*self._columns}:
-            with self._file.open("a", newline="") as file:
+            with self._file.open("a", newline="", encoding="utf-8") as file:
                 file.write(self._text(self._pending))
         else:
             self._write([*self._read()[1], *self._pending])
@@ -87,7 +87,7 @@ class MetricsFile(Logger):
         if not self._file.is_file():
             return [], []
         try:
-            text = self._file.read_text()
+            text = self._file.read_text(encoding="utf-8")
             reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
             rows = [{key: value for key, value in row.items() if value} for row in reader]
             for row in rows:
@@ -172,7 +172,7 @@ def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any)
 def _run_id(file: Path) -> str:
     if not file.is_file():
         write_text(file, secrets.token_hex(4))
-    return file.read_text().strip()
+    return file.read_text(encoding="utf-8").strip()
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def model_card(name: str, variant: str, scores: str | Path | None) -> str:
 
 def _results(file: Path) -> list[EvalResult]:
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         common = {
             "task_type": _TASK,
             "task_name": f"protocol {content['protocol']}" if content.get("protocol") else "protocol not named",

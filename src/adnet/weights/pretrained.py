@@ -101,7 +101,7 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict
     """
     file = folder / CONFIG
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         config, (height, width) = content["model"], content["test_size"]
         if not isinstance(config, dict) or not all(type(side) is int and side > 0 for side in (height, width)):
             raise ValueError("its values are of other types")

@@ -17,6 +17,6 @@ def paper_tables() -> Mapping[str, Any]:
     J, F and F-measure are in percent, MAE is in [0, 1]; a value that the paper does not give is None.
     """
     document: Mapping[str, Any] = yaml.safe_load(
-        files("adnet.report.read").joinpath("published_numbers.yaml").read_text("utf-8")
+        files("adnet.report.read").joinpath("published_numbers.yaml").read_text(encoding="utf-8")
     )
     return document
