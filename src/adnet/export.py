@@ -28,9 +28,9 @@ def main(cfg: DictConfig) -> None:
     model, size = load_checkpoint(checkpoint)
     size = tuple(cfg.size or size)
     if cfg.format == "safetensors":
-        config, _, weights = read_checkpoint(checkpoint)
+        config = read_checkpoint(checkpoint)[0]
         card = model_card(output.resolve().name, model.variant, cfg.scores)
-        write_pretrained(output, config, size, weights, describe(checkpoint), card)
+        write_pretrained(output, config, size, model.state_dict(), describe(checkpoint), card)
         print(f"{checkpoint}: {model.variant} -> {output}   weights alone, in half precision")
         return
     inputs = []

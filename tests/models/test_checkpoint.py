@@ -33,6 +33,28 @@ def test_weights_and_test_size_come_back(tiny_model: ADNet, content: dict[str, A
         assert torch.equal(model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize("prefix", ["model._orig_mod.", "module.model.", "_orig_mod.model.", "model.module."])
+def test_weights_of_a_wrapped_network(tiny_model: ADNet, content: dict[str, Any], tmp_path: Path, prefix: str) -> None:
+    content["state_dict"] = {f"{prefix}{name}": value for name, value in tiny_model.state_dict().items()}
+    model, _ = load_checkpoint(saved(tmp_path, content))
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+def test_weights_of_another_network_are_one_short_line(content: dict[str, Any], tmp_path: Path) -> None:
+    content["hyper_parameters"]["model"]["encoder"]["backbone"] = "resnet18"
+    with pytest.raises(
+        UserError, match=r"last\.ckpt doesn't fit the model that it names: it lacks .* more such"
+    ) as caught:
+        load_checkpoint(saved(tmp_path, content))
+    assert len(str(caught.value)) < 400
+
+
+def test_weights_without_their_network_say_so(tiny_model: ADNet, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"doesn't say which network its weights are of; .* model\.weights=FILE"):
+        load_checkpoint(saved(tmp_path, {"model": tiny_model.state_dict()}))
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no checkpoint .*nothing\.ckpt"):
         load_checkpoint(tmp_path / "nothing.ckpt")
@@ -101,6 +123,6 @@ def test_nothing_in_a_value_is_resolved(content: dict[str, Any], tmp_path: Path,
 
 def test_weights_that_do_not_fit(content: dict[str, Any], tmp_path: Path) -> None:
     del content["state_dict"]["model.head.4.weight"]
-    with pytest.raises(UserError, match=r"does not fit the model that it names: .*head\.4\.weight") as caught:
+    with pytest.raises(UserError, match=r"doesn't fit the model that it names: .*head\.4\.weight") as caught:
         load_checkpoint(saved(tmp_path, content))
     assert "\n" not in str(caught.value)

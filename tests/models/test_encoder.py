@@ -107,8 +107,8 @@ def test_weights_from_a_file(tmp_path):
     ("content", "message"),
     [
         (None, r"model\.encoder\.pretrained: no file"),
-        ({"conv1.0.weight": torch.zeros(1)}, r"not a state dict of this backbone.*conv1\.0\.weight"),
-        ({"other": torch.zeros(1)}, r"lack 'conv1\.0\.weight'"),
+        ({"conv1.0.weight": torch.zeros(1)}, r"doesn't fit this backbone: .*conv1\.0\.weight"),
+        ({"other": torch.zeros(1)}, r"lacks 'conv1\.0\.weight'"),
         ([1, 2], "holds a list"),
     ],
 )

@@ -47,6 +47,24 @@ def test_the_same_network_begins_where_the_other_ended(tiny_model: ADNet, build:
     assert str(model.warm_start_report).endswith("new: none; missing: none; unused: none")
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: {"state_dict": {key.replace("model.", "model._orig_mod."): weights[key] for key in weights}},
+        lambda weights: {"model": {key.replace("model.", "module."): weights[key] for key in weights}, "epoch": 1},
+        lambda weights: {f"module.{key}": weights[key] for key in weights},
+    ],
+    ids=["compiled", "data parallel", "in another module"],
+)
+def test_what_is_around_the_weights_does_not_matter(
+    tiny_model: ADNet, build: Callable[..., ADNet], checkpoint: Path, wrap: Any
+) -> None:
+    torch.save(wrap(torch.load(checkpoint, weights_only=True)["state_dict"]), checkpoint)
+    model = build()
+    assert all(torch.equal(value, tiny_model.state_dict()[key]) for key, value in model.state_dict().items())
+    assert str(model.warm_start_report).endswith("new: none; missing: none; unused: none")
+
+
 def test_a_new_branch_changes_nothing_yet_and_can_learn(
     tiny_model: ADNet, build: Callable[..., ADNet], tiny_model_config: dict[str, Any]
 ) -> None:

@@ -20,6 +20,7 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
+from adnet.weights.fit import load_into
 from adnet.weights.safe_load import read_weights
 
 _LEAST = 128
@@ -57,12 +58,7 @@ class RAFT(FrameFlow):
         state = read_weights(file)
         self._digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
         network: torch.nn.Module = get_model(model, weights=None)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(
-                f"{file} doesn't fit torchvision's {model}: {str(error).splitlines()[1].strip()}"
-            ) from error
+        load_into(network, state, str(file), f"torchvision's {model}")
         self._network = network.eval().to(self.device)
 
     def __repr__(self) -> str:

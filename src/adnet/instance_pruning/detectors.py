@@ -25,6 +25,7 @@ from adnet.instance_pruning.detection import Detection
 from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
 from adnet.video.coco import decode
+from adnet.weights.fit import load_into
 from adnet.weights.safe_load import read_weights
 
 
@@ -74,12 +75,7 @@ class MaskRCNN:
         )
         state = read_weights(weights or fetch_torchvision(published, otherwise))
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(
-                f"{weights} doesn't fit torchvision's maskrcnn_resnet50_fpn_v2: {str(error).splitlines()[1].strip()}"
-            ) from error
+        load_into(model, state, str(weights), "torchvision's maskrcnn_resnet50_fpn_v2")
         self.model = model.eval().to(self.device)
 
     @torch.inference_mode()

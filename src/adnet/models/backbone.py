@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from adnet.errors import UserError
 from adnet.kernels.batch_norm_folding import fold_batch_norms
 from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
+from adnet.weights.fit import load_into
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.safe_load import read_weights
 
@@ -107,15 +108,8 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
 
 
 def _load(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    try:
-        # A features_only model has no classifier and, for efficientnet, no layers after its last block.
-        missing, _ = backbone.load_state_dict(weights, strict=False)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise UserError(f"{source} is not a state dict of this backbone: {' '.join(str(error).split())}") from error
-    if missing:
-        raise UserError(
-            f"the weights in {source} lack {missing[0]!r} ({len(missing)} missing): they are another backbone's"
-        )
+    # A features_only model has no classifier and, for efficientnet, no layers after its last block.
+    load_into(backbone, weights, source, "this backbone", more_allowed=True)
 
 
 def dilate_resnet(backbone: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from adnet.errors import UserError
 from adnet.models.adnet import ADNet
 from adnet.models.encoder import DeepLabV3
+from adnet.weights.fit import load_into
 
 
 def build_network(config: Any) -> ADNet:
@@ -49,11 +50,7 @@ def load_network(config: Any, test_size: tuple[int, int], weights: Mapping[str, 
         network = build_network(config)
     except UserError as error:
         raise UserError(f"{source} names a model other than adnet's: {error}") from error
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise UserError(f"{source} does not fit the model that it names: {reason}") from error
+    load_into(network, weights, str(source), "the model that it names")
     network.test_size = test_size
     return network.eval()
 

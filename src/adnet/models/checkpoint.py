@@ -32,7 +32,7 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
 def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
     """Read the network's config, test size and state dict from a checkpoint or from pretrained weights.
 
-    The config is left for `build_network` to check. Raises UserError as `load_checkpoint` does.
+    Both are left for `load_network` to check; names in the state dict may have a prefix. Raises UserError as `load_checkpoint` does.
     """
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)
@@ -42,13 +42,13 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
         )
     try:
         checkpoint: dict[str, Any] = load_plain(path)
+        if "hyper_parameters" not in checkpoint:
+            raise ValueError(
+                "it doesn't say which network its weights are of; a training can start from them: model.weights=FILE"
+            )
         config = checkpoint["hyper_parameters"]["model"]
         height, width = map(index, checkpoint["hyper_parameters"]["test_size"])
-        weights = {
-            key.removeprefix("model."): value
-            for key, value in checkpoint["state_dict"].items()
-            if key.startswith("model.")
-        }
+        weights = dict(checkpoint["state_dict"])
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(

@@ -13,6 +13,7 @@ from adnet.errors import UserError
 from adnet.models.adnet import ADNet
 from adnet.models.branches import VARIANTS
 from adnet.models.encoder import DeepLabV3
+from adnet.weights.fit import tensors_named, unwrapped
 from adnet.weights.safe_load import read_weights
 
 _VARIANTS = {"base": "baseline", "intra": "intra", "concat": "anchor", "inter": "anchor_diffusion", "ad": "full"}
@@ -52,7 +53,7 @@ def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: 
 
     Args:
         state_dict_or_path: tensors by their published names, or a `.pth` or `.safetensors` file of them; ResNet50 or
-            ResNet101, with or without a `module.` prefix and the auxiliary head `dsn`, which testing doesn't use.
+            ResNet101, with or without a prefix such as `module.` and the auxiliary head `dsn`, which testing doesn't use.
         variant: `baseline`, `intra`, `anchor`, `anchor_diffusion` or `full`, or its published name (`base`, `intra`,
             `concat`, `inter`, `ad`). The weights of `intra`, `anchor` and `anchor_diffusion` have the same names and shapes,
             so a mix-up between these can't be detected.
@@ -62,9 +63,7 @@ def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: 
     and a missing, extra or wrongly shaped weight.
     """
     content = state_dict_or_path if isinstance(state_dict_or_path, Mapping) else read_weights(state_dict_or_path)
-    content = content.get("state_dict", content)
-    published = {key.removeprefix("module."): value for key, value in content.items()}
-    blocks = {key.split("layer3.")[1].split(".")[0] for key in published if "layer3." in key}
+    blocks = {key.split("layer3.")[1].split(".")[0] for key in unwrapped(content) if "layer3." in key}
     if len(blocks) not in _BACKBONES:
         raise UserError(
             f"no published network: its third stage (layer3) has {len(blocks)} blocks; ResNet50 has 6, ResNet101 has 23"
@@ -72,7 +71,7 @@ def load_published(state_dict_or_path: Mapping[str, Any] | str | Path, variant: 
     config = published_config(variant, _BACKBONES[len(blocks)])
     encoder = {key: value for key, value in config.pop("encoder").items() if key != "_target_"}
     model = ADNet(DeepLabV3(**encoder), config["variant"])
-    model.load_state_dict(_translate(published, model))
+    model.load_state_dict(_translate(content, model))
     return model.eval()
 
 
@@ -97,7 +96,7 @@ def published_config(variant: str, backbone: str) -> dict[str, Any]:
     }
 
 
-def _translate(published: dict[str, Any], model: ADNet) -> dict[str, Tensor]:
+def _translate(content: Mapping[str, Any], model: ADNet) -> dict[str, Tensor]:
     """Check all published weights and return them under the names of `model`."""
     features = "features." if model.branches else ""
     counter = "num_batches_tracked"
@@ -106,6 +105,7 @@ def _translate(published: dict[str, Any], model: ADNet) -> dict[str, Tensor]:
     shapes = {names[key]: tensor.shape for key, tensor in own.items()}
     if model.branches:
         shapes["cls.0.bias"] = shapes["cls.1.bias"]
+    published = tensors_named(content, shapes)
     used = (key for key in published if not (key.startswith(f"{features}dsn.") or key.endswith(counter)))
     _check({key: published[key] for key in used}, shapes)
     weights = {key: published[name].float() for key, name in names.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.branches import VARIANTS
+from adnet.weights.fit import tensors_named
 from adnet.weights.safe_load import read_weights
 
 _TORCHVISION = {
@@ -35,8 +36,8 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
     """
     content = read_weights(path)
     config = content.get("hyper_parameters", {}).get("model") or {}
-    given = _our_names(content.get("state_dict", content))
     own = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    given = _our_names(content, own)
     _widen(given, "head.0.weight", VARIANTS.get(config.get("variant", ""), ()), branches)
     taken = {key: given[key] for key in own if key in given}
     parts = set(map(_part, taken))
@@ -68,8 +69,9 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
     )
 
 
-def _our_names(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    given = {key.removeprefix("model."): value for key, value in state_dict.items() if isinstance(value, Tensor)}
+def _our_names(content: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    named = tensors_named(content, [*own, *_torchvision_names(own)])
+    given = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     if not any(key.startswith("classifier.0.") for key in given):
         return given
     renamed = {}
@@ -77,6 +79,11 @@ def _our_names(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         theirs = next(filter(key.startswith, _TORCHVISION), "")
         renamed[_TORCHVISION.get(theirs, "") + key.removeprefix(theirs)] = value
     return renamed
+
+
+def _torchvision_names(own: Mapping[str, Tensor]) -> Iterator[str]:
+    for key in own:
+        yield from (theirs + key.removeprefix(ours) for theirs, ours in _TORCHVISION.items() if key.startswith(ours))
 
 
 def _widen(given: dict[str, Tensor], key: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
