@@ -30,7 +30,6 @@ from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
-from adnet.kernels.winograd import WinogradConv2d
 from adnet.models import ADNet
 
 SIZE = (65, 97)
@@ -76,8 +75,8 @@ def logits(model: Any, anchor: torch.Tensor, frames: torch.Tensor) -> torch.Tens
 
 
 @pytest.fixture
-def wide(tiny_model_config: dict[str, Any]) -> ADNet:
-    """An auxiliary head, and convolutions wide enough for Winograd's algorithm; its statistics are not the initial ones."""
+def changed(tiny_model_config: dict[str, Any]) -> ADNet:
+    """A network with an auxiliary head, whose statistics are not the initial ones."""
     torch.manual_seed(0)
     config = copy.deepcopy(tiny_model_config) | {"aux_weight": 0.4}
     model: ADNet = instantiate(config)
@@ -89,17 +88,28 @@ def wide(tiny_model_config: dict[str, Any]) -> ADNet:
     return model.eval()
 
 
-def test_optimised_is_the_same_network(wide: ADNet) -> None:
-    fast = optimised(wide)
+def test_optimised_is_the_same_network(changed: ADNet) -> None:
+    fast = optimised(changed)
     anchor, frames = torch.rand(1, 3, *SIZE), torch.rand(2, 3, *SIZE)
-    expected = logits(wide, anchor, frames)
+    expected = logits(changed, anchor, frames)
     torch.testing.assert_close(logits(fast, anchor, frames), expected, rtol=1e-3, atol=1e-4)
     kinds = {type(module) for module in fast.modules()}
-    assert WinogradConv2d in kinds
     assert nn.BatchNorm2d not in kinds
     assert fast.aux is None
-    assert wide.aux is not None
+    assert changed.aux is not None
     assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+def test_optimised_takes_other_weights(changed: ADNet) -> None:
+    other = copy.deepcopy(changed)
+    for parameter in other.parameters():
+        parameter.data.mul_(1.5)
+    frames = torch.rand(2, 1, 3, *SIZE)
+    first, second = optimised(changed), optimised(other)
+    expected = logits(second, *frames)
+    assert not torch.allclose(logits(first, *frames), expected, rtol=0.1)
+    first.load_state_dict(second.state_dict())
+    torch.testing.assert_close(logits(first, *frames), expected)
 
 
 @pytest.mark.parametrize("extended", [False, True], ids=["paper's", "motion and decoder"])

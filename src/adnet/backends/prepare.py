@@ -11,15 +11,13 @@ from torch.nn import functional as F
 
 from adnet.kernels.batch_norm_folding import fold_batch_norms
 from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
-from adnet.kernels.winograd import WinogradConv2d
 from adnet.models import ADNet
 
 
-def optimised(model: ADNet, winograd: bool = True) -> ADNet:
+def optimised(model: ADNet) -> ADNet:
     """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
 
-    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights; on a CPU,
-    wide 3x3 convolutions use Winograd's algorithm, unless `winograd` is False.
+    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
     """
     model = copy.deepcopy(model).eval()
     model.aux = None
@@ -27,14 +25,12 @@ def optimised(model: ADNet, winograd: bool = True) -> ADNet:
     frame = torch.rand(1, 3, 65, 65, device=model.device)
     if fold_batch_norms(folded, lambda: folded(frame, frame)):
         model = folded
-    if winograd and model.device.type == "cpu":
-        WinogradConv2d.replace(model)
     return model.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def portable(model: ADNet) -> ADNet:
     """Copy `model` to the CPU for other runtimes: standard operators only, the same logits for frames of any size."""
-    model = optimised(copy.deepcopy(model).cpu(), winograd=False)
+    model = optimised(copy.deepcopy(model).cpu())
     for module in model.modules():
         module.__class__ = _STANDARD.get(type(module), type(module))
     return model

@@ -189,7 +189,6 @@ def _report(
             "pixels_differing": differing[name],
         }
     print(f"\n{PAPER}")
-    print("share of peak: FLOPs of the definition; Winograd's algorithm does with fewer, so that it may exceed 100 %")
     for name, share in differing.items():
         if share > _AGREE and ways[name].precision == "fp32" and not name.endswith("int8"):
             raise UserError(
