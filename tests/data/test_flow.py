@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,6 +93,22 @@ def test_a_homography_is_found_among_outliers(seed: int, share: float) -> None:
 
 def test_a_frame_too_small_for_a_homography_keeps_its_flow() -> None:
     assert not camera_motion(np.ones((6, 9, 2), np.float32)).any()
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "fast", "medium"])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (8, 8), (8, 100), (100, 8), (12, 426), (20, 100), (23, 426), (31, 90), (90, 31), (32, 32)]
+)
+def test_small_and_narrow_frames(size: tuple[int, int], preset: str) -> None:
+    frame = texture(0, (size[0], size[1] + 1))
+    for camera in (False, True):
+        method = OpticalFlow(preset=preset, camera=camera)
+        assert not method(frame[:, 1:], frame[:, 1:]).any()
+        assert method(frame[:, 1:], frame[:, :-1]).shape == (*size, 2)
+    vectors = OpticalFlow(preset=preset).vectors(frame[:, 1:], frame[:, :-1])
+    assert np.abs(vectors).max() < 8
+    if min(size) >= 20:
+        assert np.median(vectors[..., 0]) == pytest.approx(1, abs=0.3)
 
 
 def test_normalisation_by_hand() -> None:
@@ -199,13 +216,14 @@ def test_the_cache_is_filled_once_and_knows_frames_and_settings(
     assert len(computed) == 2 + frames
 
 
+@pytest.mark.parametrize(("name", "value"), [("adnet.data.flow._VERSION", _VERSION + 1), ("cv2.__version__", "4.14.0")])
 def test_the_cache_of_another_computation_is_not_read(
-    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
 ) -> None:
     sequence = davis2016(tiny_davis, "train").sequences[0]
     flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
     flow(sequence, 1)
-    monkeypatch.setattr("adnet.data.flow._VERSION", _VERSION + 1)
+    monkeypatch.setattr(name, value)
     monkeypatch.setattr("adnet.data.flow.normalised", lambda _: np.ones((4, 4, 2), np.int8))
     np.testing.assert_array_equal(flow(sequence, 1), np.ones((4, 4, 2)))
 

@@ -45,6 +45,9 @@ _PRESETS = {
 _GRID = 8
 """Spacing in pixels of the points that the camera's motion is fitted to."""
 
+_LEAST = 32
+"""Sides in pixels below which OpenCV's DIS has no level to search on: it raises, or reads memory that isn't its own."""
+
 _VERSION = 2
 """Is part of the names of cached files: raise it whenever the same files and settings come to give other vectors."""
 
@@ -110,7 +113,10 @@ class OpticalFlow(FrameFlow):
         """Compute the flow on reduced grey frames."""
         dis = cv2.DISOpticalFlow.create(_PRESETS[self.preset])
         before, after = (reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), self.height) for image in (frame, neighbour))
-        return np.asarray(dis.calc(before, after, None), np.float32)
+        height, width = before.shape
+        border = 0, max(_LEAST - height, 0), 0, max(_LEAST - width, 0)
+        before, after = (cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE) for image in (before, after))
+        return np.asarray(dis.calc(before, after, None), np.float32)[:height, :width]
 
 
 @dataclass(frozen=True)
@@ -211,8 +217,8 @@ class FlowMethod(typing.Protocol):
 class SequenceFlow:
     """Optical flow of a dataset's frames, each computed once and kept in `cache`.
 
-    A cached file's name is a hash of the method's settings, of the files that it was made from and of `_VERSION`, so that a
-    changed frame or setting gives another file, and several processes and datasets can share the folder.
+    A cached file's name is a hash of the method's settings, of the files that it was made from, of `_VERSION` and of OpenCV's
+    version, so that a changed frame or setting gives another file, and several processes and datasets can share the folder.
 
     Args:
         method: computes or reads the flow.
@@ -244,7 +250,8 @@ class SequenceFlow:
             contents = [hashlib.blake2b(path.read_bytes()).digest() for path in files]
         except OSError as error:
             raise UserError(f"cannot read the image {error.filename}: {error.strerror}; replace the file") from error
-        settings = f"{_VERSION} {self.method!r}"
+        # From 4.14 to 5, OpenCV's flow of the same frames changed.
+        settings = f"{_VERSION} OpenCV {cv2.__version__} {self.method!r}"
         name = hashlib.blake2b(settings.encode() + b"".join(contents), digest_size=16).hexdigest()
         return f"{name[:2]}/{name}.npy"
 
