@@ -142,6 +142,44 @@ def test_compile_runs_each_frame_in_one_graph(
     assert constants == [{parameter.data_ptr() for part in encoders for parameter in part.parameters()}]
 
 
+def test_compile_without_a_compiler_is_one_line(
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "g++")))
+    with pytest.raises(UserError, match=r"^backend=compile needs a C\+\+ compiler"):
+        load_backend(path, "compile", "cpu")
+
+
+def test_released_weights_without_a_home_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    for name in ("HOME", "USERPROFILE", "ADNET_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", nobody)
+    with pytest.raises(UserError, match=r"this user has no home folder; .* ADNET_CACHE"):
+        load_backend(None, "openvino")
+
+
+def test_an_export_by_another_version_is_not_taken(
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
+    exported: list[Path] = []
+
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any) -> None:
+        exported.append(output)
+        output.mkdir()
+
+    monkeypatch.setattr(load, "export_model", export)
+    monkeypatch.setattr(load, "ExportedModel", lambda folder: folder)
+    for version in ("0.2.0", "0.2.0", "0.3.0"):
+        monkeypatch.setattr(load, "__version__", version)
+        assert load_backend(path, "onnx")[0] == exported[-1]
+    assert len(exported) == 2
+
+
 @pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])
 def test_plain_is_the_same_network_of_standard_convolutions(tiny_model_config: dict[str, Any], backbone: str) -> None:
     tiny_model_config["encoder"]["backbone"] = backbone
@@ -182,7 +220,7 @@ def test_same_padding_is_timms(layer: nn.Module, size: tuple[int, int]) -> None:
 
 @pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+@pytest.mark.parametrize("backend", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_an_export_is_the_same_network_at_every_size(
     tmp_path: Path, tiny_model_config: dict[str, Any], backend: str, output_stride: int
 ) -> None:
@@ -196,21 +234,19 @@ def test_an_export_is_the_same_network_at_every_size(
         assert (logits(exported, anchor, frame) - expected).abs().max() < 1e-3 * expected.abs().max(), shape
 
 
-@pytest.mark.parametrize("wrong", ["rows", "columns"])
 def test_an_export_checks_itself_where_sides_are_even_at_stride_16(
-    tmp_path: Path, tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, wrong: str
+    tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino")
-    model = with_same_padding(tiny_model_config, 16)
     embed = ExportedModel.embed
 
     def symmetric(self: ExportedModel, frames: torch.Tensor) -> torch.Tensor:
-        even = frames.shape[-2 if wrong == "rows" else -1] % 16 != 1
+        even = frames.shape[-1] % 16 != 1
         return embed(self, frames).roll(1, -1) if even else embed(self, frames)
 
     monkeypatch.setattr(ExportedModel, "embed", symmetric)
     with pytest.raises(UserError, match=r"differ from .* nothing was written"):
-        export_model(model, (65, 97), tmp_path / "out", "openvino")
+        export_model(tiny_model.eval(), SIZE, tmp_path / "out", "openvino")
 
 
 @pytest.mark.parametrize(

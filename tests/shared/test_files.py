@@ -13,7 +13,7 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.shared import files
-from adnet.shared.files import read_json, read_lines, replacing, write_json
+from adnet.shared.files import cache_folder, from_home, read_json, read_lines, replacing, write_json
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
@@ -106,3 +106,17 @@ def test_every_text_file_says_its_encoding() -> None:
         if not any(keyword.arg == "encoding" for keyword in call.keywords)
     ]
     assert silent == []
+
+
+def test_the_cache_folder_may_be_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("ADNET_CACHE", "~/mine")
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("ADNET_CACHE")
+    assert cache_folder() == tmp_path / ".cache" / "adnet"
+
+
+def test_a_user_that_does_not_exist_has_no_home() -> None:
+    with pytest.raises(UserError, match=r"^~nobody-of-this-name/x: this user has no home folder"):
+        from_home("~nobody-of-this-name/x")

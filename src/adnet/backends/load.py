@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from adnet import __version__
 from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.prepare import optimised
 from adnet.backends.runtime import METADATA, ExportedModel, SegmentationModel, read_metadata
@@ -38,12 +39,13 @@ def load_backend(
             for that export's backend.
         backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, once for each size of
             frames), or one of `ON_CPU`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
-            hash in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
+            hash and adnet's version in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
             synthetic videos (see `synthetic_inputs`); `adnet.export` takes others.
         device: for `torch` and `compile`; None: CUDA if available.
 
-    Raises UserError for an unknown backend, another device than the CPU for a backend that needs it, an export for another
-    backend, and as `usable_device`, `load_checkpoint`, `ExportedModel` and `export_model` do.
+    Raises UserError for an unknown backend, `compile` on a CPU without a C++ compiler, another device than the CPU for a
+    backend that needs it, an export for another backend, and as `usable_device`, `load_checkpoint`, `ExportedModel` and
+    `export_model` do.
 
     Examples:
         >>> model, size = load_backend(device="cpu")
@@ -75,10 +77,10 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
     """Open the export of `checkpoint`, the file of `model`, made now if there is none yet."""
     described = describe(checkpoint)
     library, _, int8 = backend.partition("_")
-    # Another calibration would give another network.
-    calibration = f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
+    # Another version may export otherwise, and another calibration set gives other ranges.
+    made = f"{described['checkpoint_sha256'][:8]}-{__version__}" + (f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else "")
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
-    cached = beside / f"{checkpoint.stem}-{backend}-{described['checkpoint_sha256'][:8]}{calibration}"
+    cached = beside / f"{checkpoint.stem}-{backend}-{made}"
     beside.mkdir(parents=True, exist_ok=True)
     if not cached.is_dir():
         # If several processes start at once, such as shards, one exports and the others wait for it.
@@ -108,6 +110,14 @@ def _compiled(model: Any) -> Any:
     # What computes each frame; the anchor is embedded once a video, and the fusion would be compiled for each batch size.
     model.encode = torch.compile(model.encode, dynamic=False)
     if model.device.type == "cpu":
+        from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import
+
+        try:
+            get_cpp_compiler()
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                "backend=compile needs a C++ compiler on the CPU: install g++, or set CXX to one, or take backend=torch"
+            ) from error
         # Freezing turns weights into constants, in oneDNN's memory layout. As an option of torch.compile, it comes too late.
         model.encode = torch._inductor.config.patch(freezing=True)(model.encode)
     model.fixed_batch = True

@@ -28,7 +28,7 @@ from adnet.data.pictures import Frame, read_frame
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
-from adnet.shared.files import replacing
+from adnet.shared.files import from_home, replacing
 
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
@@ -238,7 +238,7 @@ class SequenceFlow:
             return NO_MOTION
         if self.cache is None:
             return np.asarray(sign * self.method.of_files(files), np.int8)
-        file = Path(self.cache).expanduser() / self._name(files)
+        file = from_home(self.cache) / self._name(files)
         if (found := _read(file)) is None:
             found = self.method.of_files(files)
             with replacing(file) as draft, draft.open("wb") as stream:

@@ -16,8 +16,16 @@ from adnet.errors import UserError
 
 
 def cache_folder() -> Path:
-    """Return the cache folder: `$ADNET_CACHE`, or `~/.cache/adnet`. It may not exist yet."""
-    return Path(os.environ.get("ADNET_CACHE") or Path.home() / ".cache" / "adnet")
+    """Return the cache folder: `$ADNET_CACHE`, or `~/.cache/adnet`. It may not exist yet. Raises UserError as `from_home` does."""
+    return from_home(os.environ.get("ADNET_CACHE") or "~/.cache/adnet")
+
+
+def from_home(path: str | Path) -> Path:
+    """Replace a `~` at the beginning by the home folder. Raises UserError if there is none, as for a container's unknown user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: this user has no home folder; set HOME, or ADNET_CACHE for what is kept") from error
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from adnet.data.pictures import IMAGES, count_pictures, read_frames
 from adnet.data.sequence_files import natural_order
 from adnet.errors import UserError
-from adnet.shared.files import files_sha256
+from adnet.shared.files import files_sha256, from_home
 from adnet.video.file import VideoFile, VideoFrame
 
 VIDEOS = frozenset(
@@ -153,7 +153,7 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
 def _matches(part: str) -> list[Path]:
     """Find the video and image files that an item of the input means."""
-    path = Path(part).expanduser()
+    path = from_home(part)
     if path.is_dir():
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         found = [f for f in inside if f.suffix.lower() in IMAGES] or [f for f in inside if f.suffix.lower() in VIDEOS]
