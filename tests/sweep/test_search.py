@@ -21,6 +21,8 @@ pytest.importorskip("optuna")
         ("choice([65,113],[97,169])", {"[65,113]", "[97,169]"}),
         ("64,128", {"64", "128"}),
         ("range(1,6,2)", {1, 3, 5}),
+        ("int(interval(2,6))", {2, 3, 4, 5, 6}),
+        ("tag(log,int(interval(1,3)))", {1, 2, 3}),
         ("true,false", {"true", "false"}),
     ],
 )

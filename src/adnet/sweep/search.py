@@ -29,10 +29,10 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     """Run trials until `n_trials` have finished or been pruned; exit with code 1 if one failed.
 
     Searches over `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
-    `range(1,9)`, `interval(0.1,1)`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep removes its key from the search.
-    A trial's value is its best `val/J`, reported by `adnet.training.trial_pruning.Pruning`. Interrupted trials are resumed in
-    their folders with the same values. Raises UserError if Optuna is missing, there is nothing to search, or no sequences are
-    held out to choose settings by.
+    `range(1,9)`, `interval(0.1,1)`, `int(interval(2,6))`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep removes
+    its key from the search. A trial's value is its best `val/J`, reported by `adnet.training.trial_pruning.Pruning`.
+    Interrupted trials are resumed in their folders with the same values. Raises UserError if Optuna is missing, there is
+    nothing to search, or no sequences are held out to choose settings by.
     """
     need_extra("optuna", "optuna", "hparams=optuna")
     import optuna
@@ -104,6 +104,9 @@ def _distribution(override: Override) -> BaseDistribution:
 
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
+        # Hydra makes floats of an interval's ends, unless int(interval(...)) says that all of it is whole.
+        if isinstance(value.start, int) and isinstance(value.end, int):
+            return IntDistribution(value.start, value.end, log="log" in value.tags)
         return FloatDistribution(float(value.start), float(value.end), log="log" in value.tags)
     if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
         last = value.start + (value.stop - 1 - value.start) // value.step * value.step
