@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import signal
 import struct
 import time
@@ -298,6 +299,37 @@ def test_a_later_evaluation_is_logged_into_the_training_s_run(tmp_path: Path) ->
     run = Offline(tmp_path / "run")
     assert (run.run.run_id, run.run.project) == ("1234abcd", "mine")
     assert run.history["evaluation-davis2016-val-paper/J"] == [0.5]
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("agent", [True, False])
+def test_the_run_is_the_one_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: bool) -> None:
+    """Under `wandb agent`, which gives a run its id and project, and where the command gives an id; also to a later evaluation."""
+    import wandb
+
+    wandb.teardown()  # a training and an evaluation are processes of their own
+    folder, options = tmp_path / "run", {"project": "adnet"}
+    write_text(folder / "config.yaml", "logger: {wandb: {project: adnet, entity: null}}")
+    with monkeypatch.context() as patch:
+        if agent:
+            for name, value in {"SWEEP_ID": "swept", "RUN_ID": "agents01", "PROJECT": "theirs"}.items():
+                patch.setenv(f"WANDB_{name}", value)
+        else:
+            options["id"] = "agents01"
+        with finishing_wandb():
+            logger = wandb_logger(str(folder), **options)
+            log_config([logger], {"seed": 0}, {})
+            logger.log_metrics({"one": 1}, 0)
+        wandb.teardown()
+    assert (folder / "wandb" / "id").read_text() == "agents01"
+    project = "theirs" if agent else "adnet"
+    trained = Offline(folder)
+    assert (trained.run.run_id, trained.run.project) == ("agents01", project)
+    shutil.rmtree(trained.file.parent)
+    with finishing_wandb():
+        log_scores([wandb_run_of_training(folder / "checkpoints" / "last.ckpt")], SCORES)
+    evaluated = Offline(folder)
+    assert (evaluated.run.run_id, evaluated.run.project) == ("agents01", project)
 
 
 @pytest.mark.usefixtures("offline")

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
-from adnet.shared.files import write_text
+from adnet.shared.files import read_json, write_json, write_text
 from adnet.training.trial_pruning import Pruned
 
 _PREEMPTING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
@@ -156,22 +156,25 @@ def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any)
     """Build a `WandbLogger`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
 
     The run is named after the folder. Its id is kept in `save_dir/wandb/id`, so that a resumed training continues its own
-    W&B run. Jobs of a sweep are in the group `WANDB_RUN_GROUP`, which the sweep sets. `options` are those of `WandbLogger`
-    and `wandb.init`; `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` every checkpoint.
+    W&B run: a new one, or that which `options` or `wandb agent` give. Jobs of a sweep are in the group `WANDB_RUN_GROUP`,
+    which the sweep sets. `options` are those of `WandbLogger` and `wandb.init`; `log_model=True` keeps the last and the
+    best checkpoint as an artifact, `"all"` every checkpoint.
     """
     if not wandb_login() and "WANDB_MODE" not in os.environ:
         # Not WandbLogger's `offline`, which stays set in the environment after the run, and forbids artifacts.
         options.setdefault("mode", "offline")
     options.setdefault("name", Path(save_dir).resolve().name)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    options.setdefault("id", _run_id(Path(save_dir) / "wandb" / "id"))
+    # Under an agent, W&B takes no other id than the agent's.
+    given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else options.pop("version", None)
+    options["id"] = _run_id(Path(save_dir) / "wandb" / "id", given or options.get("id"))
     return WandbLogger(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
 
 
 @rank_zero_only
-def _run_id(file: Path) -> str:
-    if not file.is_file():
-        write_text(file, secrets.token_hex(4))
+def _run_id(file: Path, given: str | None) -> str:
+    if given or not file.is_file():
+        write_text(file, given or secrets.token_hex(4))
     return file.read_text(encoding="utf-8").strip()
 
 
@@ -206,6 +209,15 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
         if isinstance(logger, WandbLogger):
             for name in ("val/J", "val/F"):
                 logger.experiment.define_metric(name, step_metric="trainer/global_step", summary="max,last")
+            _note_project(logger)
+
+
+@rank_zero_only
+def _note_project(logger: WandbLogger) -> None:
+    """Keep the project and the team of a run beside its id: under an agent they are those of its sweep, not of the config."""
+    run = logger.experiment
+    names = {"project": run.project, "entity": run.entity or None}
+    write_json(Path(str(logger.save_dir)) / "wandb" / "project.json", names)
 
 
 def wandb_run_of_training(checkpoint: Path) -> Logger:
@@ -217,7 +229,8 @@ def wandb_run_of_training(checkpoint: Path) -> Logger:
     config = folder / "config.yaml"
     if not (folder / "wandb" / "id").is_file() or not config.is_file():
         raise UserError(f"log_wandb=true: {folder} is not the run folder of a training with logger=wandb; leave it out")
-    options = OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
+    noted = folder / "wandb" / "project.json"
+    options = read_json(noted) if noted.is_file() else OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
     return wandb_logger(str(folder), project=options.get("project", "adnet"), entity=options.get("entity"))
 
 
