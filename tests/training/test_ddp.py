@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
+from adnet.shared.check_values import argument_types
 from adnet.training import ddp
 from adnet.training.ddp import check_processes, ddp_trainer
 
@@ -82,3 +83,10 @@ def test_jobs_that_share_a_process_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": RunMode.MULTIRUN}))
     with pytest.raises(UserError, match="trainer=ddp needs a process for each job: leave hydra/sweeper as it is"):
         ddp_trainer(**OPTIONS)
+
+
+def test_lightning_s_own_annotations_stay() -> None:
+    name = "adnet.training.ddp.ddp_trainer"
+    own, ours = argument_types("lightning.Trainer"), argument_types(name)
+    assert (own["sync_batchnorm"], ours["sync_batchnorm"]) == (bool, bool | int)
+    assert ours == own | {"sync_batchnorm": bool | int}

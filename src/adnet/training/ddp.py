@@ -79,7 +79,8 @@ def ddp_trainer(*, sync_batchnorm: bool | int = False, **options: Any) -> L.Trai
     return L.Trainer(**options | {"plugins": [*(options.get("plugins") or ()), SyncBatchNorm(below)]})
 
 
-ddp_trainer.__annotations__["sync_batchnorm"] = bool | int
+# Not an entry: `wraps` shares Lightning's own dictionary.
+ddp_trainer.__annotations__ = L.Trainer.__init__.__annotations__ | {"sync_batchnorm": bool | int}
 
 
 def check_processes(devices: int | str | Sequence[int], nodes: int = 1) -> None:
