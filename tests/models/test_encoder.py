@@ -95,6 +95,33 @@ def test_a_backbone_that_will_not_do_is_named(backbone, message):
         create_backbone(backbone, False, 8)
 
 
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_patches_are_where_upsampling_supposes_them(output_stride):
+    encoder = DeepLabV3("convnext_atto", False, output_stride, (1,), 8, 8).eval()
+    for conv in encoder.backbone.modules():
+        if isinstance(conv, nn.Conv2d) and conv.groups > 1:  # so that a point depends on its patches alone
+            around = torch.ones(conv.kernel_size).bool()
+            around[conv.kernel_size[0] // 2, conv.kernel_size[1] // 2] = False
+            conv.weight.data[..., around] = 0
+    frames = torch.rand(1, 3, 129, 137, requires_grad=True)
+    last = encoder.features(frames)[-1]
+    assert last.shape[-2:] == (128 // output_stride + 1, -(-137 // output_stride))
+    point = 64 // output_stride
+    last[0, :, point, point].square().sum().backward()
+    for side in torch.nonzero(frames.grad[0].abs().sum(0)).T:
+        assert abs((side.min() + side.max()) / 2 - 64) <= 0.5
+
+
+def test_a_backbone_of_another_grid_is_refused(monkeypatch):
+    class Odd(torch.nn.Module):
+        def forward(self, frames):
+            return [frames[..., ::16, ::16]]
+
+    monkeypatch.setattr("adnet.models.encoder.create_backbone", lambda *_: Odd())
+    with pytest.raises(UserError, match="5 points for 65 pixels, not 9"):
+        DeepLabV3("resnet10t", False)
+
+
 def test_weights_from_a_file(tmp_path):
     torch.manual_seed(1)
     whole = timm.create_model("resnet10t")

@@ -87,6 +87,25 @@ def create_backbone(
     return backbone
 
 
+def patch_border(backbone: nn.Module, output_stride: int) -> tuple[int, int]:
+    """Return how many pixels to add before and after a frame's sides, so that the last grid's points are on aligned corners.
+
+    Strided convolutions with padding need none. ConvNeXt's patches lie beside those points: by half a patch, and by another
+    half if its last 2x2 convolution with stride is dilated instead. With the border they are within half a pixel.
+
+    Raises UserError for a backbone of yet another grid.
+    """
+    training, side = backbone.training, 8 * output_stride + 1
+    with torch.no_grad():
+        points = backbone.eval()(torch.zeros(1, 3, side, side))[-1].shape[-1]
+    backbone.train(training)
+    if points == 9:
+        return 0, 0
+    if points != 8:
+        raise UserError(f"the backbone gives {points} points for {side} pixels, not 9; take another, such as resnet101")
+    return (output_stride, 0) if output_stride < 32 else (16, 15)
+
+
 def _undilatable(name: str, output_stride: int) -> UserError:
     return UserError(
         f"backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101"

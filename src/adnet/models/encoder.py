@@ -10,10 +10,11 @@ import timm
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from adnet.errors import UserError
-from adnet.models.backbone import create_backbone
+from adnet.models.backbone import create_backbone, patch_border
 from adnet.models.recomputation import recompute_blocks
 from adnet.shared.value_types import Share
 
@@ -93,6 +94,7 @@ class DeepLabV3(nn.Module):
         backbone_stages: Any = create_backbone(
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
         )
+        self.border = patch_border(backbone_stages, output_stride)
         if checkpoint_activations:
             recompute_blocks(backbone_stages)
         self.backbone: nn.Module = backbone_stages
@@ -121,7 +123,7 @@ class DeepLabV3(nn.Module):
 
         With `shallow`, those at stride 2 and 4 come first.
         """
-        return self.backbone((frames - self.mean) / self.std)
+        return self.backbone(F.pad((frames - self.mean) / self.std, self.border * 2))
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings `[B, C, h, w]` from the last stage's output."""
