@@ -20,6 +20,7 @@ import torch
 from hydra.utils import instantiate
 from timm.layers import AvgPool2dSame, Conv2dSame
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from adnet.backends import load, prepare, runtime
 from adnet.backends.export import export_model, synthetic_inputs
@@ -140,6 +141,20 @@ def test_compile_runs_each_frame_in_one_graph(
     assert isinstance(compiled, ADNet)
     encoders = [compiled.encoder, *([compiled.motion] if compiled.motion else [])]
     assert constants == [{parameter.data_ptr() for part in encoders for parameter in part.parameters()}]
+
+
+def test_compile_compiles_for_more_sizes_than_pytorch_would(
+    tmp_path: Path, tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tiny_model_config, instantiate(tiny_model_config), tmp_path / "last.ckpt")
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    compiled, _ = load_backend(path, "compile", "cpu")
+    for width in range(33, 33 + 8 * 11, 8):
+        with torch.inference_mode():
+            compiled.encode(torch.rand(1, 3, 33, width))
+    assert counter.frame_count == 11
 
 
 def test_compile_without_a_compiler_is_one_line(
@@ -516,3 +531,23 @@ def test_one_of_several_first_uses_exports(
     with ThreadPoolExecutor(3) as pool:
         loaded = list(pool.map(lambda _: load_backend(path, "openvino")[0], range(3)))
     assert loaded == exported * 3
+
+
+def test_openvino_pins_no_thread_to_a_core(
+    tiny_model_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with pinned threads would both take the first cores. OpenVINO's own default is to pin them."""
+    import openvino
+
+    compiled: list[Any] = []
+    compile_model = openvino.Core.compile_model
+
+    def recording(*arguments: Any) -> Any:
+        compiled.append(compile_model(*arguments))
+        return compiled[-1]
+
+    monkeypatch.setattr(openvino.Core, "compile_model", recording)
+    export_model(instantiate(tiny_model_config).eval(), SIZE, tmp_path / "export", "openvino")
+    ExportedModel(tmp_path / "export").embed(torch.rand(1, 3, 33, 57))
+    assert [network.get_property("ENABLE_CPU_PINNING") for network in compiled] == [False] * len(compiled)
+    assert compiled

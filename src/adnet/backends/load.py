@@ -28,6 +28,9 @@ ON_CPU = ("openvino", "openvino_int8", "onnx")
 CALIBRATION_FRAMES = 60
 """Synthetic frames that determine the value ranges of `openvino_int8`."""
 
+_COMPILED_SIZES = 64
+"""Sizes of frames (of videos and scales) that `compile` compiles for in one process; PyTorch's own limit is 8."""
+
 
 def load_backend(
     checkpoint: str | Path | None = None, backend: str = "torch", device: str | torch.device | None = None
@@ -109,6 +112,8 @@ def _compiled(model: Any) -> Any:
     model = optimised(model)
     # What computes each frame; the anchor is embedded once a video, and the fusion would be compiled for each batch size.
     model.encode = torch.compile(model.encode, dynamic=False)
+    # By default, the ninth size of frames and all later ones would not be compiled at all.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_SIZES)
     if model.device.type == "cpu":
         from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import
 

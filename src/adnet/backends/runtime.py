@@ -137,6 +137,8 @@ def _openvino(file: Path) -> Runner:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        # With pinned threads, two processes would share the first cores and leave the others idle.
+        "ENABLE_CPU_PINNING": False,
     }
 
     @lru_cache(maxsize=8)
