@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
-from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
+from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -157,3 +157,16 @@ def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: 
     assert str(error.value).startswith(
         f"the train data is not what the run in {tmp_path} began with ({what}): restore it"
     )
+
+
+def test_another_number_of_threads_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_other_threads(tmp_path, 2)  # no provenance
+    split = {"sequences": ["bear"], "frames": 2, "sha256": "0" * 64, "frames_sha256": "0" * 64}
+    provenance = {"git_commit": None, "versions": {}, "data": {"train": split, "val": split}}
+    (tmp_path / "provenance.json").write_text(json.dumps(provenance))
+    tell_other_threads(tmp_path, 2)  # an older version's
+    (tmp_path / "provenance.json").write_text(json.dumps(provenance | {"threads": 2}))
+    tell_other_threads(tmp_path, 2)
+    assert capsys.readouterr().err == ""
+    tell_other_threads(tmp_path, 1)
+    assert capsys.readouterr().err.startswith("the run had 2 threads before and has 1 now")

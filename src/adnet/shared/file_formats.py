@@ -147,6 +147,7 @@ class Provenance(TypedDict):
         str | None, Field(description="with -dirty if files were changed; null outside of a checkout")
     ]
     versions: Annotated[dict[str, str], Field(description="of Python, adnet, torch and others")]
+    threads: NotRequired[Annotated[PositiveInt, Field(description="of each process; not in files of 0.2")]]
     data: Annotated[Fingerprints, Field(description="the same for the same data, wherever it is")]
 
 

@@ -126,6 +126,19 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
         )
 
 
+@rank_zero_only
+def tell_other_threads(folder: Path, threads: int) -> None:
+    """Say it if the run in `folder` goes on with another number of threads, as under another launcher."""
+    file = folder / "provenance.json"
+    before = read_document(file, "provenance").get("threads", threads) if file.is_file() else threads
+    if before != threads:
+        print(
+            f"the run had {before} threads before and has {threads} now, so its weights will differ in their last digits from "
+            f"those of an uninterrupted one (OMP_NUM_THREADS={before} keeps them the same)",
+            file=sys.stderr,
+        )
+
+
 def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> str:
     before, now = earlier.get(split), data[split]
     if not before or "sequences" not in before:

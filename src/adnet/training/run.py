@@ -36,7 +36,7 @@ from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions
-from adnet.training.resume import check_data, checkpoint_to_resume, finished_run
+from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
 from adnet.training.weight_averaging import WeightAveraging
 
 SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
@@ -82,10 +82,12 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     provenance: dict[str, Any] = {
         "git_commit": git_commit(),
         "versions": versions(),
+        "threads": torch.get_num_threads(),
         "data": {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)},
     }
     if checkpoint:
         check_data(folder, provenance["data"], cfg.allow_changed_data)
+        tell_other_threads(folder, provenance["threads"])
     module = SegmentationModule(
         model,
         instantiate(cfg.optim.optimizer),
