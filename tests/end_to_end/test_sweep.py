@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +69,47 @@ def test_seeds_and_device_counts(tiny_davis: Path, tmp_path: Path, run: Callable
     ended = run(report_command.main, f"runs={sweep}", f"output={tmp_path}/report")
     assert ended.code == 0, ended.err
     assert report
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        ("joblib", signal.SIGTERM),
+        ("joblib", signal.SIGINT),
+        ("submitit_local", signal.SIGTERM),
+        ("ray", signal.SIGTERM),
+    ],
+)
+def test_jobs_save_before_their_sweep_ends(
+    launcher: str, number: signal.Signals, tiny_davis: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    arguments = (
+        *("-m", "+experiment=ablation_baseline", "seed=0,1", "trainer.accelerator=cpu", f"launcher={launcher}"),
+        *(f"hydra.sweep.dir={sweep}", f"data.root={tiny_davis}", *TINY[:-2], "steps=100000", "epoch_steps=100000"),
+        *("optim.schedule.horizon=100000", "test_at_end=false"),
+    )
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "adnet.train", *arguments],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        jobs = [sweep / "seed-0", sweep / "seed-1"]
+        deadline = time.monotonic() + 240
+        while not all((job / "metrics.csv").is_file() for job in jobs):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        # A terminal sends Ctrl-C to all processes of the command, `kill` a signal to one.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        process.wait(120)
+    assert process.returncode != 0
+    for job in jobs:
+        assert (job / "checkpoints" / "last.ckpt").is_file(), (job / "log.txt").read_text()
+        assert "adnet: stopped by SIGTERM after step" in (job / "log.txt").read_text()
+        trained = int((job / ".lock").read_text().split()[1])
+        with pytest.raises(ProcessLookupError):
+            os.kill(trained, 0)

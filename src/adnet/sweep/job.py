@@ -6,10 +6,11 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -60,7 +61,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             begin = output.tell()
             try:
                 environment = _environment(folder) | gpus.environment
-                code = _wait(command, environment, output, (lock.fileno(), *gpus.locks))
+                code = _wait(command, environment, output, lock, gpus.locks)
                 # A training may end well, and yet short of its steps.
                 short = hydra.job.config_name == "train" and finished_summary(folder) is None
                 status = "failed" if code else "stopped" if short else "finished"
@@ -116,8 +117,42 @@ def _environment(folder: Path) -> dict[str, str]:
     return environment
 
 
-def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], locks: Sequence[int]) -> int:
-    """Run `command`, which inherits `locks`, and return its exit code. Before this returns or raises, its process group is killed."""
+def stop_jobs(folders: Iterable[Path]) -> None:
+    """Send SIGTERM to the jobs that run in `folders` on this machine, and wait until they have saved and ended."""
+    running = [folder for folder in folders if _is_locked(folder) and _terminate(folder)]
+    for folder in running:
+        while _is_locked(folder):
+            time.sleep(0.2)
+
+
+def _terminate(folder: Path) -> bool:
+    """Return whether the process that is named in a job's lock is of this machine and was sent SIGTERM."""
+    host, _, number = (folder / ".lock").read_text(encoding="utf-8").partition(" ")
+    if host != socket.gethostname() or not number.isdecimal():
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(int(number), signal.SIGTERM)
+    return True
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / ".lock").open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _wait(
+    command: Sequence[str], environment: dict[str, str], output: IO[str], lock: IO[str], gpus: Sequence[int]
+) -> int:
+    """Run `command` and return its exit code. Before this returns or raises, its process group is killed.
+
+    The process inherits `lock`, in which its number is written, and the locks of its `gpus`.
+    """
     with _sigterm_raises():
         # In its own session, the process gets Ctrl-C only from us, and the processes that it leaves behind can be killed.
         process = subprocess.Popen(
@@ -126,10 +161,14 @@ def _wait(command: Sequence[str], environment: dict[str, str], output: IO[str], 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=locks,
+            pass_fds=(lock.fileno(), *gpus),
             start_new_session=True,
         )
         try:
+            if not int(environment.get("SLURM_PROCID", 0)):
+                lock.truncate(0)
+                lock.write(f"{socket.gethostname()} {process.pid}")
+                lock.flush()
             return process.wait()
         finally:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ def launch_on_ray(
 
     starts_ray = not ray.is_initialized()
     if starts_ray:
+        handler = signal.getsignal(signal.SIGTERM)
         ray.init(**init | {"runtime_env": _with_shell_variables(init.get("runtime_env") or {})})
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the sweep without its jobs
     try:
         if remote.get("num_gpus") is None:
             remote = remote | {"num_gpus": int(ray.cluster_resources().get("GPU", 0) >= 1)}

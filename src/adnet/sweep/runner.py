@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +26,7 @@ from adnet.shared.files import write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.gpus import tell_jobs_the_gpus
-from adnet.sweep.job import last_outcome, quoted, run_job
+from adnet.sweep.job import last_outcome, quoted, run_job, stop_jobs
 
 STATUSES = {
     "finished": "finished",
@@ -119,8 +123,11 @@ class Sweep:
         tell_jobs_the_gpus()
         for name in jobs:
             (self.folder / name / "job.json").unlink(missing_ok=True)
+        # The basic launcher runs a job in this process, which passes signals on to it.
+        alone = isinstance(self._launcher, BasicLauncher)
         try:
-            self._launcher.launch([[*job, *self._folder_of(name)] for name, job in jobs.items()], first)
+            with nullcontext() if alone else _jobs_end_first([self.folder / name for name in jobs]):
+                self._launcher.launch([[*job, *self._folder_of(name)] for name, job in jobs.items()], first)
         except Exception as error:
             return error
         return None
@@ -146,6 +153,33 @@ class Sweep:
         write_json(self.folder / "sweep.json", [asdict(row) | {"folder": str(row.folder)} for row in rows])
         print(f"\nsweep {self.folder}: {_table(rows)}")
         return all(row.status in ("finished", "skipped", "pruned") for row in rows)
+
+
+@contextmanager
+def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
+    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills them or leaves them behind.
+
+    A second signal doesn't wait.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, _: Any) -> None:
+        restore()
+        print("waiting for the jobs to save and end", file=sys.stderr)
+        stop_jobs(folders)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _table(rows: Sequence[Row]) -> str:
