@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from tiled_avif import write_tiled_avif
 
 from adnet.app.segmentation import Bounded
@@ -183,6 +183,10 @@ def test_12_bits_in_16_are_refused_and_not_black(tmp_path: Path, colour: bool) -
     with pytest.raises(UserError, match=r"dark\.png has 16 bits, but .*, as if of 12 bits: it would be black; scale"):
         read_frame(write_deep(tmp_path / "dark.png", values))
     assert not read_frame(write_deep(tmp_path / "black.png", 0 * values)).any()
+    if colour:
+        (tmp_path / "dark.ppm").write_bytes(b"P6 40 24 65535\n" + values.astype(">u2").tobytes())
+        with pytest.raises(UserError, match=r"dark\.ppm has 16 bits, but .*, as if of 12 bits"):
+            read_frame(tmp_path / "dark.ppm")
 
 
 def test_floats_are_from_black_at_0_to_white_at_1(tmp_path: Path) -> None:
@@ -256,6 +260,103 @@ def test_a_thumbnail_in_a_tiff_is_no_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_frame(tmp_path / "photo.tif"), SMOOTH)
     assert image_size(tmp_path / "photo.tif") == (48, 80)
     assert count_pictures(tmp_path / "photo.tif") == 1
+
+
+def write_tiff(file: Path, *pages: tuple[np.ndarray, dict[int, int | str]]) -> Path:
+    """Write a TIFF of pages `[H, W]` or `[H, W, 3]`, and `[3, H, W]` where tag 284 is 2, with these and other tags."""
+    content, link = b"II*\0" + bytes(4), 4
+    for pixels, extra in pages:
+        planes = 3 if extra.get(284) == 2 else 1
+        height, width, *channels = pixels.shape if planes == 1 else (*pixels.shape[1:], 3)
+        count, bits = (channels or [1])[0], 8 * pixels.itemsize
+        size = pixels.nbytes // planes
+        tags: dict[int, list[int] | str] = {
+            256: [width], 257: [height], 258: [bits] * count, 259: [1], 262: [2 if channels else 1], 277: [count], 278: [height],
+            279: [size] * planes, 273: [len(content) + size * plane for plane in range(planes)],
+        }  # fmt: skip
+        tags |= {tag: value if isinstance(value, str) else [value] for tag, value in extra.items()}
+        content += pixels.tobytes()
+        fields = b""
+        for tag, value in sorted(tags.items()):
+            data = value.encode() + b"\0" if isinstance(value, str) else struct.pack(f"<{len(value)}I", *value)
+            number = len(data) if isinstance(value, str) else len(value)
+            if len(data) > 4:
+                place, content = len(content), content + data
+                data = struct.pack("<I", place)
+            fields += struct.pack("<HHI", tag, 2 if isinstance(value, str) else 4, number) + data.ljust(4, b"\0")
+        content = content[:link] + struct.pack("<I", len(content)) + content[link + 4 :]
+        content += struct.pack("<H", len(tags)) + fields + bytes(4)
+        link = len(content) - 4
+    file.write_bytes(content)
+    return file
+
+
+def test_a_preview_before_the_picture_of_a_tiff(tmp_path: Path) -> None:
+    file = write_tiff(tmp_path / "scan.tif", (SMOOTH[::4, ::4].copy(), {254: 1}), (SMOOTH, {254: 0}))
+    np.testing.assert_array_equal(read_frame(file), SMOOTH)
+    (frame,) = read_frames(file)
+    np.testing.assert_array_equal(frame.image, SMOOTH)
+    assert image_size(file) == (48, 80)
+    assert count_pictures(file) == 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags", "reason"),
+    [
+        (SMOOTH, {254: 1, 330: 8}, "holds only a preview of its picture, as a camera's raw files do"),
+        (SMOOTH[..., 0].copy(), {270: "ImageJ=1.54f\nimages=4\nframes=4\n"}, "is a stack that only ImageJ can read"),
+        (np.moveaxis(SMOOTH, -1, 0).astype(np.uint16) * 257, {284: 2}, "has planes of 16 bits for each colour"),
+        (SMOOTH[..., 0].copy(), {339: 2}, "has signed numbers of 8 bits"),
+    ],
+)
+def test_a_tiff_that_pillow_reads_as_something_else_is_refused(
+    tmp_path: Path, pixels: np.ndarray, tags: dict[int, int | str], reason: str
+) -> None:
+    file = write_tiff(tmp_path / "odd.tif", (pixels, tags))
+    for read in (read_frame, read_mask, image_size, lambda path: list(read_frames(path))):
+        with pytest.raises(UserError, match=rf"odd\.tif {reason}, which is not read: write PNG, or TIFF with 8 bits"):
+            read(file)
+    plain = write_tiff(tmp_path / "plain.tif", (SMOOTH, {270: "ImageJ=1.54f\nimages=1\n", 254: 1}))
+    np.testing.assert_array_equal(read_frame(plain), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.png", b"", "it is empty"),
+        ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\n", "it is text"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "it is HEIC or a video: convert it to JPEG"),
+        ("new.jpg", b"\xff\x0a" + bytes(99), "it is of no known format, or damaged"),
+    ],
+)
+def test_what_is_no_picture_is_said_in_plain_words(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (read_frame, read_mask, image_size):
+        with pytest.raises(UserError, match=rf"cannot read the image [^<]*{name}: {reason}; replace the file"):
+            read(tmp_path / name)
+
+
+def test_a_tiff_of_double_precision_is_named(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "double.tif", (np.zeros((4, 5)), {339: 3}))
+    with pytest.raises(UserError, match=r"double\.tif: it is a TIFF of a kind that is not read: write 8 or 16 bits"):
+        read_frame(tmp_path / "double.tif")
+
+
+def test_a_png_with_much_text(tmp_path: Path) -> None:
+    """As Photoshop writes it: the history of the picture."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    Image.fromarray(SMOOTH).save(tmp_path / "edited.png", pnginfo=info)
+    np.testing.assert_array_equal(read_frame(tmp_path / "edited.png"), SMOOTH)
+
+
+def test_a_png_whose_still_is_no_part_of_its_animation(tmp_path: Path) -> None:
+    """Every command takes the animation, even if it is a single picture."""
+    still, other = Image.fromarray(SMOOTH), Image.fromarray(SMOOTH[::-1].copy())
+    still.save(tmp_path / "still.png", save_all=True, append_images=[other], default_image=True)
+    np.testing.assert_array_equal(read_frame(tmp_path / "still.png"), SMOOTH[::-1])
+    (frame,) = read_frames(tmp_path / "still.png")
+    np.testing.assert_array_equal(frame.image, SMOOTH[::-1])
 
 
 def test_a_jpeg_with_a_second_picture_is_its_first(tmp_path: Path) -> None:

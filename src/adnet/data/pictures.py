@@ -5,6 +5,7 @@ A picture is upright: the orientation that its EXIF data state is applied. What 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from adnet.errors import UserError
 from adnet.shared.files import replacing
@@ -31,6 +32,9 @@ LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
 
 TWELVE_BITS = 4096
 
+# Pillow refuses a PNG with a text or a colour profile of 1 MiB, which Photoshop exceeds; it stops at 64 MiB nevertheless.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,11 +48,16 @@ _UPRIGHT = {
 
 
 class Picture(NamedTuple):
-    """A picture as stored, but upright. `lossy`: its values are not exactly those written; `deep`: colours of 16 bits, cut to 8."""
+    """A picture as stored, but upright.
+
+    `lossy` is the name of its format, if its values are not exactly those written, otherwise "". `deep`: colours of 16 bits, cut
+    to 8. `white_is_0`: a TIFF that stores brightness the other way round, and is turned.
+    """
 
     image: Image.Image
-    lossy: bool
+    lossy: str
     deep: bool
+    white_is_0: bool
 
 
 class TimedFrame(NamedTuple):
@@ -95,7 +104,8 @@ def count_pictures(path: Path) -> int:
 def image_size(path: Path) -> tuple[int, int]:
     """Read an image's height and width in pixels from its header. Raises UserError as `read_frame` does."""
     with _opened(path) as image:
-        _check_single(path, image)
+        _seek_single(path, image)
+        _check_tiff(path, image)
         if image.format == "PNG" and "exif" not in image.info and _holds(path, b"eXIf", head=False):
             image.load()  # the EXIF data come last
         turned = image.format != "TIFF" and _orientation(image) in range(5, 9)  # Pillow gives a TIFF's size when turned
@@ -131,25 +141,57 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Exception as error:  # decoders may raise anything
-        missing = isinstance(error, FileNotFoundError)
-        reason = "it does not exist" if missing else (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(error, FileNotFoundError):
+            reason = "it does not exist"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = _unidentified(path)
         raise UserError(f"cannot read the image {path}: {reason}; replace the file") from error
 
 
+def _unidentified(path: Path) -> str:
+    """Say what a file is that Pillow can't read."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "it is empty"
+    if head[4:8] == b"ftyp":
+        return "it is HEIC or a video: convert it to JPEG"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "it is a TIFF of a kind that is not read: write 8 or 16 bits"
+    return "it is text" if head.isascii() and b"\0" not in head else "it is of no known format, or damaged"
+
+
 def _single(path: Path, image: Image.Image, reduction: int) -> Picture:
-    _check_single(path, image)
+    _seek_single(path, image)
     if reduction > 1:
         image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
     return _upright(path, image)
 
 
-def _check_single(path: Path, image: Image.Image) -> None:
-    if (
-        image.format in SEVERAL
-        and getattr(image, "n_frames", 1) > 1
-        and (number := sum(1 for _ in _pictures(image))) > 1
-    ):
-        raise UserError(f"{path} holds {number} pictures, where one is needed: write each to a file of its own")
+def _seek_single(path: Path, image: Image.Image) -> None:
+    """Bring a file to its picture, behind a preview if there is one. Raises UserError if it holds several pictures."""
+    if image.format in SEVERAL and getattr(image, "n_frames", 1) > 1:
+        places = [picture.tell() for picture in _pictures(image)]
+        if len(places) > 1:
+            raise UserError(
+                f"{path} holds {len(places)} pictures, where one is needed: write each to a file of its own"
+            )
+        image.seek(places[0] if places else 0)
+
+
+def _check_tiff(path: Path, image: Image.Image) -> None:
+    """Raise UserError for a TIFF that Pillow, without a word, reads as something else than it is."""
+    tags = getattr(image, "tag_v2", {})
+    stack = re.match(r"ImageJ=.*?^images=(\d+)", str(tags.get(270, "")), re.DOTALL | re.MULTILINE)
+    kinds = (
+        ("holds only a preview of its picture, as a camera's raw files do", tags.get(254, 0) & 1 and 330 in tags),
+        ("is a stack that only ImageJ can read", stack and int(stack[1]) > getattr(image, "n_frames", 1)),
+        ("has planes of 16 bits for each colour", tags.get(284) == 2 and max(tags.get(258, (8,))) > 8),
+        ("has signed numbers of 8 bits", image.mode == "L" and 2 in tags.get(339, ())),
+    )
+    if kind := next((text for text, true in kinds if true), None):
+        raise UserError(f"{path} {kind}, which is not read: write PNG, or TIFF with 8 bits for each colour of a pixel")
 
 
 def _pictures(file: Image.Image) -> Iterator[Image.Image]:
@@ -166,18 +208,20 @@ def _pictures(file: Image.Image) -> Iterator[Image.Image]:
 
 
 def _upright(path: Path, image: Image.Image) -> Picture:
-    """Load the picture and turn it as its EXIF data say."""
+    """Load the picture and turn it as its EXIF data say. Raises UserError as `_check_tiff` does."""
+    _check_tiff(path, image)
     tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    deep = any("RGB" in tile and ";16" in tile for tile in tiles) or any("LA;16" in tile for tile in tiles)
+    deep = any(("RGB" in tile and ";16" in tile) or "LA;16" in tile or tile == "('RGB', 65535)" for tile in tiles)
     lossy = image.format in LOSSY or (image.format == "WEBP" and not _holds(path, b"VP8L", head=True))
-    white_is_0 = image.format == "TIFF" and image.mode.startswith("I;16") and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+    white_is_0 = getattr(image, "tag_v2", {}).get(262) == 0
     image.load()
     turn = _UPRIGHT.get(
         _orientation(image)
     )  # not before: a PNG's EXIF data may come last, and Pillow turns a TIFF itself
-    if white_is_0:  # which Pillow heeds for 8 bits only
+    if white_is_0 and image.mode.startswith("I;16"):  # Pillow heeds it for 8 bits only
         image = Image.fromarray(65535 - np.asarray(image))
-    return Picture(image if turn is None else image.transpose(turn), lossy, deep)
+    upright = image if turn is None else image.transpose(turn)
+    return Picture(upright, str(image.format) if lossy else "", deep, white_is_0)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -199,7 +243,7 @@ def _holds(path: Path, chunk: bytes, head: bool) -> bool:
 
 def _rgb(path: Path, picture: Picture) -> Frame:
     """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
-    image, _, deep = picture
+    image, deep = picture.image, picture.deep
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
@@ -221,7 +265,7 @@ def _rgb(path: Path, picture: Picture) -> Frame:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # by itself Pillow warns that it is left out
     frame = np.asarray(image.convert("RGB"))
-    if deep and 0 < frame.max() < TWELVE_BITS >> 8:
+    if deep and 0 < frame.max() <= TWELVE_BITS >> 8:  # a decoder may have rounded up
         raise UserError(
             f"{path} has 16 bits, but only dark values, as if of 12 bits: it would be black; scale the values to 65535, or "
             "write 8 bits"
