@@ -21,9 +21,9 @@ MASK[1:4, 2:7] = True
 
 
 def palette(mask: np.ndarray) -> Image.Image:
-    """Label 1 is black and label 0 blue: read by colour, the mask would be inverted."""
+    """Label 1 is red and label 0 white: read by brightness, the mask would be inverted."""
     image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette([0, 0, 255, 0, 0, 0])
+    image.putpalette([255, 255, 255, 128, 0, 0])
     return image
 
 
@@ -164,10 +164,19 @@ def test_an_anti_aliased_mask_of_few_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), np.asarray(anti_aliased()) >= 127.5)
 
 
+VIRIDIS = np.array([[68, 1, 84, 255], [253, 231, 36, 255]], np.uint8)
+"""The colours in which matplotlib saves a mask."""
+
+TWO_GREYS = np.where(OBJECT, 90 + 165 * (np.arange(80) > 30), 0).astype(np.uint8)
+TWO_COLOURS = Image.fromarray(np.array([[0, 0, 0], [128, 0, 0], [0, 200, 0]], np.uint8)[TWO_GREYS // 90])
+
 LABELS = {
     "two touching objects": np.where(OBJECT, 1 + (np.arange(80) > 40), 0),
     "the greys of a palette": np.where(OBJECT, 38 + 37 * (np.arange(80) // 20), 0),
     "an object of one pixel beside another": np.where(OBJECT, 3 - 2 * (np.arange(80) == 20), 0),
+    "unknown around it": np.where(
+        OBJECT, 255, np.where(cv2.dilate(OBJECT.astype(np.uint8), np.ones((9, 9))) > 0, 128, 0)
+    ),
     "void around it": np.where(OBJECT, 1, np.where(cv2.dilate(OBJECT.astype(np.uint8), np.ones((5, 5))) > 0, 255, 0)),
     "thirty objects": np.where(OBJECT, 1 + np.arange(80) // 20 + 8 * (np.arange(48)[:, None] // 6), 0),
 }
@@ -248,6 +257,13 @@ def test_a_quantised_soft_mask(tmp_path: Path) -> None:
         (".tif", Image.fromarray(100 * OBJECT.astype(np.float32)), "floating-point values from 0 to 100"),
         (".tif", Image.fromarray(OBJECT.astype(np.int32) * 70000), "values from 0 to 70000"),
         (".png", colours(OBJECT, 0, 7, 0, 0), "one mask in its colours and another in its alpha channel"),
+        (".png", Image.fromarray(np.where(OBJECT[..., None], VIRIDIS[1], VIRIDIS[0])), "no pixel of .* is black"),
+        (".png", Image.fromarray(np.dstack([PHOTO, 160 + OBJECT * np.uint8(95)])), "alpha channel of .* nowhere below"),
+        (".png", TWO_COLOURS.quantize(3), "background of .* may be index 0 of its palette, .* or 2, which is: write"),
+        (".gif", TWO_COLOURS, "background of .* may be index 0 of its palette"),
+        (".jpg", Image.fromarray(TWO_GREYS), "has areas of grey: JPEG doesn't keep labels apart; write it as PNG"),
+        (".jpg", Image.fromarray(TWO_GREYS // 90), "has areas of grey: JPEG doesn't keep labels apart"),
+        (".jp2", Image.fromarray(TWO_GREYS // 45), "has areas of grey: JPEG2000 doesn't keep labels apart"),
     ],
 )
 def test_what_is_no_mask_is_refused(tmp_path: Path, suffix: str, image: Image.Image, reason: str) -> None:
@@ -255,9 +271,51 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, suffix: str, image: Image.Im
     for read in (read_mask, read_prediction):
         if suffix == ".tif" and read is read_prediction and image.mode == "F":
             continue  # floats out of range are refused as probabilities
+        if image.mode == "L" and read is read_prediction:
+            continue  # in predictions, greys may be probabilities
         with pytest.raises(UserError, match=reason) as caught:
             read(tmp_path / f"mask{suffix}")
         assert "\n" not in str(caught.value)
+
+
+def test_greys_of_two_values_without_black_are_no_mask(tmp_path: Path) -> None:
+    """As a video has them: black is 16."""
+    Image.fromarray(np.where(OBJECT, 235, 16).astype(np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match=r"no pixel of .*mask\.png is black, the background of labels"):
+        read_mask(tmp_path / "mask.png")
+    noise = np.random.default_rng(0).integers(-2, 3, OBJECT.shape)
+    soft_video = 16 + np.asarray(soft(1.5)) * (219 / 255) + noise
+    Image.fromarray(soft_video.astype(np.uint8)).save(tmp_path / "mask.png")
+    assert near(read_mask(tmp_path / "mask.png"), OBJECT) > 0.95
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.5, 5, 12])
+@pytest.mark.parametrize("quality", [75, 95])
+def test_soft_masks_in_jpeg_have_no_areas_of_grey(tmp_path: Path, sigma: float, quality: int) -> None:
+    values = cv2.GaussianBlur(OBJECT.repeat(4, 0).repeat(4, 1) * np.uint8(255), (0, 0), sigma)
+    Image.fromarray(values).save(tmp_path / "mask.jpg", quality=quality)
+    assert near(read_mask(tmp_path / "mask.jpg"), values >= values.max() / 2) > 0.97
+
+
+@pytest.mark.parametrize("alpha", [254, 128])
+def test_an_alpha_channel_that_is_equal_everywhere_says_nothing(tmp_path: Path, alpha: int) -> None:
+    image = GREY.convert("RGB")
+    image.putalpha(alpha)
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), OBJECT)
+
+
+@pytest.mark.parametrize("values", [OBJECT, OBJECT * np.uint8(255)], ids=["bool", "inverted table"])
+def test_a_tiff_in_which_0_is_white_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+    """So tifffile writes bool arrays and ImageJ its masks, and both mean the numbers; scanners mean what is seen."""
+    Image.fromarray(values).save(tmp_path / "mask.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "mask.tif") as image:
+        assert image.tag_v2[262] == 0
+    for read in (read_mask, read_prediction):
+        with pytest.raises(
+            UserError, match=r"mask\.tif is a TIFF in which 0 is white: is the object white, or 1\? Write"
+        ):
+            read(tmp_path / "mask.tif")
 
 
 def test_floats_are_a_soft_mask(tmp_path: Path) -> None:
@@ -268,7 +326,7 @@ def test_floats_are_a_soft_mask(tmp_path: Path) -> None:
 def test_void_is_seen(tmp_path: Path) -> None:
     for name, labels in LABELS.items():
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "mask.png")
-        assert has_void(tmp_path / "mask.png") == (name == "void around it")
+        assert has_void(tmp_path / "mask.png") == name.endswith("around it")
     GREY.save(tmp_path / "mask.png")
     assert not has_void(tmp_path / "mask.png")
     soft(1.5).save(tmp_path / "mask.png")

@@ -63,16 +63,18 @@ def mask_values(path: Path, picture: Picture) -> Values:
     Grey values are uint8, uint16 or floats. Raises UserError for a picture that is no mask.
     """
     image = picture.image
+    if picture.white_is_0:  # tifffile writes bool so, ImageJ inverted LUTs: both mean the numbers, others what is seen
+        raise UserError(f"{path} is a TIFF in which 0 is white: is the object white, or 1? Write it as PNG, 0 and 255")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (image.mode == "P" and "transparency" in image.info):
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
         if image.mode in ("P", "PA") and len(image.getcolors() or ()) <= MOST_LABELS:
             alpha = np.full_like(alpha, 255)  # labels, one of them shown as transparent
-        if alpha.min() < 255:
+        if not 0 < alpha.min() == alpha.max():  # equal everywhere, it says nothing
             return _alpha_mask(path, np.asarray(image.convert("RGB")), alpha)
         image = image.convert("L" if image.mode in ("LA", "La") else "RGB") if image.mode != "P" else image
     if image.mode == "P":
         grey = _grey_palette(image)
-        return np.asarray(image) != 0 if grey is None else grey
+        return _indexed(path, image) if grey is None else grey
     values = np.asarray(image.convert("RGB") if image.mode not in ("1", "L", "F") and image.mode[0] != "I" else image)
     if image.mode.startswith("I"):
         if values.min() < 0 or values.max() > 65535:
@@ -85,16 +87,16 @@ def mask_values(path: Path, picture: Picture) -> Values:
         return brightest
     if picture.lossy:
         raise UserError(
-            f"{path} is a mask in colours that are not exact, as {Path(path).suffix} doesn't keep them: write it as PNG"
+            f"{path} is a mask in colours that are not exact, as {picture.lossy} doesn't keep them: write it as PNG"
         )
     return foreground(path, values @ np.array([65536, 256, 1]), brightness=brightest)
 
 
-def foreground(path: Path, values: Values, lossy: bool = False, brightness: Values | None = None) -> Mask:
+def foreground(path: Path, values: Values, lossy: str = "", brightness: Values | None = None) -> Mask:
     """Decide which of the grey values, or labels of colours, `[H, W]` are foreground: bool `[H, W]`.
 
-    `lossy` values are a soft mask. `brightness` `[H, W]` is that of colours. Raises UserError, naming `path`, for values that
-    are neither labels nor a soft mask.
+    Values of a `lossy` format are a soft mask. `brightness` `[H, W]` is that of colours. Raises UserError, naming `path`, for
+    values that are neither labels nor a soft mask, and for labels without a background.
     """
     if values.dtype == np.bool_:
         return values
@@ -106,16 +108,19 @@ def foreground(path: Path, values: Values, lossy: bool = False, brightness: Valu
             )
         return _bright(values)
     if lossy:
+        if _has_flat_greys(values):
+            raise UserError(f"{path} has areas of grey: {lossy} doesn't keep labels apart; write it as PNG")
         return _bright(values)
     if values.max(initial=0) <= MOST_LABELS:
         return np.asarray(values != 0)
     between = (values != 0) & (brightness != brightness.max())
     if not between.any():
-        return np.asarray(values != 0)
+        return _labelled(path, values)
     # In a soft mask, what is neither background nor brightest lies on a slope; in a label image, on the inside of an object.
     few = len(np.unique(values)) <= MOST_LABELS + 1
     if not few:  # a compressed mask has noise of nearly the background's and the brightest value, which is flat
-        share = brightness / max(1, int(brightness.max()))
+        darkest = int(brightness.min())  # 16 in a frame of a video
+        share = (brightness - darkest) / max(1, int(brightness.max()) - darkest)
         between = (share > 1 / 16) & (share < 15 / 16)
     levels = brightness.astype(np.uint16)
     kernel = np.ones((3, 3), np.uint8)
@@ -124,7 +129,7 @@ def foreground(path: Path, values: Values, lossy: bool = False, brightness: Valu
     if (steep >= 0.5 or not between.any()) and (brightness is values or between.mean() < 0.75):
         return _bright(brightness)
     if steep < 0.5 and (few or steep < 0.1):
-        return np.asarray(values != 0)
+        return _labelled(path, values)
     raise UserError(
         f"{path} is no mask: it has {len(np.unique(values))} different values, neither flat, as labels are, nor one bright area "
         "with soft edges: write it as 0 and 255"
@@ -132,9 +137,11 @@ def foreground(path: Path, values: Values, lossy: bool = False, brightness: Valu
 
 
 def has_void(path: Path) -> bool:
-    """Return whether an annotation is a label image with several labels, one of them 255, which often means "not annotated"."""
-    labels = {*np.unique(_labels(open_picture(path).image)).tolist()} - {0}
-    return VOID in labels and len(labels) > 1 and max(labels - {VOID}) <= MOST_LABELS
+    """Return whether an annotation is a label image with 255 beside lower labels: one often means "not annotated" or "unknown"."""
+    labels = _labels(open_picture(path).image)
+    different = np.unique(labels[labels != 0])
+    several = 1 < len(different) <= MOST_LABELS and different[-1] == VOID
+    return several and bool((read_mask(path) == (labels != 0)).all())  # and no soft mask
 
 
 def write_mask(path: Path, mask: Mask) -> None:
@@ -171,7 +178,41 @@ def _alpha_mask(path: Path, colours: npt.NDArray[np.uint8], alpha: npt.NDArray[n
         raise UserError(
             f"{path} has one mask in its colours and another in its alpha channel: write the right one as 0 and 255"
         )
-    return _bright(alpha)
+    mask = _bright(alpha)
+    if mask.all():
+        raise UserError(f"the alpha channel of {path} is nowhere below half: write the mask as 0 and 255")
+    return mask
+
+
+def _indexed(path: Path, image: Image.Image) -> Mask:
+    """Read a palette image of colours by index. Raises UserError if index 0 is coloured and another black: either may be meant."""
+    indices = np.asarray(image)
+    palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    black = [index for index in np.unique(indices) if index >= len(palette) or not palette[index].any()]
+    if palette[0].any() and black:
+        raise UserError(
+            f"the background of {path} may be index 0 of its palette, which is not black, or {black[0]}, which is: write the mask "
+            "as 0 and 255"
+        )
+    return indices != 0
+
+
+def _labelled(path: Path, labels: Values) -> Mask:
+    """Return where labels are not 0. Raises UserError for several without any 0, unless they are small numbers."""
+    if MOST_LABELS < labels.max() != labels.min() > 0:
+        raise UserError(f"no pixel of {path} is black, the background of labels: write the mask as 0 and 255")
+    return np.asarray(labels != 0)
+
+
+def _has_flat_greys(values: Values) -> bool:
+    """Return whether a picture of a lossy format has areas that are neither black nor nearly as bright as its brightest."""
+    top = int(values.max(initial=0))
+    if top <= MOST_LABELS:
+        return top > 0
+    kernel = np.ones((5, 5), np.uint8)
+    flat = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, kernel) <= top / 64
+    between = (values > top / 10) & (values < top * 7 / 8)
+    return int((flat & between).sum()) > int(_bright(values).sum()) / 20
 
 
 def _grey_palette(image: Image.Image) -> npt.NDArray[np.uint8] | None:

@@ -37,7 +37,8 @@ def report_odd_masks(dataset: VideoDataset) -> None:
         )
     if void:
         logging.getLogger(__name__).warning(
-            '%s: %s has the label 255 beside others; where that means "not annotated" (void), it counts as foreground: set it to 0',
+            '%s: %s has the label 255 beside others; if one of them means "not annotated" (void) or "unknown", set it to 0: it '
+            "counts as foreground",
             where,
             void,
         )
