@@ -12,8 +12,9 @@ MASK = RAMP > 100
 
 
 def save(path: Path, array: np.ndarray, palette: bool = False) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, array)
+    if path.suffix.lower() == ".npy":
+        with path.open("wb") as file:  # by its name, NumPy would add a suffix
+            np.save(file, array)
     else:
         image = Image.fromarray(array)
         if palette:
@@ -35,6 +36,7 @@ def kind(tmp_path: Path, *arrays: np.ndarray, suffix: str = ".png", palette: boo
         (np.stack([RAMP] * 3, -1), ".png", RAMP),  # grey in three channels
         (np.stack([MASK * np.uint8(128), 0 * RAMP, 0 * RAMP], -1), ".png", MASK),  # the colour of an object
         (MASK, ".npy", MASK),
+        (MASK, ".NPY", MASK),
         (RAMP, ".npy", RAMP),
         (RAMP[None] / 255, ".npy", RAMP / 255),
         ((RAMP[None, :, :, None] / 255).astype(np.float16), ".npy", (RAMP / 255).astype(np.float16)),

@@ -30,7 +30,7 @@ def read_prediction(path: Path) -> Prediction:
     What is a mask by its form (a palette, colours, alpha) becomes bool, as in `read_mask`; a colour image of grey pixels counts as
     grey. Raises UserError if the file can't be read, or if its array is not `[H, W]` of one of these types.
     """
-    array = read_array(path) if path.suffix == ".npy" else mask_values(path, open_picture(path))
+    array = read_array(path) if path.suffix.lower() == ".npy" else mask_values(path, open_picture(path))
     if array.ndim > 2:  # networks leave a channel or batch dimension of 1 behind
         array = array.reshape([side for side in array.shape if side > 1])
     if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
@@ -42,7 +42,7 @@ def read_prediction(path: Path) -> Prediction:
 
 def read_predicted_mask(path: Path) -> Mask:
     """Read a file that holds a mask, bool `[H, W]`, by the rule of annotations. Raises UserError as `read_prediction` does."""
-    return read_mask(path) if path.suffix != ".npy" else foreground(path, read_prediction(path))
+    return read_mask(path) if path.suffix.lower() != ".npy" else foreground(path, read_prediction(path))
 
 
 def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
