@@ -502,3 +502,64 @@ def test_an_animation_is_no_frame(tmp_path: Path) -> None:
     pictures[0].save(tmp_path / "frames" / "walk" / "1.webp", save_all=True, append_images=pictures[1:])
     with pytest.raises(UserError, match=r"1\.webp holds 2 pictures, where one is needed"):
         folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("frames", "masks", "message"),
+    [
+        (["0.jpg"], ["0.png"], r"no folder of images in .*frames, but .*frames holds \.jpg: put each video's frames in a folder"),
+        (["walk.mp4"], ["walk/0.png"], r"no folder of images in .*frames, but .*frames holds \.mp4: put each video's frames"),
+        (["walk/rgb/0.jpg"], ["walk/0.png"], r"no images in .*frames/walk, but .*walk has folders with images \(rgb\): put the"),
+        (["walk/0.txt"], ["walk/0.png"], r"no images in .*frames/walk, but .*frames/walk holds \.txt: put the frames of 'walk' th"),
+        (["walk/0.jpg"], ["walk/0_mask.png"], r"no mask in .*masks/walk is called like its frame: masks are called 0_mask, frame"),
+        (["walk/0.jpg"], ["walk/0.jpg.png"], r"masks are called 0\.jpg, frames 0; rename the masks"),
+        (["walk/00007.jpg", "walk/00008.jpg"], ["walk/7.png", "walk/8.png"], r"masks are called 7, 8, frames 00007, 00008; rename"),
+        (["walk/IMG_1.JPG"], ["walk/img_1.png"], r"masks are called img_1, frames IMG_1; rename the masks"),
+    ],
+)  # fmt: skip
+def test_what_lies_in_a_folder_as_tools_write_it_is_named(
+    tmp_path: Path, frames: list[str], masks: list[str], message: str
+) -> None:
+    for part, names in (("frames", frames), ("masks", masks)):
+        for name in names:
+            file = tmp_path / part / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix.lower() in (".jpg", ".png"):
+                save(file, MASK * 255 if part == "masks" else None)
+            else:
+                file.write_text("no image")
+    with pytest.raises(UserError, match=message) as caught:
+        folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_with_a_suffix_beside_images(tmp_path: Path) -> None:
+    annotated_images(tmp_path / "Image", tmp_path / "Image2", ("a", "b"), MASK)
+    for name in ("a", "b"):
+        save(tmp_path / "Mask" / f"{name}_mask.png", MASK)
+    with pytest.raises(
+        UserError, match=r"no mask in .*Mask is called like its frame: masks are called a_mask, b_mask, fr"
+    ):
+        images(tmp_path)
+
+
+def test_what_systems_and_editors_leave_is_no_part_of_a_dataset(tmp_path: Path) -> None:
+    for number in (0, 1):
+        save(tmp_path / "frames" / "my clip 100% (1)" / f"a {number} %20.jpg")
+        save(tmp_path / "masks" / "my clip 100% (1)" / f"a {number} %20.png", MASK * 255)
+    left = (
+        "Thumbs.db",
+        "desktop.ini",
+        ".DS_Store",
+        "._a 0 %20.jpg",
+        "~$a.docx",
+        "@eaDir/a.jpg/SYNO.jpg",
+        "b.jpg/c.jpg",
+    )
+    for part in ("frames", "masks"):
+        inside = tmp_path / part / "my clip 100% (1)"
+        for file in [inside / name for name in left] + [inside.parent / "__MACOSX" / "clip" / "._0.jpg"]:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"rubbish")
+    (sequence,) = folder(tmp_path).sequences
+    assert stems(sequence) == ["a 0 %20", "a 1 %20"] == list(sequence.annotations)

@@ -1,6 +1,7 @@
 """Scores of probability maps: J and F of their masks, and saliency."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_saliency_of_a_folder_equals_the_public_tools(reference):
     assert per_frame["F_adaptive"] == pytest.approx(expected["per_frame"]["adaptive_F"], abs=1e-4)
     assert per_frame["precision"] == pytest.approx(expected["per_frame"]["precision"], abs=1e-4)
     assert per_frame["recall"] == pytest.approx(expected["per_frame"]["recall"], abs=1e-4)
+
+
+@pytest.mark.parametrize("values", [np.uint8(100), np.uint16(255), np.float32(0.01)])
+def test_maps_of_another_range_are_not_zero_without_a_word(dataset, maps, caplog, values):
+    for path in sorted(maps.glob("*/*.png")):
+        ramp = np.linspace(0, 1, np.asarray(Image.open(path)).size).reshape(np.asarray(Image.open(path)).shape)
+        path.unlink()
+        np.save(path.with_suffix(".npy"), (ramp * values).astype(values.dtype))
+    with caplog.at_level(logging.WARNING):
+        assert score_dataset(dataset, maps, workers=1)["mean"]["J"]["mean"] == 0
+    (record,) = caplog.records
+    assert "nothing is foreground in any prediction: is 255 (8 bits), 65535 (16 bits) or 1.0" in record.getMessage()

@@ -21,6 +21,7 @@ from adnet.data.fbms_annotations import fbms_annotations
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.data.sequence_files import (
     PICTURES,
+    check_names,
     check_number,
     checked_sequence,
     composed,
@@ -97,16 +98,16 @@ def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> Vide
     attributes = davis_attributes(root)
     found = []
     for sequence in select(names, wanted):
-        frames = images_in(entry(root / "JPEGImages" / "480p", sequence))
-        truth = entry(root / "Annotations" / "480p", sequence)
-        masks = images_in(truth)
+        folders = entry(root / "JPEGImages" / "480p", sequence), entry(root / "Annotations" / "480p", sequence)
+        frames, masks = map(images_in, folders)
+        check_names(frames, masks)
         if alone := sorted(frames.keys() - masks.keys()):
             file = f"Annotations/480p/{sequence}/{alone[0]}.png"
-            instead = "" if masks else lying_in(truth)
+            instead = "" if masks else lying_in(folders[1])
             raise UserError(
                 f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such){instead}: add {file}"
             )
-        found.append(checked_sequence(root, sequence, frames, masks, attributes=attributes.get(sequence, ())))
+        found.append(checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders))
     return VideoDataset(name, split, root, tuple(found), scored="inner")
 
 
@@ -202,8 +203,9 @@ def youtube_vos(
     root = dataset_root(root)
     videos, truth = root / split / "JPEGImages", root / split / "Annotations"
     found = (
-        checked_sequence(root, name, images_in(videos / name), images_in(truth / name), instead=lying_in(truth / name))
+        checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), folders=folders)
         for name in select(subfolders(videos), wanted_of(split, sequences, train_sequences, val_sequences))
+        for folders in [(videos / name, truth / name)]
     )
     return VideoDataset("youtube_vos", split, root, tuple(found), scored="all")
 
@@ -266,6 +268,7 @@ def _stills(
     frames, annotations = images_in(images, suffixes[0]), images_in(masks, suffixes[1])
     if not frames:
         raise UserError(f"no images in {images}: set data.root to the folder that holds {images.relative_to(root)}")
+    check_names(frames, annotations)
     if alone := sorted(frames.keys() ^ annotations.keys()):
         missing = masks / f"{alone[0]}.png" if alone[0] in frames else images / f"{alone[0]}.jpg"
         raise UserError(f"{missing} is missing ({len(alone)} such): add it, or remove its counterpart")
@@ -286,6 +289,11 @@ def folder(
     """
     root = dataset_root(root)
     names = subfolders(root / "frames")
+    if not names:
+        raise UserError(
+            f"no folder of images in {root / 'frames'}{lying_in(root / 'frames', masks=False)}: put each video's frames in a folder "
+            "of its own, such as frames/video1"
+        )
     if alone := sorted({*map(composed, subfolders(root / "masks"))} - {*map(composed, names)}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
     if split != "all":
@@ -293,9 +301,9 @@ def folder(
         select(names, listed)  # so that an unknown one is named
         names = listed
     found = (
-        checked_sequence(root, name, images_in(frames), images_in(masks), least=1, instead=lying_in(masks))
+        checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), least=1, folders=folders)
         for name in select(names, wanted_of(split, sequences, train_sequences, val_sequences))
-        for frames, masks in [(entry(root / "frames", name), entry(root / "masks", name))]
+        for folders in [(entry(root / "frames", name), entry(root / "masks", name))]
     )
     return VideoDataset("folder", split, root, tuple(found), scored="all")
 

@@ -23,11 +23,18 @@ def dataset_root(root: str | Path) -> Path:
 
 
 def subfolders(path: Path) -> list[str]:
-    """List the names of the folders in `path`, sorted, without hidden ones. Raises UserError if `path` is no folder."""
+    """List the names of the folders in `path`, sorted, without hidden ones and those of `SYSTEM`.
+
+    Raises UserError if `path` is no folder.
+    """
     if not path.is_dir():
         raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}")
-    return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    folders = (child.name for child in path.iterdir() if child.is_dir())
+    return sorted(name for name in folders if not name.startswith(".") and name not in SYSTEM)
 
+
+SYSTEM = frozenset({"$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX"})
+"""Folders that systems, archivers and network disks put beside one's own."""
 
 PICTURES = IMAGES | {".gif"}
 """Suffixes of what may be a frame or a mask. As a video, a GIF is not one of several images."""
@@ -41,6 +48,8 @@ def images_in(path: Path, suffixes: Collection[str] = PICTURES) -> dict[str, Pat
     found: dict[str, Path] = {}
     files = [file for file in path.glob("*") if file.suffix.lower() in suffixes and not file.name.startswith(".")]
     for file in sorted(files, key=natural_order):
+        if file.is_dir():
+            continue
         stem = composed(file.stem)
         if stem in found:
             raise UserError(f"{file} and {found[stem].name} are the same frame: keep one of them")
@@ -61,15 +70,28 @@ def entry(folder: Path, name: str) -> Path:
     return next((child for child in folder.iterdir() if composed(child.name) == composed(name)), path)
 
 
-def lying_in(folder: Path) -> str:
-    """Say what lies in a folder where images are expected, as an addition to a message: ", but ..."; "" if nothing does."""
+def lying_in(folder: Path, masks: bool = True) -> str:
+    """Say what lies in a folder where images (`masks`, or frames) are expected, as an addition to a message: ", but ..."; or ""."""
     children = [child for child in folder.iterdir() if child.name[0] != "."] if folder.is_dir() else []
-    objects = sorted(child.name for child in children if child.is_dir() and images_in(child))
-    if objects:
-        some = ", ".join(objects[:3]) + ", ..." * (len(objects) > 3)
-        return f", but {folder} has folders with images ({some}), perhaps one per object: write one mask per frame"
+    folders = sorted(child.name for child in children if child.is_dir() and images_in(child))
+    if folders:
+        some = f"has folders with images ({_some(folders)})"
+        return f", but {folder} {some}" + ", perhaps one per object: write one mask per frame" * masks
     suffixes = sorted({child.suffix or child.name for child in children})
     return f", but {folder} holds {', '.join(suffixes[:5])}" if suffixes else ""
+
+
+def _some(names: SequenceABC[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+
+
+def check_names(frames: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
+    """Raise UserError if there are both, but no mask is called like a frame."""
+    if frames and masks and frames.keys().isdisjoint(masks):
+        raise UserError(
+            f"no mask in {next(iter(masks.values())).parent} is called like its frame: masks are called {_some([*masks])}, frames "
+            f"{_some([*frames])}; rename the masks"
+        )
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -122,20 +144,25 @@ def checked_sequence(
     attributes: tuple[str, ...] = (),
     regions: tuple[int, ...] = (),
     least: int = 2,
-    instead: str = "",
+    folders: tuple[Path, Path] | None = None,
 ) -> Sequence:
-    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames; `instead` says what lies where masks should.
+    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames. `folders` are those of both.
 
     Raises UserError for a mask without a frame or of another size than its frame, for too few frames, and for no mask.
     """
     where = f"in sequence {name!r} of {root}"
+    if not frames and folders:
+        raise UserError(
+            f"no images in {folders[0]}{lying_in(folders[0], masks=False)}: put the frames of {name!r} there"
+        )
+    check_names(frames, masks)
     if alone := sorted(masks.keys() - frames.keys()):
         file = masks[alone[0]].relative_to(root)
         raise UserError(f"mask {alone[0]} {where} has no frame ({len(alone)} such): add it, or remove {file}")
     if len(frames) < least:
         raise UserError(f"{len(frames)} frame(s) {where}: a pair needs two, anchor and frame; leave the sequence out")
     if not masks:
-        raise UserError(f"no frame {where} has a mask{instead}: leave the sequence out")
+        raise UserError(f"no frame {where} has a mask{lying_in(folders[1]) if folders else ''}: leave the sequence out")
     for stem, mask in masks.items():
         size, mask_size = image_size(frames[stem]), image_size(mask)
         if size != mask_size:

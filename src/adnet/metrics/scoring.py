@@ -9,6 +9,7 @@ says which rule applies.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -119,6 +120,12 @@ def score_dataset(
     remaining = iter(scores)
     names = {sequence.name: scored_frames(sequence, dataset.scored) for sequence in dataset.sequences}
     sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
+    if sum(score.annotated for score in scores) and not sum(score.predicted for score in scores):
+        logging.getLogger(__name__).warning(
+            "%s: nothing is foreground in any prediction%s",
+            predictions,
+            ": is 255 (8 bits), 65535 (16 bits) or 1.0 their certainty?" if found == "probabilities" else "",
+        )
     result: Scores = {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -220,8 +227,9 @@ def _check(dataset: VideoDataset, folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
     if problems := [problem for sequence in dataset.sequences for problem in _problems(dataset, sequence, folder)]:
+        none = not any(entry(folder, sequence.name).is_dir() for sequence in dataset.sequences)
         raise UserError(
-            f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}. "
+            f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}{lying_in(folder, masks=False) * none}. "
             "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
         )
 
