@@ -170,6 +170,8 @@ VIRIDIS = np.array([[68, 1, 84, 255], [253, 231, 36, 255]], np.uint8)
 TWO_GREYS = np.where(OBJECT, 90 + 165 * (np.arange(80) > 30), 0).astype(np.uint8)
 TWO_COLOURS = Image.fromarray(np.array([[0, 0, 0], [128, 0, 0], [0, 200, 0]], np.uint8)[TWO_GREYS // 90])
 
+GREY_PHOTO = Image.fromarray(cv2.GaussianBlur(PHOTO, (0, 0), 1)).convert("L")
+
 LABELS = {
     "two touching objects": np.where(OBJECT, 1 + (np.arange(80) > 40), 0),
     "the greys of a palette": np.where(OBJECT, 38 + 37 * (np.arange(80) // 20), 0),
@@ -263,6 +265,7 @@ def test_a_quantised_soft_mask(tmp_path: Path) -> None:
         (".gif", TWO_COLOURS, "background of .* may be index 0 of its palette"),
         (".jpg", Image.fromarray(TWO_GREYS), "has areas of grey: JPEG doesn't keep labels apart; write it as PNG"),
         (".jpg", Image.fromarray(TWO_GREYS // 90), "has areas of grey: JPEG doesn't keep labels apart"),
+        (".jpg", GREY_PHOTO, "is no mask: most of it is neither dark nor bright"),
         (".jp2", Image.fromarray(TWO_GREYS // 45), "has areas of grey: JPEG2000 doesn't keep labels apart"),
     ],
 )
@@ -289,7 +292,7 @@ def test_greys_of_two_values_without_black_are_no_mask(tmp_path: Path) -> None:
     assert near(read_mask(tmp_path / "mask.png"), OBJECT) > 0.95
 
 
-@pytest.mark.parametrize("sigma", [0.6, 1.5, 5, 12])
+@pytest.mark.parametrize("sigma", [0.6, 1.5, 5, 12, 30])
 @pytest.mark.parametrize("quality", [75, 95])
 def test_soft_masks_in_jpeg_have_no_areas_of_grey(tmp_path: Path, sigma: float, quality: int) -> None:
     values = cv2.GaussianBlur(OBJECT.repeat(4, 0).repeat(4, 1) * np.uint8(255), (0, 0), sigma)

@@ -233,3 +233,16 @@ def test_equals_the_published_evaluation_on_davis(davis, reference):
             np.testing.assert_allclose(ours["frames"], oracle[measure], atol=1e-9, rtol=0)
             for statistic in ("mean", "recall", "decay"):
                 assert ours[statistic] == pytest.approx(oracle[f"{measure}_{statistic}"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("moved", "lies"), [("{name}", "holds .png"), ("Annotations/{folder}/{name}", "holds Annotations")]
+)
+def test_what_lies_in_place_of_all_sequences_is_named(dataset, predictions, moved, lies):
+    for path in sorted(predictions.glob("*/*.png")):
+        target = predictions / moved.format(folder=path.parent.name, name=path.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    for name in ("bear", "boat"):
+        (predictions / name).rmdir()
+    assert f"sequence boat is missing, but {predictions} {lies}. Give one" in error_of(dataset, predictions)

@@ -108,8 +108,7 @@ def foreground(path: Path, values: Values, lossy: str = "", brightness: Values |
             )
         return _bright(values)
     if lossy:
-        if _has_flat_greys(values):
-            raise UserError(f"{path} has areas of grey: {lossy} doesn't keep labels apart; write it as PNG")
+        _check_soft(path, values, lossy)
         return _bright(values)
     if values.max(initial=0) <= MOST_LABELS:
         return np.asarray(values != 0)
@@ -204,15 +203,18 @@ def _labelled(path: Path, labels: Values) -> Mask:
     return np.asarray(labels != 0)
 
 
-def _has_flat_greys(values: Values) -> bool:
-    """Return whether a picture of a lossy format has areas that are neither black nor nearly as bright as its brightest."""
+def _check_soft(path: Path, values: Values, lossy: str) -> None:
+    """Raise UserError for a grey picture of a lossy format that is labels, or a photograph, and no soft mask."""
     top = int(values.max(initial=0))
-    if top <= MOST_LABELS:
-        return top > 0
-    kernel = np.ones((5, 5), np.uint8)
-    flat = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, kernel) <= top / 64
     between = (values > top / 10) & (values < top * 7 / 8)
-    return int((flat & between).sum()) > int(_bright(values).sum()) / 20
+    flat = between & (cv2.morphologyEx(values, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) <= top / 32)
+    # The pixels of a label have nearly one brightness, those of a slope have all.
+    levels = np.bincount(values[flat].astype(np.int64) * 32 // (top + 1), minlength=32)
+    largest = int(np.convolve(levels, (1, 1)).max())
+    if 0 < top <= MOST_LABELS or largest > max(int(between.sum()) / 4, int(_bright(values).sum()) / 20):
+        raise UserError(f"{path} has areas of grey: {lossy} doesn't keep labels apart; write it as PNG")
+    if between.mean() > 0.75:
+        raise UserError(f"{path} is no mask: most of it is neither dark nor bright: write it as 0 and 255")
 
 
 def _grey_palette(image: Image.Image) -> npt.NDArray[np.uint8] | None:
