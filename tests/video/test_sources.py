@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -301,3 +302,11 @@ def test_a_tiled_avif_is_an_image(tmp_path: Path) -> None:
     write_tiled_avif(tmp_path / "phone.avif", np.repeat(image, 3, axis=2))
     (frame,) = only(tmp_path / "phone.avif").frames()
     assert np.abs(frame.image.astype(int) - image).mean() < 4
+
+
+def test_videos_beside_images_are_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "IMG_1.JPG", np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "IMG_1.MOV").write_bytes(b"a live photo")
+    with caplog.at_level(logging.WARNING):
+        assert [frame.name for frame in only(tmp_path).frames()] == ["IMG_1"]
+    assert "is read as a folder of images (1), and not the videos in it (1): name those by a glob" in caplog.text

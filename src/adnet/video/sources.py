@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import time
 import typing
 from collections import Counter
@@ -156,7 +157,13 @@ def _matches(part: str) -> list[Path]:
     path = from_home(part)
     if path.is_dir():
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-        found = [f for f in inside if f.suffix.lower() in IMAGES] or [f for f in inside if f.suffix.lower() in VIDEOS]
+        images, videos = ([f for f in inside if f.suffix.lower() in suffixes] for suffixes in (IMAGES, VIDEOS))
+        if images and videos:  # a thumbnail, or phones' live photos
+            logging.getLogger(__name__).warning(
+                "%s is read as a folder of images (%d), and not the videos in it (%d): name those by a glob such as '%s'",
+                *(part, len(images), len(videos), path / f"*{videos[0].suffix}"),
+            )
+        found = images or videos
         if not found:
             raise UserError(f"no images and no videos in the folder {part}")
         return sorted(found, key=natural_order)
