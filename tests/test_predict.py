@@ -198,13 +198,16 @@ def test_settings_that_can_t_be_are_one_line(call: Callable[..., Any], images: P
         "fps=0": "fps=0: expected a number above 0",
         "protocol.scales=[]": "protocol.scales is []; give one or more, each above 0, such as [0.75,1.0,1.5]",
         "protocol.scales=[0]": "protocol.scales is [0]; give one or more, each above 0, such as [0.75,1.0,1.5]",
+        "anchor=-1": "anchor=-1 is neither an image that exists nor the number of a frame, from 0",
         f"output={images / '0.png'}": f"output={images / '0.png'} is a file; give a folder",
     }.items():
         ended = call(f"input={images}", setting)
         assert (ended.code, ended.err) == (1, f"adnet: {line}\n")
-    ended = call(f"input={images}", "device=foo")
-    assert ended.err.startswith("adnet: device=foo can't be used (")
-    assert ended.err.count("\n") == 1
+    for device in ("foo", "mps"):
+        ended = call(f"input={images}", f"device={device}")
+        assert ended.err.startswith(f"adnet: device={device} can't be used (")
+        assert ended.err.count("\n") == 1
+        assert len(ended.err) < 300
 
 
 @pytest.fixture

@@ -81,6 +81,29 @@ def test_checkpoint_of_something_else(content: Any, tmp_path: Path) -> None:
         load_checkpoint(saved(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x08\x07onnx", b"\x00\x00\x00\x18ftypmp42"], ids=["text", "ONNX", "video"]
+)
+def test_no_file_of_pytorch_s(content: bytes, tmp_path: Path) -> None:
+    """PyTorch's own words are of a key, or recommend to run whatever is in the file."""
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"model\.onnx is not a readable .*\(it is no file of PyTorch's, or .*\)"
+    ) as caught:
+        load_checkpoint(tmp_path / "model.onnx")
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["run", "run/checkpoints"])
+def test_the_folder_of_a_training(content: dict[str, Any], tmp_path: Path, folder: str) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    file = saved(tmp_path / "run" / "checkpoints", content)
+    with pytest.raises(
+        UserError, match=f"{folder} is a folder of a training: give a checkpoint in it, such as {file}$"
+    ):
+        load_checkpoint(tmp_path / folder)
+
+
 class Malicious:
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -56,7 +56,20 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
         ("hydra.run.dirr=x", "unknown key hydra.run.dirr; did you mean hydra.run.dir?"),
         ("+seed=1", "Could not append to config. An item is already at 'seed'."),
         ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
-        ("pairs.batch_size=[1", "no viable alternative at input '[1'"),
+        ("pairs.batch_size=[1", "pairs.batch_size=[1: the list has no end"),
+        ("full", "'full' is not KEY=VALUE: "),
+        ("model:full", "'model:full' is not KEY=VALUE: "),
+        ("model =full", "'model =full' is not KEY=VALUE: "),
+        ("“model=full”", "'“model=full”' is not KEY=VALUE: "),
+        ("\\", "'\\\\' is not KEY=VALUE: "),
+        ("", "'' is not KEY=VALUE: "),
+        ("--seed", "unrecognized arguments: --seed; keys have no dashes, but an equals sign: KEY=VALUE"),
+        ("--seed=1", "unrecognized arguments: --seed=1; keys have no dashes, but an equals sign: KEY=VALUE"),
+        ("-version", "unrecognized arguments: -version; keys have no dashes"),
+        ("-i=1", "argument --info/-i: invalid choice: "),
+        ("model=FULL", "no model is called 'FULL'; did you mean full?"),
+        ("root=x", "unknown key root; did you mean data.root?"),
+        ("experiment=ablation_full", "experiment is given with a plus: +experiment=NAME"),
         ("steps=???", "steps has no value: give steps=..."),
         (
             "data=[davis2016,duts]",
@@ -95,6 +108,33 @@ def test_text_that_the_grammar_refuses_is_shown_in_quotes(run: Callable[..., Any
     (argument,) = shlex.split(line.partition("quotes of its own: ")[2])
     run(command("predict")(lambda cfg: seen.append(cfg.input)), argument)
     assert seen == [value]
+
+
+@pytest.mark.parametrize(
+    ("typed", "seen"),
+    [
+        ('input="~/a.mp4"', "/home/me/a.mp4"),
+        ('input=["~/a.mp4","b~/c.mp4"]', ["/home/me/a.mp4", "b~/c.mp4"]),
+        ('input="~"', "/home/me"),
+        ('input="a~/b.mp4"', "a~/b.mp4"),
+    ],
+)
+def test_the_home_folder(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, typed: str, seen: Any) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    found: list[Any] = []
+    ended = run(command("predict")(lambda cfg: found.append(cfg.input)), typed)
+    assert (found, ended.err) == ([seen], "")
+
+
+@pytest.mark.parametrize(
+    ("argument", "known"),
+    [("data=davis2016", "unknown key data; known are: anchor, backend, "), ("seed=1", "unknown key seed; known are: ")],
+)
+def test_keys_of_another_command(run: Callable[..., Any], argument: str, known: str) -> None:
+    line = mistake(run, command("predict")(accept), argument)
+    assert line.startswith(known)
+    assert "experiment" not in line
 
 
 def test_so_is_each_of_a_list(run: Callable[..., Any]) -> None:

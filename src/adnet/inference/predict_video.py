@@ -229,7 +229,9 @@ def _anchor(source: VideoSource, anchor: str | int | None, first: Frame) -> Fram
     if anchor is None or str(anchor) == "0":
         return first
     if not str(anchor).isdecimal():
-        return read_frame(Path(str(anchor)))
+        if not (path := Path(str(anchor))).is_file():
+            raise UserError(f"anchor={anchor} is neither an image that exists nor the number of a frame, from 0")
+        return read_frame(path)
     if source.live:
         raise UserError(f"anchor={anchor}: a webcam's anchor is its first frame or an image")
     for number, frame in enumerate(_Reading(source)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operator import index
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from adnet.errors import UserError
@@ -51,6 +52,10 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
         weights = dict(checkpoint["state_dict"])
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(
+            error, UnpicklingError | KeyError | IndexError
+        ):  # whose words are PyTorch's to its own users, or a key
+            reason = "it is no file of PyTorch's, or holds other things than a network's weights and settings"
         raise UserError(
             f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
             "python -m adnet.convert first"

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from adnet.errors import UserError
-from adnet.shared.value_types import FrameSize, Share, choices, described, fits
+from adnet.shared.value_types import FrameSize, Share, Text, choices, described, fits
 
 _TEXTS = "checkpoint output device predictions variant url entity sweep scores metrics.predictions inference.checkpoint"
 _AT_LEAST_1 = """
@@ -21,7 +21,7 @@ _AT_LEAST_1 = """
     inference.frames inference.calibration_frames
 """
 TYPES: dict[str, Any] = {
-    **dict.fromkeys(_TEXTS.split(), str),
+    **dict.fromkeys(_TEXTS.split(), Text),
     **dict.fromkeys(_AT_LEAST_1.split(), PositiveInt),
     **dict.fromkeys(("embeddings", "shard", "examples", "training.warmup"), NonNegativeInt),
     **dict.fromkeys(("fps", "max_megapixels", "trainer.gradient_clip_val"), PositiveFloat),
@@ -29,9 +29,11 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("size", "test_size", "inference.size"), FrameSize),
     "what": Literal["metrics", "inference", "training", "gpu_check"],
     "kind": Literal["auto", "masks", "probabilities"],
-    "runs": str | list[str],
-    "input": str | int | list[str | int],
-    "anchor": str | int,
+    "runs": Text | list[Text],
+    "input": Text
+    | int
+    | Annotated[list[Text | int], Field(min_length=1, description="a list of a text or a whole number")],
+    "anchor": Text | int,
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],
     "port": Annotated[int, Field(ge=1, le=65535)],
     "optim.optimizer.momentum": Share,

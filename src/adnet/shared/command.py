@@ -12,15 +12,16 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -31,6 +32,7 @@ from adnet import __version__
 from adnet.errors import UserError
 from adnet.shared.check_values import check_values
 from adnet.shared.completion import complete_module
+from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
 from adnet.shared.written_arguments import written_arguments
 
@@ -78,6 +80,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 if not HydraConfig.get().verbose:
                     _silence_remarks()
                 check_groups(HydraConfig.get().overrides.task)
+                expand_home(cfg)
                 check_config(cfg, name)
                 main(cfg)
 
@@ -93,6 +96,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             with _in_one_line(name):
                 if complete_module():
                     return
+                check_options(sys.argv[1:])
                 try:
                     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
                 finally:
@@ -143,6 +147,35 @@ def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
     finally:
         if folder:
             _remove_if_empty(folder)
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise UserError for options that there are not, such as `--input x`: Hydra's own answer is its usage, nine lines."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; keys have no dashes, but an equals sign: KEY=VALUE (--help lists them)")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parser.parse_args(arguments)
+
+
+def expand_home(cfg: DictConfig) -> None:
+    """Replace a `~/` at the beginning of a value by the home folder, which many shells leave as it is after `KEY=`.
+
+    Raises UserError as `from_home` does.
+    """
+    for key, value in _in_home(OmegaConf.to_container(cfg), ""):
+        OmegaConf.update(cfg, key, str(from_home(value)))
+
+
+def _in_home(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield each text that begins with `~/`, with its full key."""
+    if isinstance(node, str) and (node == "~" or node.startswith("~/")):
+        yield path, node
+    elif isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _in_home(child, f"{path}.{key}" if path else str(key))
 
 
 def check_groups(overrides: Iterable[str]) -> None:
@@ -206,7 +239,7 @@ def _check_names(node: dict[str, Any], known: Iterable[str], path: str) -> None:
 
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     known = sorted({*known} - _HYDRA_KEYS)
-    near = get_close_matches(word, known, n=1)
+    near = get_close_matches(word, known, n=1) or get_close_matches(word.lower(), known, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known) or 'none'}"
 
 
@@ -226,8 +259,8 @@ def _explain(error: BaseException, name: str) -> str:
     if (mistake := _mistake(error)) is not None:
         # PyTorch wraps the message of a loader worker into its traceback.
         return str(mistake).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
-    if isinstance(error, OverrideParseException) and (advice := _how_to_quote(error.override)):
-        return advice
+    if isinstance(error, OverrideParseException):
+        return _how_to_write(error.override)
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -236,6 +269,8 @@ def _explain(error: BaseException, name: str) -> str:
         return f"no {group or 'config'} is called {option!r}" + _nearest(option, error.options or ())
     match = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and match:
+        if name == "train" and f"+{match[1]}" in _SEVERAL_CHOICES:
+            return f"{match[1]} is given with a plus: +{match[1]}=NAME"
         return f"unknown key {match[1]}{_nearest_key(match[1], name)}"
     if match := re.search(r"Missing mandatory value: (\S+)|Interpolation to missing value.*?'(\S+)'", text):
         key = match[1] or match[2]
@@ -245,13 +280,13 @@ def _explain(error: BaseException, name: str) -> str:
     return text
 
 
-def _how_to_quote(override: str) -> str | None:
-    """Say how to write a value that Hydra's grammar does not accept; None if quotes wouldn't help."""
+def _how_to_write(override: str) -> str:
+    """Say how to write an argument that Hydra's grammar does not accept."""
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"~?[+]{0,2}[\w./@:-]+", key, re.ASCII):
-        return None
-    if value.startswith("[") and "]" not in value:  # an unfinished list
-        return None
+        return f"{override!r} is not KEY=VALUE: no spaces around the =, text with spaces in quotes, several values as KEY=[A,B]"
+    if value.startswith("[") and "]" not in value:
+        return f"{override}: the list has no end: write it without spaces, or put the whole argument into quotes"
     is_list = value.startswith("[") and value.endswith("]")
     quoted = f"[{','.join(map(_quoted, value[1:-1].split(',')))}]" if is_list else _quoted(value)
     written = shlex.quote(f"{key}={quoted}")
@@ -277,7 +312,8 @@ def _nearest_key(key: str, name: str) -> str:
     """Suggest a key of the same name elsewhere, else the nearest of its siblings."""
     keys = _known_keys(name)
     parent, _, leaf = key.rpartition(".")
-    if elsewhere := [known for known in keys if known != key and known.endswith(f".{leaf}")]:
+    elsewhere = [known for known in keys if known != key and known.endswith(f".{leaf}")]
+    if elsewhere := [known for known in elsewhere if not known.startswith("hydra.")] or elsewhere:
         return f"; did you mean {elsewhere[0]}?"
     while parent and parent not in keys:
         parent = parent.rpartition(".")[0]
@@ -287,9 +323,10 @@ def _nearest_key(key: str, name: str) -> str:
 
 
 def _known_keys(name: str) -> list[str]:
+    """List the groups that `conf/NAME.yaml` chooses from, and all keys that it composes to."""
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
-        groups = [group for group in GlobalHydra.instance().config_loader().list_groups("") if group != "hydra"]
+    groups = [group for group in cfg["hydra"]["runtime"]["choices"] if not group.startswith("hydra/")]
     return groups + _paths(cfg, "")
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from adnet.errors import UserError
@@ -58,7 +59,8 @@ def usable_device(name: str | torch.device | None = None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        raise UserError(
-            f"device={name} can't be used ({str(error).splitlines()[0]}): give cpu, cuda or cuda:1, or leave it out"
-        ) from error
+        reason = shorten(
+            str(error).splitlines()[0], 160, placeholder=" ..."
+        )  # PyTorch lists all devices and dispatch keys
+        raise UserError(f"device={name} can't be used ({reason}): give cpu, cuda or cuda:1, or leave it out") from error
     return device

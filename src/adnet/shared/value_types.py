@@ -11,6 +11,9 @@ from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, Valid
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
+Text = Annotated[str, Field(min_length=1, description="a text")]
+"""A name or a path, not empty. `KEY=$UNSET` of a shell would be the working directory."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -38,6 +38,9 @@ def locate(checkpoint: str | Path | None) -> Path:
         return RELEASED / WEIGHTS
     if not str(checkpoint).startswith(_HUB):
         path = Path(checkpoint)
+        for inside in (path / "last.ckpt", path / "checkpoints" / "last.ckpt"):
+            if inside.is_file():
+                raise UserError(f"{path} is a folder of a training: give a checkpoint in it, such as {inside}")
         return path / WEIGHTS if (path / CONFIG).is_file() else path
     name, _, revision = str(checkpoint).removeprefix(_HUB).partition("@")
     return download(name, revision or None, [CONFIG, WEIGHTS]) / WEIGHTS
