@@ -56,9 +56,9 @@ def sound(stream: Any, seconds: float) -> list[av.Packet]:
 
 
 def write_with_sound(
-    path: Path, seconds: float, start: float = 0, cover: bytes | None = None, film: bool = True
+    path: Path, seconds: float, start: float = 0, cover: bytes | None = None, film: bool = True, more_sound: float = 0
 ) -> Path:
-    """25 frames a second, from `start` on, beside as much sound as there is to their end."""
+    """25 frames a second, from `start` on, beside sound to their end and `more_sound` seconds beyond."""
     with av.open(str(path), "w", format="mp4" if path.suffix == ".m4a" else None) as container:
         audio = container.add_stream("aac", rate=48000)
         audio.layout = "mono"
@@ -67,7 +67,7 @@ def write_with_sound(
             cover_packet = add_picture(container, cover, Disposition.attached_pic)[1]
         if video:
             video.width, video.height, video.pix_fmt = 80, 48, "yuv420p"
-        for part in sound(audio, start + seconds):
+        for part in sound(audio, start + seconds + more_sound):
             container.mux(part)
         if cover:
             container.mux(cover_packet)
@@ -143,6 +143,38 @@ def test_a_late_video_is_beside_its_sound_and_not_damaged(tmp_path: Path) -> Non
     for name in ("clip.mkv", "clip.mp4", "clip.ts"):
         frames = read(write_with_sound(tmp_path / name, 2, start=1.6))
         np.testing.assert_allclose([frame.time for frame in frames], 1.6 + np.arange(50) / 25, atol=0.03)
+
+
+@pytest.mark.parametrize("suffix", [".wmv", ".mp4", ".mkv", ".flv", ".ts", ".avi", ".mov"])
+def test_sound_that_goes_on_after_the_film_is_no_damage(tmp_path: Path, suffix: str) -> None:
+    assert len(read(write_with_sound(tmp_path / f"clip{suffix}", 1, more_sound=3))) == 25
+
+
+def test_pictures_that_stay_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty packet, as Theora has for a picture like the one before; decoders refuse it."""
+    path, content = tmp_path / "clip.nut", jpeg(pictures(1)[0])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 80, 48, "yuvj420p"
+        for index in range(50):
+            container.mux(packet(stream, content if index % 5 == 0 and index < 30 else b"", index))
+    monkeypatch.setattr("adnet.video.file._end", lambda *_: 2.0)  # as Ogg states it
+    np.testing.assert_allclose([frame.time for frame in read(path)], np.arange(6) / 5)
+
+
+def test_what_a_stream_hides_at_its_edges_is_cut_off(tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "plain.mp4", pictures(3))
+    with av.open(str(plain)) as given, av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        hide = av.BitStreamFilterContext(
+            "h264_metadata=crop_left=16:crop_right=8:crop_top=4", given.streams.video[0], stream
+        )
+        for part in [*given.demux(video=0), None]:
+            for changed in hide.filter(part) if part is None or part.dts is not None else []:
+                changed.stream = stream
+                container.mux(changed)
+    for frame, whole in zip(read(tmp_path / "clip.mp4"), read(plain), strict=True):
+        np.testing.assert_array_equal(frame.image, whole.image[4:, 16:-8])
 
 
 def test_a_tag_that_an_editor_left_proves_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from videos import pictures
 
 from adnet.video.file import VideoFile
@@ -50,3 +53,25 @@ def test_a_file_that_begins_hours_into_a_stream(tmp_path: Path) -> None:
     for suffix in (".mkv", ".mp4", ".ts"):
         path = write(tmp_path / f"clip{suffix}", 50, 0, start=7200)
         np.testing.assert_allclose(times(path), np.arange(50) / 25, atol=2e-3)
+
+
+@pytest.mark.parametrize("stuck", [[48, 48, 48, 48], [49, 49, 49], [48, 49]])
+def test_a_short_step_back_moves_nothing_for_long(tmp_path: Path, stuck: list[int]) -> None:
+    """As of files that FFmpeg's concat demuxer joined: sound would be late for all the rest."""
+    clock = [*range(50), *stuck, *range(50, 100)]
+    picture = BytesIO()
+    Image.fromarray(pictures(1)[0]).save(picture, "JPEG")
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 80, 48, "yuvj420p"
+        for index, pts in enumerate(clock):
+            packet = av.Packet(picture.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, pts, index - 20, Fraction(1, 25)
+            packet.is_keyframe = True
+            container.mux(packet)
+    found = np.array(times(tmp_path / "clip.mkv"))
+    assert len(found) == len(clock)
+    assert (np.diff(found) > 0.001).all()
+    expected = np.array(clock) / 25
+    np.testing.assert_allclose(found[:50], expected[:50], atol=2e-3)
+    np.testing.assert_allclose(found[-40:], expected[-40:], atol=2e-3)

@@ -83,10 +83,11 @@ class VideoFile:
         """
         damaged: list[str] = []  # packets
         flawed: list[str] = []  # frames, as far as the decoder can tell
+        shown_on: list[float] = []  # until when, on the file's clock
         index = 0
         with _opened(self.path) as (container, stream):
             times, starts, pixel_aspect = FrameTimes(container, stream), _start(stream), _pixel_aspect(stream)
-            for index, frame in enumerate(_decoded(container, stream, damaged), start=1):
+            for index, frame in enumerate(_decoded(container, stream, damaged, shown_on), start=1):
                 name = f"{index - 1:05d}"
                 time, duration = times(frame)
                 if index == 1 and starts is not None and (skipped := time + times.origin - starts) > 0.5:
@@ -98,7 +99,7 @@ class VideoFile:
                 yield VideoFrame(name, image, time, duration, aspect)
             end = _end(container, stream)
         # The two may differ by a few frames in intact files.
-        missing = 0.0 if end is None else end - times.origin - times.end
+        missing = 0.0 if end is None else end - max(times.origin + times.end, *shown_on[-1:], 0.0)
         reasons = [
             f"{len(flawed)} frames have errors, first {flawed[0]}" if flawed else "",
             f"{len(damaged)} packets can't be decoded, first {damaged[0]}" if damaged else "",
@@ -114,6 +115,7 @@ class VideoFile:
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     need_extra("video", "av", f"{path}, a video and not images,")
     import av
+    from av.codec.context import Flags
     from av.stream import Disposition
 
     try:
@@ -127,11 +129,19 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         best = container.streams.best("video")
         stream = next((film for film in films if film is best), films[0])
         stream.thread_type = "AUTO"
+        # Otherwise FFmpeg doesn't cut off what is hidden at the left or the top, unless it is a multiple of 64 bytes wide.
+        stream.codec_context.flags |= Flags.unaligned.value
         yield container, stream
 
 
-def _decoded(container: InputContainer, stream: VideoStream, damaged: list[str]) -> Iterator[av.VideoFrame]:
-    """Yield all frames; append a line to `damaged` for each packet that cannot be decoded."""
+def _decoded(
+    container: InputContainer, stream: VideoStream, damaged: list[str], shown_on: list[float]
+) -> Iterator[av.VideoFrame]:
+    """Yield all frames; append a line to `damaged` for each packet that cannot be decoded.
+
+    An empty packet, as Theora has for a picture like the one before, makes no frame; until when that one is shown is appended
+    to `shown_on`, in seconds on the file's clock.
+    """
     import av
 
     packets = container.demux(stream)
@@ -144,6 +154,9 @@ def _decoded(container: InputContainer, stream: VideoStream, damaged: list[str])
             return
         if packet is None:
             return
+        if packet.size == 0 and packet.pts is not None:  # without a time, it is the end
+            shown_on.append(float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            continue
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
@@ -176,7 +189,10 @@ def _end(container: InputContainer, stream: VideoStream) -> float | None:
     flags: Any = av.format.Flags
     if container.format.flags & (flags.ts_discont.value | flags.no_timestamps.value):
         return None
-    if stream.duration and stream.time_base:
+    own = (
+        container.format.name != "asf" or len(container.streams) == 1
+    )  # there each stream is said to last as long as the file
+    if own and stream.duration and stream.time_base:
         return (_start(stream) or 0.0) + float(stream.duration * stream.time_base)
     if "matroska" not in container.format.name or not container.duration:
         return None

@@ -17,8 +17,9 @@ JUMP = 10.0
 class FrameTimes:
     """Turn frames, in display order, into rising times in seconds since the start of their file.
 
-    A video that starts after its sound starts late. Where the file's clock goes back, as at the seam of joined recordings, or
-    where it tells no time, a frame follows the one before after the time that that one lasts.
+    A video that starts after its sound starts late. Where the file's clock goes back by more than a second, as at the seam of
+    joined recordings, or where it tells no time, a frame follows the one before after the time that that one lasts. Where it
+    goes back by less, or stands still, after half of that time, until the clock is right again.
 
     Args:
         container, stream: an open file and the stream that the frames are from.
@@ -45,14 +46,15 @@ class FrameTimes:
         """Return the time of the next frame, and how long it lasts as far as is known."""
         ticks = frame.dts if self._decoding_order else frame.pts
         given = None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
-        first = self._shift is None
+        lasts = float(1 / self._rate)
         if self._shift is None:
             late = 0.0 if given is None or self._decoding_order else max(given - self.origin, 0.0)
             time = 0.0 if self._clock_resets and late > JUMP else late
             self._shift = 0.0 if given is None else time - given
         else:
             time = self._after(given, self._shift)
-        lasts = float(1 / self._rate) if first else time - self._time
+            by_the_clock = given is not None and time == given + self._shift
+            lasts = (time if by_the_clock else self.end) - self._time
         if frame.duration and frame.time_base and not self._decoding_order:
             lasts = float(frame.duration * frame.time_base)
         self._time, self.end = time, time + lasts
@@ -65,5 +67,4 @@ class FrameTimes:
         time = given + shift
         if time < self._time - 1 or (self._clock_resets and time > self._time + JUMP):
             self._shift, time = self.end - given, self.end  # another recording
-        # A shorter step back is another order of frames, after which the clock is right again.
-        return time if time > self._time else self.end
+        return time if time > self._time else self._time + (self.end - self._time) / 2
