@@ -209,6 +209,22 @@ def test_what_comes_before_the_first_key_frame_is_named(tmp_path: Path, caplog: 
     assert re.search(r"clip\.ts: its first 1\.\d s come before the first key frame and can't be shown$", message)
 
 
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_interlaced_frames_are_as_stored_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, interlaced: int
+) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 80, 64, "yuv420p"
+        video.options = {"x264-params": f"interlaced={interlaced}"}
+        for image in pictures(3, (64, 80)):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(video.encode())
+    assert len(read(path)) == 3
+    assert ["is interlaced" in message for message in caplog.messages] == [True] * interlaced
+
+
 def test_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("2024-05-01T12:30:00.mp4", "100%.mp4", "a=[b] é's.mp4"):

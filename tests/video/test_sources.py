@@ -219,6 +219,13 @@ def test_globs_lists_and_names(tmp_path: Path) -> None:
     assert names("c") == ["z"]
 
 
+@pytest.mark.parametrize("suffix", [".vob", ".h264", ".HEVC", ".mjpeg", ".dv", ".asf", ".qt", ".rm", ".m2t"])
+def test_videos_in_a_folder_are_known_by_their_suffix(tmp_path: Path, suffix: str) -> None:
+    for name in (f"a{suffix}", "b.mp4", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [source.name for source in video_sources(str(tmp_path))] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

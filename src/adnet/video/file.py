@@ -78,9 +78,10 @@ class VideoFile:
         """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate),
         rotated as its metadata say, and with high dynamic range shown as on an ordinary screen (`tone_mapped`).
 
-        Warns if the start can't be decoded because no key frame comes before it. Raises UserError if the file cannot be opened,
-        and AFTER the last frame if something is damaged or the file ends before its stated end.
+        Warns of interlaced frames, and if the start can't be decoded because no key frame comes before it. Raises UserError if the file
+        cannot be opened, and AFTER the last frame if something is damaged or the file ends before its stated end.
         """
+        say = logging.getLogger(__name__).warning
         damaged: list[str] = []  # packets
         flawed: list[str] = []  # frames, as far as the decoder can tell
         shown_on: list[float] = []  # until when, on the file's clock
@@ -91,8 +92,12 @@ class VideoFile:
                 name = f"{index - 1:05d}"
                 time, duration = times(frame)
                 if index == 1 and starts is not None and (skipped := time + times.origin - starts) > 0.5:
-                    logging.getLogger(__name__).warning(
-                        "%s: its first %.1f s come before the first key frame and can't be shown", self.path, skipped
+                    say("%s: its first %.1f s come before the first key frame and can't be shown", self.path, skipped)
+                if index == 1 and frame.interlaced_frame:
+                    say(
+                        "%s says that it is interlaced: if its frames hold two moments each, masks are combed where things move; "
+                        "deinterlace it first (ffmpeg -i VIDEO -vf bwdif NEW)",
+                        self.path,
                     )
                 flawed += [name] * frame.is_corrupt
                 image, aspect = _shown(frame, pixel_aspect)

@@ -25,7 +25,9 @@ from adnet.video.file import VideoFile, VideoFrame
 VIDEOS = frozenset(
     {".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
 )
-VIDEOS |= {".3gp", ".ts", ".webm", ".wmv", ".y4m"}
+VIDEOS |= {".264", ".265", ".3g2", ".3gp", ".asf", ".divx", ".dv", ".f4v", ".h264", ".h265", ".hevc", ".ivf", ".m1v"}
+VIDEOS |= {".m2t", ".m2v", ".mjpeg", ".mjpg", ".mpe", ".nut", ".ogm", ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob"}
+VIDEOS |= {".webm", ".wmv", ".y4m"}
 
 
 class VideoSource(typing.Protocol):
@@ -121,8 +123,8 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
     """Find the videos that `given` names, at least one.
 
     A number is a webcam. A file is a video or an image; an image file with several pictures (an animation, a stack) is a video.
-    A folder is one video made of its images (in natural order: 2 before 10), at `fps` frames per second; a folder without images
-    means the videos in it. A glob (`**` for any depth) means everything
+    A folder is one video made of its images (in natural order: 2 before 10), at `fps` frames per second, and videos beside them
+    are left out with a warning; a folder without images means the videos in it. A glob (`**` for any depth) means everything
     that it matches, where the images of one folder are one video. A list means all of its items.
 
     Each video gets a unique name: the name of its file without the suffix, or of its folder, with more of the path if two would
@@ -157,16 +159,15 @@ def _matches(part: str) -> list[Path]:
     path = from_home(part)
     if path.is_dir():
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-        images, videos = ([f for f in inside if f.suffix.lower() in suffixes] for suffixes in (IMAGES, VIDEOS))
+        images, videos = ([f for f in inside if f.suffix.lower() in kind] for kind in (IMAGES, VIDEOS))
+        if not images and not videos:
+            raise UserError(f"no images and no videos in the folder {part}")
         if images and videos:  # a thumbnail, or phones' live photos
             logging.getLogger(__name__).warning(
                 "%s is read as a folder of images (%d), and not the videos in it (%d): name those by a glob such as '%s'",
                 *(part, len(images), len(videos), path / f"*{videos[0].suffix}"),
             )
-        found = images or videos
-        if not found:
-            raise UserError(f"no images and no videos in the folder {part}")
-        return sorted(found, key=natural_order)
+        return sorted(images or videos, key=natural_order)
     if path.exists():
         return [path]
     hits = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_order)  # noqa: PTH207 (it takes absolute patterns)
