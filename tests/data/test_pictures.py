@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from tiled_avif import write_tiled_avif
 
 from adnet.app.segmentation import Bounded
@@ -340,14 +340,6 @@ def test_a_tiff_of_double_precision_is_named(tmp_path: Path) -> None:
     write_tiff(tmp_path / "double.tif", (np.zeros((4, 5)), {339: 3}))
     with pytest.raises(UserError, match=r"double\.tif: it is a TIFF of a kind that is not read: write 8 or 16 bits"):
         read_frame(tmp_path / "double.tif")
-
-
-def test_a_png_with_much_text(tmp_path: Path) -> None:
-    """As Photoshop writes it: the history of the picture."""
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
-    Image.fromarray(SMOOTH).save(tmp_path / "edited.png", pnginfo=info)
-    np.testing.assert_array_equal(read_frame(tmp_path / "edited.png"), SMOOTH)
 
 
 def test_a_png_whose_still_is_no_part_of_its_animation(tmp_path: Path) -> None:

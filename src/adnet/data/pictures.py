@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from adnet.errors import UserError
 from adnet.shared.files import replacing
@@ -31,9 +31,6 @@ SEVERAL = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
 LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
 
 TWELVE_BITS = 4096
-
-# Pillow refuses a PNG with a text or a colour profile of 1 MiB, which Photoshop exceeds; it stops at 64 MiB nevertheless.
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
