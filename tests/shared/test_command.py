@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from adnet.errors import UserError
-from adnet.shared.command import command, resolved, run_dir
+from adnet.shared.command import command, quoted, resolved, run_dir
 
 
 def accept(cfg: DictConfig) -> None:
@@ -368,3 +371,11 @@ def test_what_the_locale_cannot_show_is_printed_nevertheless(tmp_path: Path) -> 
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     ended = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert (ended.returncode, ended.stdout.strip()) == (0, b"v\\xe9lo"), ended.stderr
+
+
+TEXT = st.text(st.characters(exclude_characters="$\n", exclude_categories=["Cs", "Cc"]), min_size=1)
+
+
+@given(TEXT, st.sampled_from("'\""))
+def test_a_quoted_value_is_read_back(value: str, quote: str) -> None:
+    assert OverridesParser.create().parse_override(f"a={quoted(value, quote)}").value() == value

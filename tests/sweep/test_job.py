@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,13 +17,10 @@ from typing import Any
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
-from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.sweep import gpus, job
-from adnet.sweep.job import last_outcome, quoted, run_job
+from adnet.sweep.job import last_outcome, run_job
 
 
 @pytest.fixture
@@ -186,6 +184,12 @@ def _lives(process: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@given(st.text(st.characters(exclude_characters="$\n", exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_a_quoted_value_is_read_back(value: str) -> None:
-    assert OverridesParser.create().parse_override(f"a={quoted(value)}").value() == value
+def test_the_number_of_an_earlier_process_is_forgotten(folder: Path) -> None:
+    """Its number may be another's by now, which `stop_jobs` would end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another:
+        (folder / ".lock").write_text(f"{socket.gethostname()} {another.pid}")
+        with job._lock(folder, 0) as lock:
+            assert lock is not None
+            job.stop_jobs([folder])
+            assert another.poll() is None

@@ -74,3 +74,16 @@ def test_the_average_is_as_precise_as_the_weights_or_more(precision: str, tolera
     expected = averages(120)
     assert module.validated == pytest.approx([expected[59], expected[119]], rel=tolerance)
     assert module.weight.item() == pytest.approx(expected[119], rel=tolerance)
+
+
+def test_a_validation_without_a_fit_sees_the_weights() -> None:
+    module = Counting()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        callbacks=[WeightAveraging(DECAY)],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        logger=False,
+    )
+    trainer.validate(module, DataLoader(torch.zeros(1, 1), 1), verbose=False)
+    assert module.validated == [0]

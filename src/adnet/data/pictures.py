@@ -212,9 +212,8 @@ def _upright(path: Path, image: Image.Image) -> Picture:
     lossy = image.format in LOSSY or (image.format == "WEBP" and not _holds(path, b"VP8L", head=True))
     white_is_0 = getattr(image, "tag_v2", {}).get(262) == 0
     image.load()
-    turn = _UPRIGHT.get(
-        _orientation(image)
-    )  # not before: a PNG's EXIF data may come last, and Pillow turns a TIFF itself
+    # Not before it is loaded: a PNG's EXIF data may come last, and Pillow turns a TIFF itself.
+    turn = _UPRIGHT.get(_orientation(image))
     if white_is_0 and image.mode.startswith("I;16"):  # Pillow heeds it for 8 bits only
         image = Image.fromarray(65535 - np.asarray(image))
     upright = image if turn is None else image.transpose(turn)

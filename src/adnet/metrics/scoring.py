@@ -52,8 +52,8 @@ def score_sequence(sequence: Sequence, predictions: Path, scored: Literal["inner
     """Score the masks `predictions/<sequence>/<frame>.png` in this process.
 
     Returns `{"frames": [...], "J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`: the stems of the frames that
-    count, in time order, and their values. Raises
-    UserError if no frame counts, a mask is missing or can't be read, or its size differs from its annotation's.
+    count, in time order, and their values. Raises UserError if no frame counts, a mask is missing or can't be read, or its size
+    differs from its annotation's.
     """
     frames = _frames(sequence, scored, predictions, None)
     if not frames:

@@ -52,9 +52,8 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
         weights = dict(checkpoint["state_dict"])
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        if isinstance(
-            error, UnpicklingError | KeyError | IndexError
-        ):  # whose words are PyTorch's to its own users, or a key
+        # The words of these are PyTorch's to its own users, or only a key.
+        if isinstance(error, UnpicklingError | KeyError | IndexError):
             reason = "it is no file of PyTorch's, or holds other things than a network's weights and settings"
         raise UserError(
             f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "

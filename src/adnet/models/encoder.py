@@ -123,7 +123,8 @@ class DeepLabV3(nn.Module):
 
         With `shallow`, those at stride 2 and 4 come first.
         """
-        return self.backbone(F.pad((frames - self.mean) / self.std, self.border * 2))
+        normalised = (frames - self.mean) / self.std
+        return self.backbone(F.pad(normalised, self.border * 2) if any(self.border) else normalised)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings `[B, C, h, w]` from the last stage's output."""

@@ -288,17 +288,20 @@ def _how_to_write(override: str) -> str:
     if value.startswith("[") and "]" not in value:
         return f"{override}: the list has no end: write it without spaces, or put the whole argument into quotes"
     is_list = value.startswith("[") and value.endswith("]")
-    quoted = f"[{','.join(map(_quoted, value[1:-1].split(',')))}]" if is_list else _quoted(value)
-    written = shlex.quote(f"{key}={quoted}")
+    # In double quotes, for the shell's own are single.
+    texts = [quoted(text.strip(), '"') for text in (value[1:-1].split(",") if is_list else [value])]
+    written = shlex.quote(f"{key}=[{','.join(texts)}]" if is_list else f"{key}={texts[0]}")
     return (
         f"{override}: put text with characters other than letters, digits and ./-_%+ into quotes of its own: {written}"
     )
 
 
-def _quoted(text: str) -> str:
-    """Put text into the quotes of Hydra's grammar, which halves backslashes before a quote, and only there."""
-    doubled = re.sub(r'(\\+)(?="|$)', r"\1\1", text.strip())
-    return '"' + doubled.replace('"', r"\"") + '"'
+def quoted(value: str, quote: str = "'") -> str:
+    """Quote any text as a value in Hydra's override grammar, in single or double quotes."""
+    # A backslash is literal, except before a quote, where it must be doubled.
+    return (
+        quote + re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + f"\\{quote}" * bool(found[2]), value) + quote
+    )
 
 
 def _mistake(error: BaseException | None) -> UserError | None:

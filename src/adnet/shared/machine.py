@@ -59,8 +59,7 @@ def usable_device(name: str | torch.device | None = None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        reason = shorten(
-            str(error).splitlines()[0], 160, placeholder=" ..."
-        )  # PyTorch lists all devices and dispatch keys
+        # PyTorch lists all devices and dispatch keys.
+        reason = shorten(str(error).splitlines()[0], 160, placeholder=" ...")
         raise UserError(f"device={name} can't be used ({reason}): give cpu, cuda or cuda:1, or leave it out") from error
     return device

@@ -18,6 +18,7 @@ from typing import IO, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from adnet.shared.command import quoted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.gpus import reserved, undo_hiding
@@ -89,6 +90,8 @@ def _lock(folder: Path, rank: int) -> Iterator[IO[str] | None]:
         except BlockingIOError:
             yield None
         else:
+            if rank == 0:
+                lock.truncate(0)  # of the number of an earlier process
             yield lock
 
 
@@ -96,12 +99,6 @@ def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
     """Return the overrides of this job, without those of the sweep."""
     general = [override for override in hydra.overrides.hydra if not _OF_THE_SWEEP.match(override)]
     return [*hydra.overrides.task, *general, f"hydra.run.dir={quoted(str(folder))}"]
-
-
-def quoted(value: str) -> str:
-    """Quote any text as a value in Hydra's override grammar."""
-    # A backslash is literal, except before a quote, where it must be doubled.
-    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), value) + "'"
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -21,12 +21,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.errors import UserError
-from adnet.shared.command import check_config
+from adnet.shared.command import check_config, quoted
 from adnet.shared.files import write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.gpus import tell_jobs_the_gpus
-from adnet.sweep.job import last_outcome, quoted, run_job, stop_jobs
+from adnet.sweep.job import last_outcome, run_job, stop_jobs
 
 STATUSES = {
     "finished": "finished",

@@ -13,8 +13,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from adnet.errors import UserError
+from adnet.shared.command import quoted
 from adnet.shared.extras import need_extra
-from adnet.sweep.job import quoted
 from adnet.sweep.runner import Row, Sweep
 
 if TYPE_CHECKING:

@@ -41,7 +41,9 @@ class WeightAveraging(callbacks.WeightAveraging):
             self._copy_average_to_current(pl_module)
 
     def on_validation_epoch_end(self, _: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the weights back."""
+        """Put the weights back, if they were replaced: outside of a fit there is no average."""
+        if not self._training_weights:
+            return
         for tensor, weights in zip(_tensors(pl_module), self._training_weights, strict=True):
             tensor.copy_(weights)
         self._training_weights = []
