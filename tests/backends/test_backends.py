@@ -158,11 +158,14 @@ def test_compile_compiles_for_more_sizes_than_pytorch_would(
 
 
 def test_compile_without_a_compiler_is_one_line(
-    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet
 ) -> None:
     path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "g++")))
-    with pytest.raises(UserError, match=r"^backend=compile needs a C\+\+ compiler"):
+    # pytest's monkeypatch would delete the setting on its way out, and later tests could not compile.
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "g++"))}),
+        pytest.raises(UserError, match=r"^backend=compile needs a C\+\+ compiler"),
+    ):
         load_backend(path, "compile", "cpu")
 
 
