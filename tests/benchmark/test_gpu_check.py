@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from adnet.benchmark import gpu_check
 from adnet.benchmark.__main__ import main
@@ -31,14 +32,23 @@ def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     assert found["checks"]["bf16"]["largest_difference"] > 0  # it was another precision
 
 
+@pytest.mark.gpu
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_s_half_passes(run: Callable[..., Any]) -> None:
+    ended = run(main, "what=gpu_check", "output=check.json")
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("check.json").read_text())["half"] == "gpu"
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let the checks be these functions, beside CPU's losses of 0.7 and 0.6."""
 
     def checks(**given: Callable[..., list[float]]) -> None:
         model = SimpleNamespace(encoder=SimpleNamespace(backbone_name="resnet10t"))
-        setting = SimpleNamespace(model=model, losses=[], gpu=False)
-        monkeypatch.setattr(gpu_check, "_setting", lambda *_: setting)
+        training = SimpleNamespace(model=model, losses=[], gpu=False)
+        monkeypatch.setattr(gpu_check, "_compose", lambda *_: training)
         monkeypatch.setattr(gpu_check, "_fit", lambda *_, **__: [0.7, 0.6])
         monkeypatch.setattr(gpu_check, "CHECKS", given)
 

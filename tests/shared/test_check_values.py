@@ -95,7 +95,7 @@ def test_a_bad_value_is_one_line(refused: Callable[[str], str], argument: str, l
     ],
 )
 def test_a_key_without_a_default_has_a_type(run: Callable[..., Any], name: str, argument: str, line: str) -> None:
-    given = {"score": ["predictions=a"], "report": ["runs=a"], "predict": ["input=a"], "benchmark": ["what=metrics"]}
+    given = {"score": ["predictions=a"], "report": ["runs=a"], "predict": ["input=a"], "benchmark": ["what=inference"]}
     usual = [given for given in given.get(name, ()) if given.partition("=")[0] != argument.partition("=")[0]]
     ended = run(command(name)(lambda _: pytest.fail("the command ran")), *usual, argument)
     assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err

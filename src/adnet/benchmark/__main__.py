@@ -1,4 +1,4 @@
-"""Measure speed on this machine: `python -m adnet.benchmark what=metrics|inference|training|gpu_check [output=benchmark.json]`."""
+"""Measure speed on this machine: `python -m adnet.benchmark what=inference|gpu_check [output=benchmark.json]`."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Skipped(Exception):  # noqa: N818 (it is not an error)
 
 
 @dataclass
-class _Setting:
-    """What all checks share. `losses`: the CPU's in float32."""
+class _Training:
+    """The training that each check repeats in its own way. `losses`: the CPU's in float32."""
 
     cfg: DictConfig
     overrides: list[str]
@@ -79,16 +79,16 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         print("on the CPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked")
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
-        setting = _setting(cfg, Path(scratch), gpu)
-        setting.losses = _fit(setting, gpu=False)
-        checks = {name: _run_check(name, check, setting) for name, check in CHECKS.items()}
+        training = _compose(cfg, Path(scratch), gpu)
+        training.losses = _fit(training, gpu=False)
+        checks = {name: _run_check(name, check, training) for name, check in CHECKS.items()}
     failed = [name for name, check in checks.items() if check["result"] == "failed"]
     print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
     return {
         "half": "gpu" if gpu else "cpu",
         "failed": failed,
-        "backbone": setting.model.encoder.backbone_name,
-        "cpu_losses": setting.losses,
+        "backbone": training.model.encoder.backbone_name,
+        "cpu_losses": training.losses,
         "checks": checks,
         "device": _device(gpu),
         "machine": {
@@ -101,7 +101,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def _setting(cfg: DictConfig, folder: Path, gpu: bool) -> _Setting:
+def _compose(cfg: DictConfig, folder: Path, gpu: bool) -> _Training:
     options = cfg.gpu_check
     height, width = (121, 217) if gpu else (33, 57)
     steps = options.steps or (4 if gpu else 2)
@@ -118,15 +118,15 @@ def _setting(cfg: DictConfig, folder: Path, gpu: bool) -> _Setting:
     settings = hydra.compose("train", overrides)
     dataset = instantiate(settings.data, split="train")
     L.seed_everything(settings.seed, workers=True, verbose=False)
-    return _Setting(settings, overrides, dataset, instantiate(settings.model), gpu, folder, steps)
+    return _Training(settings, overrides, dataset, instantiate(settings.model), gpu, folder, steps)
 
 
-def _run_check(name: str, check: Callable[[_Setting], list[float]], setting: _Setting) -> dict[str, Any]:
+def _run_check(name: str, check: Callable[[_Training], list[float]], training: _Training) -> dict[str, Any]:
     started, tolerance = time.perf_counter(), TOLERANCES[name]
     result: dict[str, Any] = {"tolerance": tolerance}
     try:
-        losses = check(setting)
-        expected = setting.losses[-len(losses) :]
+        losses = check(training)
+        expected = training.losses[-len(losses) :]
         largest = max(abs(loss - other) / other for loss, other in zip(losses, expected, strict=False))
         good = all(map(math.isfinite, losses)) and largest <= tolerance
         limit = "no more than" if good else "more than"
@@ -148,53 +148,53 @@ def _run_check(name: str, check: Callable[[_Setting], list[float]], setting: _Se
     return result
 
 
-def _tf32(setting: _Setting) -> list[float]:
-    if not setting.gpu:
+def _tf32(training: _Training) -> list[float]:
+    if not training.gpu:
         raise Skipped("only NVIDIA's GPUs have TF32")
     if torch.cuda.get_device_capability() < (8, 0):
         raise Skipped("this GPU has no TF32, which needs compute capability 8.0")
-    return _fit(setting, True, tf32=True)
+    return _fit(training, True, tf32=True)
 
 
-def _compile(setting: _Setting) -> list[float]:
-    if not setting.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
-        return _fit(setting, False, compiled="aot_eager")
+def _compile(training: _Training) -> list[float]:
+    if not training.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
+        return _fit(training, False, compiled="aot_eager")
     if not can_compile():
         raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
-    return _fit(setting, True, compiled="inductor")
+    return _fit(training, True, compiled="inductor")
 
 
-def _resume(setting: _Setting) -> list[float]:
+def _resume(training: _Training) -> list[float]:
     """Train half of the steps, then resume from the checkpoint; return the losses of the second half."""
-    folder = setting.folder / "checkpoints"
-    _fit(setting, setting.gpu, steps=setting.steps // 2, folder=folder)
-    return _fit(setting, setting.gpu, folder=folder, resume=True)
+    folder = training.folder / "checkpoints"
+    _fit(training, training.gpu, steps=training.steps // 2, folder=folder)
+    return _fit(training, training.gpu, folder=folder, resume=True)
 
 
-def _two_ranks(setting: _Setting) -> list[float]:
+def _two_ranks(training: _Training) -> list[float]:
     """Run `adnet.train trainer=ddp` in new processes; return the losses that it logs."""
-    if setting.gpu and torch.cuda.device_count() < 2:
+    if training.gpu and torch.cuda.device_count() < 2:
         raise Skipped("NCCL needs two GPUs, and there is one")
-    folder = setting.folder / "two_ranks"
-    accelerator = f"trainer.accelerator={'gpu' if setting.gpu else 'cpu'}"
+    folder = training.folder / "two_ranks"
+    accelerator = f"trainer.accelerator={'gpu' if training.gpu else 'cpu'}"
     trainer = ["trainer=ddp", "trainer.devices=2", accelerator, "trainer.log_every_n_steps=1"]
-    command = [sys.executable, "-m", "adnet.train", *setting.overrides, *trainer, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "adnet.train", *training.overrides, *trainer, f"hydra.run.dir={folder}"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if ended.returncode:
         raise RuntimeError(f"adnet.train ended with {ended.returncode}: {ended.stderr[-2000:].strip()}")
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         losses = [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
-    if len(losses) != setting.steps:
-        raise RuntimeError(f"{len(losses)} losses were logged, not {setting.steps}")
+    if len(losses) != training.steps:
+        raise RuntimeError(f"{len(losses)} losses were logged, not {training.steps}")
     return losses
 
 
-CHECKS: dict[str, Callable[[_Setting], list[float]]] = {
-    "fp32": lambda setting: _fit(setting, setting.gpu),
+CHECKS: dict[str, Callable[[_Training], list[float]]] = {
+    "fp32": lambda training: _fit(training, training.gpu),
     "tf32": _tf32,
-    "bf16": lambda setting: _fit(setting, setting.gpu, precision="bf16-mixed"),
+    "bf16": lambda training: _fit(training, training.gpu, precision="bf16-mixed"),
     "compile": _compile,
-    "checkpointing": lambda setting: _fit(setting, setting.gpu, recomputed=True),
+    "checkpointing": lambda training: _fit(training, training.gpu, recomputed=True),
     "resume": _resume,
     "two_ranks": _two_ranks,
 }
@@ -209,7 +209,7 @@ class _Losses(Callback):
 
 
 def _fit(
-    setting: _Setting,
+    training: _Training,
     gpu: bool,
     precision: Any = "32-true",
     tf32: bool = False,
@@ -220,11 +220,11 @@ def _fit(
     resume: bool = False,
 ) -> list[float]:
     """Train a copy of the network; return the loss of each step."""
-    cfg = setting.cfg
+    cfg = training.cfg
     parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
-    module = SegmentationModule(deepcopy(setting.model), *parts, loss=instantiate(cfg.loss))
+    module = SegmentationModule(deepcopy(training.model), *parts, loss=instantiate(cfg.loss))
     # A partial, because Hydra would convert the datasets if they were its arguments.
-    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=setting.dataset, val=setting.dataset)
+    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=training.dataset, val=training.dataset)
     if recomputed:
         recompute_blocks(module.model.encoder.backbone)
     if compiled:
@@ -235,7 +235,7 @@ def _fit(
         accelerator="gpu" if gpu else "cpu",
         devices=1,
         precision=precision,
-        max_steps=steps or setting.steps,
+        max_steps=steps or training.steps,
         max_epochs=-1,
         limit_val_batches=0,
         logger=False,

@@ -14,20 +14,19 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from adnet.errors import UserError
 from adnet.shared.value_types import FrameSize, Share, Text, choices, described, fits
 
-_TEXTS = "checkpoint output device predictions variant url entity sweep scores metrics.predictions inference.checkpoint"
+_TEXTS = "checkpoint output device predictions variant url entity sweep scores inference.checkpoint"
 _AT_LEAST_1 = """
     steps epoch_steps checkpoint_steps batch_size shards workers calibration_frames max_megabytes max_frames max_waiting
-    trainer.log_every_n_steps trainer.accumulate_grad_batches metrics.frames metrics.rounds training.steps training.rounds
-    inference.frames inference.calibration_frames
+    trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames inference.calibration_frames
 """
 TYPES: dict[str, Any] = {
     **dict.fromkeys(_TEXTS.split(), Text),
     **dict.fromkeys(_AT_LEAST_1.split(), PositiveInt),
-    **dict.fromkeys(("embeddings", "shard", "examples", "training.warmup"), NonNegativeInt),
+    **dict.fromkeys(("embeddings", "shard", "examples"), NonNegativeInt),
     **dict.fromkeys(("fps", "max_megapixels", "trainer.gradient_clip_val"), PositiveFloat),
     **dict.fromkeys(("optim.new_layers_lr", "optim.optimizer.lr", "optim.optimizer.weight_decay"), NonNegativeFloat),
     **dict.fromkeys(("size", "test_size", "inference.size"), FrameSize),
-    "what": Literal["metrics", "inference", "training", "gpu_check"],
+    "what": Literal["inference", "gpu_check"],
     "kind": Literal["auto", "masks", "probabilities"],
     "runs": Text | list[Text],
     "input": Text

@@ -1,9 +1,14 @@
-"""Measure the frames per second of J and F, compared with the published evaluation, which gives equal scores."""
+"""Measure the frames per second of J and F, compared with the published evaluation, which gives equal scores.
+
+python experiments/speed/metrics.py data/DAVIS experiments/speed/metrics.json
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,58 +19,48 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 
+from adnet.data import davis2016
 from adnet.data.masks import Mask, read_mask, write_mask
 from adnet.data.sequence import VideoDataset
-from adnet.errors import UserError
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset, scored_frames
-from adnet.metrics.prediction_files import find_predictions
+from adnet.shared.files import write_json
 
 Score = tuple[float, float]
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Measure on `metrics.frames` frames of `data`, evenly spaced among those that are scored.
+def measure(dataset: VideoDataset, frames: int = 200, rounds: int = 3) -> dict[str, Any]:
+    """Measure on `frames` frames, evenly spaced among those that are scored; the masks are the annotations, shifted and eroded.
 
-    The masks are those in `metrics.predictions` or, without it, the annotations shifted and eroded. Both implementations take
-    turns, `metrics.rounds` times, on one core with masks in memory; the best round counts. `score_dataset` is timed from files,
-    including the start of its workers and decoding.
+    Both implementations take turns, `rounds` times, on one core with masks in memory; the best round counts. `score_dataset` is
+    timed from files, including the start of its workers and decoding.
 
-    Returns the frames per second of each, their ratio, and the largest difference of a score. Raises UserError if there are
-    too few frames or a mask has another size than its annotation, and RuntimeError if the scores differ.
+    Returns the frames per second of each, their ratio, and the largest difference of a score. Raises RuntimeError if the scores
+    differ.
     """
-    settings = cfg.metrics
-    dataset = _subset(instantiate(cfg.data), settings.frames)
-    pairs = _pairs(dataset, Path(settings.predictions) if settings.predictions else None)
-    ours, published = _time_in_turn([_ours, _published], pairs, settings.rounds)
+    dataset = _subset(dataset, frames)
+    annotations = [
+        read_mask(sequence.annotations[stem], sequence.regions)
+        for sequence in dataset.sequences
+        for stem in scored_frames(sequence, "all")
+    ]
+    pairs = [(_worsen(annotation, index), annotation) for index, annotation in enumerate(annotations)]
+    ours, published = _time_in_turn([_ours, _published], pairs, rounds)
     difference = float(np.abs(np.subtract(ours[1], published[1])).max())
     if difference > 1e-9:
         raise RuntimeError(f"the two ways differ by {difference}: speed is meaningless if results are wrong")
     files = {workers: _time_files(dataset, pairs, workers) for workers in (1, os.cpu_count() or 1)}
-    speeds = {
-        "one core, masks in memory": {"published way": len(pairs) / published[0], "adnet": len(pairs) / ours[0]},
-        "adnet from files, start and decoding included": {
-            f"{workers} core{'s' * (workers > 1)}": len(pairs) / seconds for workers, seconds in files.items()
-        },
-    }
-    sizes = sorted({mask.shape for mask, _ in pairs})
-    print(
-        f"J and F of {len(pairs)} frames of {dataset.name} {dataset.split}, {' '.join('x'.join(map(str, s)) for s in sizes)}"
-    )
-    for title, rows in speeds.items():
-        print(f"{title}:")
-        first = next(iter(rows.values()))
-        for name, speed in rows.items():
-            print(f"  {name:<14} {speed:8.1f} frames/s   {speed / first:5.2f} x")
-    print(f"largest difference of a score: {difference:.1e}")
     return {
         "dataset": dataset.name,
         "split": dataset.split,
         "frames": len(pairs),
-        "sizes": [list(size) for size in sizes],
-        "frames_per_second": speeds,
+        "sizes": [list(size) for size in sorted({mask.shape for mask, _ in pairs})],
+        "frames_per_second": {
+            "one core, masks in memory": {"published way": len(pairs) / published[0], "adnet": len(pairs) / ours[0]},
+            "adnet from files, start and decoding included": {
+                f"{workers} core{'s' * (workers > 1)}": len(pairs) / seconds for workers, seconds in files.items()
+            },
+        },
         "ratio": published[0] / ours[0],
         "largest_difference": difference,
     }
@@ -74,32 +69,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 def _subset(dataset: VideoDataset, frames: int) -> VideoDataset:
     """Reduce the dataset to `frames` annotated frames, evenly spaced among those that are scored."""
     all_frames = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, dataset.scored)]
-    if not 1 <= frames <= len(all_frames):
-        raise UserError(f"metrics.frames={frames}: {dataset.name} {dataset.split} has {len(all_frames)} scored frames")
     chosen = {all_frames[round(index)] for index in np.linspace(0, len(all_frames) - 1, frames).tolist()}
     sequences = (
         replace(s, annotations={stem: path for stem, path in s.annotations.items() if (s.name, stem) in chosen})
         for s in dataset.sequences
     )
     return replace(dataset, sequences=tuple(s for s in sequences if s.annotations), scored="all")
-
-
-def _pairs(dataset: VideoDataset, predictions: Path | None) -> list[tuple[Mask, Mask]]:
-    pairs: list[tuple[Mask, Mask]] = []
-    for sequence in dataset.sequences:
-        found = find_predictions(predictions / sequence.name) if predictions else {}
-        for stem in scored_frames(sequence, "all"):
-            annotation = read_mask(sequence.annotations[stem], sequence.regions)
-            if predictions is None:
-                mask = _worsen(annotation, len(pairs))
-            elif stem not in found:
-                raise UserError(f"metrics.predictions: no {predictions / sequence.name / stem}.png")
-            else:
-                mask = read_mask(found[stem])
-            if mask.shape != annotation.shape:
-                raise UserError(f"{found[stem]} has shape {mask.shape} and its annotation {annotation.shape}")
-            pairs.append((mask, annotation))
-    return pairs
 
 
 def _worsen(annotation: Mask, index: int) -> Mask:
@@ -167,3 +142,9 @@ def _boundary(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     boundary[:, -1] = mask[:, -1] ^ south[:, -1]
     boundary[-1, -1] = False
     return np.asarray(boundary)
+
+
+if __name__ == "__main__":
+    root, output = map(Path, sys.argv[1:])
+    write_json(output, measured := measure(davis2016(root, "val")))
+    print(json.dumps(measured, indent=1))

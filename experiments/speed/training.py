@@ -1,4 +1,6 @@
-"""Measure pairs per second and the wait for data, compared with straightforward training (`what=training`).
+"""Measure pairs per second and the wait for data, compared with straightforward training.
+
+python experiments/speed/training.py experiments/speed/training.json [scale=lite] [OVERRIDES of adnet.train]
 
 Straightforward ("plain") training calls the encoder separately for anchor and frame, decodes images at full size, and keeps
 tensors in NCHW order. Both train the same network on the same pairs with the same loader, taking turns.
@@ -6,28 +8,32 @@ tensors in NCHW order. Both train the same network on the same pairs with the sa
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 import time
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import hydra
 import lightning as L
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
-from adnet.benchmark.device import describe, float32, matmul_peak, memory_mib, precisions, wait
+from adnet.benchmark.device import describe, float32, matmul_peak, memory_mib, wait
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
 from adnet.data.pairs import TrainingPair
 from adnet.data.sequence import VideoDataset
 from adnet.models import ADNet, model_cost
+from adnet.shared.command import conf_dir
+from adnet.shared.files import write_json
 from adnet.shared.machine import usable_device
 from adnet.training import SegmentationModule
 from adnet.training.module import as_input, upsampled_loss
@@ -46,87 +52,56 @@ class Way:
 
 
 OURS, PLAIN = Way(), Way(joint_encoder=False, reduced_decoding=False, channels_last=False)
-PARTS = {
-    "two encoder calls": Way(joint_encoder=False),
-    "full-size decoding": Way(reduced_decoding=False),
-    "NCHW": Way(channels_last=False),
-}
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Train `training.steps` steps in each way, `training.rounds` times in turn; the best round of each counts.
+def measure(settings: DictConfig, steps: int = 6, warmup: int = 2, rounds: int = 2) -> dict[str, Any]:
+    """Train `steps` steps in each way, after `warmup` steps, `rounds` times in turn; the best round of each counts.
 
-    The settings are those of `python -m adnet.train` with `training.overrides` and this command's overrides of data and model.
+    `settings` are those of `python -m adnet.train`. On a GPU, training in TF32, in bfloat16 and compiled is measured, too.
     """
-    options = cfg.training
-    prefixes = ("data=", "data.", "model=", "model.")
-    overrides = [override for override in HydraConfig.get().overrides.task if override.startswith(prefixes)]
-    settings = hydra.compose("train", [*overrides, *options.overrides])
-    device = usable_device(cfg.device or "cpu")
-    kinds = precisions(options.precisions, device)
+    device = usable_device("cpu" if settings.trainer.accelerator == "cpu" else None)
     dataset: VideoDataset = instantiate(settings.data, split="train")
     L.seed_everything(settings.seed, workers=True, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     model = instantiate(settings.model)
-    ways = {"adnet": OURS, "plain": PLAIN} | (PARTS if options.parts else {})
-    ways |= {f"adnet {kind}": Way(precision=kind) for kind in kinds if kind != "fp32"}
-    if options.compiled or (options.compiled is None and device.type == "cuda"):
-        ways["adnet compile"] = Way(compiled=True)
-
+    ways = {"adnet": OURS, "plain": PLAIN}
+    if device.type == "cuda":
+        ways |= {"adnet tf32": Way(precision="tf32"), "adnet bf16": Way(precision="bf16")}
+        ways |= {"adnet compile": Way(compiled=True)}
     flow: SequenceFlow | None = instantiate(settings.flow) if model.needs_flow else None
     # As a training begins: with the flow of all frames in its cache.
     _data(settings, dataset, flow, OURS, 1).prepare_data()
     loading = {name: _seconds_per_pair(_data(settings, dataset, flow, way, 1)) for name, way in ways.items()}
-    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
-    for _ in range(options.rounds):
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    for _ in range(rounds):
         for name, way in ways.items():
-            rounds[name].append(
-                _fit(settings, dataset, flow, deepcopy(model), way, options.warmup, options.steps, device)
-            )
-    best = {name: max(measured, key=lambda one: one["pairs_per_second"]) for name, measured in rounds.items()}
-
-    pairs = settings.pairs
+            measured[name].append(_fit(settings, dataset, flow, deepcopy(model), way, warmup, steps, device))
+    best = {name: max(of_way, key=lambda one: one["pairs_per_second"]) for name, of_way in measured.items()}
     peaks = {kind: matmul_peak(device, kind) for kind in {way.precision for way in ways.values()}}
+    pairs = settings.pairs
     # Two frames, and the backward pass is twice the work of the forward pass.
     gflops = 6 * model_cost(model, tuple(pairs.augmentation.crop_size)).gflops
-    shares = {name: gflops * one["pairs_per_second"] / peaks[ways[name].precision] for name, one in best.items()}
-    described = describe(device)
-    workers = best["adnet"]["workers"]
-    print(
-        f"{model.variant} {settings.model.encoder.backbone}, crops {list(pairs.augmentation.crop_size)}, "
-        f"batches of {pairs.batch_size}, {workers} workers, {torch.get_num_threads()} threads, "
-        f"{described['device']}, clock {described['clock_mhz'] or 'unknown'} MHz"
-    )
-    for name, measured in best.items():
-        print(
-            f"  {name:<20} {measured['pairs_per_second']:6.2f} pairs/s   data wait {100 * measured['data_wait']:4.1f} %"
-            f"   loading {1000 * loading[name]:5.1f} ms a pair"
-            f"   {shares[name]:4.0%} of matrix multiply's peak"
-            + ("" if measured["memory_mib"] is None else f"   {measured['memory_mib']:.0f} MiB")
-        )
-    gain = best["adnet"]["pairs_per_second"] / best["plain"]["pairs_per_second"]
-    print(f"  gain over the plain way: {gain:.2f} x, in loading {loading['plain'] / loading['adnet']:.2f} x")
     return {
         "variant": model.variant,
         "backbone": settings.model.encoder.backbone,
         "crop_size": list(pairs.augmentation.crop_size),
         "batch_size": pairs.batch_size,
-        "workers": workers,
+        "workers": best["adnet"]["workers"],
         "threads": torch.get_num_threads(),
-        "steps": options.steps,
-        **described,
+        "steps": steps,
+        **describe(device),
         "gflops_per_pair": gflops,
         "precisions_matmul_gflops_per_second": peaks,
         "ways": {
             name: {
                 **best[name],
-                "share_of_matmul_peak": shares[name],
+                "share_of_matmul_peak": gflops * best[name]["pairs_per_second"] / peaks[way.precision],
                 "loading_seconds_per_pair": loading[name],
-                "rounds": rounds[name],
+                "rounds": measured[name],
             }
-            for name in ways
+            for name, way in ways.items()
         },
-        "gain": gain,
+        "gain": best["adnet"]["pairs_per_second"] / best["plain"]["pairs_per_second"],
     }
 
 
@@ -226,3 +201,10 @@ def _seconds_per_pair(data: PairDataModule, pairs: int = 24, rounds: int = 3) ->
         return time.process_time() - started
 
     return min(seconds() for _ in range(rounds)) / pairs
+
+
+if __name__ == "__main__":
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = hydra.compose("train", ["scale=lite", *sys.argv[2:]])
+    write_json(Path(sys.argv[1]), result := measure(config))
+    print(json.dumps(result, indent=1))
