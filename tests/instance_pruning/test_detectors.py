@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import builtins
 import json
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import hydra
@@ -17,7 +14,7 @@ from torch import nn
 
 from adnet.errors import UserError
 from adnet.inference.output_folder import without_device
-from adnet.instance_pruning.detectors import RFDETR, MaskRCNN, Precomputed
+from adnet.instance_pruning.detectors import MaskRCNN, Precomputed
 from adnet.shared.command import conf_dir
 
 FRAME = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -164,72 +161,10 @@ def test_mask_rcnn_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert MaskRCNN(device="cpu").detect("bear", [FRAME]).frames == 1
 
 
-@pytest.fixture
-def rfdetr(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A stand-in for the package, with what `supervision.Detections` has of ours."""
-
-    class RFDETRSegMedium:
-        def __init__(self, **arguments: Any) -> None:
-            module.arguments = arguments
-            if module.offline:
-                raise ConnectionError("no route to host\nand more")
-
-        def predict(self, image: Any, threshold: float) -> Any:
-            module.seen.append((image.mode, np.asarray(image), threshold))
-            masks = None if module.nothing else np.stack([MASK, np.zeros_like(MASK)])
-            return SimpleNamespace(mask=masks, confidence=np.array([] if module.nothing else [0.9, 0.8], np.float32))
-
-    module: Any = ModuleType("rfdetr")
-    module.RFDETRSegMedium = module.RFDETRSegNano = RFDETRSegMedium
-    module.offline, module.nothing, module.seen = False, False, []
-    monkeypatch.setitem(sys.modules, "rfdetr", module)
-    return module
-
-
-def test_rfdetr_s_results_are_ours(rfdetr: Any, tmp_path: Path) -> None:
-    detector = RFDETR(score=0.6)
-    assert rfdetr.arguments == {}
-    detected = detector.detect("bear", [FRAME])
-    [detection] = detected.detections[0]
-    assert (detection.box, round(detection.score, 4), detected.frames) == ((2, 1, 5, 4), 0.9, 1)
-    mode, image, threshold = rfdetr.seen[0]
-    assert (mode, threshold) == ("RGB", 0.6)
-    assert np.array_equal(image, FRAME)
-    rfdetr.nothing = True
-    assert detector.detect("bear", [FRAME]).detections == {0: []}
-    (tmp_path / "weights.pth").touch()
-    RFDETR("RFDETRSegNano", str(tmp_path / "weights.pth"), device="cuda:1")
-    assert rfdetr.arguments == {"pretrain_weights": str(tmp_path / "weights.pth"), "device": "cuda:1"}
-
-
-@pytest.mark.parametrize("detector", ["maskrcnn", "rfdetr"])
-def test_a_detector_is_where_the_network_is(detector: str) -> None:
-    words = ["postprocess=instance_pruning", f"postprocess/detector={detector}", "input=video.mp4", "device=cuda:1"]
+def test_a_detector_is_where_the_network_is() -> None:
+    words = ["postprocess=instance_pruning", "input=video.mp4", "device=cuda:1"]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         settings: Any = OmegaConf.to_container(hydra.compose("predict", words).postprocess, resolve=True)
     assert settings["detector"]["device"] == "cuda:1"
     assert without_device(settings)["detector"]["device"] is None  # which doesn't tell predictions apart
     assert without_device(settings)["detector"]["score"] == 0.5
-
-
-def test_rfdetr_s_mistakes_are_one_line(rfdetr: Any) -> None:
-    with pytest.raises(UserError, match="'RFDETRSegHuge'; its models are RFDETRSegMedium, RFDETRSegNano"):
-        RFDETR("RFDETRSegHuge")
-    with pytest.raises(UserError, match=r"no file nothing\.pth"):
-        RFDETR(weights="nothing.pth")
-    rfdetr.offline = True
-    with pytest.raises(UserError, match=r"can't build RFDETRSegMedium \(no route to host\); give a file"):
-        RFDETR()
-
-
-def test_rfdetr_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *arguments: Any, **named: Any) -> Any:
-        if name == "rfdetr":
-            raise ImportError("No module named 'rfdetr'")
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UserError, match=r"pip install 'adnet\[prune\]'"):
-        RFDETR()

@@ -307,27 +307,6 @@ def test_the_config_and_the_help_are_printed(run: Callable[..., Any]) -> None:
     assert "model: adnet, anchor, anchor_diffusion, baseline" in ended.out
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("pairs.b", {"pairs.batch_size="}),
-        ("model=anchor", {"model=anchor", "model=anchor_diffusion"}),
-        ("+experiment=ablation_a", {"+experiment=ablation_anchor", "+experiment=ablation_anchor_diffusion"}),
-        ("optim.optimizer.", {"optim.optimizer.lr=", "optim.optimizer.momentum="}),
-    ],
-)
-def test_shells_complete(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, typed: str, completed: set[str]
-) -> None:
-    line = f"python -m adnet.train {typed}"
-    monkeypatch.setenv("COMP_LINE", line)
-    monkeypatch.setenv("COMP_POINT", str(len(line)))
-    ended = run(command("train")(accept), "--shell-completion", "query=bash")
-    assert (ended.code, ended.err) == (0, "")
-    assert completed <= set(ended.out.split())
-    assert all(word.startswith(typed) for word in ended.out.split())
-
-
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], []])
 def test_a_closed_pipe_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
     code = "from adnet.shared.command import command; command('score')(lambda _: print('line\\n' * 100_000))()"

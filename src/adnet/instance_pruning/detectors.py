@@ -1,4 +1,4 @@
-"""Detect objects and their masks: with torchvision's Mask R-CNN, with RF-DETR-Seg, or from a file.
+"""Detect objects and their masks: with torchvision's Mask R-CNN, or from a file.
 
 Precomputed("detections.json").detect("bear", frames).detections["00012"]
 """
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
@@ -85,50 +84,6 @@ class MaskRCNN:
             [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
             masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
             found.append(_kept(masks, result["scores"].tolist(), self.score))
-        return Detected(dict(enumerate(found)), len(found))
-
-
-class RFDETR:
-    """RF-DETR-Seg of the package `rfdetr` (extra `prune`), trained on COCO.
-
-    Args:
-        model: the package's class, from `RFDETRSegNano` to `RFDETRSeg2XLarge`.
-        weights: a file with its weights; None: the package finds or downloads its own.
-        score: detections with a lower score are dropped.
-        device: None: the package chooses.
-
-    Raises UserError if the package is missing, has no such model, or cannot find its weights.
-    """
-
-    def __init__(
-        self, model: str = "RFDETRSegMedium", weights: str | None = None, score: float = 0.5, device: str | None = None
-    ) -> None:
-        try:
-            import rfdetr
-        except ImportError as error:
-            raise UserError(f"RF-DETR needs the package rfdetr ({error}): pip install 'adnet[prune]'") from error
-        if not model.startswith("RFDETRSeg") or not hasattr(rfdetr, model):
-            known = ", ".join(name for name in sorted(dir(rfdetr)) if name.startswith("RFDETRSeg"))
-            raise UserError(f"rfdetr has no segmentation model {model!r}; its models are {known}")
-        if weights is not None and not Path(weights).is_file():
-            raise UserError(f"no file {weights}; give the weights of {model}, or null to let rfdetr download its own")
-        self.score = score
-        try:
-            given = {"pretrain_weights": weights, "device": device}
-            self.model = getattr(rfdetr, model)(**{key: value for key, value in given.items() if value})
-        except Exception as error:  # its downloader and its loader may raise anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"rfdetr can't build {model} ({reason}); give a file: postprocess.detector.weights=FILE, or take "
-                "postprocess/detector=precomputed"
-            ) from error
-
-    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
-        found = []
-        for frame in frames:
-            result = self.model.predict(Image.fromarray(frame), threshold=self.score)
-            masks = np.zeros((0, *frame.shape[:2]), bool) if result.mask is None else np.asarray(result.mask, bool)
-            found.append(_kept(masks, result.confidence, self.score))
         return Detected(dict(enumerate(found)), len(found))
 
 

@@ -31,7 +31,6 @@ from omegaconf.errors import OmegaConfBaseException
 from adnet import __version__
 from adnet.errors import UserError
 from adnet.shared.check_values import check_values
-from adnet.shared.completion import complete_module
 from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
 from adnet.shared.written_arguments import written_arguments
@@ -70,7 +69,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     name if there is one, and exits with code 1. So do a full disk, a folder without permission, and a file where a folder should
     be. Everything else keeps its traceback, because it is a bug. Remarks of libraries are silenced unless `hydra.verbose=true`.
 
-    `main` imports what needs PyTorch in its body, so that help, `--cfg`, completion and misspelt keys are answered without it.
+    `main` imports what needs PyTorch in its body, so that help, `--cfg` and misspelt keys are answered without it.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -94,8 +93,6 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 sys.stdout.reconfigure(errors="backslashreplace")
             keep_freed_memory()
             with _in_one_line(name):
-                if complete_module():
-                    return
                 check_options(sys.argv[1:])
                 try:
                     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
