@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from adnet import __version__
 from adnet.backends.export import export_model, synthetic_inputs
@@ -18,6 +17,7 @@ from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
 from adnet.shared.extras import need_extra
 from adnet.shared.files import cache_folder, files_sha256, sha256
+from adnet.shared.locks import one_at_a_time
 from adnet.shared.machine import usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
 
@@ -84,10 +84,9 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
     made = f"{described['checkpoint_sha256'][:8]}-{__version__}" + (f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else "")
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
     cached = beside / f"{checkpoint.stem}-{backend}-{made}"
-    beside.mkdir(parents=True, exist_ok=True)
     if not cached.is_dir():
         # If several processes start at once, such as shards, one exports and the others wait for it.
-        with FileLock(cached.with_name(f".{cached.name}.lock")):
+        with one_at_a_time(cached.with_name(f".{cached.name}.lock")):
             if not cached.is_dir():
                 frames = []
                 if int8:

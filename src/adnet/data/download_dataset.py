@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch
+from adnet.shared.locks import one_at_a_time
 
 Load = Callable[[Path, str], VideoDataset]
 """(root, split) -> dataset, checked."""
@@ -112,8 +112,7 @@ def download(name: str, root: Path, load: Load, url: str | None = None, verify: 
     url = url or source.url
     if url is None:
         raise UserError(f"{name}: {source.page}; then put it at {root}, or give url=...")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.parent / f".{root.name}.lock"):  # of several processes, one downloads it for all
+    with one_at_a_time(root.parent / f".{root.name}.lock"):  # of several processes, one downloads it for all
         if not (root.is_dir() and any(root.iterdir())):
             _fetch(name, source, root, load, url, verify)
     return _checked(source, root, load, verify=False)

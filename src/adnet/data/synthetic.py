@@ -10,13 +10,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from adnet.data.masks import Mask, write_mask
 from adnet.data.pictures import Frame
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.shared.files import read_json, replacing, write_text
+from adnet.shared.locks import one_at_a_time
 
 VERSION = 1  # of the pictures: raise it when they change, so that older caches are refused
 
@@ -44,8 +44,7 @@ def synthesize(
         raise UserError(f"{root} holds something other than synthetic videos; choose another folder")
     if _matches(finished, parameters):
         return root
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
+    with one_at_a_time(root / ".lock"):
         if _matches(finished, parameters):
             return root
         _matches(unfinished, parameters)

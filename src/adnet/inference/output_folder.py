@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
-
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, read_json, remove, sha256, write_json
-
-try:
-    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
-except ImportError:  # Windows
-    LOCKS = False
-else:
-    LOCKS = True
+from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
 
 T = TypeVar("T")
 
@@ -54,29 +45,14 @@ def take_folder(
         for path in (*reversed(folder.parents), folder):
             stack.enter_context(removed_if_empty(path))
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY) if LOCKS else None
-        if descriptor is not None:
-            stack.callback(os.close, descriptor)
+        descriptor = stack.enter_context(folder_descriptor(folder))
         with shard.locked(folder):
-            if not _lock(descriptor, exclusive=True) and (shard.count == 1 or _same_run(marker, described) is None):
+            if not try_lock(descriptor) and (shard.count == 1 or _same_run(marker, described) is None):
                 raise in_use
             earlier = mark_folder(marker, kind, described, overwrite, replaced)
-            if shard.count > 1 and not _lock(descriptor, exclusive=False):
+            if shard.count > 1 and not try_lock(descriptor, shared=True):
                 raise in_use
         yield earlier
-
-
-def _lock(descriptor: int | None, exclusive: bool) -> bool:
-    """Take an exclusive or a shared lock without waiting; return whether no other process prevents it."""
-    if descriptor is None:
-        return True
-    try:
-        flock(descriptor, (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -197,6 +173,5 @@ class Shard:
         if self.count == 1:
             yield
             return
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(output.parent / f".{output.name}.lock"):
+        with one_at_a_time(output.parent / f".{output.name}.lock"):
             yield

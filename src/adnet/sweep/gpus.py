@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adnet.errors import UserError
+from adnet.shared.locks import try_lock
 
 FOLDER = Path("/tmp/adnet-gpus")
 """The folder of the locks, one for each GPU, the same for all users (`TMPDIR` may belong to one user or one job)."""
@@ -88,11 +88,7 @@ def _lock(path: Path, locks: ExitStack) -> int | None:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     locks.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return None
-    return descriptor
+    return descriptor if try_lock(descriptor) else None
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from omegaconf import DictConfig
 
 from adnet.shared.command import quoted
 from adnet.shared.files import read_json, write_json
+from adnet.shared.locks import try_lock
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.gpus import reserved, undo_hiding
 
@@ -42,7 +42,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    rank = int(os.environ.get("SLURM_PROCID", 0))  # of several tasks to a job, each runs one rank
+    rank = int(os.environ.get("SLURM_PROCID", 0))  # with several Slurm tasks per job, each runs one rank
     with _lock(folder, rank) as lock:
         if lock is None:
             return {"status": "busy", "reason": "another process works in this folder"}
@@ -84,15 +84,12 @@ def _lock(folder: Path, rank: int) -> Iterator[IO[str] | None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a", encoding="utf-8") as lock:
-        try:
-            if rank == 0:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            if rank == 0:
-                lock.truncate(0)  # of the number of an earlier process
-            yield lock
+        if rank == 0:
+            if not try_lock(lock.fileno()):
+                yield None
+                return
+            lock.truncate(0)  # of the number of an earlier process
+        yield lock
 
 
 def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
@@ -133,13 +130,8 @@ def _terminate(folder: Path) -> bool:
 
 
 def _is_locked(folder: Path) -> bool:
-    try:
-        with (folder / ".lock").open(encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
+    with suppress(FileNotFoundError), (folder / ".lock").open(encoding="utf-8") as lock:
+        return not try_lock(lock.fileno(), shared=True)
     return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +29,10 @@ from adnet.inference.output_folder import Shard, describe_flow
 from adnet.models.cost import model_cost
 from adnet.shared.command import resolved
 from adnet.shared.files import read_json, remove, write_json, write_text
+from adnet.shared.locks import lock_run_folder
 from adnet.training import SegmentationModule
 from adnet.training.checkpoints import requeued
 from adnet.training.ddp import check_processes, effective_batch
-from adnet.training.folder_lock import lock_run_folder
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import Setting, TrainingMemory
 from adnet.training.provenance import git_commit, versions
@@ -52,7 +52,8 @@ def train(cfg: DictConfig, folder: Path) -> None:
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
         cfg.model.encoder.pretrained = False  # the given weights include the backbone
-    with requeued(), lock_run_folder(folder):
+    # Rank 0 holds the lock for all ranks; Lightning has set the number.
+    with requeued(), nullcontext() if getattr(rank_zero_only, "rank", 0) else lock_run_folder(folder):
         if finished := finished_run(folder, cfg):
             _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
             print(f"run folder: {folder} (to train again, remove it or give another hydra.run.dir)")

@@ -9,10 +9,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.utilities import rank_zero_only
 
 from adnet.errors import UserError
-from adnet.training.folder_lock import lock_run_folder
+from adnet.shared.locks import lock_run_folder, one_at_a_time, try_lock
 
 
 def hold(folder: Path, said: Connection) -> None:
@@ -48,7 +47,29 @@ def test_a_second_training_is_told_who_has_the_folder(tmp_path: Path) -> None:
         os.kill(worker, signal.SIGKILL)
 
 
-def test_ranks_of_one_training_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank_zero_only, "rank", 1)
-    with lock_run_folder(tmp_path), lock_run_folder(tmp_path):
-        pass
+def test_what_is_made_once_is_waited_for(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def make() -> None:
+        with one_at_a_time(tmp_path / "folder" / ".lock"):
+            theirs.send("begun")
+            time.sleep(0.5)
+            (tmp_path / "made").touch()
+
+    other = context.Process(target=make)
+    other.start()
+    ours.recv()
+    with one_at_a_time(tmp_path / "folder" / ".lock"):
+        assert (tmp_path / "made").exists()
+    other.join()
+
+
+def test_a_lock_is_shared_with_shared_ones_alone(tmp_path: Path) -> None:
+    first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    assert try_lock(first, shared=True)
+    assert try_lock(second, shared=True)
+    assert not try_lock(second)
+    os.close(first)
+    assert try_lock(second)
+    os.close(second)

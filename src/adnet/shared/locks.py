@@ -1,0 +1,89 @@
+"""Locks between processes. The system frees each when its holder dies, be it by SIGKILL. Windows has only `one_at_a_time`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from adnet.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> bool:
+    """Lock an open file or folder without waiting, until its descriptor is closed; return False if another process prevents it.
+
+    Args:
+        shared: tolerate other shared locks.
+        inherited: child processes hold the lock, too, for as long as they live. Otherwise this must be a file open for writing.
+
+    Returns True, without a lock, on Windows and on file systems without locks (some NFS).
+    """
+    if fcntl is None:
+        return True
+    lock = fcntl.flock if inherited else fcntl.lockf
+    try:
+        lock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def folder_descriptor(folder: Path) -> Iterator[int]:
+    """Open a folder for `try_lock`; -1 on Windows, where folders have no descriptors."""
+    if fcntl is None:
+        yield -1
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def one_at_a_time(file: Path) -> Iterator[None]:
+    """Run the block while no other process runs one with the same lock file, which is created and stays; a second one waits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file):
+        yield
+
+
+@contextmanager
+def lock_run_folder(folder: Path) -> Iterator[None]:
+    """Lock a run folder, so that one training at a time works in it.
+
+    Raises UserError, naming the process that holds the lock, if another training does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ".training.lock"
+    while True:
+        with file.open("a+", encoding="utf-8") as lock:
+            # Not inherited: loader workers may outlive a killed training by seconds.
+            if not try_lock(lock.fileno(), inherited=False):
+                lock.seek(0)
+                raise UserError(
+                    f"{folder} is in use by another training ({lock.read() or 'just started'}): wait for it or stop it, or "
+                    "give another hydra.run.dir"
+                )
+            # Try again if the previous holder removed the file after we opened it: a third process could create a new one.
+            if file.exists() and os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+                lock.flush()
+                try:
+                    yield
+                finally:
+                    file.unlink(missing_ok=True)
+                return
