@@ -194,7 +194,7 @@ def test_the_cache_is_filled_once_and_knows_frames_and_settings(
     expected = SequenceFlow(OpticalFlow())(dataset.sequences[0], 1)
     flow.fill(dataset.sequences, workers=2)
     files = sorted((tmp_path / "cache").rglob("*"))
-    assert len([file for file in files if file.is_file()]) == frames
+    assert len([file for file in files if file.suffix == ".npy"]) == frames
 
     computed: list[int] = []
     original = OpticalFlow.__call__
@@ -214,6 +214,28 @@ def test_the_cache_is_filled_once_and_knows_frames_and_settings(
     assert len(computed) == 2
     replace(flow, method=OpticalFlow(camera=False)).fill(dataset.sequences, workers=1)
     assert len(computed) == 2 + frames
+
+
+def test_only_what_is_asked_for_is_computed_and_read(
+    tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a video whose every second frame is annotated, a training needs every second flow."""
+    sparse = [
+        replace(sequence, annotations={stem: file for stem, file in sequence.annotations.items() if int(stem) % 2 == 0})
+        for sequence in davis2016(tiny_davis, "train").sequences
+    ]
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: (read.append(file), read_bytes(file))[1])
+    flow = SequenceFlow(OpticalFlow(), tmp_path / "cache")
+    flow.fill(sparse, workers=1, annotated=True)
+    assert len(list((tmp_path / "cache").glob("*/*.npy"))) == sum(len(sequence.annotations) for sequence in sparse) == 4
+    assert read
+    read.clear()
+    flow.fill(sparse, workers=1, annotated=True)
+    assert not read
+    flow.fill(sparse, workers=1)
+    assert len(list((tmp_path / "cache").glob("*/*.npy"))) == 8
 
 
 @pytest.mark.parametrize(("name", "value"), [("adnet.data.flow._VERSION", _VERSION + 1), ("cv2.__version__", "4.14.0")])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
+from adnet.data import davis2016
 from adnet.data.pictures import image_size
 from adnet.errors import UserError
-from adnet.training.run import explain_out_of_memory
+from adnet.training.run import _provenance, explain_out_of_memory
 
 
 @pytest.mark.slow
@@ -225,6 +228,18 @@ def test_tasks_of_srun_that_share_no_training_are_one_line_each(tiny_davis: Path
         )
         assert (task.returncode, "Traceback" in err) == (1, False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("rank", "reads"), [(0, 32), (1, 0)])
+def test_only_rank_0_hashes_the_data(tiny_davis: Path, monkeypatch: pytest.MonkeyPatch, rank: int, reads: int) -> None:
+    monkeypatch.setenv("ADNET_CACHE", str(tiny_davis.parent / "cache"))
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: (read.append(file), read_bytes(file))[1])
+    data = SimpleNamespace(train=davis2016(tiny_davis, "train"), val=davis2016(tiny_davis))
+    assert (_provenance(data, None) is None) == (rank > 0)  # type: ignore[arg-type]
+    assert len(read) == reads
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -115,11 +115,14 @@ class PairDataModule(L.LightningDataModule):
         return min(max(available_cpus() // self.trainer.num_devices - 1, 1), 16)
 
     def prepare_data(self) -> None:
-        """Look at the masks, and compute the optical flow that is not cached yet; Lightning calls this in one process per machine."""
+        """Look at the masks, and compute the pairs' optical flow that is not cached yet.
+
+        Lightning calls this in one process per machine.
+        """
         for dataset in (self.train, self.val):
             report_odd_masks(dataset)
         if self.flow is not None:
-            self.flow.fill([*self.train.sequences, *self.val.sequences], self.workers)
+            self.flow.fill([*self.train.sequences, *self.val.sequences], self.workers, annotated=True)
 
     def device_batch_size(self, devices: int, accumulated: int) -> int:
         """Return the pairs per device and forward pass. Raises UserError if the batch can't be split evenly."""

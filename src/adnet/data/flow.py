@@ -28,7 +28,7 @@ from adnet.data.pictures import Frame, read_frame
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
-from adnet.shared.files import from_home, replacing
+from adnet.shared.files import from_home, remembered, replacing
 
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
@@ -245,14 +245,16 @@ class SequenceFlow:
                 np.save(stream, found)
         return np.asarray(sign * found, np.int8)
 
+    def _settings(self) -> str:
+        # From 4.14 to 5, OpenCV's flow of the same frames changed.
+        return f"{_VERSION} OpenCV {cv2.__version__} {self.method!r}"
+
     def _name(self, files: tuple[Path, ...]) -> str:
         try:
             contents = [hashlib.blake2b(path.read_bytes()).digest() for path in files]
         except OSError as error:
             raise UserError(f"cannot read the image {error.filename}: {error.strerror}; replace the file") from error
-        # From 4.14 to 5, OpenCV's flow of the same frames changed.
-        settings = f"{_VERSION} OpenCV {cv2.__version__} {self.method!r}"
-        name = hashlib.blake2b(settings.encode() + b"".join(contents), digest_size=16).hexdigest()
+        name = hashlib.blake2b(self._settings().encode() + b"".join(contents), digest_size=16).hexdigest()
         return f"{name[:2]}/{name}.npy"
 
     def check(self, sequences: Iterable[Sequence]) -> None:
@@ -260,16 +262,25 @@ class SequenceFlow:
         for sequence in sequences:
             self.method.check(sequence.name, [frame.stem for frame in sequence.frames])
 
-    def fill(self, sequences: Iterable[Sequence], workers: int) -> None:
+    def fill(self, sequences: Iterable[Sequence], workers: int, annotated: bool = False) -> None:
         """Compute what is not cached yet, in `workers` threads (OpenCV releases the GIL), with a progress bar.
 
+        Only of frames with an annotation if `annotated`. Where nothing has changed since the last time, no file is read.
         Raises UserError as `check`, which comes first even without a cache, and as a call does.
         """
         sequences = list(sequences)
         self.check(sequences)
         if self.cache is None:
             return
-        wanted = [(sequence, index) for sequence in sequences for index in range(len(sequence.frames))]
+        wanted = [
+            (sequence, index)
+            for sequence in sequences
+            for index in (sequence.annotated if annotated else range(len(sequence.frames)))
+        ]
+        files = [file for place in wanted for file in self.method.files(*place)[0]]
+        remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
+
+    def _compute(self, wanted: list[tuple[Sequence, int]], workers: int) -> dict[str, int]:
         with ThreadPoolExecutor(max(1, workers)) as pool:
             jobs = [pool.submit(self, *place) for place in wanted]
             try:
@@ -277,6 +288,7 @@ class SequenceFlow:
                     job.result()
             finally:
                 pool.shutdown(cancel_futures=True)
+        return {"frames": len(wanted)}
 
 
 def _read(file: Path) -> Vectors | None:

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from adnet import __version__
 from adnet.data.masks import Mask, read_mask
 from adnet.errors import UserError
+from adnet.shared.files import remembered
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,13 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
         "sha256": digest.hexdigest(),
         "frames_sha256": frames.hexdigest(),
     }
+
+
+def known_fingerprint(dataset: VideoDataset) -> dict[str, Any]:
+    """Return `fingerprint`, but read the files only if one of them has another size or time than the last time."""
+    files = [file for sequence in dataset.sequences for file in (*sequence.frames, *sequence.annotations.values())]
+    what = repr((__version__, [(sequence.name, len(sequence.frames)) for sequence in dataset.sequences]))
+    return remembered(what, files, lambda: fingerprint(dataset))
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:

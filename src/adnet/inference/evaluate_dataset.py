@@ -14,7 +14,7 @@ from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow
 from adnet.data.masks import Probability, write_mask, write_probability
 from adnet.data.pictures import read_frame
-from adnet.data.sequence import Sequence, VideoDataset, fingerprint
+from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
 from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
@@ -54,7 +54,7 @@ def evaluate(
         shard: this process's share of the sequences. The last shard to finish scores all sequences; the others return {}.
         flow: optical flow for a network that needs it; None: `segmenter` computes it.
     """
-    protocol, shard, data = segmenter.protocol, shard or Shard(), fingerprint(dataset)
+    protocol, shard, data = segmenter.protocol, shard or Shard(), known_fingerprint(dataset)
     flow = flow if segmenter.model.needs_flow else None
     videos = [sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1]
     described = {

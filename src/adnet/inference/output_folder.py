@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.shared.files import files_sha256, read_json, remove, sha256, write_json
+from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
 from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
 
 T = TypeVar("T")
@@ -140,8 +140,12 @@ def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | Non
     """
     if method is None:
         return None
-    read = {video: method.found(video).values() for video in videos} if isinstance(method, FlowFolder) else {}
-    return {"method": repr(method), "files_sha256": {video: files_sha256(files) for video, files in read.items()}}
+    hashes: dict[str, str] = {}
+    if isinstance(method, FlowFolder):
+        read = {video: [*method.found(video).values()] for video in videos}
+        every = [file for files in read.values() for file in files]
+        hashes = remembered(f"flow of {[*read]}", every, lambda: {video: files_sha256(read[video]) for video in read})
+    return {"method": repr(method), "files_sha256": hashes}
 
 
 def _texts(node: Any) -> Iterator[str]:

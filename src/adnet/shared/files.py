@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -130,6 +130,28 @@ def files_sha256(files: Iterable[Path]) -> str:
     """Hash several files by name and content, in any order; hexadecimal."""
     lines = sorted(f"{file.name} {sha256(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def remembered(
+    what: str, files: Iterable[Path], compute: Callable[[], dict[str, Any]], folder: Path | None = None
+) -> dict[str, Any]:
+    """Return `compute()`, a JSON object made from `files`, and remember it until one of them changes its size or time.
+
+    `what` tells apart what is made from the same files. It is kept in `folder`, by default one of the cache; without a home
+    folder, or where nothing may be written, it is computed each time.
+    """
+    try:
+        folder = folder or cache_folder() / "fingerprints"
+        states = [(str(file.absolute()), (s := file.stat()).st_size, s.st_mtime_ns, s.st_ctime_ns) for file in files]
+    except (OSError, UserError):
+        return compute()  # which tells what is wrong with a file
+    kept = folder / f"{hashlib.sha256(repr((what, states)).encode()).hexdigest()}.json"
+    with suppress(UserError):
+        return read_json(kept)
+    content = compute()
+    with suppress(OSError):
+        write_json(kept, content)
+    return content
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -126,7 +126,6 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
         )
 
 
-@rank_zero_only
 def tell_other_threads(folder: Path, threads: int) -> None:
     """Say it if the run in `folder` goes on with another number of threads, as under another launcher."""
     file = folder / "provenance.json"

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import VideoDataset, fingerprint
+from adnet.data.sequence import VideoDataset, known_fingerprint
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings
@@ -80,13 +80,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=train, val=val, flow=flow, mix=mix)
     if flow:
         flow.check([*data.train.sequences, *data.val.sequences])  # before anything is written
-    provenance: dict[str, Any] = {
-        "git_commit": git_commit(),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "data": {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)},
-    }
-    if checkpoint:
+    provenance = _provenance(data, flow) or {}
+    if checkpoint and provenance:
         check_data(folder, provenance["data"], cfg.allow_changed_data)
         tell_other_threads(folder, provenance["threads"])
     module = SegmentationModule(
@@ -165,11 +160,22 @@ def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
     )
 
 
+@rank_zero_only
+def _provenance(data: PairDataModule, flow: SequenceFlow | None) -> dict[str, Any]:
+    """Identify code, libraries and data. Only rank 0 needs it, and so reads the data."""
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        "data": {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)},
+    }
+
+
 def _fingerprint(dataset: VideoDataset, flow: SequenceFlow | None) -> dict[str, Any]:
     """Identify the dataset, and the files of its optical flow if others computed it."""
     videos = (sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1)
     read = describe_flow(flow and flow.method, videos)
-    return fingerprint(dataset) | ({"flow_sha256": read["files_sha256"]} if read and read["files_sha256"] else {})
+    return known_fingerprint(dataset) | ({"flow_sha256": read["files_sha256"]} if read and read["files_sha256"] else {})
 
 
 @rank_zero_only
