@@ -26,8 +26,9 @@ from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
 from adnet.inference.embeddings import write_embeddings
+from adnet.metrics import validation
 from adnet.shared.files import write_text
-from adnet.training import SegmentationModule, poly
+from adnet.training import SegmentationModule, monitor, poly
 from adnet.training.ddp import effective_batch
 from adnet.training.gradient_norm import GradientNorm
 from adnet.training.loggers import (
@@ -350,6 +351,22 @@ def test_resumed_run_keeps_its_id(tmp_path: Path) -> None:
     first, again = (wandb_logger(str(tmp_path)).version for _ in range(2))
     assert first == again
     assert wandb_logger(str(tmp_path / "other")).version != first
+
+
+def test_a_frame_is_scored_once_and_has_no_histogram_that_nobody_sees(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, int] = {"contour_accuracy": 0, "histogram": 0}
+    for module, name in ((validation, "contour_accuracy"), (monitor, "histogram")):
+
+        def counting(*given: Any, name: str = name, original: Any = getattr(module, name)) -> Any:  # noqa: B008
+            calls[name] += 1
+            return original(*given)
+
+        monkeypatch.setattr(module, name, counting)
+    train(tiny_davis, tiny_model_config, tmp_path, [MetricsFile(str(tmp_path))], steps=2)
+    assert calls == {"contour_accuracy": 4, "histogram": 0}
+    assert "val/cosine_distance" in (tmp_path / "metrics.csv").read_text()
 
 
 @pytest.mark.slow

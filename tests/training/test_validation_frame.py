@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
-from adnet.metrics import contour_accuracy, region_similarity
 from adnet.metrics.saliency import Saliency
 from adnet.training.validation_frame import (
     ValidationFrame,
     consistency,
     foreground_embeddings,
+    histogram,
     overlay,
     per_sequence,
     precision_recall,
-    scores,
 )
 
 
@@ -26,7 +25,7 @@ def frame(
     sequence: str = "a", index: int = 1, length: int = 5, seed: int = 0, distance: float | None = 0.0
 ) -> ValidationFrame:
     logits, annotation = drawn(seed)
-    return ValidationFrame(sequence, index, length, *scores(logits, annotation), distance, None)
+    return ValidationFrame(sequence, index, length, 1.0, 1.0, histogram(logits, annotation), distance, None)
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,19 +35,16 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (3 * (annotation - 0.5) + 2 * rng.standard_normal((30, 40))).astype(np.float32), annotation
 
 
-def test_scores_are_those_of_the_mask_at_logit_zero() -> None:
+def test_a_histogram_has_all_pixels() -> None:
     logits, annotation = drawn(0)
-    J, F, histogram = scores(logits, annotation)
-    assert region_similarity(logits > 0, annotation) == J
-    assert contour_accuracy(logits > 0, annotation) == F
-    assert histogram.sum(axis=1).tolist() == [(~annotation).sum(), annotation.sum()]
+    assert histogram(logits, annotation).sum(axis=1).tolist() == [(~annotation).sum(), annotation.sum()]
 
 
 def test_extreme_logits_have_a_place() -> None:
     logits = np.array([[-1e4, 1e4, np.nan]], dtype=np.float32)
     with np.errstate(over="raise"):
-        _, _, histogram = scores(logits, np.array([[False, True, True]]))
-    assert (histogram[0, 0], histogram[1, 255], histogram.sum()) == (1, 1, 3)
+        counts = histogram(logits, np.array([[False, True, True]]))
+    assert (counts[0, 0], counts[1, 255], counts.sum()) == (1, 1, 3)
 
 
 def test_curve_is_that_of_all_pixels_together() -> None:

@@ -22,12 +22,14 @@ Network = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 class Segmented(TypedDict):
-    """Result of validation for a batch: `logits` `[B, H, W]` and embeddings `[B, C, h, w]`.
+    """Result of validation for a batch: `logits` `[B, H, W]`, scores `[B]` and embeddings `[B, C, h, w]`.
 
     Embeddings are the input of the branches; for the baseline, the input of its last layer.
     """
 
     logits: Tensor
+    J: Tensor
+    F: Tensor
     anchor_embedding: Tensor
     embedding: Tensor
 
@@ -123,7 +125,13 @@ class SegmentationModule(L.LightningModule):
         self._val_F.update(logits > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
         self.log("val/F", self._val_F)
-        return {"logits": logits, "anchor_embedding": self._anchors[2], "embedding": features}
+        return {
+            "logits": logits,
+            "J": self._val_J.scores[-1],
+            "F": self._val_F.scores[-1],
+            "anchor_embedding": self._anchors[2],
+            "embedding": features,
+        }
 
     def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
         """Encode frames uint8 `[B, 3, H, W]` with their flow; also return the features that `Segmented` reports."""

@@ -18,10 +18,10 @@ from adnet.training.validation_frame import (
     ValidationFrame,
     consistency,
     foreground_embeddings,
+    histogram,
     overlay,
     per_sequence,
     precision_recall,
-    scores,
 )
 from adnet.video.overlay import draw_overlay
 
@@ -56,7 +56,7 @@ class ValidationMonitor(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, batch: ValidationPair, *__: Any
     ) -> None:
-        """Score the frames of a batch. `outputs` are those of `SegmentationModule.validation_step`."""
+        """Keep what is logged of a batch's frames. `outputs` are those of `SegmentationModule.validation_step`."""
         dataset = trainer.datamodule.val  # type: ignore[attr-defined]
         for row, (s, t) in enumerate(batch["key"].tolist()):
             sequence = dataset.sequences[s]
@@ -68,13 +68,14 @@ class ValidationMonitor(Callback):
             distance = mean_cosine_distance(
                 foreground_embeddings(outputs["embedding"][row], annotation), self._first[s]
             )
-            J, F, histogram = scores(logits, annotation)
+            levels = None if _wandb(trainer) is None else histogram(logits, annotation)
             picture = None
             if (s, t) in self._shown:
                 image = batch["frame"][row].permute(1, 2, 0).cpu().numpy()
                 picture = overlay(image, logits > 0, annotation, self.width)
+            J, F = float(outputs["J"][row]), float(outputs["F"][row])
             self._frames.append(
-                ValidationFrame(sequence.name, t, len(sequence.frames), J, F, histogram, distance, picture)
+                ValidationFrame(sequence.name, t, len(sequence.frames), J, F, levels, distance, picture)
             )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from adnet.data.masks import Mask
 from adnet.data.pictures import Frame
-from adnet.metrics import contour_accuracy, region_similarity
 from adnet.models import upsample
 
 LEVELS = 256
@@ -35,7 +34,7 @@ class Overlay:
 class ValidationFrame:
     """Scores of frame `index` in a sequence of `length` frames.
 
-    J and F are in [0, 1]. `histogram` `[2, 256]` counts the pixels of background and foreground by 8-bit probability.
+    J and F are in [0, 1]. `histogram` is that of `histogram`, or None if no logger shows it.
     `cosine_distance`, in [0, 2], is between the foregrounds of this and the first frame; None if one is empty.
     """
 
@@ -44,7 +43,7 @@ class ValidationFrame:
     length: int
     J: float
     F: float
-    histogram: npt.NDArray[np.int64]
+    histogram: npt.NDArray[np.int64] | None
     cosine_distance: float | None
     overlay: Overlay | None
 
@@ -54,13 +53,11 @@ class ValidationFrame:
         return self.index / max(self.length - 1, 1)
 
 
-def scores(logits: npt.NDArray[np.float32], annotation: Mask) -> tuple[float, float, npt.NDArray[np.int64]]:
-    """Compute J, F and the histogram (see `ValidationFrame`) of logits `[H, W]`."""
-    mask = logits > 0
+def histogram(logits: npt.NDArray[np.float32], annotation: Mask) -> npt.NDArray[np.int64]:
+    """Count the pixels of background and foreground by the 8-bit probability of logits `[H, W]`: `[2, 256]`."""
     finite = np.nan_to_num(logits.astype(np.float64).clip(-50, 50))  # after NaN, the next loss stops the run
     levels = np.rint(255 / (1 + np.exp(-finite))).astype(np.int64)
-    histogram = np.bincount((levels + LEVELS * annotation).ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)
-    return region_similarity(mask, annotation), contour_accuracy(mask, annotation), histogram
+    return np.bincount((levels + LEVELS * annotation).ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)
 
 
 def overlay(frame: Frame, mask: Mask, annotation: Mask, width: int) -> Overlay:
@@ -85,8 +82,8 @@ def precision_recall(frames: Iterable[ValidationFrame]) -> tuple[npt.NDArray[np.
 
     Both are 0 if no pixel reaches the threshold, or if there is no foreground.
     """
-    histogram = np.sum([frame.histogram for frame in frames], axis=0)
-    background, foreground = np.cumsum(histogram[:, ::-1], axis=1)
+    pixels = np.sum([frame.histogram for frame in frames], axis=0)
+    background, foreground = np.cumsum(pixels[:, ::-1], axis=1)
     return foreground / np.maximum(foreground + background, 1), foreground / max(int(foreground[-1]), 1)
 
 
