@@ -22,7 +22,7 @@ from timm.layers import AvgPool2dSame, Conv2dSame
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from adnet.backends import load, prepare, runtime
+from adnet.backends import export, load, prepare, runtime
 from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.load import load_backend
 from adnet.backends.prepare import optimised, portable
@@ -319,6 +319,26 @@ def test_a_backend_gives_the_networks_logits(
         assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
         with pytest.raises(UserError, match="8k \\+ 1"):
             loaded.embed(torch.rand(1, 3, 64, 97))
+
+
+def test_an_onnx_file_never_holds_the_matrix_of_attention(
+    tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's own word for every tensor that it computes, on a grid that the blocks do not divide evenly."""
+    onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
+    fusion = export._parts(tiny_model.eval())[1]
+    monkeypatch.setattr(export, "_parts", lambda _: [fusion])
+    export._to_onnx(tiny_model, tmp_path, ())
+    network = onnx.load(tmp_path / "embed.onnx")  # the first file's name
+    names = [name for node in network.graph.node for name in node.output]
+    network.graph.output.extend(onnx.ValueInfoProto(name=name) for name in {*names} - {network.graph.output[0].name})
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    given = torch.rand(2, 1, 8, 23, 31)
+    inputs = {argument.name: tensor.numpy() for argument, tensor in zip(session.get_inputs(), given, strict=True)}
+    computed = session.run(None, inputs)
+    with torch.inference_mode():
+        np.testing.assert_allclose(computed[0], tiny_model.segment(*given), rtol=1e-4, atol=1e-6)
+    assert max(array.size for array in computed) < (23 * 31) ** 2 / 25
 
 
 def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[str, Any]) -> None:

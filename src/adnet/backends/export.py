@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from adnet.shared.machine import installed
 
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
+
+_BLOCKS = 32
+"""Number of parts that an ONNX file cuts attention's queries into: two `N / 32 x N` matrices at a time are in memory."""
 
 _CHECKED_SIZES = ((65, 97), (73, 121))
 """Sides of 16k + 1, and of 8k + 1 alone, where strides beyond 8 meet even sides; neither is the size that is traced."""
@@ -169,9 +172,28 @@ def _programs(model: ADNet) -> list[tuple[torch.export.ExportedProgram, list[str
 
 def _to_onnx(model: ADNet, folder: Path, _: Sequence[tuple[Tensor, ...]]) -> None:
     library("onnxscript", "onnx")
+    translations: dict[Callable[..., Any], Callable[..., Any]] = {
+        torch.ops.aten.scaled_dot_product_attention.default: _attention_in_blocks
+    }
     for (program, names), name in zip(_programs(model), FILES["onnx"], strict=False):
-        onnx: Any = torch.onnx.export(program, input_names=names, dynamo=True, verbose=False)
+        onnx: Any = torch.onnx.export(
+            program, input_names=names, dynamo=True, verbose=False, custom_translation_table=translations
+        )
         onnx.save(folder / name)
+
+
+def _attention_in_blocks(query: Any, key: Any, value: Any) -> Any:
+    """Add nodes that compute `softmax(Q K^T / sqrt(C)) V`, of `[B, 1, N, C]` each, a block of queries at a time.
+
+    PyTorch's own translation has the whole N x N matrix in memory twice, and ONNX's Attention node, as ONNX Runtime 1.32
+    runs it, once.
+    """
+    op = library("onnxscript", "onnx").opset18
+    scaled = op.Transpose(op.Mul(key, key.shape[-1] ** -0.5), perm=[0, 1, 3, 2])
+    number = op.Shape(query, start=2, end=3)
+    ends = [op.Div(op.Mul(number, [block]), [_BLOCKS]) for block in range(_BLOCKS + 1)]
+    blocks = [op.Slice(query, start, end, [2]) for start, end in pairwise(ends)]
+    return op.Concat(*(op.MatMul(op.Softmax(op.MatMul(block, scaled)), value) for block in blocks), axis=2)
 
 
 def _to_openvino(model: ADNet, folder: Path, calibration: Sequence[tuple[Tensor, ...]]) -> None:
