@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,14 @@ def test_a_search_is_finished_where_it_was_cut_off(search_of: Callable[..., Any]
     ended = search_of(job, *arguments)
     assert (ended.code, len(seen)) == (0, 5)
     assert "3 skipped (finished before)\n" in ended.out
+
+
+def test_a_validation_without_a_number_is_not_the_best(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "optuna.journal")
+    trial = study.ask()
+    for step, J in enumerate([math.nan, 0.25, 0.5, math.nan]):
+        trial.report(J, step)
+    assert search._best(study.trials[0]) == 0.5
 
 
 def test_failures_are_told(search_of: Callable[..., Any], tmp_path: Path) -> None:

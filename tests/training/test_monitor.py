@@ -141,8 +141,8 @@ def records(file: Path) -> Iterator[Any]:
 class Offline:
     """An offline run, read back."""
 
-    def __init__(self, folder: Path) -> None:
-        (self.file,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+    def __init__(self, folder: Path, name: str = "offline-run-*") -> None:
+        (self.file,) = (folder / "wandb").glob(f"{name}/*.wandb")
         kept: dict[str, list[Any]] = {}
         deadline = time.monotonic() + 60
         while "exit" not in kept and time.monotonic() < deadline:
@@ -153,6 +153,10 @@ class Offline:
                 kept.setdefault(kind, []).append(getattr(record, kind))
         (self.run,), (self.exit,) = kept["run"], kept["exit"]
         self.metrics = kept.get("metric", [])
+        self.summary: dict[str, Any] = {}
+        for part in kept.get("summary", []):
+            for item in part.update:
+                self.summary[item.key or item.nested_key[0]] = json.loads(item.value_json)
         self.artifacts = kept.get("artifact", [])
         self.config = {
             item.key: json.loads(item.value_json) for part in kept.get("config", []) for item in part.update if item.key
@@ -367,6 +371,38 @@ def test_a_frame_is_scored_once_and_has_no_histogram_that_nobody_sees(
     train(tiny_davis, tiny_model_config, tmp_path, [MetricsFile(str(tmp_path))], steps=2)
     assert calls == {"contour_accuracy": 4, "histogram": 0}
     assert "val/cosine_distance" in (tmp_path / "metrics.csv").read_text()
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_validation_without_a_number_spoils_no_best(tmp_path: Path) -> None:
+    with finishing_wandb():
+        logger = wandb_logger(str(tmp_path))
+        log_config([logger], {}, {})
+        for step, J in enumerate([0.3, math.nan, 0.6, 0.5]):
+            logger.log_metrics({"val/J": J, "train/loss": math.nan}, step)
+    run = Offline(tmp_path)
+    assert run.summary["val/J"] == {"max": 0.6, "last": 0.5}
+    assert run.history["val/J"] == [0.3, 0.6, 0.5]
+    assert len(run.history["train/loss"]) == 4
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_resumed_run_is_sent_as_one_in_order(tmp_path: Path) -> None:
+    """That `wandb sync` sends folders of one run by their start is its own promise; without a server, it only lists them."""
+    from click.testing import CliRunner
+    from wandb.cli.cli import sync
+
+    for step in (0, 1):
+        with finishing_wandb():
+            wandb_logger(str(tmp_path)).log_metrics({"val/J": 0.5}, step)
+        time.sleep(1)  # a folder's name has its second
+    folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    first, second = (Offline(tmp_path, folder.name) for folder in folders)
+    assert first.run.run_id == second.run.run_id == (tmp_path / "wandb" / "id").read_text()
+    assert first.run.start_time.ToDatetime() < second.run.start_time.ToDatetime()
+    assert [run.history["trainer/global_step"] for run in (first, second)] == [[0], [1]]
+    listed = CliRunner().invoke(sync, ["--dry-run", *map(str, folders)], catch_exceptions=False).output
+    assert all(folder.name in listed for folder in folders)
 
 
 @pytest.mark.slow

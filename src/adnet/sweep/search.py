@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -134,7 +135,7 @@ def _earlier_row(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> Row:
 
 
 def _best(trial: optuna.trial.FrozenTrial) -> float | None:
-    return max(trial.intermediate_values.values(), default=None)
+    return max((value for value in trial.intermediate_values.values() if not math.isnan(value)), default=None)
 
 
 def _tell(study: optuna.Study, number: int, row: Row) -> Row:

@@ -23,6 +23,9 @@ from adnet.shared.extras import need_extra
 from adnet.shared.files import read_json, write_json, write_text
 from adnet.training.trial_pruning import Pruned
 
+_SCORES = ("val/J", "val/F")
+"""What is shown beside each run where runs are compared: in TensorBoard's table, and as W&B's best and last."""
+
 _PREEMPTING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
@@ -123,7 +126,7 @@ class RunTensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *_: Any) -> None:
-        super().log_hyperparams(params, dict.fromkeys(("val/J", "val/F"), math.nan))
+        super().log_hyperparams(params, dict.fromkeys(_SCORES, math.nan))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -143,6 +146,15 @@ def tensorboard_logger(save_dir: str) -> Logger:
     return RunTensorBoard(save_dir)
 
 
+class RunWandb(WandbLogger):
+    """Keep NaN from the scores: after one, W&B's summary would have neither their best nor their last value."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        numbers = {name: value for name, value in metrics.items() if not (name in _SCORES and math.isnan(value))}
+        super().log_metrics(numbers, step)
+
+
 def wandb_login() -> bool:
     """Return whether W&B is online and logged in. Raises UserError without wandb."""
     need_extra("wandb", "wandb", "W&B")
@@ -153,7 +165,7 @@ def wandb_login() -> bool:
 
 
 def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> Logger:
-    """Build a `WandbLogger`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
+    """Build a `RunWandb`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
 
     The run is named after the folder. Its id is kept in `save_dir/wandb/id`, so that a resumed training continues its own
     W&B run: a new one, or that which `options` or `wandb agent` give. Jobs of a sweep are in the group `WANDB_RUN_GROUP`,
@@ -168,7 +180,7 @@ def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any)
     # Under an agent, W&B takes no other id than the agent's.
     given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else options.pop("version", None)
     options["id"] = _run_id(Path(save_dir) / "wandb" / "id", given or options.get("id"))
-    return WandbLogger(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
+    return RunWandb(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
 
 
 @rank_zero_only
@@ -207,7 +219,7 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
     for logger in loggers:
         logger.log_hyperparams({**config, **made_from})
         if isinstance(logger, WandbLogger):
-            for name in ("val/J", "val/F"):
+            for name in _SCORES:
                 logger.experiment.define_metric(name, step_metric="trainer/global_step", summary="max,last")
             _note_project(logger)
 
