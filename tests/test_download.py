@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adnet.data import davis2016
-from adnet.data.download_dataset import SOURCES, Content, Source
+from adnet.data.known_dataset import Split
 from adnet.data.sequence import fingerprint
 from adnet.download import main
 
@@ -28,8 +28,8 @@ def url(tmp_path: Path, tiny_davis: Path, monkeypatch: pytest.MonkeyPatch) -> It
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}/tiny.zip"
     content = fingerprint(davis2016(tiny_davis, "val"))
-    splits = {"val": Content(2, content["frames"], content["sha256"])}
-    monkeypatch.setitem(SOURCES, "davis2016", Source(address, "ImageSets", splits, "its page"))
+    monkeypatch.setattr(davis2016, "splits", {"val": Split(2, frames=content["frames"], sha256=content["sha256"])})
+    monkeypatch.setattr(davis2016, "url", address)
     yield address
     server.shutdown()
     thread.join()

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from adnet.data import davis2016
 from adnet.data.masks import Mask, read_mask, write_mask
-from adnet.data.sequence import VideoDataset
-from adnet.metrics import contour_accuracy, region_similarity, score_dataset, scored_frames
+from adnet.data.sequence import VideoDataset, annotated_frames
+from adnet.metrics import contour_accuracy, region_similarity, score_dataset
 from adnet.shared.files import write_json
 
 Score = tuple[float, float]
@@ -42,7 +42,7 @@ def measure(dataset: VideoDataset, frames: int = 200, rounds: int = 3) -> dict[s
     annotations = [
         read_mask(sequence.annotations[stem], sequence.regions)
         for sequence in dataset.sequences
-        for stem in scored_frames(sequence, "all")
+        for stem in dataset.scored(sequence)
     ]
     pairs = [(_worsen(annotation, index), annotation) for index, annotation in enumerate(annotations)]
     ours, published = _time_in_turn([_ours, _published], pairs, rounds)
@@ -68,13 +68,13 @@ def measure(dataset: VideoDataset, frames: int = 200, rounds: int = 3) -> dict[s
 
 def _subset(dataset: VideoDataset, frames: int) -> VideoDataset:
     """Reduce the dataset to `frames` annotated frames, evenly spaced among those that are scored."""
-    all_frames = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, dataset.scored)]
+    all_frames = [(s.name, stem) for s in dataset.sequences for stem in dataset.scored(s)]
     chosen = {all_frames[round(index)] for index in np.linspace(0, len(all_frames) - 1, frames).tolist()}
     sequences = (
         replace(s, annotations={stem: path for stem, path in s.annotations.items() if (s.name, stem) in chosen})
         for s in dataset.sequences
     )
-    return replace(dataset, sequences=tuple(s for s in sequences if s.annotations), scored="all")
+    return replace(dataset, sequences=tuple(s for s in sequences if s.annotations), scored=annotated_frames)
 
 
 def _worsen(annotation: Mask, index: int) -> Mask:
@@ -103,7 +103,7 @@ def _time_in_turn(
 
 def _time_files(dataset: VideoDataset, pairs: list[tuple[Mask, Mask]], workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        stems = [(s.name, stem) for s in dataset.sequences for stem in scored_frames(s, "all")]
+        stems = [(s.name, stem) for s in dataset.sequences for stem in dataset.scored(s)]
         for (sequence, stem), (mask, _) in zip(stems, pairs, strict=True):
             write_mask(Path(folder) / sequence / f"{stem}.png", mask)
         started = time.perf_counter()

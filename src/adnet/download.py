@@ -1,15 +1,13 @@
 """Download a benchmark: `python -m adnet.download data=davis2016|fbms [data.root=DIR] [url=...] [verify=false]`.
 
-Resumes an interrupted download; checks a dataset that exists already. For `visal`, `davis2017`, `youtube_vos`, `duts` and
-`msra10k`, it says where to get them.
+Resumes an interrupted download; checks a dataset that exists already. For one without a public address, it says where to get it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adnet.data.download_dataset import download
@@ -19,15 +17,11 @@ from adnet.shared.command import command
 
 @command("download")
 def main(cfg: DictConfig) -> None:
-    name = HydraConfig.get().runtime.choices["data"]
-    root = Path(cfg.data.get("root", name))
-    splits = download(
-        name, root, lambda where, split: instantiate(cfg.data, root=str(where), split=split), cfg.url, cfg.verify
-    )
-    for split, dataset in splits.items():
+    known, root = resolve_name(cfg.data._target_), Path(cfg.data.root)
+    for split, dataset in download(known, root, cfg.url, cfg.verify).items():
         content = fingerprint(dataset)
         print(
-            f"{name} {split}: {len(content['sequences'])} sequences, {content['frames']} frames, annotations {content['sha256']}"
+            f"{dataset.name} {split}: {len(content['sequences'])} sequences, {content['frames']} frames, annotations {content['sha256']}"
         )
     print(root)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from adnet.data import davis2016, read_mask, synthetic
 from adnet.data.datasets import folder
 from adnet.data.masks import write_mask
+from adnet.data.sequence import all_but_first_and_last
 from adnet.errors import UserError
 
 
@@ -26,7 +27,12 @@ def test_order_is_that_of_the_split_file(tiny_davis: Path) -> None:
     lines = file.read_text().splitlines()
     file.write_text("\n".join(reversed(lines)) + "\n\n")
     dataset = davis2016(tiny_davis)
-    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("davis2016", "val", tiny_davis, "inner")
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == (
+        "davis2016",
+        "val",
+        tiny_davis,
+        all_but_first_and_last,
+    )
     assert [sequence.name for sequence in dataset.sequences] == ["val-001", "val-000"]
     for sequence in dataset.sequences:
         assert [path.name for path in sequence.frames] == [f"{i:05d}.jpg" for i in range(4)]
@@ -136,7 +142,7 @@ def test_frame_that_is_no_image(tiny_davis: Path) -> None:
 
 def test_synthetic_is_read_as_davis_is(tmp_path: Path) -> None:
     made = synthetic(tmp_path / "videos", "train", train=1, val=0, frames=2, size=(32, 48))
-    assert (made.name, made.split, made.scored) == ("synthetic", "train", "inner")
+    assert (made.name, made.split, made.scored) == ("synthetic", "train", all_but_first_and_last)
     assert made.sequences == davis2016(tmp_path / "videos", "train").sequences
     with pytest.raises(UserError, match="no sequence"):
         synthetic(tmp_path / "videos", "train", ["bear"], train=1, val=0, frames=2, size=(32, 48))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from adnet.data import Sequence, davis2016, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
 from adnet.data.augmentation import Augmentation
-from adnet.data.datasets import FBMS, VISAL_SEQUENCES
 from adnet.data.pairs import TrainingPairs, ValidationPairs
+from adnet.data.sequence import annotated_frames
 from adnet.errors import UserError
 from adnet.metrics import score_dataset
 
@@ -84,7 +84,7 @@ def fbms_root(tmp_path: Path) -> Path:
     save(truth / "marple2_011.pgm", np.full(SIZE, 170))
     define(truth, [170, 0, 85], [("marple2_02.pgm", "old/marple_2.ppm"), ("marple2_011.pgm", "marple2_011.ppm")])
 
-    for number in range(FBMS["test"][1] - 2):
+    for number in range(28):
         plain = part / f"plain{number:02d}"
         for i in (1, 2):
             save(plain / f"{plain.name}_{i:04d}.jpg")
@@ -95,7 +95,7 @@ def fbms_root(tmp_path: Path) -> Path:
 
 def test_fbms(fbms_root: Path) -> None:
     dataset = fbms(fbms_root)
-    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("fbms", "test", fbms_root, "all")
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("fbms", "test", fbms_root, annotated_frames)
     assert len(dataset.sequences) == 30
     cats, marple = dataset.sequences[:2]
     assert stems(cats) == [f"cats01_{i:04d}" for i in range(1, 12)]
@@ -115,7 +115,7 @@ def test_fbms_filters_and_has_two_splits(fbms_root: Path) -> None:
         fbms(fbms_root, sequences=["marple"])
     with pytest.raises(UserError, match=r"no folder .*Trainingset"):
         fbms(fbms_root, "train")
-    with pytest.raises(UserError, match="FBMS has no split 'all': the splits are train, test"):
+    with pytest.raises(UserError, match="fbms has no split 'all': the splits are train, test"):
         fbms(fbms_root, "all")
     with pytest.raises(UserError, match=r"no dataset at .*nowhere: set data\.root"):
         fbms(fbms_root / "nowhere")
@@ -169,7 +169,7 @@ def visal_root(tmp_path: Path) -> Path:
         save(root / "GroundTruth" / f"{stem}.{'bmp' if name == 'boat' else 'png'}", MASK * label)
     save(root / "GroundTruth" / "gokart0002.png", ~MASK * 255)
     (root / "GroundTruth" / "Thumbs.db").write_bytes(b"")
-    for number in range(VISAL_SEQUENCES - 3):
+    for number in range(14):
         for i in (1, 2):
             save(root / "ViSal" / f"plain{number}x" / f"plain{number}x_{i}.jpg")
         save(root / "GroundTruth" / f"plain{number}x_1.png", MASK * 255)
@@ -178,7 +178,12 @@ def visal_root(tmp_path: Path) -> Path:
 
 def test_visal(visal_root: Path) -> None:
     dataset = visal(visal_root)
-    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("visal", "test", visal_root, "all")
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == (
+        "visal",
+        "test",
+        visal_root,
+        annotated_frames,
+    )
     assert len(dataset.sequences) == 17
     boat, boat2, gokart = dataset.sequences[:3]
     assert stems(boat) == ["boat_1", "boat_2", "boat_3", "boat_10"]  # by the number, not by the letters
@@ -210,7 +215,7 @@ def test_visal_with_its_sequences_right_in_the_root(visal_root: Path) -> None:
 
 
 def test_visal_that_does_not_fit(visal_root: Path) -> None:
-    with pytest.raises(UserError, match="ViSal has no split 'train'"):
+    with pytest.raises(UserError, match="visal has no split 'train': the splits are test"):
         visal(visal_root, "train")
     save(visal_root / "GroundTruth" / "boat2_007.png", MASK * 255)
     with pytest.raises(UserError, match=r"mask .*boat2_007\.png has no frame"):
@@ -248,7 +253,7 @@ def videos(tmp_path: Path) -> Path:
 
 def test_folder(videos: Path) -> None:
     dataset = folder(videos)
-    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("folder", "all", videos, "all")
+    assert (dataset.name, dataset.split, dataset.root, dataset.scored) == ("folder", "all", videos, annotated_frames)
     assert [sequence.name for sequence in dataset.sequences] == ["a", "b", "c"]
     for sequence in dataset.sequences:
         assert stems(sequence) == ["frame8", "frame9", "frame10"]
@@ -325,14 +330,14 @@ def test_duts(tmp_path: Path) -> None:
         tmp_path / "DUTS-TR" / "DUTS-TR-Mask" / "img_10.png"
     )
     train = duts(tmp_path)
-    assert (train.name, train.split, train.scored) == ("duts", "train", "all")
+    assert (train.name, train.split, train.scored) == ("duts", "train", annotated_frames)
     assert [(s.name, stems(s)) for s in train.sequences] == [("img_9", ["img_9"]), ("img_10", ["img_10"])]
     for sequence in train.sequences:
         np.testing.assert_array_equal(masks(sequence)[sequence.name], MASK)
     assert [s.name for s in duts(tmp_path, "val", train_sequences=["img_9"]).sequences] == ["0001"]
     assert [s.name for s in duts(tmp_path, train_sequences=["img_9"], val_sequences=["0001"]).sequences] == ["img_9"]
     assert [s.name for s in duts(tmp_path, sequences=["img_10"]).sequences] == ["img_10"]
-    with pytest.raises(UserError, match="DUTS has no split 'all': the splits are train, test"):
+    with pytest.raises(UserError, match="duts has no split 'all': the splits are train, test"):
         duts(tmp_path, "all")
     mask = tmp_path / "DUTS-TR" / "DUTS-TR-Mask" / "img_9.png"
     save(mask, np.zeros((3, 3)))
@@ -353,7 +358,7 @@ def test_msra10k(tmp_path: Path) -> None:
     train = msra10k(tmp_path)
     assert [(s.name, stems(s)) for s in train.sequences] == [("5", ["5"]), ("12", ["12"])]
     np.testing.assert_array_equal(masks(train.sequences[0])["5"], MASK)
-    with pytest.raises(UserError, match="MSRA10K has no split 'val': it is for training only"):
+    with pytest.raises(UserError, match="msra10k has no split 'val': the splits are train"):
         msra10k(tmp_path, "val")
 
 
@@ -387,7 +392,7 @@ def test_youtube_vos(tmp_path: Path) -> None:
         for index in (0, 5, 10):
             objects(tmp_path / "train" / "Annotations" / video / f"{index:05d}.png")
     dataset = youtube_vos(tmp_path)
-    assert (dataset.name, dataset.scored) == ("youtube_vos", "all")
+    assert (dataset.name, dataset.scored) == ("youtube_vos", annotated_frames)
     assert [s.name for s in dataset.sequences] == ["003234408d", "0043f083b5"]
     for sequence in dataset.sequences:
         assert [len(stems(sequence)), list(masks(sequence))] == [4, ["00000", "00005", "00010"]]

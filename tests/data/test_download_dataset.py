@@ -4,13 +4,13 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adnet.data import davis2016
+from adnet.data import davis2016, synthetic, visal
 from adnet.data import download_dataset as module
-from adnet.data.download_dataset import SOURCES, Content, Source, download
+from adnet.data.download_dataset import download
+from adnet.data.known_dataset import Split
 from adnet.data.sequence import fingerprint
 from adnet.errors import UserError
 
@@ -23,8 +23,8 @@ def archive(tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(tiny_davis, tmp_path / "packed" / "release" / "DAVIS")
     path = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "packed"))
     content = fingerprint(davis2016(tiny_davis, "val"))
-    splits = {"val": Content(2, content["frames"], content["sha256"])}
-    monkeypatch.setitem(SOURCES, "davis2016", Source(ZIP, "ImageSets", splits, "its page"))
+    monkeypatch.setattr(davis2016, "splits", {"val": Split(2, frames=content["frames"], sha256=content["sha256"])})
+    monkeypatch.setattr(davis2016, "url", ZIP)
 
     def fetch(url: str, target: Path) -> Path:
         assert url in (ZIP, "http://mirror/other.zip?x=1")
@@ -35,19 +35,15 @@ def archive(tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return path
 
 
-def load(root: Path, split: str) -> Any:
-    return davis2016(root, split)
-
-
 def test_a_dataset_is_unpacked_checked_and_put_at_its_root(archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "data" / "DAVIS"
-    splits = download("davis2016", root, load)
+    splits = download(davis2016, root)
     assert [len(splits["val"].sequences), splits["val"].root] == [2, root]
     left = sorted(path.name for path in root.parent.iterdir())
     assert left == [".DAVIS.lock", "DAVIS"]  # neither the archive nor the staging folder
     assert (root.stat().st_mode & 0o777) == 0o755
     archive.unlink()
-    assert download("davis2016", root, load)["val"].root == root  # checked, not fetched again
+    assert download(davis2016, root)["val"].root == root  # checked, not fetched again
 
 
 def test_of_two_at_once_one_fetches(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +58,7 @@ def test_of_two_at_once_one_fetches(archive: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "fetch", slowly)
     root = tmp_path / "data" / "DAVIS"
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: download("davis2016", root, load)["val"].root, range(2)))
+        found = list(pool.map(lambda _: download(davis2016, root)["val"].root, range(2)))
     assert (found, fetched) == ([root, root], [ZIP])
 
 
@@ -70,7 +66,7 @@ def test_an_empty_root_is_taken_and_another_address_too(archive: Path, tmp_path:
     assert archive.is_file()
     root = tmp_path / "DAVIS"
     root.mkdir()
-    download("davis2016", root, load, "http://mirror/other.zip?x=1")
+    download(davis2016, root, "http://mirror/other.zip?x=1")
     assert (root / "ImageSets").is_dir()
 
 
@@ -78,15 +74,14 @@ def test_another_release_is_refused_unless_asked_for(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert archive.is_file()
-    source = Source(ZIP, "ImageSets", {"val": Content(2, 8, "0" * 64)}, "its page")
-    monkeypatch.setitem(SOURCES, "davis2016", source)
+    monkeypatch.setattr(davis2016, "splits", {"val": Split(2, frames=8, sha256="0" * 64)})
     root = tmp_path / "data" / "DAVIS"
     with pytest.raises(UserError, match=r"val is not the official release: sha256 .*verify=false"):
-        download("davis2016", root, load)
+        download(davis2016, root)
     assert [path.name for path in root.parent.iterdir()] == [".DAVIS.lock"]
-    download("davis2016", root, load, verify=False)
+    download(davis2016, root, verify=False)
     with pytest.raises(UserError, match="already exists and isn't davis2016"):
-        download("davis2016", root, load)
+        download(davis2016, root)
     assert (root / "ImageSets").is_dir()
 
 
@@ -103,7 +98,7 @@ def test_a_wrong_archive_leaves_nothing(archive: Path, tmp_path: Path, what: str
         shutil.make_archive(str(archive.with_suffix("")), "zip", packed)
     root = tmp_path / "data" / "DAVIS"
     with pytest.raises(UserError) as error:
-        download("davis2016", root, load)
+        download(davis2016, root)
     assert str(error.value).startswith(ZIP)
     assert "\n" not in str(error.value)
     assert [path.name for path in root.parent.iterdir()] == [".DAVIS.lock"]
@@ -115,18 +110,20 @@ def test_what_is_there_is_never_replaced(archive: Path, tmp_path: Path) -> None:
     root.mkdir()
     (root / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists and isn't davis2016"):
-        download("davis2016", root, load)
+        download(davis2016, root)
     assert [path.name for path in root.iterdir()] == ["notes.txt"]
 
 
 def test_what_cannot_be_downloaded(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="visal: no public address; ask its authors"):
-        download("visal", tmp_path / "ViSal", load)
-    with pytest.raises(UserError, match="nothing to download for data=synthetic; choose from davis2016, fbms, visal"):
-        download("synthetic", tmp_path / "synthetic", load)
+        download(visal, tmp_path / "ViSal")
+    with pytest.raises(
+        UserError, match="nothing to download for data=synthetic; choose from davis2016, davis2017, fbms, visal"
+    ):
+        download(synthetic, tmp_path / "synthetic")
 
 
 def test_the_table_knows_the_real_davis(davis_root: Path) -> None:
     found = fingerprint(davis2016(davis_root, "val"))
-    content = SOURCES["davis2016"].splits["val"]
-    assert Content(len(found["sequences"]), found["frames"], found["sha256"]) == content
+    split = Split(len(found["sequences"]), frames=found["frames"], sha256=found["sha256"])
+    assert davis2016.splits["val"] == split

@@ -11,7 +11,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import write_mask
 from adnet.data.pairs import TrainingPairs
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, annotated_frames
 from adnet.data.still_motion import moved_apart
 from adnet.errors import UserError
 
@@ -34,7 +34,7 @@ def still(folder: Path) -> VideoDataset:
     Image.fromarray(textured(0)).save(folder / "a.png")
     write_mask(folder / "mask" / "a.png", square())
     sequence = Sequence("a", (folder / "a.png",), {"a": folder / "mask" / "a.png"})
-    return VideoDataset("stills", "train", folder, (sequence,), scored="all")
+    return VideoDataset("stills", "train", folder, (sequence,), scored=annotated_frames)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adnet.data.masks import write_mask
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, all_but_first_and_last
 
 LENGTHS = {"bear": 6, "boat": 4}
 
@@ -17,7 +17,7 @@ def blob(seed):
     return mask
 
 
-def dataset_in(root, scored="inner", sparse=False):
+def dataset_in(root, scored=all_but_first_and_last, sparse=False):
     sequences = []
     for offset, (name, length) in enumerate(LENGTHS.items()):
         frames = tuple(root / "frames" / name / f"{i:05d}.jpg" for i in range(length))

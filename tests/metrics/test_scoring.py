@@ -8,9 +8,9 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from adnet.data.masks import write_mask
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, all_but_first_and_last, annotated_frames
 from adnet.errors import UserError
-from adnet.metrics import contour_accuracy, region_similarity, score_dataset, score_sequence, scored_frames
+from adnet.metrics import contour_accuracy, region_similarity, score_dataset, score_sequence
 
 
 def error_of(dataset, predictions, workers=1):
@@ -26,8 +26,8 @@ def error_of(dataset, predictions, workers=1):
 
 def test_inner_leaves_out_the_first_and_last_frame_and_all_none(tmp_path, toy):
     sparse = toy.dataset_in(tmp_path, sparse=True).sequences[0]
-    assert scored_frames(sparse, "inner") == ["00002", "00004"]
-    assert scored_frames(sparse, "all") == ["00000", "00002", "00004"]
+    assert all_but_first_and_last(sparse) == ["00002", "00004"]
+    assert annotated_frames(sparse) == ["00000", "00002", "00004"]
 
 
 # A dataset
@@ -53,7 +53,7 @@ def test_scores_of_a_dataset(dataset, predictions, toy):
 
 def test_one_sequence_scores_as_in_the_dataset(dataset, predictions):
     whole = score_dataset(dataset, predictions, workers=1)
-    assert score_sequence(dataset.sequences[1], predictions, "inner") == whole["sequences"]["boat"]
+    assert score_sequence(dataset.sequences[1], predictions, all_but_first_and_last) == whole["sequences"]["boat"]
 
 
 def test_processes_give_what_one_gives(dataset, predictions):
@@ -69,7 +69,7 @@ def test_frames_that_do_not_count_may_be_absent(dataset, predictions, toy):
 
 
 def test_sparse_annotations_are_all_scored_and_other_frames_may_be_present(tmp_path, predictions, toy):
-    scores = score_dataset(toy.dataset_in(tmp_path, "all", sparse=True), predictions, workers=1)
+    scores = score_dataset(toy.dataset_in(tmp_path, annotated_frames, sparse=True), predictions, workers=1)
     assert [len(s["J"]["frames"]) for s in scores["sequences"].values()] == [3, 2]
 
 
@@ -181,7 +181,7 @@ def test_pixel_pools_the_masks_of_all_frames(dataset, predictions):
     pairs = [
         (np.asarray(Image.open(predictions / s.name / f"{stem}.png")) > 0, s.annotation(Path(f"{stem}.jpg")))
         for s in dataset.sequences
-        for stem in scored_frames(s, "inner")
+        for stem in all_but_first_and_last(s)
     ]
     mask, annotation = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
     precision, recall, f, _ = precision_recall_fscore_support(annotation, mask, average="binary")
@@ -226,7 +226,7 @@ def test_equals_the_published_evaluation_on_davis(davis, reference):
     scores = score_dataset(dataset, reference / "davis_predictions" / "osvos")
     assert list(scores["sequences"]) == list(expected)
     for sequence, oracle in zip(sequences, expected.values(), strict=True):
-        ends = scored_frames(sequence, "inner")[:: len(sequence.frames) - 3]
+        ends = all_but_first_and_last(sequence)[:: len(sequence.frames) - 3]
         assert [f"{stem}.png" for stem in ends] == oracle["frames"]
         for measure in "JF":
             ours = scores["sequences"][sequence.name][measure]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence import Sequence, VideoDataset, annotated_frames
 from adnet.errors import UserError
-from adnet.metrics import Saliency, score_dataset, scored_frames
+from adnet.metrics import Saliency, score_dataset
 
 
 def error_of(dataset, predictions, workers=1):
@@ -50,7 +50,7 @@ def maps(predictions, tmp_path):
 def saliency_of(dataset, maps):
     saliency = Saliency()
     for sequence in dataset.sequences:
-        for stem in scored_frames(sequence, dataset.scored):
+        for stem in dataset.scored(sequence):
             values = np.asarray(Image.open(maps / sequence.name / f"{stem}.png"))
             saliency.update(values, sequence.annotation(Path(f"{stem}.jpg")))
     return saliency.compute()
@@ -119,7 +119,7 @@ def test_saliency_of_a_folder_equals_the_public_tools(reference):
     for name in sorted({frame.split("/")[0] for frame in expected["frames"]}):
         masks = sorted((root / "mask" / name).glob("*.png"))
         sequences.append(Sequence(name, tuple(masks), {mask.stem: mask for mask in masks}))
-    dataset = VideoDataset("maps", "all", root, tuple(sequences), "all")
+    dataset = VideoDataset("maps", "all", root, tuple(sequences), annotated_frames)
     scores = score_dataset(dataset, root / "probability", workers=2)
     assert scores["kind"] == "probabilities"
     pooled, per_frame = scores["saliency"]["pooled"], scores["saliency"]["per_frame"]

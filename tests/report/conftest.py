@@ -32,6 +32,8 @@ def scores_of(values: Mapping[str, float]) -> dict[str, Any]:
 
 def write_davis(root: Path) -> Path:
     """A dataset in DAVIS layout: grey frames 32x48 of SEQUENCES, a square as annotation."""
+    (root / "ImageSets/480p").mkdir(parents=True)
+    (root / "ImageSets/480p/val.txt").write_text("\n".join(SEQUENCES))
     for name in SEQUENCES:
         for frame in range(FRAMES):
             image = root / "JPEGImages/480p" / name / f"{frame:05d}.jpg"

@@ -1,66 +1,63 @@
-"""The datasets on disk, each as a `VideoDataset`, checked before anything is computed from it.
+"""The datasets on disk, each an entry with its facts, checked before anything is computed from it.
 
-Every function takes `root` (the dataset's folder), `split`, and `sequences` (keep only these). Those with a split to train on
-and one to validate on also take `train_sequences` and `val_sequences`, which take precedence over `sequences` in their split.
-All raise UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a
-video of fewer than two frames. An image is a sequence of one frame.
+Each is called with `root` (the dataset's folder), `split`, and `sequences` (keep only these), and returns a `VideoDataset`.
+`train_sequences` and `val_sequences` take precedence over `sequences` in the splits to train on and to validate on. All raise
+UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a video of fewer
+than two frames. An image is a sequence of one frame. To add one, write its entry here and `conf/data/NAME.yaml`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from collections.abc import Sequence as SequenceABC
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal
 
 import yaml
-from pydantic import Field, PositiveInt
 
 from adnet.data.fbms_annotations import fbms_annotations
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.known_dataset import Keep, KnownDataset, Split
+from adnet.data.sequence import Sequence, all_but_first_and_last
 from adnet.data.sequence_files import (
     PICTURES,
     check_names,
     check_number,
     checked_sequence,
     composed,
-    dataset_root,
     entry,
     frame_numbered,
     images_in,
     lying_in,
     select,
     subfolders,
-    wanted_of,
 )
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 from adnet.shared.files import read_lines
-
-FBMS = {"train": ("Trainingset", 29), "test": ("Testset", 30)}  # folder and number of sequences of each split
-VISAL_SEQUENCES = 17
-DUTS = {"train": "DUTS-TR", "test": "DUTS-TE"}
 
 JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 """Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
 
-Part = TypeVar("Part")
-Root = str | Path
-Keep = SequenceABC[str] | None
-"""Names of the sequences to keep; None: all."""
 
-
-def davis2016(
-    root: Root,
-    split: str = "val",
-    sequences: Keep = None,
-    name: str = "davis2016",
-    train_sequences: Keep = None,
-    val_sequences: Keep = None,
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="DAVIS-2016, videos at 480p; every frame is annotated",
+    layout="`JPEGImages/480p/SEQUENCE/FRAME.jpg`, `Annotations/480p/SEQUENCE/FRAME.png`, `ImageSets/480p/SPLIT.txt`; `db_info.yml` has "
+    "attributes",
+    terms="CC BY-NC 4.0 according to its README, some sequences under YouTube's terms",
+    scored=all_but_first_and_last,
+    splits={  # the fingerprints cover the annotations of the official 480p release, not its frames
+        "train": Split(30, frames=2079, sha256="e801ae0779bad583fa8d5a7424c42ce0bc4a6f9724c9b5a9d09433cb4816afe0"),
+        "val": Split(20, frames=1376, sha256="f7407ec4e3e4799a9e2f6c13a87a7619938b75fe666d494f81f11c4f60eeee67"),
+    },
+    page="https://davischallenge.org/davis2016/code.html",
+    url="https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip",
+    top="ImageSets",
+)
+def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
     `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
@@ -71,23 +68,50 @@ def davis2016(
         >>> len(davis2016(root, "train").sequences)
         2
     """
-    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return _davis(name, dataset_root(root), split, "480p", wanted)
+    return _davis(root, split, "480p", sequences)
 
 
-def davis2017(
-    root: Root, split: str = "val", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="DAVIS-2017, videos at 480p; every frame is annotated, all objects are one foreground",
+    layout="as `davis2016`, the splits in `ImageSets/2017`",
+    terms="on its page",
+    scored=all_but_first_and_last,
+    splits={"train": Split(60), "val": Split(30)},
+    page="take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
+    top="ImageSets",
+)
+def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
     All objects are one foreground. As for `davis2016`, except that the split files are in `ImageSets/2017` and name one
     sequence per line.
     """
-    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    return _davis("davis2017", dataset_root(root), split, "2017", wanted)
+    return _davis(root, split, "2017", sequences)
 
 
-def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="videos generated on first use from `seed`; `train` and `val` set their numbers; `synthetic_demo` and `synthetic_demo_fast` "
+    "are those of the demo",
+    layout="as `davis2016`",
+    scored=all_but_first_and_last,
+    prepare=synthesize,
+)
+def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Keep = None) -> Iterator[Sequence]:
+    """Generate synthetic videos into `root`, once, and find them as in DAVIS-2016.
+
+    Further options are those of `adnet.data.synthetic.synthesize`.
+
+    Examples:
+        >>> dataset = synthetic("videos", train=1, val=1, frames=3, size=(48, 80))
+        >>> dataset.name, [sequence.name for sequence in dataset.sequences]
+        ('synthetic', ['val-000'])
+    """
+    return _davis(root, split, "480p", sequences)
+
+
+def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequence]:
     """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
     split_file = root / "ImageSets" / splits / f"{split}.txt"
     if not split_file.is_file():
@@ -96,7 +120,6 @@ def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> Vide
     listed = (Path(line.split()[0]) for line in read_lines(split_file))
     names = dict.fromkeys(path.parent.name or path.name for path in listed)
     attributes = davis_attributes(root)
-    found = []
     for sequence in select(names, wanted):
         folders = entry(root / "JPEGImages" / "480p", sequence), entry(root / "Annotations" / "480p", sequence)
         frames, masks = map(images_in, folders)
@@ -107,36 +130,23 @@ def _davis(name: str, root: Path, split: str, splits: str, wanted: Keep) -> Vide
             raise UserError(
                 f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such){instead}: add {file}"
             )
-        found.append(checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders))
-    return VideoDataset(name, split, root, tuple(found), scored="inner")
+        yield checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders)
 
 
-def synthetic(
-    root: Root,
-    split: Literal["train", "val"] = "val",
-    sequences: Keep = None,
-    train: PositiveInt = 24,
-    val: PositiveInt = 6,
-    frames: Annotated[int, Field(ge=2)] = 16,
-    size: tuple[int, int] = (240, 432),
-    seed: int = 0,
-    train_sequences: Keep = None,
-    val_sequences: Keep = None,
-) -> VideoDataset:
-    """Generate synthetic videos into `root`, once (see `adnet.data.synthetic`), and find them as in DAVIS-2016.
-
-    Examples:
-        >>> dataset = synthetic("videos", train=1, val=1, frames=3, size=(48, 80))
-        >>> dataset.name, [sequence.name for sequence in dataset.sequences]
-        ('synthetic', ['val-000'])
-    """
-    synthesize(Path(root), train=train, val=val, frames=frames, size=(size[0], size[1]), seed=seed)
-    return davis2016(root, split, sequences, "synthetic", train_sequences, val_sequences)
-
-
-def fbms(
-    root: Root, split: str = "test", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="FBMS-59, videos of which a few frames are annotated",
+    layout="`Trainingset`, `Testset`: `SEQUENCE/*.jpg`, and in `SEQUENCE/GroundTruth` a `*Def.dat` with `*_gt.ppm` or `*.pgm`",
+    terms="on its page",
+    splits={  # the paper, Section 5: "30 test videos"
+        "train": Split(29, "Trainingset", required=False),
+        "test": Split(30, "Testset"),
+    },
+    page="https://lmb.informatik.uni-freiburg.de/resources/datasets/",
+    url="https://lmb.informatik.uni-freiburg.de/resources/datasets/fbms/FBMS_Testset.zip",
+    top="Testset",
+)
+def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
     `root` holds `Trainingset` and `Testset` as in the archives: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
@@ -145,30 +155,29 @@ def fbms(
 
     Also raises UserError for a missing definition or annotation, and for a wrong number of sequences unless some are named.
     """
-    root = dataset_root(root)
-    split, (part, number) = _look_up("FBMS", split, FBMS)
-    sequences = wanted_of(split, sequences, train_sequences, val_sequences)
-    names = subfolders(root / part)
+    known = fbms.known_split(split)
+    part = root / known.folder
+    names = subfolders(part)
     if not sequences:
-        check_number("FBMS", root / part, names, number)
-    found = []
+        check_number("FBMS", part, names, known.sequences)
     for name in select(names, sequences):
-        video = root / part / name
+        video = part / name
         frames = {stem: path for stem, path in images_in(video).items() if path.suffix.lower() == ".jpg"}
         masks, regions = fbms_annotations(video / "GroundTruth", frames)
-        found.append(checked_sequence(root / part, name, frames, masks, regions=regions))
-    return VideoDataset("fbms", split, root, tuple(found), scored="all")
+        yield checked_sequence(part, name, frames, masks, regions=regions)
 
 
-def _look_up(dataset: str, split: str, splits: Mapping[str, Part]) -> tuple[str, Part]:
-    """Return the split, `test` for `val`, and its entry in `splits`. Raises UserError for an unknown one."""
-    split = "test" if split == "val" else split
-    if split not in splits:
-        raise UserError(f"{dataset} has no split {split!r}: the splits are {', '.join(splits)}; set data.split")
-    return split, splits[split]
-
-
-def visal(root: Root, split: str = "test", sequences: Keep = None) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="ViSal, videos with 193 annotated frames",
+    layout="`ViSal/SEQUENCE/` with frames, one flat `GroundTruth/`",
+    terms="ask",
+    splits={"test": Split(17)},
+    page="no public address; ask its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow "
+    "optimization and global refinement', IEEE TIP 2015; https://github.com/wenguanwang",
+    top="GroundTruth",
+)
+def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
     `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
@@ -176,118 +185,129 @@ def visal(root: Root, split: str = "test", sequences: Keep = None) -> VideoDatas
 
     Also raises UserError for a sequence without annotation, and for a wrong number of sequences unless some are named.
     """
-    root = dataset_root(root)
-    if split not in ("test", "val"):
-        raise UserError(f"ViSal has no split {split!r}: it is for testing only; set data.split=test")
+    known = visal.known_split(split)
     videos = root / "ViSal" if (root / "ViSal").is_dir() else root
     names = [name for name in subfolders(videos) if name != "GroundTruth"]
     if not sequences:
-        check_number("ViSal", videos, names, VISAL_SEQUENCES)
+        check_number("ViSal", videos, names, known.sequences)
     frames = {name: images_in(videos / name) for name in names}
     masks: dict[str, dict[str, Path]] = {name: {} for name in names}
     for path in images_in(root / "GroundTruth").values():
         owner, stem = _visal_frame(path, frames)
         masks[owner][stem] = path
-    found = tuple(checked_sequence(root, name, frames[name], masks[name]) for name in select(names, sequences))
-    return VideoDataset("visal", "test", root, found, scored="all")
+    for name in select(names, sequences):
+        yield checked_sequence(root, name, frames[name], masks[name])
 
 
-def youtube_vos(
-    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="videos; every fifth frame is annotated, all objects are one foreground",
+    layout="`SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png`",
+    terms="on its page",
+    splits={"train": Split(3471)},
+    page="take train from https://youtube-vos.org (login required)",
+    top="train",
+)
+def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
     `root` holds `<split>/JPEGImages/<video>/*.jpg`, with or without the frames between those annotated, and
     `<split>/Annotations/<video>/*.png`. Also raises UserError for a video without annotation.
     """
-    root = dataset_root(root)
     videos, truth = root / split / "JPEGImages", root / split / "Annotations"
-    found = (
-        checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), folders=folders)
-        for name in select(subfolders(videos), wanted_of(split, sequences, train_sequences, val_sequences))
-        for folders in [(videos / name, truth / name)]
-    )
-    return VideoDataset("youtube_vos", split, root, tuple(found), scored="all")
+    for name in select(subfolders(videos), sequences):
+        folders = videos / name, truth / name
+        yield checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), folders=folders)
 
 
-def duts(
-    root: Root, split: str = "train", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="images of salient objects",
+    layout="`DUTS-TR/DUTS-TR-Image/*.jpg`, `DUTS-TR/DUTS-TR-Mask/*.png`; `DUTS-TE` likewise",
+    terms="on its page",
+    splits={"train": Split(10553, "DUTS-TR"), "test": Split(5019, "DUTS-TE")},
+    page="take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
+    top="DUTS-TR",
+)
+def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
     `root` holds `DUTS-TR` and `DUTS-TE` as in the archives: `DUTS-TR-Image/*.jpg` and `DUTS-TR-Mask/*.png`, and so on.
     """
-    root = dataset_root(root)
-    split, part = _look_up("DUTS", split, DUTS)
-    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
-    found = _stills(root, root / part / f"{part}-Image", root / part / f"{part}-Mask", wanted, GREY)
-    return VideoDataset("duts", split, root, found, scored="all")
+    part = duts.known_split(split).folder
+    return _stills(root, f"{part}/{part}-Image", f"{part}/{part}-Mask", sequences, GREY)
 
 
-def msra10k(root: Root, split: str = "train", sequences: Keep = None) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="images of salient objects",
+    layout="`Imgs/*.jpg`, `Imgs/*.png`",
+    terms="on its page",
+    splits={"train": Split(10000)},
+    page="take it from https://mmcheng.net/msra10k",
+    top="Imgs",
+)
+def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
     """
-    root = dataset_root(root)
-    if split != "train":
-        raise UserError(f"MSRA10K has no split {split!r}: it is for training only; set data.split=train")
-    found = _stills(root, root / "Imgs", root / "Imgs", sequences, GREY, suffixes=(JPEG, {".png"}))
-    return VideoDataset("msra10k", split, root, found, scored="all")
+    msra10k.known_split(split)
+    return _stills(root, "Imgs", "Imgs", sequences, GREY, suffixes=(JPEG, {".png"}))
 
 
-def images(
-    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="your own images",
+    layout="`Image/`, `Mask/`, images of any format, splits in `SPLIT.txt`",
+)
+def images(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
     """Find your own images in `root/Image` and their masks in `root/Mask`, where a mask has its image's name; of any format.
 
     The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without suffix, per line.
     """
-    root = dataset_root(root)
-    wanted = wanted_of(split, sequences, train_sequences, val_sequences)
     listed = None if split == "all" else _listed(root, split)
-    found = _stills(root, root / "Image", root / "Mask", wanted, listed=listed)
-    return VideoDataset("images", split, root, found, scored="all")
+    return _stills(root, "Image", "Mask", sequences, listed=listed)
 
 
 def _stills(
     root: Path,
-    images: Path,
-    masks: Path,
+    images: str,
+    masks: str,
     wanted: Keep,
     regions: tuple[int, ...] = (),
     listed: Keep = None,
     suffixes: tuple[Collection[str], Collection[str]] = (PICTURES, PICTURES),
-) -> tuple[Sequence, ...]:
+) -> Iterator[Sequence]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
     `suffixes` are those of the images and of the masks.
 
     Raises UserError for an image without a mask or a mask without an image.
     """
-    frames, annotations = images_in(images, suffixes[0]), images_in(masks, suffixes[1])
+    frames, annotations = images_in(root / images, suffixes[0]), images_in(root / masks, suffixes[1])
     if not frames:
-        raise UserError(f"no images in {images}: set data.root to the folder that holds {images.relative_to(root)}")
+        raise UserError(f"no images in {root / images}: set data.root to the folder that holds {Path(images)}")
     check_names(frames, annotations)
     if alone := sorted(frames.keys() ^ annotations.keys()):
-        missing = masks / f"{alone[0]}.png" if alone[0] in frames else images / f"{alone[0]}.jpg"
+        missing = root / masks / f"{alone[0]}.png" if alone[0] in frames else root / images / f"{alone[0]}.jpg"
         raise UserError(f"{missing} is missing ({len(alone)} such): add it, or remove its counterpart")
-    return tuple(
-        checked_sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
-        for name in select(select(frames, listed), wanted)
-    )
+    for name in select(select(frames, listed), wanted):
+        yield checked_sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
 
 
-def folder(
-    root: Root, split: str = "all", sequences: Keep = None, train_sequences: Keep = None, val_sequences: Keep = None
-) -> VideoDataset:
+@partial(
+    KnownDataset,
+    what="[your own videos](../how_to/own_videos.md)",
+    layout="`frames/SEQUENCE/`, `masks/SEQUENCE/`, splits in `SPLIT.txt`",
+)
+def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
     A mask has its frame's name; frames without one don't count, and a sequence may be a single image. The split `all` is
     every sequence; any other is a text file `root/<split>.txt` with a sequence's name per line. Also raises UserError for a
     sequence without masks and for a folder in `masks` without frames.
     """
-    root = dataset_root(root)
     names = subfolders(root / "frames")
     if not names:
         raise UserError(
@@ -300,12 +320,9 @@ def folder(
         listed = _listed(root, split)
         select(names, listed)  # so that an unknown one is named
         names = listed
-    found = (
-        checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), least=1, folders=folders)
-        for name in select(names, wanted_of(split, sequences, train_sequences, val_sequences))
-        for folders in [(entry(root / "frames", name), entry(root / "masks", name))]
-    )
-    return VideoDataset("folder", split, root, tuple(found), scored="all")
+    for name in select(names, sequences):
+        folders = entry(root / "frames", name), entry(root / "masks", name)
+        yield checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), least=1, folders=folders)
 
 
 def _listed(root: Path, split: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Download the benchmarks: where their archives are, what must be in them, and how they are unpacked safely."""
+"""Download the benchmarks: fetch and unpack their archives safely, and compare what is in them with the release."""
 
 from __future__ import annotations
 
@@ -7,126 +7,56 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from adnet.data.known_dataset import DATASETS, KnownDataset
 from adnet.data.sequence import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch
 from adnet.shared.locks import one_at_a_time
 
-Load = Callable[[Path, str], VideoDataset]
-"""(root, split) -> dataset, checked."""
 
-
-@dataclass(frozen=True)
-class Content:
-    """What a split holds; `frames` and `sha256` are as in `fingerprint`, or None where we had no copy to look at."""
-
-    sequences: int
-    frames: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a dataset comes from.
-
-    `url` is that of its ZIP file (None: `page` says how to get it), `top` a folder that lies in its root.
-    """
-
-    url: str | None
-    top: str
-    splits: Mapping[str, Content]
-    page: str
-
-
-# The fingerprints cover the annotations of the official 480p release, not its frames.
-SOURCES = {
-    "davis2016": Source(
-        "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip",
-        "ImageSets",
-        {
-            "train": Content(30, 2079, "e801ae0779bad583fa8d5a7424c42ce0bc4a6f9724c9b5a9d09433cb4816afe0"),
-            "val": Content(20, 1376, "f7407ec4e3e4799a9e2f6c13a87a7619938b75fe666d494f81f11c4f60eeee67"),
-        },
-        "https://davischallenge.org/davis2016/code.html",
-    ),
-    "fbms": Source(
-        "https://lmb.informatik.uni-freiburg.de/resources/datasets/fbms/FBMS_Testset.zip",
-        "Testset",
-        {"test": Content(30)},  # the paper, Section 5: "30 test videos"
-        "https://lmb.informatik.uni-freiburg.de/resources/datasets/",
-    ),
-    "visal": Source(
-        None,
-        "GroundTruth",
-        {"test": Content(17)},
-        "no public address; ask its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow "
-        "optimization and global refinement', IEEE TIP 2015; https://github.com/wenguanwang",
-    ),
-    "davis2017": Source(
-        None,
-        "ImageSets",
-        {"train": Content(60), "val": Content(30)},
-        "take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
-    ),
-    "youtube_vos": Source(
-        None, "train", {"train": Content(3471)}, "take train from https://youtube-vos.org (login required)"
-    ),
-    "duts": Source(
-        None,
-        "DUTS-TR",
-        {"train": Content(10553), "test": Content(5019)},
-        "take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
-    ),
-    "msra10k": Source(None, "Imgs", {"train": Content(10000)}, "take it from https://mmcheng.net/msra10k"),
-}
-
-
-def download(name: str, root: Path, load: Load, url: str | None = None, verify: bool = True) -> dict[str, VideoDataset]:
-    """Download the dataset `name` to `root`, unless it is there, and check it; return its splits.
+def download(known: KnownDataset, root: Path, url: str | None = None, verify: bool = True) -> dict[str, VideoDataset]:
+    """Download a dataset to `root`, unless it is there, and check it; return its splits.
 
     The archive is fetched to beside `root` (and resumed if it was cut off), unpacked there, checked, and finally renamed to
-    `root`; then the archive is removed. `load` reads and checks a split. `verify=False` skips the comparison with the
-    official release.
+    `root`; then the archive is removed. `verify=False` skips the comparison with the official release.
 
     Raises UserError for a dataset that can't be downloaded, for an archive of something else, and as `fetch` and `extract`
     do.
     """
-    if name not in SOURCES:
-        raise UserError(f"nothing to download for data={name}; choose from {', '.join(SOURCES)}")
-    source = SOURCES[name]
+    if not known.page:
+        others = ", ".join(name for name, other in DATASETS.items() if other.page)
+        raise UserError(f"nothing to download for data={known.name}; choose from {others}")
     if root.is_dir() and any(root.iterdir()):
         try:
-            return _checked(source, root, load, verify)
+            return _checked(known, root, verify)
         except UserError as error:
             raise UserError(
-                f"{root} already exists and isn't {name} ({error}); give another data.root, or move it"
+                f"{root} already exists and isn't {known.name} ({error}); give another data.root, or move it"
             ) from error
-    url = url or source.url
+    url = url or known.url
     if url is None:
-        raise UserError(f"{name}: {source.page}; then put it at {root}, or give url=...")
+        raise UserError(f"{known.name}: {known.page}; then put it at {root}, or give url=...")
     with one_at_a_time(root.parent / f".{root.name}.lock"):  # of several processes, one downloads it for all
         if not (root.is_dir() and any(root.iterdir())):
-            _fetch(name, source, root, load, url, verify)
-    return _checked(source, root, load, verify=False)
+            _fetch(known, root, url, verify)
+    return _checked(known, root, verify=False)
 
 
-def _fetch(name: str, source: Source, root: Path, load: Load, url: str, verify: bool) -> None:
+def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     """Download and unpack the dataset to `root`, which is missing or empty."""
-    archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{name}.zip"))
+    archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{known.name}.zip"))
     staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
         try:
             extract(archive, staging / "unpacked")
-            found = _top(staging / "unpacked", source.top)
-            _checked(source, found, load, verify)
+            found = _top(staging / "unpacked", known.top)
+            _checked(known, found, verify)
         except UserError as error:
             archive.unlink()  # so that the next attempt downloads it anew
             reason = str(error).replace(str(staging), "")
@@ -148,12 +78,13 @@ def _top(folder: Path, name: str) -> Path:
     return min(candidates, key=lambda path: len(path.parts))
 
 
-def _checked(source: Source, root: Path, load: Load, verify: bool) -> dict[str, VideoDataset]:
-    datasets = {split: load(root, split) for split in source.splits}
-    for split, content in source.splits.items():
-        found = fingerprint(datasets[split])
+def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDataset]:
+    datasets = {split: known(root, split) for split, content in known.splits.items() if content.required}
+    for split, dataset in datasets.items():
+        content, found = known.splits[split], fingerprint(dataset)
         found["sequences"] = len(found["sequences"])
-        for what, expected in asdict(content).items():
+        for what in ("sequences", "frames", "sha256"):
+            expected = getattr(content, what)
             if verify and expected is not None and found[what] != expected:
                 raise UserError(
                     f"{split} is not the official release: {what} {found[what]}, expected {expected} (verify=false accepts it)"

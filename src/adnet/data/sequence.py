@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -43,19 +43,29 @@ class Sequence:
         return read_mask(self.annotations[frame.stem], self.regions)
 
 
+Rule: TypeAlias = Callable[[Sequence], list[str]]
+"""A benchmark's rule: the stems of the frames that count, in time order, each of which is annotated."""
+
+
+def annotated_frames(sequence: Sequence) -> list[str]:
+    """List the stems of all annotated frames."""
+    return [frame.stem for frame in sequence.frames if frame.stem in sequence.annotations]
+
+
+def all_but_first_and_last(sequence: Sequence) -> list[str]:
+    """List the stems of the annotated frames without the sequence's first and last frame (DAVIS-2016)."""
+    return [frame.stem for frame in sequence.frames[1:-1] if frame.stem in sequence.annotations]
+
+
 @dataclass(frozen=True)
 class VideoDataset:
-    """Sequences of one split, at least one.
-
-    `scored` is the benchmark's rule for the frames that count: `"inner"` leaves out each sequence's first and last frame
-    (DAVIS-2016), `"all"` takes every annotated frame. Raises UserError if there is no sequence.
-    """
+    """Sequences of one split, at least one, and the rule for the frames that count. Raises UserError if there is no sequence."""
 
     name: str
     split: str
     root: Path
     sequences: tuple[Sequence, ...]
-    scored: Literal["inner", "all"] = "inner"
+    scored: Rule = all_but_first_and_last
 
     def __post_init__(self) -> None:
         if not self.sequences:

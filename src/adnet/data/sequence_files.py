@@ -105,17 +105,6 @@ def frame_numbered(number: str, frames: Mapping[str, Path]) -> str | None:
     return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
 
 
-def wanted_of(
-    split: str,
-    sequences: SequenceABC[str] | None,
-    train_sequences: SequenceABC[str] | None,
-    val_sequences: SequenceABC[str] | None,
-) -> SequenceABC[str] | None:
-    """Return the sequences that the user asked for in this split; `test` and `valid` are other names for `val`."""
-    by_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
-    return by_split.get(split) or sequences
-
-
 def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
     """Keep the `wanted` of the `known` sequences, in the order of `known`; without any, all. Raises UserError for an unknown one."""
     by_name = {composed(name): name for name in known}

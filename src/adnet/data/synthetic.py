@@ -7,9 +7,11 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field, NonNegativeInt
 
 from adnet.data.masks import Mask, write_mask
 from adnet.data.pictures import Frame
@@ -22,7 +24,13 @@ VERSION = 1  # of the pictures: raise it when they change, so that older caches 
 
 
 def synthesize(
-    root: Path, *, train: int = 24, val: int = 6, frames: int = 16, size: tuple[int, int] = (240, 432), seed: int = 0
+    root: Path,
+    *,
+    train: NonNegativeInt = 24,
+    val: NonNegativeInt = 6,
+    frames: Annotated[int, Field(ge=2)] = 16,
+    size: tuple[int, int] = (240, 432),
+    seed: NonNegativeInt = 0,
 ) -> Path:
     """Write `train` + `val` videos of `frames` frames, `size` = (height, width) pixels, into `root`, once; return `root`.
 

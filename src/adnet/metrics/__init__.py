@@ -7,7 +7,7 @@ worker starts scoring quickly.
 from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.scoring import score_dataset, score_sequence, scored_frames, sequence_statistics
+from adnet.metrics.scoring import score_dataset, score_sequence, sequence_statistics
 
 __all__ = [
     "Saliency",
@@ -15,6 +15,5 @@ __all__ = [
     "region_similarity",
     "score_dataset",
     "score_sequence",
-    "scored_frames",
     "sequence_statistics",
 ]

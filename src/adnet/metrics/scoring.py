@@ -3,8 +3,7 @@
     scores = score_dataset(dataset, Path("masks"))     # masks/<sequence>/<frame>.png
     scores["mean"]["J"]["mean"]
 
-DAVIS-2016 leaves out each sequence's first and last frame; FBMS and ViSal take every annotated frame. The dataset's `scored`
-says which rule applies.
+Which frames count is the dataset's rule: DAVIS-2016 leaves out each sequence's first and last, others take all that are annotated.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adnet.data.odd_masks import report_odd_masks
-from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
+from adnet.data.sequence import Rule, Sequence, VideoDataset, all_but_first_and_last, evenly_spaced
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
@@ -42,14 +41,8 @@ CHUNK = 16  # frames that a worker takes at a time: about 0.1 s
 SAMPLE = 3  # frames of each sequence that kind="auto" looks at
 
 
-def scored_frames(sequence: Sequence, scored: Literal["inner", "all"]) -> list[str]:
-    """List the stems of the annotated frames that count, in time order."""
-    frames = sequence.frames[1:-1] if scored == "inner" else sequence.frames
-    return [frame.stem for frame in frames if frame.stem in sequence.annotations]
-
-
-def score_sequence(sequence: Sequence, predictions: Path, scored: Literal["inner", "all"] = "inner") -> Scores:
-    """Score the masks `predictions/<sequence>/<frame>.png` in this process.
+def score_sequence(sequence: Sequence, predictions: Path, scored: Rule = all_but_first_and_last) -> Scores:
+    """Score the masks `predictions/<sequence>/<frame>.png` of the frames that count by the rule `scored`, in this process.
 
     Returns `{"frames": [...], "J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`: the stems of the frames that
     count, in time order, and their values. Raises UserError if no frame counts, a mask is missing or can't be read, or its size
@@ -58,7 +51,7 @@ def score_sequence(sequence: Sequence, predictions: Path, scored: Literal["inner
     frames = _frames(sequence, scored, predictions, None)
     if not frames:
         raise UserError(f"sequence {sequence.name} has no annotated frame that counts; leave it out of the split")
-    return _summary(scored_frames(sequence, scored), score_frames(frames, "masks", sampled=False)[0])
+    return _summary(scored(sequence), score_frames(frames, "masks", sampled=False)[0])
 
 
 def score_dataset(
@@ -118,7 +111,7 @@ def score_dataset(
         if seen:
             saliency.merge(seen)
     remaining = iter(scores)
-    names = {sequence.name: scored_frames(sequence, dataset.scored) for sequence in dataset.sequences}
+    names = {sequence.name: dataset.scored(sequence) for sequence in dataset.sequences}
     sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
     if sum(score.annotated for score in scores) and not sum(score.predicted for score in scores):
         logging.getLogger(__name__).warning(
@@ -175,9 +168,7 @@ def _no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _frames(
-    sequence: Sequence, scored: Literal["inner", "all"], predictions: Path, probabilities: Path | None
-) -> list[FrameFiles]:
+def _frames(sequence: Sequence, scored: Rule, predictions: Path, probabilities: Path | None) -> list[FrameFiles]:
     folder = entry(predictions, sequence.name)
     found = find_predictions(folder)
     maps = find_predictions(entry(probabilities, sequence.name)) if probabilities else {}
@@ -188,7 +179,7 @@ def _frames(
             sequence.annotations[stem],
             sequence.regions,
         )
-        for stem in scored_frames(sequence, scored)
+        for stem in scored(sequence)
     ]
 
 
@@ -235,7 +226,7 @@ def _check(dataset: VideoDataset, folder: Path) -> None:
 
 
 def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterator[str]:
-    wanted = scored_frames(sequence, dataset.scored)
+    wanted = dataset.scored(sequence)
     place = entry(folder, sequence.name)
     found = find_predictions(place)
     missing = [stem for stem in wanted if composed(stem) not in found]

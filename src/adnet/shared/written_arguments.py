@@ -11,8 +11,8 @@ from pathlib import Path
 def written_arguments(target: str) -> list[str] | None:
     """Return the names of the arguments of `target`, such as "torch.optim.SGD", without importing it.
 
-    None if the source doesn't tell: `target` doesn't exist, takes any (`**kwargs`), inherits its `__init__`, or is in a file
-    that can't be parsed.
+    None if the source doesn't tell: `target` doesn't exist, takes any (`**kwargs`), inherits its `__init__`, is decorated, or is in
+    a file that can't be parsed.
     """
     node = _definition(*target.rpartition(".")[::2])
     if isinstance(node, ast.ClassDef):
@@ -20,7 +20,7 @@ def written_arguments(target: str) -> list[str] | None:
         if not written:
             return _fields(node)
         function = written[0]
-    elif isinstance(node, ast.FunctionDef):
+    elif isinstance(node, ast.FunctionDef) and not node.decorator_list:
         function = node
     else:
         return None

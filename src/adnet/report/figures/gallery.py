@@ -14,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from adnet.data.known_dataset import DATASETS
 from adnet.data.masks import read_mask
 from adnet.data.pictures import read_frame
+from adnet.data.sequence import Sequence as Video
 from adnet.data.sequence import evenly_spaced
+from adnet.errors import UserError
 from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
 from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
 from adnet.report.read.evaluations import Evaluation
@@ -25,17 +28,6 @@ from adnet.video.overlay import draw_overlay
 Picture = npt.NDArray[np.uint8]
 
 ANNOTATION_COLOUR = np.array([255, 255, 255])
-
-# Where a dataset may keep a frame and its annotation: DAVIS, `data=folder`, FBMS, ViSal. The last two annotate few
-# frames, in other formats, which are not drawn.
-FRAMES = (
-    "JPEGImages/480p/{sequence}",
-    "frames/{sequence}",
-    "Testset/{sequence}",
-    "Trainingset/{sequence}",
-    "{sequence}",
-)
-ANNOTATIONS = ("Annotations/480p/{sequence}", "masks/{sequence}")
 
 BUDGET = 6_000_000  # bytes of JPEG on the page, 8 MB in base64
 
@@ -144,7 +136,8 @@ def _add_worst(
     result: Result, worst: Sequence[ScoredFrame], pictures: Pictures, name: str, width: int
 ) -> tuple[list[dict[str, str]], bool]:
     """Add overlays of the frames `worst`; return them as the page shows them, and whether they fit the budget."""
-    drawn = {frame: overlay(result.evaluations[0], frame.sequence, frame.frame, width) for frame in worst}
+    evaluation = result.evaluations[0]
+    drawn = {f: overlay(evaluation, find_sequence(evaluation, f.sequence), f.frame, width) for f in worst}
     found = {frame: picture for frame, picture in drawn.items() if picture is not None}
     sources = pictures.add(
         [(f"{name}-{result.label}-{frame.sequence}-{frame.frame}", picture) for frame, picture in found.items()]
@@ -166,31 +159,34 @@ def _left_out(what: str, names: Sequence[str]) -> tuple[str, ...]:
     return (f"Left out to keep the page small: the {what} of {', '.join(names)}.",) if names else ()
 
 
-def overlay(evaluation: Evaluation, sequence: str, frame: str, width: int) -> Picture | None:
+def find_sequence(evaluation: Evaluation, sequence: str) -> Video | None:
+    """Find a sequence of the dataset that was evaluated; None if it is not where it was then, or no longer complete."""
+    known = DATASETS.get(evaluation.dataset)
+    if known is None or evaluation.root is None:
+        return None
+    try:
+        return next(iter(known.find(evaluation.root, evaluation.split, [sequence])), None)
+    except UserError:
+        return None
+
+
+def overlay(evaluation: Evaluation, sequence: Video | None, frame: str, width: int) -> Picture | None:
     """Draw the mask of `evaluation` in magenta, and the outline of the annotation (if any) in white, over a frame.
 
     `frame` is the stem of its file. Returns RGB, `width` pixels wide, or None unless frame and mask are on disk.
     """
-    mask = evaluation.folder / "masks" / sequence / f"{frame}.png"
-    if evaluation.root is None or not mask.exists():
+    if sequence is None:
         return None
-    image = _find(evaluation.root, FRAMES, sequence, frame, (".jpg", ".jpeg", ".png"))
-    annotation = _find(evaluation.root, ANNOTATIONS, sequence, frame, (".png",))
-    return _draw(image, mask, annotation, width) if image else None
-
-
-def _find(root: Path, folders: Sequence[str], sequence: str, frame: str, suffixes: Sequence[str]) -> Path | None:
-    files = (root / folder.format(sequence=sequence) / f"{frame}{end}" for folder in folders for end in suffixes)
-    return next((file for file in files if file.exists()), None)
-
-
-def _draw(image: Path, mask: Path, annotation: Path | None, width: int) -> Picture:
-    frame = read_frame(image)
-    height = round(width * frame.shape[0] / frame.shape[1])
-    small = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
+    image = next((path for path in sequence.frames if path.stem == frame), None)
+    mask = evaluation.folder / "masks" / sequence.name / f"{frame}.png"
+    if image is None or not mask.exists():
+        return None
+    rgb = read_frame(image)
+    height = round(width * rgb.shape[0] / rgb.shape[1])
+    small = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS))
     picture: Picture = draw_overlay(small, _resized(read_mask(mask), width, height))
-    if annotation:
-        picture[_outline(_resized(read_mask(annotation), width, height))] = ANNOTATION_COLOUR
+    if frame in sequence.annotations:
+        picture[_outline(_resized(sequence.annotation(image), width, height))] = ANNOTATION_COLOUR
     return picture
 
 
@@ -233,7 +229,8 @@ def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width:
     evaluation = result.evaluations[0]
     masks = sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
     shown = [masks[number].stem for number in evenly_spaced(len(masks), frames)]
-    drawn = {stem: overlay(evaluation, sequence, stem, width) for stem in shown}
+    found = find_sequence(evaluation, sequence)
+    drawn = {stem: overlay(evaluation, found, stem, width) for stem in shown}
     pictures = {stem: picture for stem, picture in drawn.items() if picture is not None}
     if not pictures:
         return None

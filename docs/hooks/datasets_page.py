@@ -1,0 +1,59 @@
+"""The tables of `reference/datasets.md`, from the entries in `adnet.data.datasets` and their files in `conf/data`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from adnet.data.known_dataset import DATASETS, KnownDataset
+
+CONF = Path(__file__).parents[2] / "conf" / "data"
+
+
+def splits(known: KnownDataset) -> str:
+    """What the release's splits hold: "30 `train`, 20 `val`"."""
+    return ", ".join(f"{split.sequences:,} `{name}`" for name, split in known.splits.items())
+
+
+def origin(known: KnownDataset) -> str:
+    """Where to get it, with its addresses as links."""
+    page = re.sub(r"https?://[^\s)]+", r"<\g<0>>", known.page)
+    missing = [f"`{name}`" for name, split in known.splits.items() if not split.required]
+    without = f", without {', '.join(missing)}" if missing else ""
+    return f"downloaded{without}: {page}" if known.url else page
+
+
+def root(known: KnownDataset) -> str:
+    """The folder where it is looked for, below `ADNET_DATA` if that is set."""
+    where = yaml.safe_load((CONF / f"{known.name}.yaml").read_text(encoding="utf-8"))["root"]
+    return f"`{'data.root' if where == '???' else where.removeprefix('${oc.env:ADNET_DATA,data}/')}`"
+
+
+def table(*columns: str) -> str:
+    """A Markdown table of all data sets with these columns: `data=` and others of `CELLS`."""
+    rows = [
+        " | ".join([f"| `{name}`", *(CELLS[column](known) for column in columns)]) for name, known in DATASETS.items()
+    ]
+    head = ["| " + " | ".join(["`data=`", *columns]), "| --- " * (len(columns) + 1)]
+    return "".join(f"{row} |\n" for row in [*head, *rows]).replace("---  |", "--- |")
+
+
+CELLS = {
+    "what": lambda known: known.what,
+    "splits": splits,
+    "where": origin,
+    "terms": lambda known: known.terms,
+    "scored frames": lambda known: known.scored.__name__.replace("_", " "),
+    "root": root,
+    "layout": lambda known: known.layout,
+}
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (what MkDocs calls)
+    """Put a table in place of each `<!-- table: COLUMN, ... -->`."""
+    return re.sub(r"<!-- table: (.*) -->\n", lambda match: table(*match[1].split(", ")), markdown)

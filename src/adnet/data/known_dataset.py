@@ -1,0 +1,126 @@
+"""What is known of a dataset in one entry: the facts, the rule that scores it, and the function that finds it on disk."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as SequenceABC
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from adnet.data.sequence import Rule, Sequence, VideoDataset, annotated_frames
+from adnet.data.sequence_files import dataset_root
+from adnet.errors import UserError
+
+Root = str | Path
+Keep = SequenceABC[str] | None
+"""Names of the sequences to keep; None: all."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of the release; the last three are None where we had no copy to look at.
+
+    `folder` is the split's own in the dataset's root, if it has one; `required` says that a copy without it is incomplete.
+    `frames` and `sha256` are as in `fingerprint`.
+    """
+
+    sequences: int
+    folder: str = ""
+    required: bool = True
+    frames: int | None = None
+    sha256: str | None = None
+
+
+DATASETS: dict[str, KnownDataset] = {}
+"""Every dataset by its name: that of its function, of its file in `conf/data`, and of `VideoDataset`."""
+
+
+@dataclass(eq=False, repr=False)
+class KnownDataset:
+    """A dataset: called with `root`, `split` and the options, it finds the sequences of the split, checked.
+
+    An entry decorates a function of the dataset's root, the split and the names of the sequences to keep, which finds them:
+
+        @partial(KnownDataset, what="videos of our own", layout="`frames/SEQUENCE/FRAME.jpg`, ...")
+        def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Sequence]:
+
+    To the function's arguments (`sequences` keeps only these), the call adds `train_sequences` and `val_sequences`, which take
+    precedence in the splits to train on and to validate on. Where a dataset has `test` but no `val`, `val` is another name for it.
+
+    Args:
+        find: the decorated function.
+        what: what it consists of, for the documentation (Markdown, as the next two).
+        layout: the files in its root.
+        terms: its licence.
+        scored: its rule for the frames that count.
+        splits: those of the release.
+        page: where to get it: an address, or a sentence if it can't be downloaded; "": it is not for download.
+        url: address of its ZIP file, if anyone may download it, and `top`: a folder that lies in its root.
+        prepare: called first, if given, with the root and the further options that are this function's arguments.
+    """
+
+    find: Callable[..., Iterable[Sequence]]
+    what: str
+    layout: str
+    terms: str = ""
+    scored: Rule = annotated_frames
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    page: str = ""
+    url: str | None = None
+    top: str = ""
+    prepare: Callable[..., object] | None = None
+
+    def __post_init__(self) -> None:
+        update_wrapper(self, self.find)
+        self.name = self.find.__name__
+        functions = [function for function in (self.find, self.prepare) if function]
+        hints = {name: hint for one in functions for name, hint in get_type_hints(one, include_extras=True).items()}
+        # Hydra's configs are checked against these.
+        self.__annotations__ = {
+            **hints,
+            "root": Root,
+            "train_sequences": Keep,
+            "val_sequences": Keep,
+            "return": VideoDataset,
+        }
+        arguments = {
+            name: one for function in functions for name, one in inspect.signature(function).parameters.items()
+        }
+        chosen = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("train_sequences", "val_sequences")
+        ]
+        options = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, one in arguments.items() if name != "root"
+        ]
+        self.__signature__ = inspect.Signature([arguments["root"], *options, *chosen])
+        DATASETS[self.name] = self
+
+    def __call__(
+        self,
+        root: Root,
+        split: str | None = None,
+        sequences: Keep = None,
+        train_sequences: Keep = None,
+        val_sequences: Keep = None,
+        **options: Any,
+    ) -> VideoDataset:
+        """Find and check the sequences of a split, by default that of `find`. Raises UserError for whatever doesn't fit."""
+        split = split or inspect.signature(self.find).parameters["split"].default
+        if split == "val" and "val" not in self.splits and "test" in self.splits:
+            split = "test"
+        by_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
+        if self.prepare:
+            self.prepare(Path(root), **options)
+        found = self.find(dataset_root(root), split, by_split.get(split) or sequences)
+        return VideoDataset(self.name, split, Path(root), tuple(found), self.scored)
+
+    def known_split(self, split: str) -> Split:
+        """Return the facts of a split of the release. Raises UserError if there is no such split."""
+        if split not in self.splits:
+            raise UserError(
+                f"{self.name} has no split {split!r}: the splits are {', '.join(self.splits)}; set data.split"
+            )
+        return self.splits[split]
