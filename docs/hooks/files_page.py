@@ -39,7 +39,8 @@ What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page
 
 ## metrics.csv
 
-A row for each step that was logged: `epoch`, `step`, and where they were measured `train/loss`, `train/lr`, `val/J`, `val/F` and others.
+A row for each step that was logged: `epoch`, `step`, and where they were measured `train/loss`, `train/lr`, `val/J`, `val/F` and
+others. Of a loss of several terms, each has its column, weighted as in the sum: `train/bce`, `train/boundary`.
 """
 
 

@@ -36,6 +36,7 @@ from adnet.shared.command import conf_dir
 from adnet.shared.files import write_json
 from adnet.shared.machine import usable_device
 from adnet.training import SegmentationModule
+from adnet.training.loss import total
 from adnet.training.module import as_input, upsampled_loss
 from adnet.training.throughput import Throughput
 
@@ -128,7 +129,7 @@ class _PlainModule(SegmentationModule):
             encoded = self.model.encode(frame, batch.get("flow"))
             X_0 = self.model.embed(anchor) if self.model.needs_anchor else encoded.embedding
             logits = self.model.segment(X_0, encoded)
-        return upsampled_loss(self._loss, logits, batch["mask"].unsqueeze(1))
+        return total(upsampled_loss(self._loss, logits, batch["mask"].unsqueeze(1)))
 
     def _as_input(self, frames: Tensor) -> Tensor:
         return as_input(frames, self.model.dtype) if self.way.channels_last else frames.to(self.model.dtype).div(255)

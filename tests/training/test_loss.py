@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from adnet.errors import UserError
 from adnet.shared.command import conf_dir
-from adnet.training.loss import Loss, boundary_loss, outline_band, soft_iou_loss
+from adnet.training.loss import Loss, boundary_loss, cross_entropy, outline_band, soft_iou_loss, total
 
 SIZE = (9, 12)
 
@@ -38,7 +39,7 @@ def test_the_default_is_the_paper_s_bit_by_bit() -> None:
         loss = instantiate(hydra.compose("train").loss)
     assert loss == Loss()
     logits, mask = example(0)
-    assert torch.equal(loss(logits, mask), binary_cross_entropy_with_logits(logits, mask.float()))
+    assert torch.equal(total(loss(logits, mask)), binary_cross_entropy_with_logits(logits, mask.float()))
 
 
 @given(seed=st.integers(0, 2**32), share=st.sampled_from([0.0, 0.3, 1.0]))
@@ -85,8 +86,17 @@ def test_a_batch_without_an_outline_has_no_boundary_term() -> None:
 
 def test_terms_are_weighted_and_added() -> None:
     logits, mask = example(1)
-    expected = Loss()(logits, mask) + 0.5 * soft_iou_loss(logits, mask) + 2 * boundary_loss(logits, mask, 3)
-    torch.testing.assert_close(Loss(soft_iou=0.5, boundary=2.0, boundary_width=3)(logits, mask), expected)
+    expected = {
+        "bce": cross_entropy(logits, mask),
+        "soft_iou": 0.5 * soft_iou_loss(logits, mask),
+        "boundary": 2 * boundary_loss(logits, mask, 3),
+    }
+    terms = Loss(soft_iou=0.5, boundary=2.0, boundary_width=3)(logits, mask)
+    torch.testing.assert_close(terms, expected)
+    torch.testing.assert_close(total(terms), sum(expected.values()))
+    assert list(Loss(bce=0.0, boundary=1.0)(logits, mask)) == ["boundary"]
+    with pytest.raises(UserError, match=r"of all losses are 0: give one of loss\.bce, loss\.soft_iou, loss\.boundary$"):
+        Loss(bce=0.0)
 
 
 def test_half_precision_does_not_overflow() -> None:

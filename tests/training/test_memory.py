@@ -12,7 +12,7 @@ import torch
 from adnet.models import ADNet
 from adnet.models.build_network import build_network
 from adnet.models.recomputation import recompute_blocks
-from adnet.training.loss import Loss
+from adnet.training.loss import Loss, total
 from adnet.training.memory import GIB, Setting, TrainingMemory
 from adnet.training.module import batch_loss
 
@@ -50,7 +50,7 @@ def test_what_is_counted_is_what_a_real_step_keeps(model: ADNet, precision: str,
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"),
     ):
-        loss = batch_loss(real, Loss(), batch)
+        loss = total(batch_loss(real, Loss(), batch))
     own = {tensor.untyped_storage().data_ptr() for tensor in (*real.parameters(), *real.buffers())}
     expected = sum(size for storage, size in kept.items() if storage not in own)
     assert memory.activations == pytest.approx(expected, rel=0.03)

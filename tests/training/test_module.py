@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import csv
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hydra
 import lightning as L
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.functional import interpolate
 
 from adnet.data import davis2016
@@ -18,8 +21,10 @@ from adnet.data.datamodule import PairDataModule
 from adnet.inference import load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
+from adnet.shared.command import check_config, conf_dir
 from adnet.training import SegmentationModule, poly
-from adnet.training.loss import Loss
+from adnet.training.loggers import MetricsFile, tensorboard_logger
+from adnet.training.loss import Loss, total
 from adnet.training.module import as_input, upsampled_loss
 
 SIZE = (33, 57)
@@ -134,7 +139,7 @@ def test_gradients_in_half_precision_point_where_those_of_float32_do(
         module = build(tiny_model_config).to(dtype).eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = module.model(as_input(batch["anchor"], module.dtype), as_input(batch["frame"], module.dtype))
-            loss = upsampled_loss(Loss(), logits, batch["mask"].unsqueeze(1))
+            loss = total(upsampled_loss(Loss(), logits, batch["mask"].unsqueeze(1)))
         assert loss.dtype is torch.float32
         loss.backward()
         return torch.cat([p.grad.float().flatten() for p in module.parameters() if p.grad is not None])
@@ -150,7 +155,7 @@ def test_logits_are_upsampled_in_float32() -> None:
     for dtype in (torch.bfloat16, torch.float32):
         torch.manual_seed(1)
         logits = torch.randn(2, 1, 9, 15).to(torch.bfloat16).to(dtype).requires_grad_()
-        upsampled_loss(Loss(), logits, mask).backward()
+        total(upsampled_loss(Loss(), logits, mask)).backward()
         assert logits.grad is not None
         gradients.append(logits.grad.float())
     assert torch.equal(gradients[0], gradients[1].to(torch.bfloat16).float())  # rounded once, at the end
@@ -167,9 +172,51 @@ def test_the_module_trains_on_the_loss_that_it_is_given(
         loss = module.training_step(batch, 0)  # type: ignore[arg-type]
         outputs = module.model.forward_with_aux(batch["anchor"] / 255, batch["frame"] / 255)
         main, aux = (
-            Loss(soft_iou=2.0)(interpolate(one, SIZE, mode="bilinear", align_corners=True), mask) for one in outputs
+            total(Loss(soft_iou=2.0)(interpolate(one, SIZE, mode="bilinear", align_corners=True), mask))
+            for one in outputs
         )
     torch.testing.assert_close(loss, main + 0.5 * aux)
+
+
+OUR_LOSS = """
+from dataclasses import dataclass
+from adnet.training.loss import Loss
+
+def dice_loss(logits, mask):
+    p = logits.sigmoid()
+    return 1 - 2 * (p * mask).sum() / (p + mask).sum()
+
+@dataclass(frozen=True)
+class OurLoss(Loss):
+    dice: float = 0.0
+
+    @property
+    def terms(self):
+        return super().terms | {"dice": dice_loss}
+"""
+
+
+def test_a_term_of_ones_own_is_one_file_and_one_config_and_has_its_curve(
+    tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "our_loss.py").write_text(OUR_LOSS)
+    (tmp_path / "conf" / "loss" / "ours.yaml").write_text("defaults: [bce]\n_target_: our_loss.OurLoss\ndice: 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        words = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "loss=ours", "loss.dice=0.5", "loss.boundary=2"]
+        cfg = hydra.compose("train", words)
+        check_config(cfg, "train")
+    module = build(tiny_model_config | {"aux_weight": 0.5}, loss=instantiate(cfg.loss))
+    loggers = [MetricsFile(str(tmp_path)), tensorboard_logger(str(tmp_path))]
+    fit = trainer(tmp_path, max_steps=1, accumulate_grad_batches=2, logger=loggers, limit_val_batches=0)
+    fit.fit(module, pairs(tiny_davis, epoch_steps=1, batch_size=4, workers=0))
+    with (tmp_path / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    names = [f"train/{name}" for name in ("bce", "boundary", "dice", "aux")]
+    assert float(row["train/loss"]) == pytest.approx(sum(float(row[name]) for name in names), rel=1e-5)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"train/loss", *names} <= {*curves.Tags()["scalars"]}
 
 
 def test_two_groups_share_all_parameters(tiny_model_config: dict[str, Any]) -> None:

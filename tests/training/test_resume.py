@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
+from adnet.shared.command import conf_dir
 from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
 
 CONFIG: dict[str, Any] = {
@@ -101,6 +103,9 @@ def test_how_a_batch_is_shared_stays(cut_off: Path, key: str, before: Any, now: 
 def test_a_run_from_before_there_was_a_loss_or_a_mixture_to_choose(cut_off: Path) -> None:
     loss = {"_target_": "adnet.training.loss.Loss", "soft_iou": 0.0, "boundary": 0.0, "boundary_width": 5}
     now: Any = OmegaConf.merge(config(), {"loss": loss, "mix": {}})
+    assert checkpoint_to_resume(cut_off, now) == cut_off / "checkpoints" / "last.ckpt"
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):  # 0.2.0 had no weight of the cross-entropy
+        now.loss = hydra.compose("train").loss
     assert checkpoint_to_resume(cut_off, now) == cut_off / "checkpoints" / "last.ckpt"
     with pytest.raises(UserError, match=r"another config: loss\.soft_iou was 0\.0 and is 1\.0;"):
         checkpoint_to_resume(cut_off, OmegaConf.merge(now, {"loss": {"soft_iou": 1.0}}))  # type: ignore[arg-type]

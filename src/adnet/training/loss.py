@@ -1,37 +1,73 @@
-"""The training loss: binary cross-entropy (Section 4, Training), and optional terms beyond the paper."""
+"""The training loss: a sum of terms, each a function of logits and annotation, with a weight.
+
+To add a term, write its function, and give `Loss` its weight, by which it is named in `terms`; then add the weight to
+`conf/loss/bce.yaml`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d
 
+from adnet.errors import UserError
+
+Term = Callable[[Tensor, Tensor], Tensor]
+"""Function of logits and annotation (bool), both `[B, 1, H, W]`: a scalar."""
+
 
 @dataclass(frozen=True)
 class Loss:
-    """Binary cross-entropy plus weighted terms. Terms with weight 0 are skipped; the paper's loss has none.
+    """A weighted sum; terms of weight 0 are left out. The paper's (Section 4, Training) has the cross-entropy alone.
+
+    Raises UserError if all weights are 0.
 
     Args:
+        bce: weight of `cross_entropy`.
         soft_iou: weight of `soft_iou_loss`.
         boundary: weight of `boundary_loss`.
         boundary_width: `width` of `boundary_loss`, in pixels.
     """
 
+    bce: NonNegativeFloat = 1.0
     soft_iou: NonNegativeFloat = 0.0
     boundary: NonNegativeFloat = 0.0
     boundary_width: PositiveInt = 5
 
-    def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits `[B, 1, H, W]` for annotations, bool `[B, 1, H, W]`: a scalar."""
-        loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
-        if self.soft_iou:
-            loss = loss + self.soft_iou * soft_iou_loss(logits, mask)
-        if self.boundary:
-            loss = loss + self.boundary * boundary_loss(logits, mask, self.boundary_width)
-        return loss
+    def __post_init__(self) -> None:
+        if not any(getattr(self, name) for name in self.terms):
+            raise UserError(
+                f"the weights of all losses are 0: give one of {', '.join(f'loss.{n}' for n in self.terms)}"
+            )
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        """Every term by the name of its weight."""
+        return {
+            "bce": cross_entropy,
+            "soft_iou": soft_iou_loss,
+            "boundary": partial(boundary_loss, width=self.boundary_width),
+        }
+
+    def __call__(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Compute the terms of logits `[B, 1, H, W]` for annotations, bool `[B, 1, H, W]`: weighted scalars by name."""
+        weights = {name: getattr(self, name) for name in self.terms}
+        return {name: weights[name] * term(logits, mask) for name, term in self.terms.items() if weights[name]}
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """Add up the terms of a loss: a scalar."""
+    return reduce(torch.add, terms.values())
+
+
+def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    """Compute the mean binary cross-entropy over all pixels: a scalar. Logits and annotation (bool) are `[B, 1, H, W]`."""
+    return binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
 
 
 def soft_iou_loss(logits: Tensor, mask: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from adnet.data.pairs import TrainingPair
 from adnet.models import ADNet
 from adnet.models.recomputation import keep_blocks, recompute_blocks, recomputes, residual_blocks
-from adnet.training.loss import Loss
+from adnet.training.loss import Loss, total
 from adnet.training.module import batch_loss
 
 GIB = 2**30
@@ -200,7 +200,7 @@ class TrainingMemory:
             batch["flow"] = frames(torch.float32)
         pair: TrainingPair = batch
         with _AsOnGPU(_MIXED.get(setting.precision)):
-            return batch_loss(model, self._loss, pair)
+            return total(batch_loss(model, self._loss, pair))
 
     def _state(self, parameters: list[nn.Parameter]) -> int:
         optimizer = self._optimizer(parameters)

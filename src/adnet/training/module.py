@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from adnet.data.pairs import TrainingPair, ValidationPair
 from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
 from adnet.models import ADNet, Encoded, upsample
-from adnet.training.loss import Loss
+from adnet.training.loss import Loss, total
 
 Network = Callable[..., tuple[Tensor, Tensor | None]]
 """`ADNet.forward_with_aux`."""
@@ -71,7 +71,7 @@ class SegmentationModule(L.LightningModule):
         self._network: Network = self.model.forward_with_aux
         self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
-        self._losses: list[Tensor] = []
+        self._parts: list[dict[str, Tensor]] = []
 
     def compile_network(self, backend: str = "inductor") -> None:
         """Compile the network with `torch.compile` in the first training step. Validation is not compiled."""
@@ -95,16 +95,21 @@ class SegmentationModule(L.LightningModule):
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingPair, _: int) -> Tensor:
-        loss = batch_loss(self.model, self._loss, batch, self._network)
-        self._losses.append(loss.detach())
+        terms = batch_loss(self.model, self._loss, batch, self._network)
+        loss = total(terms)
+        # A single term is the loss itself, and needs no curve of its own.
+        logged = {"loss": loss, **(terms if len(terms) > 1 else {})}
+        self._parts.append({name: value.detach() for name, value in logged.items()})
         return loss
 
     def on_before_optimizer_step(self, _: Optimizer) -> None:
-        """Log the loss of the whole batch, over ranks and accumulated parts, and the learning rates of both groups."""
-        losses, self._losses = self._losses, []
+        """Log loss and terms of the whole batch, over ranks and accumulated parts, and the learning rates of both groups."""
+        parts, self._parts = self._parts, []
         if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return  # this step is not logged, and reducing would make ranks wait for each other
-        self.log("train/loss", self.trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean"))
+        values = torch.stack([torch.stack([*part.values()]) for part in parts]).mean(0)
+        for name, value in zip(parts[0], self.trainer.strategy.reduce(values, reduce_op="mean"), strict=True):
+            self.log(f"train/{name}", value)
         for name, rate in zip(("train/lr", "train/lr_new_layers"), self.lr_schedulers().get_last_lr(), strict=True):  # type: ignore[union-attr]
             # Not a number, which Lightning would copy to the GPU and wait for.
             self.log(name, torch.tensor(rate, dtype=torch.float32))
@@ -143,20 +148,20 @@ class SegmentationModule(L.LightningModule):
         return encoded, encoder.aspp(encoder.features(resized)[-1])
 
 
-def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network | None = None) -> Tensor:
-    """Compute the loss of a batch of pairs, including the auxiliary head's if the network has one: a scalar.
+def batch_loss(model: ADNet, loss: Loss, batch: TrainingPair, network: Network | None = None) -> dict[str, Tensor]:
+    """Compute the terms of the loss of a batch of pairs, of which `aux` is the auxiliary head's if the network has one: scalars.
 
     `network` replaces the model's `forward_with_aux`, e.g. by a compiled one.
     """
     anchor, frame = (as_input(frames, model.dtype) for frames in (batch["anchor"], batch["frame"]))
     logits, aux = (network or model.forward_with_aux)(anchor, frame, batch.get("flow"))
     mask = batch["mask"].unsqueeze(1)
-    total = upsampled_loss(loss, logits, mask)
-    return total if aux is None else total + model.aux_weight * upsampled_loss(loss, aux, mask)
+    terms = upsampled_loss(loss, logits, mask)
+    return terms if aux is None else terms | {"aux": model.aux_weight * total(upsampled_loss(loss, aux, mask))}
 
 
-def upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> Tensor:
-    """Compute the loss of logits `[B, 1, h, w]`, upsampled to the masks `[B, 1, H, W]`, in float32: a scalar."""
+def upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Compute the terms of the loss of logits `[B, 1, h, w]`, upsampled to the masks `[B, 1, H, W]`, in float32: scalars."""
     # Always in float32: each logit's gradient is a sum over a hundred pixels, which half precision rounds a hundred times.
     return loss(upsample(logits.float(), (mask.shape[-2], mask.shape[-1])), mask)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
 from adnet.shared.run_folder import finished_summary, read_config
 from adnet.training.checkpoints import LAST, PREVIOUS
+from adnet.training.loss import Loss
 
 IGNORED = (
     "resume",
@@ -55,9 +57,7 @@ NOT_IGNORED: dict[str, Any] = {
 OLD_DEFAULTS: dict[str, Any] = {
     "mix": {},
     "loss._target_": "adnet.training.loss.Loss",
-    "loss.soft_iou": 0.0,
-    "loss.boundary": 0.0,
-    "loss.boundary_width": 5,
+    **{f"loss.{argument.name}": argument.default for argument in fields(Loss)},
 }
 """Values of keys that the configs of older versions lack, so that their runs can be resumed."""
 
