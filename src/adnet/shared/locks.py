@@ -15,7 +15,9 @@ from adnet.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    LOCKS = False
+else:
+    LOCKS = True
 
 
 def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> bool:
@@ -27,7 +29,7 @@ def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> b
 
     Returns True, without a lock, on Windows and on file systems without locks (some NFS).
     """
-    if fcntl is None:
+    if not LOCKS:
         return True
     lock = fcntl.flock if inherited else fcntl.lockf
     try:
@@ -42,7 +44,7 @@ def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> b
 @contextmanager
 def folder_descriptor(folder: Path) -> Iterator[int]:
     """Open a folder for `try_lock`; -1 on Windows, where folders have no descriptors."""
-    if fcntl is None:
+    if not LOCKS:
         yield -1
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -82,7 +82,7 @@ def precision_recall(frames: Iterable[ValidationFrame]) -> tuple[npt.NDArray[np.
 
     Both are 0 if no pixel reaches the threshold, or if there is no foreground.
     """
-    pixels = np.sum([frame.histogram for frame in frames], axis=0)
+    pixels = np.sum([frame.histogram for frame in frames if frame.histogram is not None], axis=0)
     background, foreground = np.cumsum(pixels[:, ::-1], axis=1)
     return foreground / np.maximum(foreground + background, 1), foreground / max(int(foreground[-1]), 1)
 
