@@ -12,7 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from adnet.models.branches import VARIANTS
-from adnet.shared.command import check_keys, conf_dir
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 
 COMMANDS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for path in conf_dir().glob("*/*.yaml"))
@@ -25,7 +26,7 @@ LISTS = {"mix"}
 def compose(name: str, *overrides: str) -> Any:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose(name, list(overrides))
-        check_keys(cfg, name)
+        check_config(cfg, name)
     return OmegaConf.to_container(cfg)
 
 

@@ -22,7 +22,8 @@ from adnet.backends.export import export_model
 from adnet.data import read_mask
 from adnet.data.datamodule import PairDataModule
 from adnet.models import ADNet
-from adnet.shared.command import check_config, conf_dir
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [

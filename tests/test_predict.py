@@ -368,12 +368,13 @@ def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_postprocess_composes() -> None:
     import hydra
 
-    from adnet.shared.command import check_keys, conf_dir
+    from adnet.shared.check_config import check_config
+    from adnet.shared.command import conf_dir
 
     for command in ("predict", "evaluate"):
         for path in sorted((conf_dir() / "postprocess").glob("*.yaml")):
             with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                check_keys(hydra.compose(command, [f"postprocess={path.stem}"]), command)
+                check_config(hydra.compose(command, [f"postprocess={path.stem}"]), command)
 
 
 def test_a_video_alone_is_enough(run: Callable[..., Any], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from adnet.shared.check_values import TYPES, argument_types, value_type
+from adnet.shared.check_config import TYPES, argument_types, value_type
 from adnet.shared.value_types import described
 
 PRIVATE = {"_target_", "_convert_", "_partial_", "defaults", "hydra"}

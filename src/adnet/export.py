@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.backends.export import calibration_inputs, export_model
     from adnet.backends.load import describe
     from adnet.models.checkpoint import load_checkpoint, read_checkpoint
-    from adnet.weights.model_card import model_card
+    from adnet.weights.hub import model_card
     from adnet.weights.pretrained import locate, write_pretrained
 
     checkpoint, output = locate(cfg.checkpoint), Path(cfg.output)

@@ -27,11 +27,11 @@ from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.load import load_backend
 from adnet.backends.prepare import optimised, portable
 from adnet.backends.runtime import ExportedModel
-from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.models import ADNet
+from adnet.models.adnet import no_motion
+from adnet.models.faster_layers import DilatedDepthwiseConv2d
 
 SIZE = (65, 97)
 

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 
-from adnet.shared.check_values import value_type
+from adnet.shared.check_config import value_type
 from adnet.shared.command import conf_dir
 
 from .conftest import COMMANDS, Kitchen

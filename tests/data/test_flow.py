@@ -23,12 +23,12 @@ from adnet.data.flow import (
     SequenceFlow,
     camera_motion,
     mirrored_flow,
-    no_motion,
     normalised,
     to_flow_input,
 )
 from adnet.data.pictures import read_frame
 from adnet.errors import UserError
+from adnet.models.adnet import no_motion
 
 SIZE = 160, 240
 

@@ -14,13 +14,15 @@ from PIL import Image
 from adnet.data import davis2016, images
 from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
-from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion
+from adnet.data.flow import OpticalFlow, SequenceFlow
 from adnet.data.masks import write_mask
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import TrainingPairs
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
-from adnet.shared.command import check_config, conf_dir
+from adnet.models.adnet import no_motion
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 
 AUGMENTATION = Augmentation((17, 25), flip=0.5)
 

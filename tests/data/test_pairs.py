@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
-from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
+from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.masks import write_mask
 from adnet.data.pairs import TrainingPair, TrainingPairs, ValidationPairs, to_tensor
 from adnet.data.pictures import read_frame
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
+from adnet.models.adnet import no_motion
 
 FRAMES = 5
 

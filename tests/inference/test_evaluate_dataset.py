@@ -14,13 +14,14 @@ from PIL import Image
 from videos import InstantModel, MotionModel
 
 from adnet.data import davis2016, folder, read_frame, read_mask
-from adnet.data.flow import OpticalFlow, SequenceFlow, no_motion, to_flow_input
+from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate, evaluate_dataset
 from adnet.metrics import score_dataset
 from adnet.models import ADNet, upsample
+from adnet.models.adnet import no_motion
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from run_lengths import encode
 
 from adnet.inference.postprocess import Chain, PublishedGate, gate
 from adnet.instance_pruning.rules import InstancePruning, StaticObjects
-from adnet.shared.command import check_keys, conf_dir
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 
 SIZE = (200, 300)
 THRESHOLD = 0.6
@@ -85,7 +86,7 @@ def test_configs_build_with_precomputed_detections(
     group = "postprocess/detector" + (f"@{at}" if at != "postprocess.detector" else "")
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose(command, [f"postprocess={option}", f"{group}=precomputed", f"{at}.file={detections}"])
-        check_keys(cfg, command)
+        check_config(cfg, command)
     built = instantiate(cfg.postprocess)
     assert isinstance(built, kind)
     if isinstance(built, Chain):

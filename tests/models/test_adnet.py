@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.models import BRANCHES, VARIANTS, ADNet, Branch, DeepLabV3, Encoded, model_cost, upsample
+from adnet.models.adnet import no_motion
 
 ANCHOR, FRAME = torch.rand(2, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
 

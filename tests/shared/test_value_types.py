@@ -8,14 +8,14 @@ import pytest
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from adnet.shared.value_types import FrameSize, Share, choices, described, fits
+from adnet.shared.value_types import FrameSize, Proportion, choices, described, fits
 
 
 @pytest.mark.parametrize(
     ("hint", "inside", "outside"),
     [
         (PositiveInt, [1, 10**9], [0, 1.0, True, "1", None]),
-        (Share, [0, 0.5, 1], [-0.1, 1.1, False, [0], float("nan")]),
+        (Proportion, [0, 0.5, 1], [-0.1, 1.1, False, [0], float("nan")]),
         (PositiveFloat, [1e-9, 3], [0, 0.0]),
         (PositiveInt | None, [1, None], [0]),
         (

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.shared.check_values import argument_types
+from adnet.shared.check_config import argument_types
 from adnet.training import ddp
 from adnet.training.ddp import check_processes, ddp_trainer
 

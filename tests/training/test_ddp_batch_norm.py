@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from adnet.models import ADNet
-from adnet.models.build_network import build_network
 from adnet.training.ddp import ddp_trainer
 
 
@@ -18,7 +17,7 @@ def model(request: pytest.FixtureRequest, tiny_model_config: dict[str, Any]) -> 
     """Whose batch norms have seen something."""
     tiny_model_config["encoder"]["backbone"] = request.param
     torch.manual_seed(0)
-    model = build_network(tiny_model_config)
+    model = ADNet.from_config(tiny_model_config)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.running_mean, std=0.1)

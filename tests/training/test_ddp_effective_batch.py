@@ -13,7 +13,8 @@ from torch import nn
 
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
-from adnet.shared.command import check_config, conf_dir
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 from adnet.training import ddp
 from adnet.training.ddp import ddp_trainer, effective_batch
 

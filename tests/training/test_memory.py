@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from adnet.models import ADNet
-from adnet.models.build_network import build_network
 from adnet.models.recomputation import recompute_blocks
 from adnet.training.loss import Loss, total
 from adnet.training.memory import GIB, Setting, TrainingMemory
@@ -23,7 +22,7 @@ SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 
 @pytest.fixture
 def model(tiny_model_config: dict[str, Any]) -> ADNet:
-    return build_network(tiny_model_config | {"aux_weight": 0.5})
+    return ADNet.from_config(tiny_model_config | {"aux_weight": 0.5})
 
 
 def counted(model: ADNet, **options: Any) -> TrainingMemory:
@@ -123,8 +122,8 @@ def test_out_of_memory_is_answered_by_what_fits(model: ADNet, monkeypatch: pytes
 
 def test_a_motion_branch_counts(tiny_model_config: dict[str, Any]) -> None:
     config = tiny_model_config | {"variant": "full_motion", "motion": tiny_model_config["encoder"]}
-    still = counted(build_network(tiny_model_config)).of(Setting("32-true", False, 2))
-    moving = counted(build_network(config)).of(Setting("32-true", False, 2))
+    still = counted(ADNet.from_config(tiny_model_config)).of(Setting("32-true", False, 2))
+    moving = counted(ADNet.from_config(config)).of(Setting("32-true", False, 2))
     assert 1.3 * still.activations < moving.activations < 2 * still.activations
 
 

@@ -9,9 +9,8 @@ from timm.layers import AvgPool2dSame, Conv2dSame, to_2tuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adnet.kernels.batch_norm_folding import fold_batch_norms
-from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.models import ADNet
+from adnet.models.faster_layers import DilatedDepthwiseConv2d, fold_batch_norms
 
 
 def optimised(model: ADNet) -> ADNet:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded
+from adnet.models.adnet import no_motion
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
 from adnet.models import BRANCHES, ADNet, Encoded
+from adnet.models.faster_layers import DilatedDepthwiseConv2d
 
 
 class PublishedWay:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from adnet.shared.value_types import FrameSize, Share
+from adnet.shared.value_types import FrameSize, Proportion
 
 # Otherwise the import asks the network whether there is a newer release.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -95,8 +95,8 @@ class Augmentation:
     crop_size: FrameSize
     min_crop: Annotated[float, Field(gt=0, le=1)] = 0.3
     rotate: bool = True
-    flip: Share = 0.0
-    jitter: Share = 0.0
+    flip: Proportion = 0.0
+    jitter: Proportion = 0.0
     reduced_decoding: bool = True
 
     def __post_init__(self) -> None:
@@ -161,10 +161,10 @@ class FlowAugmentation:
         noise: probability of smooth noise, with a standard deviation of up to half the frame's 95th percentile.
     """
 
-    drop: Share = 0.3
-    reverse: Share = 0.5
+    drop: Proportion = 0.3
+    reverse: Proportion = 0.5
     scale: tuple[float, float] = (-1.2, 0.5)
-    noise: Share = 0.5
+    noise: Proportion = 0.5
 
     def __call__(self, flow: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the degraded flow; `flow` `[h, w, 2]` is normalised, 127 being three times the 95th percentile."""

@@ -24,7 +24,7 @@ from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 
 class PairDataModule(L.LightningDataModule):
@@ -65,7 +65,7 @@ class PairDataModule(L.LightningDataModule):
         flow_augmentation: FlowAugmentation | None = None,
         mix: Mapping[str, Source] | None = None,
         pin_memory: bool = True,
-        still_motion: Share = 0.0,
+        still_motion: Proportion = 0.0,
     ) -> None:
         super().__init__()
         names = [sequence.name for sequence in train.sequences]

@@ -185,11 +185,6 @@ def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
     return torch.from_numpy(np.stack([scaled[..., 0] / 2 + 0.5, scaled[..., 1] / 2 + 0.5, length]))
 
 
-def no_motion(frames: Tensor) -> Tensor:
-    """Return the flow input `[B, 3, H, W]` of frames `[B, 3, H, W]` without any motion."""
-    return frames.new_tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1).expand(frames.shape)
-
-
 def mirrored_flow(flow: Tensor) -> Tensor:
     """Mirror the flow input `[B, 3, h, w]` of mirrored frames: what moved right moves left."""
     flow = flow.flip(-1)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adnet.errors import UserError
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 _CHOICES = {"average": ("probability", "logits"), "resize": ("aligned", "opencv"), "anchors": ("first", "previous")}
 
@@ -37,7 +37,7 @@ class Protocol:
     name: str
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
-    threshold: Share = 0.5
+    threshold: Proportion = 0.5
     average: str = "probability"
     gate: bool = False
     resize: str = "aligned"

@@ -9,17 +9,16 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from adnet.data.flow import no_motion
 from adnet.errors import UserError
 from adnet.models.branches import BRANCHES, VARIANTS, Encoded
 from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3, conv_norm_act
-from adnet.models.hub_methods import HubMethods
+from adnet.models.hub_mixin import HubMixin
 from adnet.models.warm_start import warm_start
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 
-class ADNet(HubMethods, nn.Module):
+class ADNet(HubMixin, nn.Module):
     """Encoder, branches and fusion head. Frames are RGB in [0, 1], `[B, 3, H, W]`; the encoder normalises them.
 
     Args:
@@ -54,11 +53,11 @@ class ADNet(HubMethods, nn.Module):
         encoder: DeepLabV3,
         variant: str = "full",
         head_channels: PositiveInt = 128,
-        dropout: Share = 0.1,
+        dropout: Proportion = 0.1,
         aux_weight: NonNegativeFloat = 0.0,
         decoder: bool = False,
         motion: DeepLabV3 | None = None,
-        appearance_dropout: Share = 0.0,
+        appearance_dropout: Proportion = 0.0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +101,7 @@ class ADNet(HubMethods, nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Plain values from which `build_network` rebuilds this network, with random weights."""
+        """Plain values from which `from_config` rebuilds this network, with random weights."""
         return {
             "_target_": "adnet.models.ADNet",
             "encoder": self.encoder.config,
@@ -193,3 +192,8 @@ class ADNet(HubMethods, nn.Module):
         encoded = self.with_motion(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])
+
+
+def no_motion(frames: Tensor) -> Tensor:
+    """Return the flow input `[B, 3, H, W]` of frames `[B, 3, H, W]` without any motion, as `adnet.data.flow` has it."""
+    return frames.new_tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1).expand(frames.shape)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adnet.errors import UserError
-from adnet.kernels.batch_norm_folding import fold_batch_norms
-from adnet.kernels.dilated_depthwise import DilatedDepthwiseConv2d
+from adnet.models.faster_layers import DilatedDepthwiseConv2d, fold_batch_norms
 from adnet.weights.fit import load_into
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.safe_load import read_weights

@@ -9,7 +9,6 @@ from typing import Any
 
 from adnet.errors import UserError
 from adnet.models import ADNet
-from adnet.models.build_network import load_network
 from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
 from adnet.weights.safe_load import load_plain
 
@@ -27,13 +26,13 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
     """
     path = locate(path)
     config, size, weights = read_checkpoint(path)
-    return load_network(config, size, weights, path), size
+    return ADNet.load(config, size, weights, path), size
 
 
 def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
     """Read the network's config, test size and state dict from a checkpoint or from pretrained weights.
 
-    Both are left for `load_network` to check; names in the state dict may have a prefix. Raises UserError as `load_checkpoint` does.
+    Both are left for `ADNet.load` to check; names in the state dict may have a prefix. Raises UserError as `load_checkpoint` does.
     """
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)

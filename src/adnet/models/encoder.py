@@ -16,7 +16,7 @@ from torchvision.ops import Conv2dNormActivation
 from adnet.errors import UserError
 from adnet.models.backbone import create_backbone, patch_border
 from adnet.models.recomputation import recompute_blocks
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 conv_norm_act = partial(Conv2dNormActivation, activation_layer=partial(nn.LeakyReLU, 0.01), inplace=None)
 """A "same" convolution without bias, batch norm and LeakyReLU: `conv_norm_act(in_channels, channels, kernel)`."""
@@ -77,7 +77,7 @@ class DeepLabV3(nn.Module):
         aspp_rates: Sequence[int] = (12, 24, 36),
         aspp_channels: PositiveInt = 512,
         embedding_channels: PositiveInt = 128,
-        dropout: Share = 0.1,
+        dropout: Proportion = 0.1,
         freeze_batch_norm: bool = False,
         multi_grid: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,

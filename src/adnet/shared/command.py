@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import io
 import logging
 import os
@@ -14,15 +13,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -30,16 +25,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adnet import __version__
 from adnet.errors import UserError
-from adnet.shared.check_values import check_values
+from adnet.shared.check_config import check_config, nearest
 from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
-from adnet.shared.written_arguments import written_arguments
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
 _NO_PLACE |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}  # a file where a folder is wanted, or the other way round
-_ArgumentsOf: TypeAlias = Callable[[str, str], "list[str] | None"]
-"""Function of a `_target_` and its path in the config: the names of the target's arguments, or None if it takes any."""
 _REMARKING = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",
@@ -48,7 +40,6 @@ _REMARKING = (
 """The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
 _SEVERAL_CHOICES = ("mix", "callbacks", "logger", "+experiment")
 """Groups that are meant to be given as a list; experiments are added one after another."""
-_HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def conf_dir() -> Path:
@@ -184,73 +175,6 @@ def check_groups(overrides: Iterable[str]) -> None:
             raise UserError(f"{override}: choose one {group}{more}")
 
 
-def check_config(cfg: DictConfig, name: str) -> None:
-    """Raise UserError for a key that nothing reads, and for a value of the wrong type or out of its range (`check_values`)."""
-    for imports in (False, True):  # most mistakes are answered before PyTorch is imported
-        check_keys(cfg, name, imports)
-        check_values(cfg, _composed(name), imports)
-
-
-def check_keys(cfg: DictConfig, name: str, imports: bool = True) -> None:
-    """Raise UserError for a key that nothing reads, which Hydra accepts after a `+`.
-
-    Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
-    and `callbacks` may hold further entries that have a `_target_`. Without `imports`, arguments are read from the source alone.
-    """
-    given: Any = OmegaConf.to_container(cfg)
-    usual = OmegaConf.to_container(_composed(name))
-    _check_node(given, usual, "", _arguments if imports else lambda target, _: written_arguments(target))
-
-
-def _check_node(node: dict[str, Any], composed: Any, path: str, arguments_of: _ArgumentsOf) -> None:
-    if "_target_" in node:
-        if (arguments := arguments_of(node["_target_"], path)) is not None:
-            _check_names(node, arguments, path)
-        composed = None
-    elif isinstance(composed, dict) and "_target_" not in composed:
-        added = [key for key, child in node.items() if path and isinstance(child, dict) and "_target_" in child]
-        _check_names(node, [*composed, *added], path)
-    for key, child in node.items():
-        if isinstance(child, dict):
-            below = composed.get(key) if isinstance(composed, dict) else None
-            _check_node(child, below, f"{path}{key}.", arguments_of)
-
-
-def _arguments(name: str, path: str) -> list[str] | None:
-    """Return the arguments of the class or function `name`, which is imported; None if it takes any."""
-    try:
-        target: Any = resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}_target_: there is no {name} ({error})") from error
-    parameters = inspect.signature(target).parameters.values()
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    return None if takes_any else [parameter.name for parameter in parameters]
-
-
-def _check_names(node: dict[str, Any], known: Iterable[str], path: str) -> None:
-    known = set(known)
-    for key in node:
-        if key not in known and key not in _HYDRA_KEYS:
-            raise UserError(f"unknown key {path}{key}" + _nearest(str(key), known, path))
-
-
-def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    known = sorted({*known} - _HYDRA_KEYS)
-    near = get_close_matches(word, known, n=1) or get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known) or 'none'}"
-
-
-@cache
-def _composed(name: str) -> DictConfig:
-    """Compose `conf/NAME.yaml` without overrides."""
-    loader = GlobalHydra.instance().config_loader()
-    cfg: DictConfig = loader.load_configuration(name, [], hydra.types.RunMode.RUN, validate_sweep_overrides=False)
-    cfg = cfg.copy()
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return cfg
-
-
 def _explain(error: BaseException, name: str) -> str:
     """Put an error of Hydra into one line, with the nearest known name."""
     if (mistake := _mistake(error)) is not None:
@@ -263,7 +187,7 @@ def _explain(error: BaseException, name: str) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if group == "hydra/launcher" and (extra := option.partition("_")[0]) in ("joblib", "submitit"):
             return f"launcher={option} needs the extra: pip install 'adnet[{extra}]'"
-        return f"no {group or 'config'} is called {option!r}" + _nearest(option, error.options or ())
+        return f"no {group or 'config'} is called {option!r}" + nearest(option, error.options or ())
     match = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and match:
         if name == "train" and f"+{match[1]}" in _SEVERAL_CHOICES:
@@ -319,7 +243,7 @@ def _nearest_key(key: str, name: str) -> str:
         parent = parent.rpartition(".")[0]
     prefix = f"{parent}." if parent else ""
     below = [known.removeprefix(prefix) for known in keys if known.startswith(prefix)]
-    return _nearest(key.removeprefix(prefix), [known for known in below if "." not in known], prefix)
+    return nearest(key.removeprefix(prefix), [known for known in below if "." not in known], prefix)
 
 
 def _known_keys(name: str) -> list[str]:

@@ -22,12 +22,12 @@ from typing_extensions import TypedDict  # pydantic reads this one before Python
 
 from adnet.errors import UserError
 from adnet.shared.files import read_json
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Curve = Annotated[
-    list[Share], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
+    list[Proportion], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
 ]
 Backend = Literal["torch", "compile", "openvino", "openvino_int8", "onnx"]
 
@@ -39,8 +39,8 @@ Texts below its keys describe them in the schema. Subclasses lack those of their
 
 
 class Statistics(TypedDict):
-    mean: Share
-    recall: Annotated[Share, Field(description="share of frames above 0.5")]
+    mean: Proportion
+    recall: Annotated[Proportion, Field(description="share of frames above 0.5")]
     decay: Annotated[
         Annotated[float, Field(ge=-1, le=1)] | None,
         Field(description="mean of the first quarter less that of the last"),
@@ -48,7 +48,7 @@ class Statistics(TypedDict):
 
 
 class FrameStatistics(Statistics):
-    frames: Annotated[list[Share], Field(min_length=1)]
+    frames: Annotated[list[Proportion], Field(min_length=1)]
     """of each of the sequence's `frames`"""
 
 
@@ -65,21 +65,21 @@ class SequenceScores(TypedDict):
 
 
 class PixelScores(TypedDict):
-    precision: Share
-    recall: Share
-    F_measure: Share
+    precision: Proportion
+    recall: Proportion
+    F_measure: Proportion
     """2PR / (P + R)"""
 
 
 class PooledSaliency(TypedDict):
-    MAE: Share
-    F_max: Share
+    MAE: Proportion
+    F_max: Proportion
     precision: Curve
     recall: Curve
 
 
 class PerFrameSaliency(PooledSaliency):
-    F_adaptive: Share
+    F_adaptive: Proportion
 
 
 class Saliency(TypedDict):
@@ -88,8 +88,8 @@ class Saliency(TypedDict):
 
 
 class AttributeScores(TypedDict):
-    J: Share
-    F: Share
+    J: Proportion
+    F: Proportion
     sequences: list[str]
 
 
@@ -119,8 +119,8 @@ class Scores(TypedDict):
 
 
 class UntrainedScores(TypedDict):
-    J: Share
-    F: Share
+    J: Proportion
+    F: Proportion
 
 
 class SplitFingerprint(TypedDict):
@@ -158,9 +158,9 @@ class Summary(Provenance):
     variant: str
     """baseline, intra, anchor, anchor_diffusion, full, ..."""
     seed: NonNegativeInt
-    J: Share | None
+    J: Proportion | None
     """mean over the validation sequences, in [0, 1]; null with test_at_end=false"""
-    F: Share | None
+    F: Proportion | None
     """the same"""
     initial: UntrainedScores | None
     """before training; null without test_at_start=true"""
@@ -177,7 +177,7 @@ class ProtocolSettings(TypedDict):
     name: str
     scales: list[float]
     mirror: bool
-    threshold: Share
+    threshold: Proportion
     average: Literal["probability", "logits"]
     gate: bool
     resize: Literal["aligned", "opencv"]
@@ -386,9 +386,9 @@ class Job(TypedDict):
 
 
 class JobScores(TypedDict):
-    J: Share | None
+    J: Proportion | None
     """null if the job has no summary.json"""
-    F: Share | None
+    F: Proportion | None
 
 
 @json_file

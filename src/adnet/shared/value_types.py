@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import to_json
+from pydantic_core import SchemaError, to_json
 
 Text = Annotated[str, Field(min_length=1, description="a text")]
 """A name or a path, not empty. `KEY=$UNSET` of a shell would be the working directory."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Proportion = Annotated[float, Field(ge=0, le=1)]
 
 
 def _on_grid(side: int) -> int:
@@ -54,12 +54,12 @@ def fits(value: Any, hint: Any) -> bool:
     """
     try:
         checked = create_model("Checked", __config__=_AS_YAML, value=(hint, ...))
-    except PydanticUserError:  # a type that pydantic can't check
+    except (PydanticUserError, SchemaError):  # a type that pydantic can't check
         return True
     try:
         # Like YAML, JSON has lists for tuples and texts for paths.
         checked.model_validate_json(to_json({"value": value}))
-    except ValidationError:
+    except ValueError:  # a ValidationError, or something that JSON hasn't
         return False
     return True
 
@@ -68,7 +68,7 @@ def described(hint: Any) -> str:
     """Say what a value of type `hint` is.
 
     Examples:
-        >>> described(Share | None)
+        >>> described(Proportion | None)
         'a number of at least 0 and at most 1 or null'
         >>> described(tuple[int, str])
         'a list of a whole number and a text'

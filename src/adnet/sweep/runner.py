@@ -21,7 +21,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.errors import UserError
-from adnet.shared.command import check_config, quoted
+from adnet.shared.check_config import check_config
+from adnet.shared.command import quoted
 from adnet.shared.files import write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names

@@ -10,7 +10,7 @@ from lightning.pytorch import callbacks
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from adnet.shared.value_types import Share
+from adnet.shared.value_types import Proportion
 
 
 class WeightAveraging(callbacks.WeightAveraging):
@@ -25,7 +25,7 @@ class WeightAveraging(callbacks.WeightAveraging):
             steps so far (the usual warm-up, `(1 + n) / (10 + n)`), so that the initial weights do not dominate short runs.
     """
 
-    def __init__(self, decay: Share = 0.99) -> None:
+    def __init__(self, decay: Proportion = 0.99) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=partial(_update, decay))
         self._training_weights: list[Tensor] = []
 

@@ -60,7 +60,7 @@ def write_pretrained(
 
     Args:
         folder: created with its parents; may exist if it is empty.
-        config: of the network, as `build_network` takes it.
+        config: of the network, as `ADNet.from_config` takes it.
         test_size: height and width in pixels.
         weights: the network's state dict.
         about: where the weights come from; stored with the config.

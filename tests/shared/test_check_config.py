@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.shared.check_values import TYPES, check_values
+from adnet.shared.check_config import TYPES, check_against
 from adnet.shared.command import command, conf_dir
 
 
@@ -147,10 +147,10 @@ def target(
 def test_values_are_held_against_annotations(given: dict[str, Any], expected: str | None) -> None:
     cfg = OmegaConf.create({"it": {"_target_": f"{__name__}.target", **given}})
     if expected is None:
-        check_values(cfg, OmegaConf.create())
+        check_against(cfg, cfg)
     else:
         with pytest.raises(UserError) as error:
-            check_values(cfg, OmegaConf.create())
+            check_against(cfg, cfg)
         assert str(error.value).endswith(f": expected {expected}")
 
 
@@ -170,3 +170,13 @@ def test_types_name_keys_that_there_are() -> None:
         ):
             found.update(keys(OmegaConf.to_container(hydra.compose(name, overrides))))  # type: ignore[arg-type]
     assert TYPES.keys() <= found
+
+
+def test_a_chain_of_postprocesses_is_checked(run: Callable[..., Any]) -> None:
+    main = command("predict")(lambda _: print("the command ran"))
+    given = ["input=a", "postprocess=published"]
+    assert run(main, *given).out == "the command ran\n"
+    ended = run(main, *given, "+postprocess.steps.gate.treshold=1")
+    assert ended.err == (
+        "adnet: unknown key postprocess.steps.gate.treshold; did you mean postprocess.steps.gate.threshold?\n"
+    )

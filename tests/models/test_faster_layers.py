@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from adnet.kernels.batch_norm_folding import fold_batch_norms
 from adnet.models import ADNet
+from adnet.models.faster_layers import fold_batch_norms
 
 
 def _with_statistics(module: nn.Module) -> None:

@@ -1,24 +1,25 @@
-"""Load a network from, and save it to, the Hugging Face hub and folders of the same layout."""
+"""Make a network from plain values, load it from the Hugging Face hub and folders of the same layout, and save it there."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from adnet import __version__
 from adnet.errors import UserError
-from adnet.weights.hub import upload
-from adnet.weights.model_card import model_card
+from adnet.models.encoder import DeepLabV3
+from adnet.shared.check_config import argument_types
+from adnet.shared.value_types import described, fits
+from adnet.weights.fit import load_into
+from adnet.weights.hub import model_card, upload
 from adnet.weights.pretrained import CONFIG, LITE, WEIGHTS, locate, read_pretrained, write_pretrained
 
-if TYPE_CHECKING:
-    from adnet.models.adnet import ADNet
 
-
-class HubMethods:
-    """`from_pretrained`, `save_pretrained` and `push_to_hub` of `ADNet`.
+class HubMixin:
+    """`from_config`, `from_pretrained`, `save_pretrained` and `push_to_hub` of `ADNet`.
 
     The files are safetensors and plain values: nothing in them can run code.
     """
@@ -26,8 +27,47 @@ class HubMethods:
     test_size: tuple[int, int] | None = None
     """Height and width in pixels at which the network is tested, if known."""
 
-    @staticmethod
-    def from_pretrained(name: str | Path = LITE, revision: str | None = None) -> ADNet:
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Build the network that the plain values in `config` describe, with random weights.
+
+        `config` may come from an untrusted checkpoint. It has the layout of `conf/model`: the arguments of `ADNet`, with those
+        of `DeepLabV3` as its `encoder` and `motion`, each with its `_target_`. Unlike Hydra, this neither calls the `_target_`
+        nor resolves `${...}`: a target is only compared, and a value must have its argument's type. No file is read, neither
+        ImageNet weights nor `weights`.
+
+        Raises UserError for another `_target_`, an unknown argument, a value of the wrong type, and an impossible network.
+        """
+        arguments = _arguments(config, cls, "")
+        encoders = {
+            name: _arguments(arguments.get(name), DeepLabV3, f"{name}.") | {"pretrained": False}
+            for name in ("encoder", "motion")
+            if name == "encoder" or arguments.get(name) is not None
+        }
+        try:
+            parts = {name: DeepLabV3(**given) for name, given in encoders.items()}
+            build: Callable[..., Self] = cls
+            return build(**arguments | parts | {"weights": None})
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise UserError(f"no network can be built from it ({' '.join(str(error).split()):.200})") from error
+
+    @classmethod
+    def load(cls, config: Any, test_size: tuple[int, int], weights: Mapping[str, Any], source: str | Path) -> Self:
+        """Build the network that `config` describes, with these weights, in eval mode on the CPU.
+
+        Raises UserError, naming the `source`, if `config` describes no network of adnet's or the weights don't fit it.
+        """
+        try:
+            network: Any = cls.from_config(config)
+        except UserError as error:
+            raise UserError(f"{source} names a model other than adnet's: {error}") from error
+        load_into(network, weights, str(source), "the model that it names")
+        network.test_size = test_size
+        loaded: Self = network.eval()
+        return loaded
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = LITE, revision: str | None = None) -> Self:
         """Load a network, in eval mode on the CPU, with its `test_size`.
 
         Args:
@@ -37,10 +77,8 @@ class HubMethods:
 
         Raises UserError if there is no such network, the hub doesn't answer, or the files are not adnet's.
         """
-        from adnet.models.build_network import load_network  # which imports ADNet, which imports this
-
         folder = _folder(name, revision)
-        return load_network(*read_pretrained(folder), folder)
+        return cls.load(*read_pretrained(folder), folder)
 
     def save_pretrained(
         self, folder: str | Path, test_size: tuple[int, int] | None = None, scores: str | Path | None = None
@@ -76,17 +114,32 @@ class HubMethods:
             return upload(Path(folder), name, revision, private, message)
 
     def _write(self, folder: Path, name: str, test_size: tuple[int, int] | None, scores: str | Path | None) -> None:
-        from adnet.models.build_network import build_network
-
         network: Any = self
         size = test_size or self.test_size
         if size is None:
             raise UserError("the network's test size is unknown: give test_size=(HEIGHT, WIDTH), such as (257, 449)")
         weights = network.state_dict()
-        if weights.keys() != build_network(network.config).state_dict().keys():
+        if weights.keys() != network.from_config(network.config).state_dict().keys():
             raise UserError("this network was changed after it was built: save the original one")
         card = model_card(name, network.variant, scores)
         write_pretrained(folder, network.config, size, weights, {"adnet": __version__}, card)
+
+
+def _arguments(config: Any, network: type[Any], path: str) -> dict[str, Any]:
+    """Return the arguments of `network` in a config, whose types are checked except for those of its encoders."""
+    if not isinstance(config, dict):
+        raise UserError(f"{path.rstrip('.') or 'all of it'} is {config!r:.100}, not a config of adnet's")
+    given = {str(name): value for name, value in config.items()}
+    if (target := given.pop("_target_", None)) != f"adnet.models.{network.__name__}":
+        raise UserError(f"{path}_target_ is {target!r:.100}, not adnet.models.{network.__name__}")
+    given.pop("_convert_", None)
+    types = argument_types(f"adnet.models.{network.__name__}")
+    for name, value in given.items():
+        if name not in types:
+            raise UserError(f"{path}{name} is {value!r:.100}, and unknown")
+        if types[name] not in (DeepLabV3, DeepLabV3 | None) and not fits(value, types[name]):
+            raise UserError(f"{path}{name} is {value!r:.100}, not {described(types[name])}")
+    return given
 
 
 def _folder(name: str | Path, revision: str | None) -> Path:

@@ -10,9 +10,8 @@ from huggingface_hub import ModelCard
 
 from adnet.errors import UserError
 from adnet.inference import load_checkpoint
-from adnet.kernels.batch_norm_folding import fold_batch_norms
-from adnet.models import ADNet, DeepLabV3, hub_methods
-from adnet.models.build_network import build_network
+from adnet.models import ADNet, DeepLabV3, hub_mixin
+from adnet.models.faster_layers import fold_batch_norms
 from adnet.weights import pretrained
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,7 +66,7 @@ def test_a_network_knows_what_it_was_built_of() -> None:
         True,
         motion,
     )
-    built = build_network(json.loads(json.dumps(network.config)))
+    built = ADNet.from_config(json.loads(json.dumps(network.config)))
     assert repr(built) == repr(network)
     assert built.config == network.config
     assert torch.equal(built.encoder.mean, network.encoder.mean)
@@ -148,7 +147,7 @@ def test_what_is_pushed_is_what_is_saved(tiny_model: ADNet, monkeypatch: pytest.
         assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
         return " ".join(map(str, rest))
 
-    monkeypatch.setattr(hub_methods, "upload", upload)
+    monkeypatch.setattr(hub_mixin, "upload", upload)
     pushed = tiny_model.push_to_hub("someone/model", (33, 57), revision="v1", private=True, message="first")
     assert pushed == "someone/model v1 True first"
 

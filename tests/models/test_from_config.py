@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,12 @@ from omegaconf import OmegaConf
 
 from adnet.errors import UserError
 from adnet.models import ADNet
-from adnet.models.build_network import build_network
 from adnet.shared.command import conf_dir
 
 
 def test_the_network_is_what_its_constructor_makes(tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    built = build_network(tiny_model_config)
+    built = ADNet.from_config(tiny_model_config)
     assert repr(built) == repr(tiny_model)
     for name, value in tiny_model.state_dict().items():
         assert torch.equal(built.state_dict()[name], value)
@@ -36,7 +37,7 @@ def test_every_model_of_ours_is_built(model: str) -> None:
         cfg = hydra.compose("train", [f"model={model if model != 'adnet' else 'full'}", *small])
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     given = copy.deepcopy(config)
-    network = build_network(config)
+    network = ADNet.from_config(config)
     assert network.variant == config["variant"]
     assert network.decoder is not None
     assert config == given
@@ -54,23 +55,34 @@ def test_every_model_of_ours_is_built(model: str) -> None:
         ({"motion": {"_target_": "os.getcwd"}}, "motion._target_ is 'os.getcwd'"),
         ({"encoder": None}, "encoder is None"),
         ({"size": 3}, "size is 3"),
-        ({"dropout": 9}, "no network can be built from it"),
-        ({"head_channels": -1}, "no network can be built from it"),
+        ({"dropout": 9}, "dropout is 9, not a number of at least 0 and at most 1"),
+        ({"head_channels": -1}, "head_channels is -1, not a whole number of at least 1"),
         ({"variant": "ful"}, "did you mean full?"),
     ],
 )
 def test_anything_else_is_one_line(tiny_model_config: dict[str, Any], change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        build_network(tiny_model_config | change)
+        ADNet.from_config(tiny_model_config | change)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_impossible_network_is_one_line(tiny_model_config: dict[str, Any]) -> None:
+    tiny_model_config["encoder"]["mean"] = [0.5]
+    with pytest.raises(UserError, match="no network can be built from it"):
+        ADNet.from_config(tiny_model_config)
 
 
 @pytest.mark.parametrize("config", [None, 1, [], "adnet.models.ADNet"])
 def test_what_is_no_config(config: Any) -> None:
     with pytest.raises(UserError, match="all of it is"):
-        build_network(config)
+        ADNet.from_config(config)
+
+
+def test_the_network_is_made_without_opencv() -> None:
+    code = "import sys, adnet.models; print('cv2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_file_that_the_config_names_is_not_read(tiny_model_config: dict[str, Any]) -> None:
-    assert build_network(tiny_model_config | {"weights": "nowhere.ckpt"}).warm_start_report is None
+    assert ADNet.from_config(tiny_model_config | {"weights": "nowhere.ckpt"}).warm_start_report is None
