@@ -238,7 +238,7 @@ def test_runs_without_metrics_still_report(make_run: Callable[..., Path], tmp_pa
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_benchmarks_have_their_own_files(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_comparisons_have_their_own_files(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("0")
     make_run("2", dataset="fbms", split="test")
     output = build_report([tmp_path / "runs"], tmp_path / "report").parent

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from adnet.data.pairs import to_tensor
@@ -83,7 +82,9 @@ class MaskRCNN:
         for frame in frames:
             [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
             masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
-            found.append(_kept(masks, result["scores"].tolist(), self.score))
+            scored = zip(masks, result["scores"].tolist(), strict=True)
+            detections = [Detection.of(mask, score) for mask, score in scored if score >= self.score]
+            found.append([detection for detection in detections if detection])  # not those with empty masks
         return Detected(dict(enumerate(found)), len(found))
 
 
@@ -145,9 +146,3 @@ class Precomputed:
             f"entry {number} of {self.file} {what}; expected {{'image_id': '<sequence>/<frame>', 'segmentation': "
             "{'size': [H, W], 'counts': ...}, 'score': ...}"
         )
-
-
-def _kept(masks: np.ndarray[Any, np.dtype[np.bool_]], scores: Iterable[float], least: float) -> list[Detection]:
-    """Make the detections of a frame from masks `[N, H, W]`, without empty masks and low scores."""
-    found = (Detection.of(mask, float(score)) for mask, score in zip(masks, scores, strict=True) if score >= least)
-    return [detection for detection in found if detection]

@@ -20,9 +20,8 @@ import numpy as np
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detection import Detection, box_iou, intersection
+from adnet.instance_pruning.detection import Detection, Track, box_iou, intersection, link
 from adnet.instance_pruning.detectors import Detector
-from adnet.instance_pruning.tracks import Track, link
 
 
 class Verdict(NamedTuple):

@@ -18,15 +18,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adnet.errors import UserError
-from adnet.report.analysis.pooling import Benchmark, differing_settings, pool
+from adnet.report.analysis.pooling import Comparison, differing_settings, pool
 from adnet.report.figures.curve_plots import drift_plot, precision_recall_plot
-from adnet.report.figures.encoding import data_uri, slug
 from adnet.report.figures.gallery import Pictures, strip_gallery, worst_gallery
-from adnet.report.figures.plot import Plot
+from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.score_plots import attribute_plot, score_plot, sequence_plot, training_plot
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
-from adnet.report.read.published_numbers import paper_tables
-from adnet.report.read.runs import Run, find_runs
+from adnet.report.read.runs import Run, find_runs, paper_tables
 from adnet.report.tables.comparison_tables import comparison_table, convention_table, saliency_table
 from adnet.report.tables.score_tables import difference_table, duration, run_table, score_table
 from adnet.report.tables.table import Table, to_csv, to_latex, to_markdown
@@ -132,38 +130,38 @@ def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> N
 
 
 def _section(
-    folder: Path, pictures: Pictures, found: Sequence[Benchmark], number: int, options: Options
+    folder: Path, pictures: Pictures, found: Sequence[Comparison], number: int, options: Options
 ) -> dict[str, Any]:
-    """Save the tables and figures of benchmark `number` and return them by their names in the template."""
-    benchmark = found[number]
-    # The files of the first benchmark are called `table1` and so on; those of the others end in a benchmark name.
-    key = f"{number + 1}-{benchmark.dataset}-{benchmark.split}-{benchmark.protocol}"
+    """Save the tables and figures of comparison `number` and return them by their names in the template."""
+    comparison = found[number]
+    # The files of the first are called `table1` and so on; those of the others end in a name of their own.
+    key = f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}"
     suffix = f"-{slug(key)}" if number else ""
     width = options.strip_width
     figures = pictures.folder
-    several = len(benchmark.results) > 1
+    several = len(comparison.results) > 1
     return {
-        "title": _benchmark_title(benchmark),
-        "scores": _saved(score_table(benchmark, f"table1{suffix}"), folder),
-        "score_plot": _shown(score_plot(benchmark, f"scores{suffix}"), figures),
-        "differences": _saved(difference_table(benchmark, f"differences{suffix}") if several else None, folder),
-        "comparison": _saved(comparison_table(benchmark, found, f"table2{suffix}"), folder),
-        "sequence_plot": _shown(sequence_plot(benchmark, f"sequences{suffix}"), figures),
-        "attribute_plot": _shown(attribute_plot(benchmark, f"attributes{suffix}"), figures),
-        "drift_plot": _shown(drift_plot(benchmark, f"drift{suffix}"), figures),
-        "saliency": _saved(convention_table(benchmark, f"saliency{suffix}"), folder),
-        "precision_recall_plot": _shown(precision_recall_plot(benchmark, f"precision_recall{suffix}"), figures),
+        "title": _comparison_title(comparison),
+        "scores": _saved(score_table(comparison, f"table1{suffix}"), folder),
+        "score_plot": _shown(score_plot(comparison, f"scores{suffix}"), figures),
+        "differences": _saved(difference_table(comparison, f"differences{suffix}") if several else None, folder),
+        "comparison": _saved(comparison_table(comparison, found, f"table2{suffix}"), folder),
+        "sequence_plot": _shown(sequence_plot(comparison, f"sequences{suffix}"), figures),
+        "attribute_plot": _shown(attribute_plot(comparison, f"attributes{suffix}"), figures),
+        "drift_plot": _shown(drift_plot(comparison, f"drift{suffix}"), figures),
+        "saliency": _saved(convention_table(comparison, f"saliency{suffix}"), folder),
+        "precision_recall_plot": _shown(precision_recall_plot(comparison, f"precision_recall{suffix}"), figures),
         "strips": strip_gallery(
-            benchmark, pictures, f"masks{suffix}", options.strip_sequences, options.strip_frames, width
+            comparison, pictures, f"masks{suffix}", options.strip_sequences, options.strip_frames, width
         ),
-        "worst": worst_gallery(benchmark, pictures, f"worst{suffix}", options.worst_frames, width),
+        "worst": worst_gallery(comparison, pictures, f"worst{suffix}", options.worst_frames, width),
     }
 
 
-def _explorer(found: Sequence[Benchmark], figures: Path, sequences: int) -> dict[str, Any] | None:
-    """Return the similarity explorer of the first benchmark that has embeddings."""
-    for benchmark in found if sequences else ():
-        embedded, left_out = embedded_sequences(benchmark, EMBEDDING_BUDGET, sequences)
+def _explorer(found: Sequence[Comparison], figures: Path, sequences: int) -> dict[str, Any] | None:
+    """Return the similarity explorer of the first comparison that has embeddings."""
+    for comparison in found if sequences else ():
+        embedded, left_out = embedded_sequences(comparison, EMBEDDING_BUDGET, sequences)
         if embedded:
             plot = similarity_plot(embedded)
             return {
@@ -190,11 +188,11 @@ def _shown(plot: Plot | None, figures: Path) -> dict[str, str] | None:
     return {"name": plot.name, "caption": plot.caption, "source": source}
 
 
-def _benchmark_title(benchmark: Benchmark) -> str:
-    return f"{benchmark.dataset} {benchmark.split}, protocol {benchmark.protocol}"
+def _comparison_title(comparison: Comparison) -> str:
+    return f"{comparison.dataset} {comparison.split}, protocol {comparison.protocol}"
 
 
-def _introduction(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
+def _introduction(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
     """Say how many runs of how many variants the report is about, and what they were scored on."""
     trained = [run for run in runs if run.trained]
     others = len({run.variant for run in runs if not run.trained})
@@ -204,10 +202,10 @@ def _introduction(runs: Sequence[Run], found: Sequence[Benchmark]) -> str:
     if others:
         parts.append(_count(others, "other method" if trained else "method"))
     text = " and ".join(parts)
-    return f"{text}, scored on {'; '.join(map(_benchmark_title, found))}." if found else f"{text}."
+    return f"{text}, scored on {'; '.join(map(_comparison_title, found))}." if found else f"{text}."
 
 
-def _properties(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[str, str]]:
+def _properties(runs: Sequence[Run], found: Sequence[Comparison]) -> list[tuple[str, str]]:
     """List what is known about the runs, as (name, value). Where runs differ, the value lists all of them."""
     seconds = [run.summary["seconds"] for run in runs if run.summary.get("seconds") is not None]
     versions: dict[str, list[Any]] = {}
@@ -216,7 +214,7 @@ def _properties(runs: Sequence[Run], found: Sequence[Benchmark]) -> list[tuple[s
             versions.setdefault(package, []).append(version)
     properties = [
         ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
-        ("Scored on", "; ".join(f"{_benchmark_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
+        ("Scored on", "; ".join(f"{_comparison_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
         ("Checkpoint", _distinct(sorted({e.weights for run in runs if run.trained for e in run.evaluations}))),
         ("Steps", _distinct(run.summary.get("steps") for run in runs)),
         ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),

@@ -22,8 +22,8 @@ def test_seeds_are_pooled(make_run: Callable[..., Path], tmp_path: Path) -> None
         scores=(0.7, 0.3, 0.7, 0.8),
         config={"run_dir": "elsewhere", "logger": {"kind": "wandb"}, "data": {"root": "d"}},
     )
-    (benchmark,) = pool(find_runs([tmp_path]))
-    (result,) = benchmark.results
+    (comparison,) = pool(find_runs([tmp_path]))
+    (result,) = comparison.results
     assert result.label == "full"
     np.testing.assert_allclose(result.scores["J"]["mean"], [0.8, 0.4, 0.7, 0.7])
     assert result.mean("J") == pytest.approx(0.65)
@@ -33,8 +33,8 @@ def test_other_settings_are_another_row(make_run: Callable[..., Path], tmp_path:
     make_run("0", config={"optim": {"lr": 0.005}})
     make_run("1", config={"optim": {"lr": 0.01}})
     make_run("2", config={"optim": {"lr": 0.01}}, seed=1)
-    (benchmark,) = pool(find_runs([tmp_path]))
-    assert [(result.label, len(result.runs)) for result in benchmark.results] == [
+    (comparison,) = pool(find_runs([tmp_path]))
+    assert [(result.label, len(result.runs)) for result in comparison.results] == [
         ("full (lr=0.005)", 1),
         ("full (lr=0.01)", 2),
     ]
@@ -43,8 +43,8 @@ def test_other_settings_are_another_row(make_run: Callable[..., Path], tmp_path:
 def test_a_setting_that_an_older_version_lacks_is_off(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for number, model in enumerate([{}, {"dropout": 0}, {"dropout": None}, {"dropout": 0.3}]):
         make_run(f"{number}", config={"seed": number, "model": model})
-    (benchmark,) = pool(find_runs([tmp_path]))
-    assert [(result.label, len(result.runs)) for result in benchmark.results] == [
+    (comparison,) = pool(find_runs([tmp_path]))
+    assert [(result.label, len(result.runs)) for result in comparison.results] == [
         ("full (dropout=0.3)", 1),
         ("full (dropout=off)", 3),
     ]
@@ -53,8 +53,8 @@ def test_a_setting_that_an_older_version_lacks_is_off(make_run: Callable[..., Pa
 def test_a_switch_is_on_or_off(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for name, decoder in {"0": True, "1": False}.items():
         make_run(name, config={"model": {"decoder": decoder}})
-    (benchmark,) = pool(find_runs([tmp_path]))
-    assert {result.label for result in benchmark.results} == {"full (decoder=on)", "full (decoder=off)"}
+    (comparison,) = pool(find_runs([tmp_path]))
+    assert {result.label for result in comparison.results} == {"full (decoder=on)", "full (decoder=off)"}
 
 
 def test_labels_name_the_fewest_settings_that_tell_rows_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_checkpoints_of_a_run_have_their_own_rows(make_run: Callable[..., Path])
     document = json.loads(scores.read_text())
     next(iter(document["sequences"].values()))["J"]["mean"] += 0.1
     scores.write_text(json.dumps(document))
-    (benchmark,) = pool(find_runs([folder]))
-    assert [(result.label, len(result.runs)) for result in benchmark.results] == [
+    (comparison,) = pool(find_runs([folder]))
+    assert [(result.label, len(result.runs)) for result in comparison.results] == [
         ("full", 1),
         ("full [last-davis2016-val-paper]", 1),
         ("full, best", 1),
@@ -104,8 +104,8 @@ def test_an_evaluation_done_again_is_one_row_with_what_either_has(make_enriched_
     document = json.loads((own / "scores.json").read_text())
     next(iter(document["sequences"].values()))["F"]["mean"] += 2e-6  # a pixel near the threshold
     (own / "scores.json").write_text(json.dumps(document))
-    (benchmark,) = pool(find_runs([folder]))
-    (result,) = benchmark.results
+    (comparison,) = pool(find_runs([folder]))
+    (result,) = comparison.results
     assert result.label == "full"
     assert [evaluation.folder for evaluation in result.evaluations] == [own]
     assert result.evaluations[0].drift
@@ -115,10 +115,10 @@ def test_rows_follow_the_paper(make_run: Callable[..., Path], tmp_path: Path) ->
     for variant in ("mine", "full", "anchor_diffusion", "anchor", "intra", "baseline"):
         make_run(variant, variant=variant)
     runs = find_runs([tmp_path])
-    (benchmark,) = pool(runs)
-    labels = [result.label for result in benchmark.results]
+    (comparison,) = pool(runs)
+    labels = [result.label for result in comparison.results]
     assert labels == ["baseline", "intra", "anchor", "anchor_diffusion", "full", "mine"]
-    assert benchmark.baseline is benchmark.results[0]
+    assert comparison.baseline is comparison.results[0]
     assert set(label_runs(runs).values()) == set(labels)
 
 
@@ -148,15 +148,15 @@ def test_what_differs_is_not_compared(make_run: Callable[..., Path], tmp_path: P
 
 def test_mean_leaves_out_what_is_no_number(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("0")
-    (benchmark,) = pool(find_runs([tmp_path]))
-    decay = benchmark.results[0].scores["J"]["decay"]
+    (comparison,) = pool(find_runs([tmp_path]))
+    decay = comparison.results[0].scores["J"]["decay"]
     decay[0] = np.nan
-    assert benchmark.results[0].mean("J", "decay") == pytest.approx(0.02)
+    assert comparison.results[0].mean("J", "decay") == pytest.approx(0.02)
     decay[:] = np.nan
-    assert np.isnan(benchmark.results[0].mean("J", "decay"))
+    assert np.isnan(comparison.results[0].mean("J", "decay"))
 
 
-def test_another_method_joins_every_benchmark_on_its_sequences(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_another_method_joins_every_comparison_on_its_sequences(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for protocol in ("paper", "published"):
         make_run(protocol, protocol=protocol)
     make_run("elsewhere", dataset="fbms", split="test")
@@ -180,5 +180,5 @@ def test_a_postprocess_is_another_row(make_run: Callable[..., Path], tmp_path: P
     file.write_text(json.dumps({"backend": "onnx", "postprocess": postprocess}))
     file = make_run("1", seed=1) / "evaluation/davis2016-val-paper/evaluation.json"
     file.write_text(json.dumps({"backend": "torch", "postprocess": None}))
-    (benchmark,) = pool(find_runs([tmp_path / "runs"]))
-    assert [result.label for result in benchmark.results] == ["full", "full + InstancePruning + onnx"]
+    (comparison,) = pool(find_runs([tmp_path / "runs"]))
+    assert [result.label for result in comparison.results] == ["full", "full + InstancePruning + onnx"]

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.analysis.pooling import Comparison, pool
 from adnet.report.figures.curve_plots import drift_plot, drift_sequences, mean_drift, precision_recall_plot
 from adnet.report.read.runs import find_runs
 
 
 @pytest.fixture
-def benchmark(two_runs: Path) -> Benchmark:
+def comparison(two_runs: Path) -> Comparison:
     return pool(find_runs([two_runs]))[0]
 
 
-def test_precision_recall_in_both_conventions(benchmark: Benchmark) -> None:
-    plot = precision_recall_plot(benchmark)
+def test_precision_recall_in_both_conventions(comparison: Comparison) -> None:
+    plot = precision_recall_plot(comparison)
     assert plot is not None
     assert [axes.get_title(loc="left") for axes in plot.figure.axes] == ["pooled", "per_frame"]
     for axes in plot.figure.axes:
@@ -38,8 +38,8 @@ def test_precision_recall_in_both_conventions(benchmark: Benchmark) -> None:
     assert len(plot.rows) == 4 * 256
 
 
-def test_drift_is_the_mean_over_sequences_per_frame(benchmark: Benchmark) -> None:
-    plot = drift_plot(benchmark)
+def test_drift_is_the_mean_over_sequences_per_frame(comparison: Comparison) -> None:
+    plot = drift_plot(comparison)
     assert plot is not None
     assert [line.get_label() for line in plot.figure.axes[0].lines] == ["baseline", "full"]
     # The frame without foreground is no point of the curve.
@@ -54,11 +54,11 @@ def test_drift_ends_where_most_sequences_have_ended(make_enriched_run: Callable[
     curves = {"a": [0.1] * 4, "b": [0.3] * 6, "c": [0.5] * 9, "gone": [None, None]}
     sequences = {name: {"distance": curve} for name, curve in curves.items()}
     file.write_text(json.dumps({"sequences": sequences}))
-    (benchmark,) = pool(find_runs([run]))
-    names = sorted(drift_sequences(benchmark.results[0]))
-    drift = mean_drift(benchmark.results[0], names)
+    (comparison,) = pool(find_runs([run]))
+    names = sorted(drift_sequences(comparison.results[0]))
+    drift = mean_drift(comparison.results[0], names)
     assert np.isfinite(drift).sum(axis=1).tolist() == [4, 6, 9]
-    plot = drift_plot(benchmark)
+    plot = drift_plot(comparison)
     assert plot is not None
     assert [row[2] for row in plot.rows] == [3, 3, 3, 3, 2, 2]
     np.testing.assert_allclose(plot.figure.axes[0].lines[0].get_ydata(), [0.3] * 4 + [0.4] * 2)
@@ -76,6 +76,6 @@ def test_variants_are_compared_on_the_sequences_that_all_have(two_runs: Path, tm
 
 
 def test_nothing_measured_nothing_drawn(make_run: Callable[..., Path]) -> None:
-    (benchmark,) = pool(find_runs([make_run("0")]))
-    assert precision_recall_plot(benchmark) is None
-    assert drift_plot(benchmark) is None
+    (comparison,) = pool(find_runs([make_run("0")]))
+    assert precision_recall_plot(comparison) is None
+    assert drift_plot(comparison) is None

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adnet.data.sequence import evenly_spaced
-from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.analysis.pooling import Comparison, pool
 from adnet.report.figures.gallery import ANNOTATION_COLOUR, overlay_strips
 from adnet.report.read.runs import find_runs
 from adnet.video.overlay import COLOUR, OPACITY
 
 
 @pytest.fixture
-def benchmark(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Benchmark:
+def comparison(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Comparison:
     make_run("0", variant="baseline", root=davis)
     make_run("1", variant="full", root=davis)
     return pool(find_runs([tmp_path / "runs"]))[0]
 
 
-def test_hardest_first_and_easiest_last(benchmark: Benchmark) -> None:
-    groups = overlay_strips(benchmark, sequences=3, frames=2, width=48)
+def test_hardest_first_and_easiest_last(comparison: Comparison) -> None:
+    groups = overlay_strips(comparison, sequences=3, frames=2, width=48)
     assert [[(strip.sequence, strip.label) for strip in group] for group in groups] == [
         [("camel", "baseline"), ("camel", "full")],
         [("kite", "baseline"), ("kite", "full")],
@@ -34,13 +34,13 @@ def test_hardest_first_and_easiest_last(benchmark: Benchmark) -> None:
     assert pytest.approx(0.4) == groups[0][0].J
 
 
-def test_no_sequence_twice(benchmark: Benchmark) -> None:
-    groups = overlay_strips(benchmark, sequences=9, frames=2, width=48)
+def test_no_sequence_twice(comparison: Comparison) -> None:
+    groups = overlay_strips(comparison, sequences=9, frames=2, width=48)
     assert [group[0].sequence for group in groups] == ["camel", "kite", "dog", "bear"]
 
 
-def test_picture(benchmark: Benchmark) -> None:
-    strip = overlay_strips(benchmark, sequences=1, frames=3, width=48)[0][0]
+def test_picture(comparison: Comparison) -> None:
+    strip = overlay_strips(comparison, sequences=1, frames=3, width=48)[0][0]
     assert strip.frames == ("00000", "00002", "00005")
     assert strip.picture.shape == (32, 3 * 48 + 2 * 4, 3)
     first, last = strip.picture[:, :48], strip.picture[:, -48:]
@@ -51,17 +51,17 @@ def test_picture(benchmark: Benchmark) -> None:
     assert abs(last[16, 4].astype(int) - 90).max() < 4
 
 
-def test_frames_are_shrunk(benchmark: Benchmark) -> None:
-    strip = overlay_strips(benchmark, sequences=1, frames=1, width=24)[0][0]
+def test_frames_are_shrunk(comparison: Comparison) -> None:
+    strip = overlay_strips(comparison, sequences=1, frames=1, width=24)[0][0]
     assert strip.picture.shape == (16, 24, 3)
 
 
-def test_what_is_not_on_disk_is_left_out(benchmark: Benchmark, davis: Path) -> None:
+def test_what_is_not_on_disk_is_left_out(comparison: Comparison, davis: Path) -> None:
     (davis / "JPEGImages/480p/camel").rename(davis / "elsewhere")
-    groups = overlay_strips(benchmark, sequences=4, frames=1, width=48)
+    groups = overlay_strips(comparison, sequences=4, frames=1, width=48)
     assert [group[0].sequence for group in groups] == ["kite", "dog", "bear"]
     (davis / "JPEGImages").rename(davis / "gone")
-    assert overlay_strips(benchmark, sequences=4, frames=1, width=48) == []
+    assert overlay_strips(comparison, sequences=4, frames=1, width=48) == []
 
 
 def test_frames_and_annotations_are_found_as_the_dataset_has_them(
@@ -72,8 +72,8 @@ def test_frames_and_annotations_are_found_as_the_dataset_has_them(
     (davis / "Annotations/480p").rename(davis / "masks")
     (davis / "masks/camel/00005.png").unlink()
     make_run("0", root=davis, dataset="folder", split="all")
-    (benchmark,) = pool(find_runs([tmp_path / "runs"]))
-    strip = overlay_strips(benchmark, sequences=1, frames=2, width=48)[0][0]
+    (comparison,) = pool(find_runs([tmp_path / "runs"]))
+    strip = overlay_strips(comparison, sequences=1, frames=2, width=48)[0][0]
     outlines = [(half == ANNOTATION_COLOUR).all(axis=-1).any() for half in np.split(strip.picture, [48, 52], axis=1)]
     assert (strip.frames, outlines) == (("00000", "00005"), [True, True, False])  # between them a white gap
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from adnet.errors import UserError
-from adnet.report.analysis.pooling import Benchmark, pool
+from adnet.report.analysis.pooling import Comparison, pool
 from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery, worst_of_each_sequence
 from adnet.report.read.runs import find_runs
 
 
-def scored(run: Path, frames: dict[str, list[float]], stems: dict[str, list[str]] | None = None) -> Benchmark:
-    """The benchmark of `run` with these J per frame, and with names of the frames unless an older version wrote it."""
+def scored(run: Path, frames: dict[str, list[float]], stems: dict[str, list[str]] | None = None) -> Comparison:
+    """The comparison of `run` with these J per frame, and with names of the frames unless an older version wrote it."""
     (file,) = run.glob("evaluation/*/scores.json")
     scores = json.loads(file.read_text())
     for name, sequence in scores["sequences"].items():
@@ -25,8 +25,8 @@ def scored(run: Path, frames: dict[str, list[float]], stems: dict[str, list[str]
         if name in (stems or {}):
             sequence["frames"] = stems[name]
     file.write_text(json.dumps(scores))
-    (benchmark,) = pool(find_runs([run]))
-    return benchmark
+    (comparison,) = pool(find_runs([run]))
+    return comparison
 
 
 def test_worst_first_and_named_by_their_masks(make_run: Callable[..., Path], davis: Path) -> None:
@@ -59,8 +59,8 @@ def test_names_and_values_of_another_number_are_refused(make_run: Callable[..., 
 
 
 def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
-    benchmark = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7], "dog": [0.3]})
-    gallery = worst_gallery(benchmark, Pictures(tmp_path), "worst", 8, 48)
+    comparison = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7], "dog": [0.3]})
+    gallery = worst_gallery(comparison, Pictures(tmp_path), "worst", 8, 48)
     assert gallery is not None
     (group,) = gallery.groups
     first, second = group["pictures"]  # type: ignore[misc]
@@ -74,14 +74,14 @@ def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> 
 
 
 def test_pictures_stop_at_the_budget(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
-    benchmark = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7]})
-    gallery = worst_gallery(benchmark, Pictures(tmp_path, budget=10), "worst", 8, 48)
+    comparison = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7]})
+    gallery = worst_gallery(comparison, Pictures(tmp_path, budget=10), "worst", 8, 48)
     assert gallery is not None
     assert gallery.notes == ("Left out to keep the page small: the worst frames of full.",)
     assert gallery.groups[0]["pictures"][0]["source"] == ""  # type: ignore[index]
 
 
 def test_no_values_per_frame_no_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
-    benchmark = scored(make_run("0", root=davis), {})
-    assert worst_gallery(benchmark, Pictures(tmp_path), "worst", 8, 48) is None
-    assert worst_gallery(benchmark, Pictures(tmp_path), "worst", 0, 48) is None
+    comparison = scored(make_run("0", root=davis), {})
+    assert worst_gallery(comparison, Pictures(tmp_path), "worst", 8, 48) is None
+    assert worst_gallery(comparison, Pictures(tmp_path), "worst", 0, 48) is None

@@ -40,9 +40,9 @@ def test_score_plot(folder: Path) -> None:
 
 
 def test_sequences_are_sorted_by_difficulty(folder: Path) -> None:
-    (benchmark,) = pool(find_runs([folder]))
-    assert [benchmark.sequences[index] for index in hardest_first(benchmark)] == ["camel", "kite", "dog", "bear"]
-    plot = sequence_plot(benchmark)
+    (comparison,) = pool(find_runs([folder]))
+    assert [comparison.sequences[index] for index in hardest_first(comparison)] == ["camel", "kite", "dog", "bear"]
+    plot = sequence_plot(comparison)
     assert [label.get_text() for label in plot.figure.axes[-1].get_xticklabels()] == ["camel", "kite", "dog", "bear"]
     heights = [bar.get_height() for bar in plot.figure.axes[1].patches]
     assert heights == pytest.approx([40, 20, 80, 90, 30, 10, 70, 80])
@@ -85,8 +85,8 @@ def test_no_metrics_no_training_plot(folder: Path) -> None:
 
 
 def test_a_plot_is_saved_as_png_and_csv_and_returned_as_svg(folder: Path, tmp_path: Path) -> None:
-    (benchmark,) = pool(find_runs([folder]))
-    plot = score_plot(benchmark)
+    (comparison,) = pool(find_runs([folder]))
+    plot = score_plot(comparison)
     svg = plot.save(tmp_path / "figures")
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     with Image.open(tmp_path / "figures/scores.png") as image:
@@ -95,7 +95,7 @@ def test_a_plot_is_saved_as_png_and_csv_and_returned_as_svg(folder: Path, tmp_pa
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4
     assert rows[0]["variant"] == "baseline"
-    assert score_plot(benchmark).save(tmp_path / "again") == svg
+    assert score_plot(comparison).save(tmp_path / "again") == svg
 
 
 def test_smoothing_keeps_constants_and_means() -> None:

@@ -71,9 +71,9 @@ def test_a_broken_file_is_named(make_enriched_run: Callable[..., Path], content:
     run = make_enriched_run("0")
     file = next(run.rglob("bear.npz"))
     file.write_bytes(content)
-    (benchmark,) = pool(find_runs([run]))
+    (comparison,) = pool(find_runs([run]))
     with pytest.raises(UserError, match=r"bear\.npz: cannot be read as embeddings"):
-        embedded_sequences(benchmark, 1_000_000, 4)
+        embedded_sequences(comparison, 1_000_000, 4)
 
 
 class Tab(NamedTuple):

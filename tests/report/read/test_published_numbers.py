@@ -10,7 +10,7 @@ import pytest
 
 from adnet.metrics import sequence_statistics
 from adnet.report.analysis.pooling import VARIANTS
-from adnet.report.read.published_numbers import paper_tables
+from adnet.report.read.runs import paper_tables
 
 
 def test_table1_has_a_row_per_variant_and_the_printed_differences() -> None:

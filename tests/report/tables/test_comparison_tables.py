@@ -36,7 +36,7 @@ def test_table2_has_ours_below_marked(make_run: Callable[..., Path]) -> None:
     assert column(table, "FBMS F-measure")[-3:] == [81.2, None, None]
 
 
-def test_table2_needs_the_very_same_benchmark(make_run: Callable[..., Path]) -> None:
+def test_table2_needs_the_very_same_comparison(make_run: Callable[..., Path]) -> None:
     assert comparison_table(pool(find_runs([make_run("1")]))[0]) is None
     other = make_run("2", split="train", **on("davis2016", 20))
     assert comparison_table(pool(find_runs([other]))[0]) is None
@@ -46,7 +46,7 @@ def test_fbms_comes_from_the_same_row_and_protocol(make_enriched_run: Callable[.
     make_enriched_run("0", **on("davis2016", 20))
     make_enriched_run("1", split="test", **on("fbms", 30))
     found = pool(find_runs([tmp_path / "runs"]))
-    davis = next(benchmark for benchmark in found if benchmark.dataset == "davis2016")
+    davis = next(comparison for comparison in found if comparison.dataset == "davis2016")
     assert column(comparison_table(davis, found), "FBMS F-measure")[-1] == pytest.approx(75)
 
 
@@ -71,7 +71,7 @@ def test_table3_has_every_published_row_and_ours_of_each_dataset(
     assert ("AD-Net", "80.8") in bold
 
 
-def test_table3_needs_saliency_on_a_whole_benchmark(
+def test_table3_needs_saliency_on_a_whole_comparison(
     make_run: Callable[..., Path], make_enriched_run: Callable[..., Path]
 ) -> None:
     assert saliency_table(pool(find_runs([make_run("0", **on("davis2016", 20))]))) is None
@@ -92,15 +92,15 @@ def test_both_conventions_are_listed(make_enriched_run: Callable[..., Path]) -> 
 
 
 def test_no_probability_maps_no_saliency(make_run: Callable[..., Path]) -> None:
-    (benchmark,) = pool(find_runs([make_run("0")]))
-    assert convention_table(benchmark) is None
-    assert mean_saliency(benchmark.results[0], "pooled") == {}
+    (comparison,) = pool(find_runs([make_run("0")]))
+    assert convention_table(comparison) is None
+    assert mean_saliency(comparison.results[0], "pooled") == {}
 
 
 def test_seeds_are_averaged(make_enriched_run: Callable[..., Path], tmp_path: Path) -> None:
     for seed, mae in enumerate(("0.04", "0.08")):
         (file,) = make_enriched_run(str(seed), seed=seed).glob("evaluation/*/scores.json")
         file.write_text(file.read_text().replace('"MAE": 0.05', f'"MAE": {mae}'))
-    ((result,),) = (benchmark.results for benchmark in pool(find_runs([tmp_path / "runs"])))
+    ((result,),) = (comparison.results for comparison in pool(find_runs([tmp_path / "runs"])))
     assert mean_saliency(result, "pooled")["MAE"] == pytest.approx(0.06)
     np.testing.assert_allclose(mean_saliency(result, "pooled")["recall"], np.linspace(0, 1, 256))

@@ -26,8 +26,8 @@ def two(make_run: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def test_score_table(two: Path) -> None:
-    (benchmark,) = pool(find_runs([two]))
-    table = score_table(benchmark)
+    (comparison,) = pool(find_runs([two]))
+    table = score_table(comparison)
     assert column(table, "Variant") == ["baseline", "full"]
     assert column(table, "J mean") == pytest.approx([57.5, 67.5])
     assert column(table, "F mean") == pytest.approx([47.5, 57.5])
@@ -58,8 +58,8 @@ def test_no_difference_without_a_baseline(make_run: Callable[..., Path]) -> None
 
 
 def test_difference_table(two: Path) -> None:
-    (benchmark,) = pool(find_runs([two]))
-    table = difference_table(benchmark)
+    (comparison,) = pool(find_runs([two]))
+    table = difference_table(comparison)
     assert column(table, "Comparison") == ["full \N{MINUS SIGN} baseline"]
     assert column(table, "J Δ") == pytest.approx([10])
     assert column(table, "J p") == pytest.approx([2 / 2**4])

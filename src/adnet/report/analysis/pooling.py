@@ -45,7 +45,7 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
-class Benchmark:
+class Comparison:
     """Results on the same sequences, in the paper's order of variants."""
 
     dataset: str
@@ -66,11 +66,11 @@ class Benchmark:
         return {result.label: result.variant for result in self.results}
 
 
-def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
-    """Group the evaluations of `runs` into benchmarks, the one with the most evaluations first.
+def pool(runs: Sequence[Run]) -> tuple[Comparison, ...]:
+    """Group the evaluations of `runs` into comparisons, the one with the most evaluations first.
 
-    Evaluations on different sequences are never in one benchmark, even if dataset, split and protocol agree. Scores of
-    another method, which has a protocol of its own, join every benchmark on the same sequences.
+    Evaluations on different sequences are never in one comparison, even if dataset, split and protocol agree. Scores of
+    another method, which has a protocol of its own, join every comparison on the same sequences.
     """
     labels = label_runs(runs)
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
@@ -81,7 +81,7 @@ def pool(runs: Sequence[Run]) -> tuple[Benchmark, ...]:
             for place in same if same and not run.trained else [key]:
                 groups.setdefault(place, []).append((run, evaluation))
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    return tuple(Benchmark(*key, results=_pooled(members, labels)) for key, members in ordered)
+    return tuple(Comparison(*key, results=_pooled(members, labels)) for key, members in ordered)
 
 
 def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
@@ -111,9 +111,9 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     return differing
 
 
-def hardest_first(benchmark: Benchmark) -> npt.NDArray[np.intp]:
+def hardest_first(comparison: Comparison) -> npt.NDArray[np.intp]:
     """Return the indices of the sequences by increasing J (mean over the variants)."""
-    return np.argsort(np.mean([result.scores["J"]["mean"] for result in benchmark.results], axis=0), kind="stable")
+    return np.argsort(np.mean([result.scores["J"]["mean"] for result in comparison.results], axis=0), kind="stable")
 
 
 def variant_order(variant: str) -> tuple[int, str]:

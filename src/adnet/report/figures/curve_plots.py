@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from adnet.report.analysis.pooling import Benchmark, Result
+from adnet.report.analysis.pooling import Comparison, Result
 from adnet.report.analysis.statistics import bootstrap_interval
 from adnet.report.figures.plot import MARKERS, Plot, colours, rounded, styled
 from adnet.report.read.evaluations import Values
@@ -16,17 +16,17 @@ from adnet.report.tables.comparison_tables import CONVENTIONS, mean_saliency
 
 
 @styled
-def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") -> Plot | None:
+def precision_recall_plot(comparison: Comparison, name: str = "precision_recall") -> Plot | None:
     """Draw Figure 4 in both conventions, one curve per variant. None without probability maps."""
     curves: dict[str, dict[str, Mapping[str, Any]]] = {}
     for convention in CONVENTIONS:
-        for result in benchmark.results:
+        for result in comparison.results:
             scores = mean_saliency(result, convention)
             if {"precision", "recall"} <= set(scores):
                 curves.setdefault(convention, {})[result.label] = scores
     if not curves:
         return None
-    palette = colours(benchmark.variants)
+    palette = colours(comparison.variants)
     rows: list[tuple[str | float, ...]] = []
     figure = Figure(figsize=(5 * len(curves), 4.4), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
@@ -60,17 +60,17 @@ def precision_recall_plot(benchmark: Benchmark, name: str = "precision_recall") 
 
 
 @styled
-def drift_plot(benchmark: Benchmark, name: str = "drift") -> Plot | None:
+def drift_plot(comparison: Comparison, name: str = "drift") -> Plot | None:
     """Draw Figure 3: cosine distance to the first frame's foreground over time, mean over sequences. None if unknown.
 
     Frames are counted from the first annotated one. The curve ends where fewer than half of the sequences continue.
     """
-    known = {result: names for result in benchmark.results if (names := drift_sequences(result))}
+    known = {result: names for result in comparison.results if (names := drift_sequences(result))}
     shared = sorted(set.intersection(*known.values())) if known else []
     if not shared:
         return None
     drawn = {result.label: mean_drift(result, shared) for result in known}
-    palette = colours(benchmark.variants)
+    palette = colours(comparison.variants)
     rows: list[tuple[str | float, ...]] = []
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -95,7 +95,7 @@ def drift_plot(benchmark: Benchmark, name: str = "drift") -> Plot | None:
     axes.legend(loc="upper left", ncols=min(len(drawn), 5), bbox_to_anchor=(0, 1.14), borderaxespad=0)
     caption = (
         "Cosine distance between the foreground embeddings of a frame and those of the first frame, mean over all pairs "
-        f"of pixels, then over sequences ({len(shared)} of {len(benchmark.sequences)}, the same for each variant), as in "
+        f"of pixels, then over sequences ({len(shared)} of {len(comparison.sequences)}, the same for each variant), as in "
         "the paper's Figure 3, with the 95 % bootstrap interval over sequences. The value of the first frame itself is the "
         "spread within it. Embeddings are the input of the branches; for the baseline, of its last convolution."
     )

@@ -20,8 +20,8 @@ from adnet.data.pictures import read_frame
 from adnet.data.sequence import Sequence as Video
 from adnet.data.sequence import evenly_spaced
 from adnet.errors import UserError
-from adnet.report.analysis.pooling import Benchmark, Result, hardest_first
-from adnet.report.figures.encoding import data_uri, jpeg, slug, write_csv
+from adnet.report.analysis.pooling import Comparison, Result, hardest_first
+from adnet.report.figures.plot import data_uri, jpeg, slug, write_csv
 from adnet.report.read.evaluations import Evaluation
 from adnet.video.overlay import draw_overlay
 
@@ -64,7 +64,7 @@ class Gallery:
 
 
 def strip_gallery(
-    benchmark: Benchmark, pictures: Pictures, name: str, sequences: int, frames: int, width: int
+    comparison: Comparison, pictures: Pictures, name: str, sequences: int, frames: int, width: int
 ) -> Gallery | None:
     """Make Figure 5 (see `overlay_strips`). None if `sequences` is 0."""
     if not sequences:
@@ -73,9 +73,9 @@ def strip_gallery(
         "Predicted masks in magenta, the annotation's outline in white; hardest sequences first. Each strip shows "
         f"{frames} frames, evenly spaced in time, of the variant's first run."
     )
-    found = overlay_strips(benchmark, sequences=sequences, frames=frames, width=width)
+    found = overlay_strips(comparison, sequences=sequences, frames=frames, width=width)
     if not found:
-        roots = {str(e.root) for r in benchmark.results for e in r.evaluations[:1] if e.root is not None}
+        roots = {str(e.root) for r in comparison.results for e in r.evaluations[:1] if e.root is not None}
         where = f"under {', '.join(sorted(roots))}" if roots else "because evaluation.json names no dataset folder"
         return Gallery(
             caption, "", (), (f"The overlay strips are left out: no pair of frame and mask was found {where}.",)
@@ -104,7 +104,7 @@ def strip_gallery(
     return Gallery(caption, name, tuple(groups), _left_out("strips", left_out))
 
 
-def worst_gallery(benchmark: Benchmark, pictures: Pictures, name: str, count: int, width: int) -> Gallery | None:
+def worst_gallery(comparison: Comparison, pictures: Pictures, name: str, count: int, width: int) -> Gallery | None:
     """Show, for each variant, the worst frame of each sequence, limited to the `count` worst. None if `count` is 0.
 
     The CSV has all frames. A frame that is not on disk is listed without a picture.
@@ -114,7 +114,7 @@ def worst_gallery(benchmark: Benchmark, pictures: Pictures, name: str, count: in
     groups: list[dict[str, object]] = []
     left_out: list[str] = []
     rows: list[tuple[object, ...]] = []
-    for result in benchmark.results:
+    for result in comparison.results:
         frames = worst_frames(result)
         rows += [(result.label, frame.sequence, frame.frame, round(100 * frame.J, 4)) for frame in frames]
         if not frames:
@@ -212,20 +212,20 @@ class Strip:
     picture: Picture
 
 
-def overlay_strips(benchmark: Benchmark, *, sequences: int, frames: int, width: int) -> list[list[Strip]]:
+def overlay_strips(comparison: Comparison, *, sequences: int, frames: int, width: int) -> list[list[Strip]]:
     """Draw strips of `sequences` sequences, half of them the hardest and half the easiest: per sequence, one per variant.
 
     Each strip shows `frames` frames of the variant's first run, evenly spaced in time, each `width` pixels wide.
     Sequences whose frames or masks are not on disk are left out.
     """
-    order = [int(index) for index in hardest_first(benchmark)]
+    order = [int(index) for index in hardest_first(comparison)]
     chosen = order if len(order) <= sequences else order[: (sequences + 1) // 2] + order[len(order) - sequences // 2 :]
-    rows = ([_strip(result, benchmark, index, frames, width) for result in benchmark.results] for index in chosen)
+    rows = ([_strip(result, comparison, index, frames, width) for result in comparison.results] for index in chosen)
     return [strips for row in rows if (strips := [strip for strip in row if strip is not None])]
 
 
-def _strip(result: Result, benchmark: Benchmark, index: int, frames: int, width: int) -> Strip | None:
-    sequence = benchmark.sequences[index]
+def _strip(result: Result, comparison: Comparison, index: int, frames: int, width: int) -> Strip | None:
+    sequence = comparison.sequences[index]
     evaluation = result.evaluations[0]
     masks = sorted((evaluation.folder / "masks" / sequence).glob("*.png"))
     shown = [masks[number].stem for number in evenly_spaced(len(masks), frames)]

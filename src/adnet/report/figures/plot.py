@@ -1,19 +1,23 @@
-"""A plot with its numbers, and the colours and type that all plots share."""
+"""A plot with its numbers, the colours and type that all plots share, and how pictures and numbers are encoded for the page."""
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-
-from adnet.report.figures.encoding import write_csv
+from PIL import Image
 
 # Okabe & Ito, "Color Universal Design", 2008: distinguishable with any colour vision, and by lightness in greyscale.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -98,3 +102,34 @@ def colours(variants: Mapping[str, str]) -> dict[str, str]:
 def rounded(*values: float) -> tuple[float | str, ...]:
     """Round numbers to four digits for a CSV file; "" for NaN."""
     return tuple("" if np.isnan(value) else round(float(value), 4) for value in values)
+
+
+def jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Encode an RGB picture `[H, W, 3]` as JPEG."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="JPEG", quality=82, optimize=True)
+    return stream.getvalue()
+
+
+def base64_text(content: bytes) -> str:
+    """Encode `content` in base64."""
+    return base64.b64encode(content).decode()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Encode `content`, of media type `kind`, as a data URI, which a page can contain."""
+    return f"data:{kind};base64,{base64_text(content)}"
+
+
+def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file with a header."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def slug(text: str) -> str:
+    """Turn `text` into a file name. A long one is cut off and ends in a hash: file systems allow 255 characters."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+    return name if len(name) <= 200 else f"{name[:192]}-{hashlib.sha256(text.encode()).hexdigest()[:7]}"

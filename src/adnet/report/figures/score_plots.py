@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from adnet.report.analysis.pooling import Benchmark, hardest_first, label_runs, variant_order
+from adnet.report.analysis.pooling import Comparison, hardest_first, label_runs, variant_order
 from adnet.report.analysis.statistics import bootstrap_interval
 from adnet.report.figures.plot import Plot, colours, lightened, rounded, styled
 from adnet.report.read.evaluations import MEASURES, Values
@@ -19,14 +19,14 @@ CURVES = (("train/loss", "Training loss"), ("train/lr", "Learning rate"), ("val/
 
 
 @styled
-def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
+def score_plot(comparison: Comparison, name: str = "scores") -> Plot:
     """Draw mean J and F of each variant with their 95 % intervals, and the published values as hollow diamonds."""
-    palette = colours(benchmark.variants)
-    paper = paper_rows(benchmark)
+    palette = colours(comparison.variants)
+    paper = paper_rows(comparison)
     rows: list[tuple[str | float, ...]] = []
-    figure = Figure(figsize=(10, 1.1 + 0.34 * len(benchmark.results)), layout="constrained")
+    figure = Figure(figsize=(10, 1.1 + 0.34 * len(comparison.results)), layout="constrained")
     for axes, measure in zip(figure.subplots(1, 2, sharey=True), MEASURES, strict=True):
-        for height, result in enumerate(benchmark.results):
+        for height, result in enumerate(comparison.results):
             interval = bootstrap_interval(result.scores[measure]["mean"]).scaled(100)
             published = paper.get(result.variant, {}).get(measure, float("nan"))
             colour = palette[result.label]
@@ -36,9 +36,9 @@ def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
             numbers = (interval.estimate, interval.low, interval.high, published)
             rows.append((result.label, measure, *rounded(*numbers)))
         axes.set_title(f"{measure} (%)")
-        axes.set_yticks(range(len(benchmark.results)), [result.label for result in benchmark.results])
+        axes.set_yticks(range(len(comparison.results)), [result.label for result in comparison.results])
         axes.grid(axis="y", visible=False)
-    axes.set_ylim(len(benchmark.results) - 0.5, -0.5)
+    axes.set_ylim(len(comparison.results) - 0.5, -0.5)
     caption = "Mean over sequences, with the 95 % bootstrap interval over sequences."
     if paper:
         caption += " Hollow diamonds: the published Table 1."
@@ -46,15 +46,15 @@ def score_plot(benchmark: Benchmark, name: str = "scores") -> Plot:
 
 
 @styled
-def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
+def sequence_plot(comparison: Comparison, name: str = "sequences") -> Plot:
     """Draw J and F of each sequence, one panel per variant, the hardest sequence first."""
-    order = hardest_first(benchmark)
-    names = [benchmark.sequences[index] for index in order]
-    palette = colours(benchmark.variants)
+    order = hardest_first(comparison)
+    names = [comparison.sequences[index] for index in order]
+    palette = colours(comparison.variants)
     places = np.arange(len(names))
-    figure = Figure(figsize=(10, 1.1 + 1.35 * len(benchmark.results)), layout="constrained")
-    panels = figure.subplots(len(benchmark.results), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, result in zip(panels, benchmark.results, strict=True):
+    figure = Figure(figsize=(10, 1.1 + 1.35 * len(comparison.results)), layout="constrained")
+    panels = figure.subplots(len(comparison.results), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, result in zip(panels, comparison.results, strict=True):
         for offset, measure, lightness in ((-0.2, "J", 0.0), (0.2, "F", 0.55)):
             scores = 100 * result.scores[measure]["mean"][order]
             axes.bar(
@@ -75,7 +75,7 @@ def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
     rows = [
         (sequence, result.label, *rounded(*(100 * float(result.scores[m]["mean"][index]) for m in MEASURES)))
         for sequence, index in zip(names, order, strict=True)
-        for result in benchmark.results
+        for result in comparison.results
     ]
     caption = (
         "Mean J (full colour) and F (light) of each sequence in percent, by increasing J (mean over the variants)."
@@ -84,24 +84,24 @@ def sequence_plot(benchmark: Benchmark, name: str = "sequences") -> Plot:
 
 
 @styled
-def attribute_plot(benchmark: Benchmark, name: str = "attributes") -> Plot | None:
+def attribute_plot(comparison: Comparison, name: str = "attributes") -> Plot | None:
     """Draw mean J and F over the sequences with each of the dataset's attributes, one bar per variant.
 
     None if the dataset has no attributes.
     """
-    members = next((e.attributes for r in benchmark.results for e in r.evaluations if e.attributes), None)
+    members = next((e.attributes for r in comparison.results for e in r.evaluations if e.attributes), None)
     if not members:
         return None
-    palette = colours(benchmark.variants)
+    palette = colours(comparison.variants)
     places = np.arange(len(members))
-    width = 0.8 / len(benchmark.results)
+    width = 0.8 / len(comparison.results)
     rows: list[tuple[str | float, ...]] = []
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     for axes, measure in zip(figure.subplots(2, 1, sharex=True), MEASURES, strict=True):
-        for index, result in enumerate(benchmark.results):
-            scores = dict(zip(benchmark.sequences, 100 * result.scores[measure]["mean"], strict=True))
+        for index, result in enumerate(comparison.results):
+            scores = dict(zip(comparison.sequences, 100 * result.scores[measure]["mean"], strict=True))
             means = [float(np.mean([scores[name] for name in names])) for names in members.values()]
-            offset = (index - (len(benchmark.results) - 1) / 2) * width
+            offset = (index - (len(comparison.results) - 1) / 2) * width
             axes.bar(places + offset, means, width=0.92 * width, color=palette[result.label], label=result.label)
             rows += [
                 (attribute, len(names), result.label, measure, *rounded(mean))

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from adnet.errors import UserError
-from adnet.report.analysis.pooling import Benchmark, hardest_first
-from adnet.report.figures.encoding import base64_text, data_uri, jpeg
-from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, styled
+from adnet.report.analysis.pooling import Comparison, hardest_first
+from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, base64_text, data_uri, jpeg, styled
 from adnet.shared.arrays import read_arrays
 
 POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
@@ -81,7 +80,7 @@ class Embedded:
         }
 
 
-def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
+def embedded_sequences(comparison: Comparison, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
     """Read the embeddings of each variant's first run on the `sequences` easiest sequences, within `budget` bytes.
 
     The last row (the full model, among the paper's) comes first. Also returns what exceeded the budget, as
@@ -89,10 +88,10 @@ def embedded_sequences(benchmark: Benchmark, budget: int, sequences: int) -> tup
     """
     chosen: list[Embedded] = []
     left_out: list[str] = []
-    order = [benchmark.sequences[index] for index in hardest_first(benchmark)[::-1]]
-    available = [name for name in order if any(name in r.evaluations[0].embeddings for r in benchmark.results)]
+    order = [comparison.sequences[index] for index in hardest_first(comparison)[::-1]]
+    available = [name for name in order if any(name in r.evaluations[0].embeddings for r in comparison.results)]
     for name in available[:sequences]:
-        for result in reversed(benchmark.results):
+        for result in reversed(comparison.results):
             file = result.evaluations[0].embeddings.get(name)
             if file is None:
                 continue

@@ -1,14 +1,17 @@
-"""Read finished run folders, as `python -m adnet.train` and `python -m adnet.evaluate` write them."""
+"""Read finished run folders, as `python -m adnet.train` and `python -m adnet.evaluate` write them, and the paper's numbers."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from adnet.errors import UserError
 from adnet.report.read.evaluations import Evaluation, Values, read_evaluation
@@ -50,10 +53,10 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
     Raises UserError if a path does not exist or holds neither runs nor scores, or if a file of a run is malformed.
     """
     folders: dict[Path, Path] = {}
-    files: dict[Path, Path] = {}
+    score_files: dict[Path, Path] = {}
     for path in paths:
         if path.is_file() and path.suffix == ".json":
-            files.setdefault(path.resolve(), path)
+            score_files.setdefault(path.resolve(), path)
             continue
         if not path.is_dir():
             raise UserError(f"runs={path}: there is no such folder; give a run folder or a folder of runs")
@@ -70,8 +73,8 @@ def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
         for file in alone:
-            files.setdefault(file.resolve(), file)
-    return (*(_read_run(folder) for folder in folders.values()), *(_read_method(file) for file in files))
+            score_files.setdefault(file.resolve(), file)
+    return (*(_read_run(folder) for folder in folders.values()), *(_read_method(file) for file in score_files))
 
 
 def unfinished_runs(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -156,3 +159,16 @@ def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
         steps, values = np.array(sorted(pairs, key=lambda pair: pair[0])).T
         history[column] = (steps, values)
     return history
+
+
+@cache
+def paper_tables() -> Mapping[str, Any]:
+    """Read Tables 1 to 3 of the paper from `published_numbers.yaml` in this folder.
+
+    `table1`, `table2` and `table3` each have `source`, `caption`, `measured_on` and `rows`. J, F and F-measure are in percent, MAE
+    is in [0, 1]; a value that the paper does not give is None.
+    """
+    document: Mapping[str, Any] = yaml.safe_load(
+        files("adnet.report.read").joinpath("published_numbers.yaml").read_text(encoding="utf-8")
+    )
+    return document

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from adnet.report.analysis.pooling import Benchmark, Result
+from adnet.report.analysis.pooling import Comparison, Result
 from adnet.report.read.evaluations import MEASURES
-from adnet.report.read.published_numbers import paper_tables
+from adnet.report.read.runs import paper_tables
 from adnet.report.tables.table import Column, Table, Value
 
 PUBLISHED, MEASURED = "published", "measured"
@@ -21,13 +21,13 @@ CONVENTIONS = {
 }
 
 
-def comparison_table(benchmark: Benchmark, found: Sequence[Benchmark] = (), name: str = "table2") -> Table | None:
-    """Make the paper's Table 2 with our rows below. None if `benchmark` is not the one of that table.
+def comparison_table(comparison: Comparison, found: Sequence[Comparison] = (), name: str = "table2") -> Table | None:
+    """Make the paper's Table 2 with our rows below. None if `comparison` is not the one of that table.
 
     F-measures on FBMS come from the rows in `found` with the same label and protocol.
     """
     paper = paper_tables()["table2"]
-    key = (benchmark.dataset, benchmark.split, len(benchmark.sequences))
+    key = (comparison.dataset, comparison.split, len(comparison.sequences))
     if key != (paper["dataset"], paper["split"], paper["sequences"]):
         return None
     columns = (
@@ -59,19 +59,19 @@ def comparison_table(benchmark: Benchmark, found: Sequence[Benchmark] = (), name
             MEASURED,
             *("" for _ in marks),
             *(100 * result.mean(measure) for measure in MEASURES),
-            scores.get((result.label, benchmark.protocol), {}).get("FBMS", (None, None))[1],
+            scores.get((result.label, comparison.protocol), {}).get("FBMS", (None, None))[1],
         )
-        for result in benchmark.results
+        for result in comparison.results
     ]
     caption = (
         f"The methods of the paper's {paper['source']} as published, and measurements of this report (protocol "
-        f"{benchmark.protocol}), on the {paper['sequences']} sequences of DAVIS-2016 val and the FBMS test set. First "
+        f"{comparison.protocol}), on the {paper['sequences']} sequences of DAVIS-2016 val and the FBMS test set. First "
         "frame: needs its annotation; flow: needs optical flow; CRF: refined by a conditional random field."
     )
     return Table(name, caption, columns, tuple(theirs + ours))
 
 
-def saliency_table(found: Sequence[Benchmark], name: str = "table3") -> Table | None:
+def saliency_table(found: Sequence[Comparison], name: str = "table3") -> Table | None:
     """Make the paper's Table 3 with our rows below (convention `pooled`). None if no row of ours is comparable."""
     ours = _salient_rows(found)
     if not ours:
@@ -96,11 +96,11 @@ def saliency_table(found: Sequence[Benchmark], name: str = "table3") -> Table | 
     return Table(name, caption, tuple(columns), tuple(tuple(row) for row in rows))
 
 
-def convention_table(benchmark: Benchmark, name: str = "saliency") -> Table | None:
+def convention_table(comparison: Comparison, name: str = "saliency") -> Table | None:
     """Make a table of our rows' MAE and F-measures in both conventions. None without probability maps."""
     results = [
         (result, {convention: mean_saliency(result, convention) for convention in CONVENTIONS})
-        for result in benchmark.results
+        for result in comparison.results
     ]
     rows = tuple(
         (
@@ -123,8 +123,8 @@ def convention_table(benchmark: Benchmark, name: str = "saliency") -> Table | No
     )
     words = "; ".join(f"{convention}: {text}" for convention, text in CONVENTIONS.items())
     caption = (
-        f"Saliency on {benchmark.dataset} {benchmark.split}, {len(benchmark.sequences)} sequences, protocol "
-        f"{benchmark.protocol}. MAE in [0, 1], F-measures in percent. {words}."
+        f"Saliency on {comparison.dataset} {comparison.split}, {len(comparison.sequences)} sequences, protocol "
+        f"{comparison.protocol}. MAE in [0, 1], F-measures in percent. {words}."
     )
     return Table(name, caption, columns, rows)
 
@@ -136,17 +136,17 @@ def mean_saliency(result: Result, convention: str) -> Mapping[str, Any]:
     return {key: np.mean([scores[key] for scores in found], axis=0) for key in shared}
 
 
-def _salient_rows(found: Sequence[Benchmark]) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+def _salient_rows(found: Sequence[Comparison]) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
     """Return our rows for Table 3: (label, protocol) to the (MAE, F in percent) of each of the paper's datasets."""
     rows: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
     for dataset, wanted in paper_tables()["table3"]["datasets"].items():
-        for benchmark in found:
-            if (benchmark.dataset, len(benchmark.sequences)) != (wanted["dataset"], wanted["sequences"]):
+        for comparison in found:
+            if (comparison.dataset, len(comparison.sequences)) != (wanted["dataset"], wanted["sequences"]):
                 continue
-            for result in benchmark.results:
+            for result in comparison.results:
                 scores = mean_saliency(result, "pooled")
                 if {"MAE", "F_max"} <= set(scores):
-                    row = rows.setdefault((result.label, benchmark.protocol), {})
+                    row = rows.setdefault((result.label, comparison.protocol), {})
                     row[dataset] = (float(scores["MAE"]), 100 * float(scores["F_max"]))
     return rows
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from adnet.report.analysis.pooling import Benchmark, label_runs, variant_order
+from adnet.report.analysis.pooling import Comparison, label_runs, variant_order
 from adnet.report.analysis.statistics import bootstrap_interval, holm, paired_difference
 from adnet.report.read.evaluations import MEASURES
-from adnet.report.read.published_numbers import paper_tables
-from adnet.report.read.runs import Run
+from adnet.report.read.runs import Run, paper_tables
 from adnet.report.tables.table import MINUS, Column, Table, Value
 
 ALL_PAIRS = 6
@@ -17,15 +16,15 @@ ALL_PAIRS = 6
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
-def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
+def score_table(comparison: Comparison, name: str = "table1") -> Table:
     """Make the paper's Table 1, one row per variant, with a 95 % interval over sequences for J and F.
 
     If any variant has several runs, the standard deviation of the runs' means (the effect of the seed alone) is a column,
     too. On DAVIS-2016, the paper's own numbers are added.
     """
     columns = [Column("Variant"), Column("Runs", digits=0)]
-    baseline = benchmark.baseline
-    replicated = any(len(result.runs) > 1 for result in benchmark.results)
+    baseline = comparison.baseline
+    replicated = any(len(result.runs) > 1 for result in comparison.results)
     for measure in MEASURES:
         columns += [
             Column("mean", measure, digits=2, best="max"),
@@ -36,14 +35,14 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
         ]
         if baseline is not None:
             columns.append(Column(DELTA, measure, digits=2, signed=True))
-    paper = paper_rows(benchmark)
+    paper = paper_rows(comparison)
     if paper:
         columns += [Column(measure, "published", digits=2) for measure in MEASURES]
         if baseline is not None:
             columns += [Column(f"{DELTA}{measure}", "published", digits=2, signed=True) for measure in MEASURES]
 
     rows = []
-    for result in benchmark.results:
+    for result in comparison.results:
         row: list[Value] = [result.label, len(result.runs)]
         for measure in MEASURES:
             mean = result.mean(measure)
@@ -62,19 +61,19 @@ def score_table(benchmark: Benchmark, name: str = "table1") -> Table:
             if baseline is not None:
                 row += [published[m] - paper["baseline"][m] if published else None for m in MEASURES]
         rows.append(tuple(row))
-    return Table(name, _score_caption(benchmark, bool(paper), replicated), tuple(columns), tuple(rows))
+    return Table(name, _score_caption(comparison, bool(paper), replicated), tuple(columns), tuple(rows))
 
 
-def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
+def difference_table(comparison: Comparison, name: str = "differences") -> Table:
     """Compare pairs of rows: difference, interval, p-value, and p-value adjusted for the number of pairs (Holm).
 
     Up to ALL_PAIRS rows, all pairs are compared; beyond, each row with the baseline, or with the best row if there is none.
     """
-    results = benchmark.results
+    results = comparison.results
     if len(results) <= ALL_PAIRS:
         pairs = [(b, a) for a, b in combinations(results, 2)]
     else:
-        reference = benchmark.baseline or max(results, key=lambda result: result.mean("J"))
+        reference = comparison.baseline or max(results, key=lambda result: result.mean("J"))
         pairs = [(result, reference) for result in results if result is not reference]
     columns = [Column("Comparison")]
     rows: list[list[Value]] = [[f"{a.label} {MINUS} {b.label}"] for a, b in pairs]
@@ -91,8 +90,8 @@ def difference_table(benchmark: Benchmark, name: str = "differences") -> Table:
             interval = difference.interval.scaled(100)
             row += [interval.estimate, interval, difference.p_value, corrected]
     caption = (
-        f"Paired differences over the {len(benchmark.sequences)} sequences of {benchmark.dataset} {benchmark.split} "
-        f"(protocol {benchmark.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
+        f"Paired differences over the {len(comparison.sequences)} sequences of {comparison.dataset} {comparison.split} "
+        f"(protocol {comparison.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
         "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. Both account for the "
         "choice of sequences, not for the seed of the training."
     )
@@ -128,10 +127,10 @@ def run_table(runs: Sequence[Run], name: str = "runs") -> Table:
     return Table(name, "Runs, with J and F on the validation set before and after training.", columns, rows)
 
 
-def paper_rows(benchmark: Benchmark) -> Mapping[str, Mapping[str, float]]:
-    """Return the rows of the paper's Table 1 by variant, in percent; empty unless the benchmark is on DAVIS-2016."""
+def paper_rows(comparison: Comparison) -> Mapping[str, Mapping[str, float]]:
+    """Return the rows of the paper's Table 1 by variant, in percent; empty unless the comparison is on DAVIS-2016."""
     paper = paper_tables()["table1"]
-    return {row["variant"]: row for row in paper["rows"]} if benchmark.dataset == paper["dataset"] else {}
+    return {row["variant"]: row for row in paper["rows"]} if comparison.dataset == paper["dataset"] else {}
 
 
 def duration(seconds: float | None) -> str:
@@ -144,16 +143,16 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _score_caption(benchmark: Benchmark, compared: bool, replicated: bool) -> str:
+def _score_caption(comparison: Comparison, compared: bool, replicated: bool) -> str:
     paper = paper_tables()["table1"]
     caption = (
-        f"Scores in percent on {benchmark.dataset} {benchmark.split} ({len(benchmark.sequences)} sequences, protocol "
-        f"{benchmark.protocol}): each sequence's mean over a variant's runs, averaged over sequences. "
+        f"Scores in percent on {comparison.dataset} {comparison.split} ({len(comparison.sequences)} sequences, protocol "
+        f"{comparison.protocol}): each sequence's mean over a variant's runs, averaged over sequences. "
         "Interval: 95 % bootstrap (BCa) over sequences."
     )
     if replicated:
         caption += " SD of runs: standard deviation over a variant's runs, which differ in their seed."
-    if benchmark.baseline is not None:
+    if comparison.baseline is not None:
         caption += f" {DELTA}: difference to the baseline, in percentage points."
     if compared:
         caption += f" Published: the paper's {paper['source']}, measured on {paper['measured_on']}."

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adnet.instance_pruning.detection import Box, Detection, box_iou
-from adnet.instance_pruning.tracks import link
+from adnet.instance_pruning.detection import Box, Detection, box_iou, link
 
 
 def seen(left: int, top: int = 10, side: int = 20) -> Detection:
