@@ -36,9 +36,9 @@ from adnet.shared.command import conf_dir
 from adnet.shared.files import write_json
 from adnet.shared.machine import usable_device
 from adnet.training import SegmentationModule
+from adnet.training.callbacks import Throughput
 from adnet.training.loss import total
 from adnet.training.module import as_input, upsampled_loss
-from adnet.training.throughput import Throughput
 
 
 @dataclass(frozen=True)

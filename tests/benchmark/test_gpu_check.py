@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,10 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let the checks be these functions, beside CPU's losses of 0.7 and 0.6."""
 
     def checks(**given: Callable[..., list[float]]) -> None:
-        model = SimpleNamespace(encoder=SimpleNamespace(backbone_name="resnet10t"))
-        training = SimpleNamespace(model=model, losses=[], gpu=False)
-        monkeypatch.setattr(gpu_check, "_compose", lambda *_: training)
-        monkeypatch.setattr(gpu_check, "_fit", lambda *_, **__: [0.7, 0.6])
+        monkeypatch.setattr(gpu_check._Training, "run", lambda *_, **__: [0.7, 0.6])
         monkeypatch.setattr(gpu_check, "CHECKS", given)
 
     return checks

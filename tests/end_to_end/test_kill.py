@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("ADNET_KILLS", "5"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 * max(KILLS, 5))]
 
-TIMES = ("train/data_wait", "train/pairs_per_second")
+TIMES = ("train/data_wait", "train/memory_gib", "train/pairs_per_second")
 """Columns of metrics.csv that the clock fills."""
 
 

@@ -17,12 +17,10 @@ from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
 from adnet.training import SegmentationModule, poly
+from adnet.training.callbacks import GradientNorm, Progress, Throughput
 from adnet.training.checkpoints import Checkpoints
 from adnet.training.finite_loss import FiniteLoss
-from adnet.training.gradient_norm import GradientNorm
 from adnet.training.loggers import MetricsFile
-from adnet.training.progress import Progress
-from adnet.training.throughput import Throughput
 
 SIZE = (33, 57)
 

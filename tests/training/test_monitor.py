@@ -29,8 +29,8 @@ from adnet.inference.embeddings import write_embeddings
 from adnet.metrics import validation
 from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, monitor, poly
+from adnet.training.callbacks import GradientNorm, Throughput
 from adnet.training.ddp import effective_batch
-from adnet.training.gradient_norm import GradientNorm
 from adnet.training.loggers import (
     MetricsFile,
     finishing_wandb,
@@ -41,7 +41,6 @@ from adnet.training.loggers import (
     wandb_run_of_training,
 )
 from adnet.training.monitor import ValidationMonitor
-from adnet.training.throughput import Throughput
 from adnet.training.trial_pruning import Pruned
 
 SIZE = (33, 57)
@@ -52,6 +51,7 @@ SCALARS = {
     "train/gradient_norm",
     "train/pairs_per_second",
     "train/data_wait",
+    "train/memory_gib",
     "val/J",
     "val/F",
     "val/cosine_distance",

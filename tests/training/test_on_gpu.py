@@ -8,11 +8,12 @@ import hydra
 import pytest
 import torch
 
-from adnet.models.build_network import build_network
+from adnet.models import ADNet
 from adnet.models.recomputation import recompute_blocks
-from adnet.shared.command import check_config, conf_dir
-from adnet.training import SegmentationModule, on_gpu, poly
-from adnet.training.on_gpu import OnGPU
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
+from adnet.training import SegmentationModule, callbacks, poly
+from adnet.training.callbacks import OnGPU
 
 SIZE = (33, 57)
 
@@ -20,7 +21,7 @@ SIZE = (33, 57)
 @pytest.fixture
 def module(tiny_model_config: dict[str, Any]) -> SegmentationModule:
     torch.manual_seed(0)
-    network = build_network(tiny_model_config)
+    network = ADNet.from_config(tiny_model_config)
     return SegmentationModule(network, partial(torch.optim.SGD, lr=0.1), partial(poly, horizon=4), 1.0, SIZE)
 
 
@@ -32,7 +33,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         torch, "compile", lambda function, dynamic, **_: done.append(f"compiled, {dynamic}") or function
     )
-    monkeypatch.setattr(on_gpu, "can_compile", lambda: True)
+    monkeypatch.setattr(callbacks, "can_compile", lambda: True)
     return done
 
 
@@ -72,8 +73,8 @@ def test_a_network_that_computes_again_is_not_compiled(module: SegmentationModul
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_gpu.shutil, "which", lambda _: None)
-    assert not on_gpu.can_compile()
+    monkeypatch.setattr(callbacks.shutil, "which", lambda _: None)
+    assert not callbacks.can_compile()
 
 
 @pytest.mark.slow

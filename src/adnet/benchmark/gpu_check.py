@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import math
 import platform
@@ -11,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from copy import deepcopy
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,20 +21,14 @@ from typing import Any
 import hydra
 import lightning as L
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from adnet.benchmark.device import float32
-from adnet.data.datamodule import PairDataModule
-from adnet.data.sequence import VideoDataset
-from adnet.models import ADNet
-from adnet.models.recomputation import recompute_blocks
-from adnet.training import SegmentationModule
-from adnet.training.checkpoints import LAST, Checkpoints
-from adnet.training.finite_loss import FiniteLoss
-from adnet.training.on_gpu import can_compile
+from adnet.shared.command import resolved
+from adnet.training.callbacks import can_compile
 from adnet.training.provenance import git_commit, versions
+from adnet.training.run import train
 
 TOLERANCES = {
     "fp32": 1e-3,
@@ -53,16 +48,31 @@ class Skipped(Exception):  # noqa: N818 (it is not an error)
 
 @dataclass
 class _Training:
-    """The training that each check repeats in its own way. `losses`: the CPU's in float32."""
+    """The training that each check repeats in its own way: its overrides on a GPU or a CPU, and its losses on the CPU in float32."""
 
-    cfg: DictConfig
     overrides: list[str]
-    dataset: VideoDataset
-    model: ADNet
     gpu: bool
     folder: Path
     steps: int
     losses: list[float] = field(default_factory=list)
+
+    def run(self, name: str, *more: str, tf32: bool = False, gpu: bool | None = None) -> list[float]:
+        """Train in the folder `name`, with `more` overrides; return the loss of each step."""
+        device = f"trainer.accelerator={'gpu' if (self.gpu if gpu is None else gpu) else 'cpu'}"
+        folder = self.folder / name
+        precision = f"callbacks.on_gpu.matmul_precision={'high' if tf32 else 'highest'}"
+        cfg = hydra.compose("train", [*self.overrides, device, precision, f"run_dir={folder}", *more])
+        with float32(tf32), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning warns that there is no validation
+            train(resolved(cfg), folder)
+        return _losses(folder)
+
+
+class CompileGraph(Callback):
+    """Compile the network on a CPU up to, but without, the generation of code, which would take minutes."""
+
+    def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002
+        pl_module.compile_network("aot_eager")
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -72,22 +82,25 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
+    options = cfg.gpu_check
+    gpu = torch.cuda.is_available() and not options.cpu
     if gpu:
         print(f"{torch.cuda.get_device_name()}: losses of each mode of training, compared with the CPU's")
     else:
         print("on the CPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked")
+    backbone = options.backbone or ("resnet101" if gpu else "resnet10t")
+    steps = options.steps or (4 if gpu else 2)
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
-        training = _compose(cfg, Path(scratch), gpu)
-        training.losses = _fit(training, gpu=False)
+        training = _Training(_overrides(backbone, steps, gpu, Path(scratch)), gpu, Path(scratch), steps)
+        training.losses = training.run("cpu", gpu=False)
         checks = {name: _run_check(name, check, training) for name, check in CHECKS.items()}
     failed = [name for name, check in checks.items() if check["result"] == "failed"]
     print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
     return {
         "half": "gpu" if gpu else "cpu",
         "failed": failed,
-        "backbone": training.model.encoder.backbone_name,
+        "backbone": backbone,
         "cpu_losses": training.losses,
         "checks": checks,
         "device": _device(gpu),
@@ -101,24 +114,19 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def _compose(cfg: DictConfig, folder: Path, gpu: bool) -> _Training:
-    options = cfg.gpu_check
+def _overrides(backbone: str, steps: int, gpu: bool, folder: Path) -> list[str]:
+    """Return the overrides of a small training without dropout, whose random numbers differ between devices."""
     height, width = (121, 217) if gpu else (33, 57)
-    steps = options.steps or (4 if gpu else 2)
-    # Without dropout, whose random numbers differ between devices.
     overrides = f"""
         data=synthetic data.train=2 data.val=2 data.frames=4
-        scale=smoke optim=sgd callbacks=default seed=0 steps={steps} epoch_steps=${{steps}} test_at_end=false
-        model=full model.encoder.backbone={options.backbone or ("resnet101" if gpu else "resnet10t")} model.dropout=0
+        scale=smoke optim=sgd callbacks=default seed=0 steps={steps} epoch_steps={steps} test_at_end=false
+        model=full model.encoder.backbone={backbone} model.dropout=0 model.encoder.dropout=0
         model.encoder.pretrained=false model.encoder.multi_grid=null model.encoder.freeze_batch_norm=false
-        model.encoder.dropout=0
         pairs.augmentation.crop_size=[{height},{width}] pairs.batch_size=4 pairs.workers=0
+        ~callbacks.progress +trainer.enable_progress_bar=false +trainer.limit_val_batches=0 trainer.log_every_n_steps=1
+        callbacks.on_gpu.compiled=false
     """.split()
-    overrides.append(f"data.root={folder / 'videos'}")
-    settings = hydra.compose("train", overrides)
-    dataset = instantiate(settings.data, split="train")
-    L.seed_everything(settings.seed, workers=True, verbose=False)
-    return _Training(settings, overrides, dataset, instantiate(settings.model), gpu, folder, steps)
+    return [*overrides, f"data.root={folder / 'videos'}"]
 
 
 def _run_check(name: str, check: Callable[[_Training], list[float]], training: _Training) -> dict[str, Any]:
@@ -153,22 +161,22 @@ def _tf32(training: _Training) -> list[float]:
         raise Skipped("only NVIDIA's GPUs have TF32")
     if torch.cuda.get_device_capability() < (8, 0):
         raise Skipped("this GPU has no TF32, which needs compute capability 8.0")
-    return _fit(training, True, tf32=True)
+    return training.run("tf32", tf32=True)
 
 
 def _compile(training: _Training) -> list[float]:
-    if not training.gpu:  # generating code would take minutes, and trainings on the CPU do not use it
-        return _fit(training, False, compiled="aot_eager")
+    if not training.gpu:
+        return training.run("compile", f"+callbacks.compile._target_={__name__}.{CompileGraph.__name__}")
     if not can_compile():
         raise Skipped("torch.compile needs Triton and a C compiler, and one of them is missing")
-    return _fit(training, True, compiled="inductor")
+    return training.run("compile", "callbacks.on_gpu.compiled=true")
 
 
 def _resume(training: _Training) -> list[float]:
     """Train half of the steps, then resume from the checkpoint; return the losses of the second half."""
-    folder = training.folder / "checkpoints"
-    _fit(training, training.gpu, steps=training.steps // 2, folder=folder)
-    return _fit(training, training.gpu, folder=folder, resume=True)
+    half = training.steps // 2
+    training.run("resume", f"trainer.max_steps={half}", f"checkpoint_steps={half}")
+    return training.run("resume", f"checkpoint_steps={half}")[half:]
 
 
 def _two_ranks(training: _Training) -> list[float]:
@@ -177,77 +185,32 @@ def _two_ranks(training: _Training) -> list[float]:
         raise Skipped("NCCL needs two GPUs, and there is one")
     folder = training.folder / "two_ranks"
     accelerator = f"trainer.accelerator={'gpu' if training.gpu else 'cpu'}"
-    trainer = ["trainer=ddp", "trainer.devices=2", accelerator, "trainer.log_every_n_steps=1"]
+    trainer = ["trainer=ddp", "trainer.devices=2", accelerator]
     command = [sys.executable, "-m", "adnet.train", *training.overrides, *trainer, f"hydra.run.dir={folder}"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if ended.returncode:
         raise RuntimeError(f"adnet.train ended with {ended.returncode}: {ended.stderr[-2000:].strip()}")
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
-        losses = [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
+    losses = _losses(folder)
     if len(losses) != training.steps:
         raise RuntimeError(f"{len(losses)} losses were logged, not {training.steps}")
     return losses
 
 
 CHECKS: dict[str, Callable[[_Training], list[float]]] = {
-    "fp32": lambda training: _fit(training, training.gpu),
+    "fp32": lambda training: training.run("fp32"),
     "tf32": _tf32,
-    "bf16": lambda training: _fit(training, training.gpu, precision="bf16-mixed"),
+    "bf16": lambda training: training.run("bf16", "trainer.precision=bf16"),
     "compile": _compile,
-    "checkpointing": lambda training: _fit(training, training.gpu, recomputed=True),
+    "checkpointing": lambda training: training.run("checkpointing", "model.encoder.checkpoint_activations=true"),
     "resume": _resume,
     "two_ranks": _two_ranks,
 }
 
 
-class _Losses(Callback):
-    def __init__(self) -> None:
-        self.losses: list[Any] = []
-
-    def on_train_batch_end(self, _: L.Trainer, __: L.LightningModule, outputs: Any, *___: Any) -> None:
-        self.losses.append(outputs["loss"])
-
-
-def _fit(
-    training: _Training,
-    gpu: bool,
-    precision: Any = "32-true",
-    tf32: bool = False,
-    compiled: str | None = None,
-    recomputed: bool = False,
-    steps: int | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-) -> list[float]:
-    """Train a copy of the network; return the loss of each step."""
-    cfg = training.cfg
-    parts = (instantiate(cfg.optim.optimizer), instantiate(cfg.optim.schedule), cfg.optim.new_layers_lr)
-    module = SegmentationModule(deepcopy(training.model), *parts, loss=instantiate(cfg.loss))
-    # A partial, because Hydra would convert the datasets if they were its arguments.
-    data: PairDataModule = instantiate(cfg.pairs, _partial_=True)(train=training.dataset, val=training.dataset)
-    if recomputed:
-        recompute_blocks(module.model.encoder.backbone)
-    if compiled:
-        module.compile_network(compiled)
-    losses = _Losses()
-    callbacks = [losses, *([Checkpoints(str(folder), 1), FiniteLoss(str(folder))] if folder else [])]
-    trainer = L.Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=1,
-        precision=precision,
-        max_steps=steps or training.steps,
-        max_epochs=-1,
-        limit_val_batches=0,
-        logger=False,
-        callbacks=callbacks,
-        enable_checkpointing=folder is not None,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    with float32(tf32), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning warns that there is no validation
-        trainer.fit(module, data, ckpt_path=str(folder / LAST) if resume and folder else None, weights_only=True)
-    return [float(loss) for loss in losses.losses]
+def _losses(folder: Path) -> list[float]:
+    """Read the loss of each step that a training in `folder` has logged."""
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
+        return [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
 
 
 def _device(gpu: bool) -> dict[str, Any] | None:

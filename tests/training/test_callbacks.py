@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from adnet.training.throughput import Throughput
+from adnet.training.callbacks import Throughput
 
 BATCH = {"mask": torch.zeros(3, 2, 2, dtype=torch.bool)}
 
@@ -38,6 +40,7 @@ def test_rates_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     batch(1, 3)
     assert throughput.pairs_per_second == pytest.approx(6 / 14)
     batch(0, 4)  # the first leaves the window
+    del logged["train/memory_gib"]
     assert logged == pytest.approx({"train/pairs_per_second": 2 * 6 / 8, "train/data_wait": 1 / 8})
 
     clock.now += 100  # a validation, and then the next epoch, whose loader starts
@@ -46,3 +49,15 @@ def test_rates_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     throughput.on_train_epoch_start()
     batch(2, 2)
     assert throughput.data_wait == pytest.approx(2 / 8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")
+def test_memory_is_the_peak_that_the_system_counts() -> None:
+    logged: dict[str, float] = {}
+    module: Any = SimpleNamespace(log=lambda name, value: logged.update({name: float(value)}))
+    throughput = Throughput()
+    throughput.on_train_epoch_start()
+    throughput.on_train_batch_end(SimpleNamespace(world_size=1), module, None, BATCH, 0)  # type: ignore[arg-type]
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None
+    assert logged["train/memory_gib"] == pytest.approx(int(peak[1]) / 2**20, rel=0.02)
