@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> None:
         overwrite=cfg.overwrite,
         shard=shard,
     )
-    for source, (folder, result) in zip(shard.share(sources), results, strict=True):
+    for source, (folder, result) in zip(shard.part_of(sources), results, strict=True):
         if not result.frames:
             continue  # an error at the end will say why
         now = f"{result.segmented} now, in {result.seconds:.1f} s" if result.seconds else "all there already"

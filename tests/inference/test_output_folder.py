@@ -9,7 +9,7 @@ import pytest
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, contents, mark_folder, removed_after_user_error, take_folder
+from adnet.inference.output_folder import Shard, contents, locked_output, mark_folder, removed_after_user_error
 from adnet.shared.files import files_sha256
 
 
@@ -29,16 +29,16 @@ def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
 def test_a_folder_is_of_one_run_at_a_time(tmp_path: Path) -> None:
     """Also before it has made anything, and of the same command, which would else come to write the same files."""
     marker = tmp_path / "out" / "predict.json"
-    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
+    with locked_output(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
         assert earlier == {}
         for fps, overwrite in ((24, False), (12, False), (12, True)):
             with (
                 pytest.raises(UserError, match=r"out is in use by another prediction: wait for it or stop it"),
-                take_folder(marker, "prediction", {"fps": fps}, overwrite, [], Shard()),
+                locked_output(marker, "prediction", {"fps": fps}, overwrite, [], Shard()),
             ):
                 pass
         assert json.loads(marker.read_text()) == {"fps": 24}
-    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
+    with locked_output(marker, "prediction", {"fps": 24}, False, [], Shard()) as earlier:
         assert earlier == {"fps": 24}
     assert list(marker.parent.iterdir()) == [marker]
 
@@ -48,31 +48,31 @@ def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     for folder, left in (("a/b", False), ("there", True), ("there/b", False)):
         marker = tmp_path / folder / "predict.json"
-        with take_folder(marker, "prediction", {}, False, [], Shard()):
+        with locked_output(marker, "prediction", {}, False, [], Shard()):
             marker.unlink()
         assert marker.parent.exists() is left
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
     kept = tmp_path / "a" / "predict.json"
-    with pytest.raises(UserError, match="later"), take_folder(kept, "prediction", {}, False, [], Shard()):
+    with pytest.raises(UserError, match="later"), locked_output(kept, "prediction", {}, False, [], Shard()):
         raise UserError("later")
     assert kept.is_file()
 
 
 def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
     marker = tmp_path / "out" / "predict.json"
-    with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(0, 2)):
-        with take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)) as earlier:
+    with locked_output(marker, "prediction", {"fps": 24}, False, [], Shard(0, 2)):
+        with locked_output(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)) as earlier:
             assert earlier == {"fps": 24}
         for shard, fps in ((Shard(1, 2), 12), (Shard(), 24)):
             with (
                 pytest.raises(UserError, match="in use by another prediction"),
-                take_folder(marker, "prediction", {"fps": fps}, False, [], shard),
+                locked_output(marker, "prediction", {"fps": fps}, False, [], shard),
             ):
                 pass
     with (
-        take_folder(marker, "prediction", {"fps": 24}, False, [], Shard()),
+        locked_output(marker, "prediction", {"fps": 24}, False, [], Shard()),
         pytest.raises(UserError, match="in use by another prediction"),
-        take_folder(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
+        locked_output(marker, "prediction", {"fps": 24}, False, [], Shard(1, 2)),
     ):
         pass
 
@@ -82,19 +82,19 @@ def test_a_folder_is_let_go_by_who_is_killed(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     other = os.fork()
     if not other:
-        with take_folder(marker, "prediction", {}, False, [], Shard()):
+        with locked_output(marker, "prediction", {}, False, [], Shard()):
             os.write(writing, b".")
             signal.pause()
     os.read(reading, 1)
     try:
-        with pytest.raises(UserError, match="in use"), take_folder(marker, "prediction", {}, False, [], Shard()):
+        with pytest.raises(UserError, match="in use"), locked_output(marker, "prediction", {}, False, [], Shard()):
             pass
     finally:
         os.kill(other, signal.SIGKILL)
         os.waitpid(other, 0)
         os.close(reading)
         os.close(writing)
-    with take_folder(marker, "prediction", {}, False, [], Shard()) as earlier:
+    with locked_output(marker, "prediction", {}, False, [], Shard()) as earlier:
         assert earlier == {}
 
 

@@ -17,7 +17,7 @@ from adnet.inference.output_folder import Shard
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 6))
 def test_each_video_is_of_one_shard(videos: list[int], count: int) -> None:
-    dealt = [Shard(index, count).share(videos) for index in range(count)]
+    dealt = [Shard(index, count).part_of(videos) for index in range(count)]
     assert sorted(chain.from_iterable(dealt)) == sorted(videos)
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 

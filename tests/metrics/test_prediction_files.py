@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from adnet.errors import UserError
-from adnet.metrics.prediction_files import find_predictions, kind_of, read_prediction, threshold, to_probability
+from adnet.metrics.prediction_files import find_predictions, guess_kind, read_prediction, threshold, to_probability
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 MASK = RAMP > 100
@@ -24,7 +24,7 @@ def save(path: Path, array: np.ndarray, palette: bool = False) -> Path:
 
 
 def kind(tmp_path: Path, *arrays: np.ndarray, suffix: str = ".png", palette: bool = False) -> tuple[str, str]:
-    return kind_of([save(tmp_path / f"{i}{suffix}", array, palette) for i, array in enumerate(arrays)])
+    return guess_kind([save(tmp_path / f"{i}{suffix}", array, palette) for i, array in enumerate(arrays)])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_few_values_may_be_either(tmp_path: Path, arrays: tuple[np.ndarray, ...]
 def test_a_mixture_is_refused(tmp_path: Path) -> None:
     paths = [save(tmp_path / "a.png", MASK), save(tmp_path / "b.npy", RAMP / 255)]
     with pytest.raises(UserError, match=r"masks \(labels\) and probability maps \(floats\) are mixed"):
-        kind_of(paths)
+        guess_kind(paths)
 
 
 def test_maps_are_cut_above_one_half(tmp_path: Path) -> None:

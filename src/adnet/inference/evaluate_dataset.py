@@ -15,7 +15,7 @@ from adnet.data.flow import SequenceFlow
 from adnet.data.masks import Probability, write_mask, write_probability
 from adnet.data.pictures import read_frame
 from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
-from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, take_folder
+from adnet.inference.output_folder import Shard, describe_flow, locked_output, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
@@ -93,11 +93,11 @@ def evaluate(
 
     marker = output / "evaluation.json"
     with (
-        take_folder(marker, "evaluation", described, overwrite, replaced, shard) as earlier,
+        locked_output(marker, "evaluation", described, overwrite, replaced, shard) as earlier,
         removed_after_user_error([] if earlier or shard.count > 1 else [*replaced, marker]),
     ):
         started, count = time.perf_counter(), 0
-        sequences = shard.share(dataset.sequences)
+        sequences = shard.part_of(dataset.sequences)
         total = sum(len(sequence.frames) for sequence in sequences)
         if flow is not None:
             flow.fill((s for s in sequences if not earlier or missing(s)), workers=available_cpus())

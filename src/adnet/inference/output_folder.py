@@ -26,7 +26,7 @@ _OLD_DEFAULTS: dict[str, Any] = {
 
 
 @contextmanager
-def take_folder(
+def locked_output(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
     """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it was made for nothing.
@@ -167,7 +167,7 @@ class Shard:
         if not 0 <= self.index < self.count:
             raise UserError(f"shard={self.index}: with shards={self.count}, it is one of 0 to {self.count - 1}")
 
-    def share(self, videos: Sequence[T]) -> list[T]:
+    def part_of(self, videos: Sequence[T]) -> list[T]:
         """Return every `count`-th video, so that each belongs to exactly one shard."""
         return list(videos[self.index :: self.count])
 

@@ -18,7 +18,13 @@ from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, describe_flow, removed_after_user_error, removed_if_empty, take_folder
+from adnet.inference.output_folder import (
+    Shard,
+    describe_flow,
+    locked_output,
+    removed_after_user_error,
+    removed_if_empty,
+)
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
 from adnet.inference.protocol import Protocol, fitted_size
@@ -88,10 +94,10 @@ def predict_videos(
         **(settings or {}),
     }
     if isinstance(flow, FlowFolder):
-        for source in shard.share(sources):
+        for source in shard.part_of(sources):
             check_flow(flow, source)
     everything = [path for outputs in outputs_of.values() for path in outputs.every()]
-    with take_folder(marker, "prediction", described, overwrite, everything, shard) as earlier:
+    with locked_output(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
             raise UserError(
                 f"{output} holds the video of a webcam, which cannot be continued; give another output, or overwrite=true"
@@ -107,7 +113,7 @@ def predict_videos(
 
         flow_folder = flow if isinstance(flow, FlowFolder) else None
         try:
-            for source in shard.share(sources):
+            for source in shard.part_of(sources):
                 outputs, done = outputs_of[source.name], results.get(source.name)
                 if done and done.frames and outputs.complete(done.frames):
                     yield outputs.folder, replace(done, segmented=0, seconds=0.0)

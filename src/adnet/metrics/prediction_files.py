@@ -45,7 +45,7 @@ def read_predicted_mask(path: Path) -> Mask:
     return read_mask(path) if path.suffix.lower() != ".npy" else foreground(path, read_prediction(path))
 
 
-def kind_of(paths: Iterable[Path]) -> tuple[Kind, str]:
+def guess_kind(paths: Iterable[Path]) -> tuple[Kind, str]:
     """Guess whether files hold masks or probability maps, and say by which rule. Reads all `paths`; a sample is enough.
 
     - Floats are probabilities; bilevel, palette and colour images are masks.

@@ -29,7 +29,7 @@ from adnet.data.sequence import Rule, Sequence, VideoDataset, all_but_first_and_
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
-from adnet.metrics.prediction_files import find_predictions, kind_of
+from adnet.metrics.prediction_files import find_predictions, guess_kind
 from adnet.metrics.saliency import Saliency
 
 Item = TypeVar("Item")
@@ -71,7 +71,7 @@ def score_dataset(
         workers: number of processes; None: one per core; 1: only this one.
         protocol: a label that says how the predictions were made: "davis" for another method's, "paper" or "published" for
             adnet's.
-        kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.kind_of`.
+        kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.guess_kind`.
         probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
     Returns:
@@ -101,7 +101,7 @@ def score_dataset(
     report_odd_masks(dataset)
     frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
     sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
-    found, reason = kind_of(sampled) if kind == "auto" else (kind, "given")
+    found, reason = guess_kind(sampled) if kind == "auto" else (kind, "given")
     flat = [frame for group in frames.values() for frame in group]
     chunks = [flat[start : start + CHUNK] for start in range(0, len(flat), CHUNK)]
     scores: list[FrameScore] = []
