@@ -60,7 +60,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     name if there is one, and exits with code 1. So do a full disk, a folder without permission, and a file where a folder should
     be. Everything else keeps its traceback, because it is a bug. Remarks of libraries are silenced unless `hydra.verbose=true`.
 
-    `main` imports what needs PyTorch in its body, so that help, `--cfg` and misspelt keys are answered without it.
+    `main` imports what needs PyTorch in its body, so that help, `--cfg` and most misspelt keys are answered without it.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
