@@ -98,18 +98,21 @@ def _groups(group: _Group) -> Iterator[_Group]:
 
 
 def _check_keys(group: _Group) -> None:
-    if "_target_" in group.given:
-        known = _argument_names(group.given["_target_"], group.name)
-    elif not group.below_target and isinstance(group.usual, dict) and "_target_" not in group.usual:
-        added = [
-            key for key, child in group.given.items() if group.name and isinstance(child, dict) and "_target_" in child
-        ]
-        known = [*group.usual, *added]
-    else:
+    if (known := _known_keys(group)) is None:
         return
-    for key in group.given if known is not None else ():
+    for key in group.given:
         if key not in known and key not in _HYDRA_KEYS:
             raise UserError(f"unknown key {group.name}{key}" + nearest(str(key), known, group.name))
+
+
+def _known_keys(group: _Group) -> list[str] | None:
+    """Return the keys that something reads; None if it may be any."""
+    if "_target_" in group.given:
+        return _argument_names(group.given["_target_"], group.name)
+    if group.below_target or not isinstance(group.usual, dict) or "_target_" in group.usual:
+        return None
+    added = group.given if group.name else {}
+    return [*group.usual, *(key for key, child in added.items() if isinstance(child, dict) and "_target_" in child)]
 
 
 def _check_values(group: _Group) -> None:
