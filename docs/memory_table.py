@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from adnet.shared.command import conf_dir
 from adnet.training.loss import Loss
-from adnet.training.memory import GIB, Setting, TrainingMemory
+from adnet.training.memory import GIB, StepSettings, TrainingMemory
 
 PAGE = Path(__file__).with_name("memory.md")
 PAIRS = (1, 2, 4, 8)
@@ -34,7 +34,7 @@ def paper_scale() -> TrainingMemory:
 
 def gib(memory: TrainingMemory, row: str, pairs: int) -> str:
     """Write the total of a cell."""
-    return f"{memory.of(Setting(*ROWS[row], pairs)).total / GIB:.1f}"
+    return f"{memory.of(StepSettings(*ROWS[row], pairs)).total / GIB:.1f}"
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 from adnet.models import ADNet
 from adnet.models.recomputation import recompute_blocks
 from adnet.training.loss import Loss, total
-from adnet.training.memory import GIB, Setting, TrainingMemory
+from adnet.training.memory import GIB, StepSettings, TrainingMemory
 from adnet.training.module import batch_loss
 
 CROP = (33, 57)
@@ -33,7 +33,7 @@ def counted(model: ADNet, **options: Any) -> TrainingMemory:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
 def test_what_is_counted_is_what_a_real_step_keeps(model: ADNet, precision: str, recomputed: bool) -> None:
     """On a CPU, whose autocast and attention keep the same but for a few rows."""
-    memory = TrainingMemory(model, Loss(), SGD, CROP).of(Setting(precision, recomputed, 2))
+    memory = TrainingMemory(model, Loss(), SGD, CROP).of(StepSettings(precision, recomputed, 2))
     real = copy.deepcopy(model).to(torch.bfloat16 if precision == "bf16-true" else torch.float32)
     if recomputed:
         recompute_blocks(real.encoder.backbone)
@@ -61,34 +61,37 @@ def test_what_is_counted_is_what_a_real_step_keeps(model: ADNet, precision: str,
 def test_settings_take_less(model: ADNet) -> None:
     memory = counted(model)
     full, half, blocks = (
-        memory.of(Setting(*setting)).activations
+        memory.of(StepSettings(*setting)).activations
         for setting in [("32-true", False, 4), ("bf16-true", False, 4), ("32-true", True, 4)]
     )
     assert 0.45 < half / full < 0.6
     assert blocks < 0.7 * full
-    assert memory.of(Setting("32-true", False, 2)).activations == pytest.approx(full / 2, rel=0.01)
+    assert memory.of(StepSettings("32-true", False, 2)).activations == pytest.approx(full / 2, rel=0.01)
     plain, averaged = (
-        memory.of(Setting("32-true", False, 2)),
-        counted(model, copies=(2, 2)).of(Setting("32-true", False, 2)),
+        memory.of(StepSettings("32-true", False, 2)),
+        counted(model, copies=(2, 2)).of(StepSettings("32-true", False, 2)),
     )
     assert (averaged.weights, averaged.gradients) == (2 * plain.weights, 2 * plain.gradients)
-    assert memory.of(Setting("32-true", False, 2)) == plain  # counting changes nothing
+    assert memory.of(StepSettings("32-true", False, 2)) == plain  # counting changes nothing
     assert not memory.recomputed
 
 
 def test_the_nearest_setting_that_fits_is_named(model: ADNet) -> None:
-    memory, now = counted(model), Setting("32-true", False, 4)
+    memory, now = counted(model), StepSettings("32-true", False, 4)
     first = memory.smaller(now, memory.of(now).total)
     assert first is not None
-    assert (first[0], first[1]) == (Setting("bf16-mixed", False, 4), memory.of(Setting("bf16-mixed", False, 4)))
-    least = Setting("bf16-mixed", True, 4)
+    assert (first[0], first[1]) == (
+        StepSettings("bf16-mixed", False, 4),
+        memory.of(StepSettings("bf16-mixed", False, 4)),
+    )
+    least = StepSettings("bf16-mixed", True, 4)
     last = memory.smaller(least, memory.of(least).total)
     assert last is not None
-    assert last[0] == Setting("bf16-mixed", True, 2)
+    assert last[0] == StepSettings("bf16-mixed", True, 2)
     assert last[0].overrides(now, 1) == (
         "trainer.precision=bf16-mixed model.encoder.checkpoint_activations=true trainer.accumulate_grad_batches=2"
     )
-    assert memory.smaller(Setting("bf16-mixed", True, 1), GIB) is None  # one pair each, whose batch norm is shared
+    assert memory.smaller(StepSettings("bf16-mixed", True, 1), GIB) is None  # one pair each, whose batch norm is shared
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_the_nearest_setting_that_fits_is_named(model: ADNet) -> None:
 def test_the_figure_is_held_against_the_gpu(
     model: ADNet, free: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory, setting = counted(model), Setting("32-true", False, 4)
+    memory, setting = counted(model), StepSettings("32-true", False, 4)
     need = memory.of(setting).total
     room = 20 * GIB if free == 2.0 else int(free * need)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (room, 20 * GIB))
@@ -113,7 +116,7 @@ def test_the_figure_is_held_against_the_gpu(
 
 
 def test_out_of_memory_is_answered_by_what_fits(model: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, setting = counted(model), Setting("32-true", False, 4)
+    memory, setting = counted(model), StepSettings("32-true", False, 4)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, memory.of(setting).total // 2))
     answer = memory.out_of_memory(setting, 2, torch.device("cuda"))
     assert "model.encoder.checkpoint_activations=true" in answer or "trainer.accumulate_grad_batches=4" in answer
@@ -122,8 +125,8 @@ def test_out_of_memory_is_answered_by_what_fits(model: ADNet, monkeypatch: pytes
 
 def test_a_motion_branch_counts(tiny_model_config: dict[str, Any]) -> None:
     config = tiny_model_config | {"variant": "full_motion", "motion": tiny_model_config["encoder"]}
-    still = counted(ADNet.from_config(tiny_model_config)).of(Setting("32-true", False, 2))
-    moving = counted(ADNet.from_config(config)).of(Setting("32-true", False, 2))
+    still = counted(ADNet.from_config(tiny_model_config)).of(StepSettings("32-true", False, 2))
+    moving = counted(ADNet.from_config(config)).of(StepSettings("32-true", False, 2))
     assert 1.3 * still.activations < moving.activations < 2 * still.activations
 
 
@@ -144,7 +147,7 @@ def test_the_page_has_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fused_optimiser_is_counted_like_any_other(model: ADNet) -> None:
     plain, fused = (
         TrainingMemory(model, Loss(), partial(torch.optim.AdamW, lr=0.1, fused=fused), CROP).of(
-            Setting("32-true", False, 2)
+            StepSettings("32-true", False, 2)
         )
         for fused in (False, True)
     )

@@ -31,14 +31,14 @@ _TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch
 
 
 @dataclass(frozen=True)
-class Setting:
+class StepSettings:
     """What the memory of a step depends on, besides the network and the crop size. `pairs`: per forward pass."""
 
     precision: str
     recomputed: bool
     pairs: int
 
-    def overrides(self, before: Setting, accumulated: int) -> str:
+    def overrides(self, before: StepSettings, accumulated: int) -> str:
         """Return what to add to a command line with setting `before` and `accumulated` batches to get this setting."""
         overrides = {
             f"trainer.precision={self.precision}": self.precision != before.precision,
@@ -107,7 +107,7 @@ class TrainingMemory:
         self._copies = copies
         self.recomputed = recomputes(model.encoder.backbone)
 
-    def of(self, setting: Setting) -> StepMemory:
+    def of(self, setting: StepSettings) -> StepMemory:
         """Count the bytes of a step in `setting`, with PyTorch's fused attention as on GPUs."""
         model = copy.deepcopy(self._model).to(_TRUE.get(setting.precision, torch.float32))
         blocks = self._set_blocks(model, False)
@@ -133,7 +133,7 @@ class TrainingMemory:
             + max(without_recomputation.of_blocks, default=0) * setting.recomputed,
         )
 
-    def smaller(self, setting: Setting, available: float) -> tuple[Setting, StepMemory] | None:
+    def smaller(self, setting: StepSettings, available: float) -> tuple[StepSettings, StepMemory] | None:
         """Find the setting nearest to `setting` that takes less and fits into `available` bytes; None if there is none.
 
         Tries bf16 first, then checkpointing, which both keep the pairs of a batch together; then fewer pairs per pass, but at
@@ -145,12 +145,12 @@ class TrainingMemory:
         for pairs in (setting.pairs, *fewer):
             for recomputed in dict.fromkeys([setting.recomputed, True]):
                 for precision in dict.fromkeys([setting.precision, half]):
-                    other = Setting(precision, recomputed, pairs)
+                    other = StepSettings(precision, recomputed, pairs)
                     if other != setting and (memory := self.of(other)).total < min(now, USABLE * available):
                         return other, memory
         return None
 
-    def line(self, setting: Setting, accumulated: int, device: torch.device) -> str:
+    def line(self, setting: StepSettings, accumulated: int, device: torch.device) -> str:
         """Describe what a step takes and, on a GPU, whether that fits; if not, which setting would."""
         memory = self.of(setting)
         line = f"memory: {memory}"
@@ -161,7 +161,7 @@ class TrainingMemory:
             return f"{line}; {free / GIB:.1f} GiB are free"
         return f"{line}; {free / GIB:.1f} GiB are free, which is too little: {self._advice(setting, accumulated, free)}"
 
-    def out_of_memory(self, setting: Setting, accumulated: int, device: torch.device) -> str:
+    def out_of_memory(self, setting: StepSettings, accumulated: int, device: torch.device) -> str:
         """Say what to do after `device` ran out of memory."""
         total = self.of(setting).total
         if device.type != "cuda":
@@ -171,7 +171,7 @@ class TrainingMemory:
         what = f"the GPU ran out of memory: it has {size / GIB:.1f} GiB, and a step takes about {total / GIB:.1f}"
         return f"{what} (other processes may use it, too): {self._advice(setting, accumulated, size)}"
 
-    def _advice(self, setting: Setting, accumulated: int, available: int) -> str:
+    def _advice(self, setting: StepSettings, accumulated: int, available: int) -> str:
         if (found := self.smaller(setting, available)) is None:
             return (
                 "no precision, checkpointing or accumulated batches would do: use more devices, or a smaller "
@@ -190,7 +190,7 @@ class TrainingMemory:
                 recompute_blocks(backbone)
         return [block for backbone in backbones for block in residual_blocks(backbone)]
 
-    def _forward(self, model: ADNet, setting: Setting) -> Tensor:
+    def _forward(self, model: ADNet, setting: StepSettings) -> Tensor:
         def frames(dtype: torch.dtype) -> Tensor:
             return torch.empty(setting.pairs, 3, *self._crop, dtype=dtype, device="meta")
 

@@ -34,7 +34,7 @@ from adnet.training import SegmentationModule
 from adnet.training.checkpoints import requeued
 from adnet.training.ddp import check_processes, effective_batch
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
-from adnet.training.memory import Setting, TrainingMemory
+from adnet.training.memory import StepSettings, TrainingMemory
 from adnet.training.provenance import git_commit, versions
 from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
 from adnet.training.weight_averaging import WeightAveraging
@@ -190,7 +190,7 @@ def _print_scores(head: str, summary: dict[str, Any]) -> None:
 
 def _memory(
     cfg: DictConfig, module: SegmentationModule, trainer: L.Trainer, data: PairDataModule
-) -> tuple[TrainingMemory, Setting]:
+) -> tuple[TrainingMemory, StepSettings]:
     """Return the estimator of a step's memory, and the setting of this training."""
     averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
     memory = TrainingMemory(
@@ -201,7 +201,7 @@ def _memory(
         copies=(1 + averaged, 1 + (trainer.world_size > 1)),
     )
     pairs = data.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
-    return memory, Setting(cfg.trainer.precision, memory.recomputed, pairs)
+    return memory, StepSettings(cfg.trainer.precision, memory.recomputed, pairs)
 
 
 def _check_horizon(cfg: DictConfig) -> None:
