@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ from adnet.shared.command import resolved
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.shared.locks import lock_run_folder
 from adnet.training import SegmentationModule
-from adnet.training.checkpoints import requeued
+from adnet.training.checkpoints import LAST, requeued
 from adnet.training.ddp import check_processes, effective_batch
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import StepSettings, TrainingMemory
@@ -43,8 +44,21 @@ SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed
 """Short names of values of `trainer.precision`."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training left in its `folder`.
+
+    `checkpoint` is its last one, None if there is none; `summary` is the content of `summary.json`, None on other processes than the
+    first and if the training stopped before its last step.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    summary: dict[str, Any] | None
+
+
 @finishing_wandb()
-def train(cfg: DictConfig, folder: Path) -> None:
+def train(cfg: DictConfig, folder: Path) -> Trained:
     """Train and evaluate in `folder`, by the resolved config of `adnet.train`. If the run is finished, only say so."""
     _check_horizon(cfg)
     check_processes(cfg.trainer.get("devices", "auto"), cfg.trainer.get("num_nodes", 1))
@@ -54,11 +68,13 @@ def train(cfg: DictConfig, folder: Path) -> None:
         cfg.model.encoder.pretrained = False  # the given weights include the backbone
     # Rank 0 holds the lock for all ranks; Lightning has set the number.
     with requeued(), nullcontext() if getattr(rank_zero_only, "rank", 0) else lock_run_folder(folder):
-        if finished := finished_run(folder, cfg):
-            _print_scores(f"{finished['variant']}: finished before, {finished['steps']} steps", finished)
+        if summary := finished_run(folder, cfg):
+            _print_scores(f"{summary['variant']}: finished before, {summary['steps']} steps", summary)
             print(f"run folder: {folder} (to train again, remove it or give another hydra.run.dir)")
         else:
-            _train(cfg, folder)
+            summary = _train(cfg, folder)
+    last = folder / "checkpoints" / LAST
+    return Trained(folder, last if last.is_file() else None, summary)
 
 
 def try_out(cfg: DictConfig) -> None:
@@ -69,7 +85,8 @@ def try_out(cfg: DictConfig) -> None:
         train(resolved(cfg), Path(folder))
 
 
-def _train(cfg: DictConfig, folder: Path) -> None:
+def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
+    """Train; return the summary that was written, if any."""
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
@@ -126,10 +143,10 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     if trainer.global_step < cfg.steps or cfg.trainer.get("fast_dev_run"):
         if trainer.is_global_zero:
             print(_cut_short(trainer, cfg, folder))
-        return
+        return None
     final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
     if not trainer.is_global_zero:
-        return
+        return None
     summary: dict[str, Any] = {
         "variant": model.variant,
         "seed": cfg.seed,
@@ -144,6 +161,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     write_json(folder / "summary.json", summary)
     _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
+    return summary
 
 
 def _members(group: DictConfig | None) -> list[Any]:
