@@ -91,6 +91,35 @@ def test_a_homography_is_found_among_outliers(seed: int, share: float) -> None:
     np.testing.assert_allclose(camera_motion(seen.astype(np.float32)), true, atol=0.2)
 
 
+@pytest.mark.parametrize("speed", [0.3, 0.6, 1.2])
+@pytest.mark.parametrize("radius", [40, 64])
+def test_a_slow_object_is_not_taken_for_the_camera(speed: float, radius: float) -> None:
+    """The object fills 13 or 34 % of the frame and moves by less than a pixel or a little more, each frame with noise of its own."""
+    world, thing, mask = texture(0), texture(1), disc(120, 80, radius)
+    rng = np.random.default_rng(0)
+
+    def seen(shift: float) -> np.ndarray:
+        across = np.float32([[1, 0, -shift], [0, 1, 0]])
+        place, there = (
+            cv2.warpAffine(image, across, SIZE[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            for image in (mask.astype(np.float32), thing)
+        )
+        frame = np.where(place[..., None] > 0.5, there, world) + rng.normal(0, 2, (*SIZE, 3))
+        return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+    flow = OpticalFlow().vectors(seen(0), seen(speed))
+    assert np.median(flow[disc(120, 80, radius - 8)], axis=0) == pytest.approx([-speed, 0], abs=0.15)
+    assert np.abs(camera_motion(flow)).max() < 0.1
+
+
+@pytest.mark.parametrize("shift", [0.15, 0.5])
+def test_a_slow_camera_is_a_camera(shift: float) -> None:
+    flow = np.tile(np.float32([shift, 0]), (*SIZE, 1))
+    flow[:40] = 0  # a logo in the picture
+    flow[-60:] += np.float32([0, 2])
+    assert np.median(camera_motion(flow)[..., 0]) > 0.6 * shift
+
+
 def test_a_frame_too_small_for_a_homography_keeps_its_flow() -> None:
     assert not camera_motion(np.ones((6, 9, 2), np.float32)).any()
 

@@ -45,10 +45,13 @@ _PRESETS = {
 _GRID = 8
 """Spacing in pixels of the points that the camera's motion is fitted to."""
 
+_STILL = 0.1
+"""Flow in pixels below which a point stands still: more than the error of DIS on a still picture with noise."""
+
 _LEAST = 32
 """Sides in pixels below which OpenCV's DIS has no level to search on: it raises, or reads memory that isn't its own."""
 
-_VERSION = 2
+_VERSION = 3
 """Is part of the names of cached files: raise it whenever the same files and settings come to give other vectors."""
 
 
@@ -144,8 +147,8 @@ def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
 def camera_motion(flow: npt.NDArray[np.float32], known: Mask | None = None) -> npt.NDArray[np.float32]:
     """Fit a homography to `flow` `[h, w, 2]` by RANSAC, and return the flow that it alone would cause, `[h, w, 2]`.
 
-    It is fitted only where the flow is `known` `[h, w]`; None: everywhere. Returns zeros if there are too few points, or if no
-    homography fits.
+    It is fitted only where the flow is `known` `[h, w]`; None: everywhere. Returns zeros if there are too few points, if no
+    homography fits, or if the camera seems to stand still.
     """
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[_GRID // 2 : height : _GRID, _GRID // 2 : width : _GRID]
@@ -155,12 +158,17 @@ def camera_motion(flow: npt.NDArray[np.float32], known: Mask | None = None) -> n
     if len(points) < 4:
         return np.zeros_like(flow)
     cv2.setRNGSeed(0)
-    homography, _ = cv2.findHomography(points, points + flow[rows, columns].reshape(-1, 2), cv2.RANSAC, 1.0)
+    moved = points + flow[rows, columns].reshape(-1, 2)
+    homography, _ = cv2.findHomography(points, moved, cv2.RANSAC, 1.0)
     if homography is None:
         return np.zeros_like(flow)
+    fitted = cv2.perspectiveTransform(points[None], homography)[0]
+    still, explained = (np.mean(np.hypot(*(moved - other).T) < _STILL) for other in (points, fitted))
+    # An object slower than RANSAC's pixel is no outlier: it would pull the fit away from a still background.
+    if still >= max(explained, 1 / 3):
+        return np.zeros_like(flow)
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    moved = cv2.perspectiveTransform(grid.reshape(-1, 1, 2), homography).reshape(grid.shape)
-    return np.asarray(moved - grid, np.float32)
+    return np.asarray(cv2.perspectiveTransform(grid, homography) - grid, np.float32)
 
 
 def normalised(flow: npt.NDArray[np.float32], known: Mask | None = None) -> Vectors:
