@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, __version__
 
 
 @dataclass
@@ -102,7 +102,9 @@ def _sweep_name(overrides: Any, _root_: DictConfig) -> str:
     return sweep_name(list(overrides), {key: value for key, value in config.items() if key != "hydra"})
 
 
-OmegaConf.register_new_resolver("adnet_sweep_name", _sweep_name, replace=True)
+# 2.4 calls it by a name that another function of 2.3 has.
+_register = OmegaConf.register_new_resolver if __version__.startswith("2.3.") else OmegaConf.register_resolver
+_register("adnet_sweep_name", _sweep_name, replace=True)
 for group, name, conf in (
     ("hydra/sweeper", "adnet", GridConf),
     ("hydra/sweeper", "adnet_optuna", SearchConf),

@@ -38,6 +38,9 @@ _REMARKING = (
     "lightning.fabric.utilities.distributed",
 )
 """The loggers of Lightning's tips and of its lines about devices and ranks; Lightning sets none of their levels."""
+_REMARKS_OF_HYDRA = ("The version_base parameter", r"hydra\.utils\.instantiate\(\) resolved")
+"""Remarks of Hydra 1.4: on a `version_base`, which 1.3 remarks upon when it is missing, and on targets that are given no list of
+allowed ones, which 1.3 can't take; who gives a command its config may run code anyway."""
 _SEVERAL_CHOICES = ("mix", "callbacks", "logger", "+experiment")
 """Groups that are meant to be given as a list; experiments are added one after another."""
 
@@ -85,6 +88,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             keep_freed_memory()
             with _in_one_line(name):
                 check_options(sys.argv[1:])
+                for remark in _REMARKS_OF_HYDRA:
+                    warnings.filterwarnings("ignore", message=remark)
                 try:
                     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked)()
                 finally:

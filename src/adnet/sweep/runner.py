@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from adnet.errors import UserError
 from adnet.shared.check_config import check_config
@@ -62,7 +62,8 @@ class Sweep:
 
     def __init__(self, config: DictConfig, context: HydraContext) -> None:
         # `${now:...}` and relative paths could mean another folder in another process.
-        config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
+        with read_write(config.hydra.sweep):
+            config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
         self.folder = Path(config.hydra.sweep.dir)
         self._config = config
         self._context = context
