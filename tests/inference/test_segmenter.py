@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,13 +22,24 @@ from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
 from adnet.inference.guided_filter import guided_filter, window_radius
 from adnet.inference.protocol import fitted_size, scaled_size
-from adnet.models import ADNet
+from adnet.models import ADNet, Encoded
 
 SIZE = (33, 57)
 
 
 def frames(number: int, size: tuple[int, int] = (40, 70)) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (number, *size, 3), dtype=np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that networks see batches in order; `two_threads` undoes it."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 
 @pytest.fixture
@@ -41,6 +54,18 @@ def embedded(tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch) -> list[torch.S
     for name in ("embed", "encode"):
         monkeypatch.setattr(tiny_model, name, partial(spy, getattr(tiny_model, name)))
     return shapes
+
+
+@pytest.fixture
+def motion_network(tiny_model_config: dict[str, Any]) -> ADNet:
+    """With a motion branch and a decoder."""
+    motion = {key: value for key, value in tiny_model_config["encoder"].items() if key != "shallow"}
+    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
+    model: ADNet = instantiate(config | {"encoder": tiny_model_config["encoder"] | {"shallow": True}})
+    with torch.no_grad():
+        for _ in range(20):  # batch norm learns how small the features of an untrained network are
+            model(*torch.rand(3, 4, 3, *SIZE))
+    return model
 
 
 def test_anchor_is_embedded_once_a_video_and_view(tiny_model: ADNet, embedded: list[torch.Size]) -> None:
@@ -164,20 +189,98 @@ def test_batches_change_nothing(tiny_model_config: dict[str, Any], options: dict
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_frames_are_read_a_batch_at_a_time() -> None:
+def test_frames_are_read_a_batch_at_a_time_and_not_far_ahead() -> None:
     model, read = InstantModel(), 0
 
     def video() -> Iterator[np.ndarray]:
         nonlocal read
-        for frame in frames(7):
+        for frame in frames(70):
             read += 1
             yield frame
 
     probabilities = VideoSegmenter(model, Protocol("test"), SIZE, batch_size=3).segment(video())
-    next(probabilities)
-    assert read == 3
-    assert len(list(probabilities)) == 6
-    assert model.batches == [1, 3, 3, 1]
+    for number in range(1, 5):
+        next(probabilities)
+        assert read <= 3 * -(-number // 3) + 3
+    probabilities.close()
+    assert read <= 9
+    assert model.batches == [1, 3, 3, 3][: len(model.batches)]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_frames_in_flight_change_no_bit(motion_network: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a video whose size changes, with flow, a mirror and a filter on the frame."""
+    video = [frame for size in ((40, 70), (64, 33), (40, 70)) for frame in frames(4, size)]
+    segmenter = VideoSegmenter(motion_network, Protocol("test", mirror=True, refine=True), SIZE)
+    settings = torch.get_num_threads(), cv2.getNumThreads()
+    meeting, encode = threading.Barrier(2), motion_network.encode
+
+    def both(*given: Any) -> Encoded:
+        meeting.wait(30)  # fails, unless another frame is encoded at the same time
+        return encode(*given)
+
+    monkeypatch.setattr(motion_network, "encode", both)
+    got = list(segmenter.segment(iter(video)))
+    monkeypatch.setattr(motion_network, "encode", encode)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == settings
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    for together, alone in zip(got, segmenter.segment(iter(video)), strict=True):
+        np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("options", [{"average": "logits", "gate": True}, {"anchors": ("previous",)}], ids=str)
+def test_what_depends_on_the_frame_before_gets_it_with_two_threads(
+    tiny_model_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = instantiate(tiny_model_config | {"variant": "cross"})
+    segmenter = VideoSegmenter(model, Protocol("test", **options), SIZE)
+    got = list(segmenter.segment(frames(8)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    np.testing.assert_array_equal(got, list(segmenter.segment(frames(8))))
+
+
+class Failing(InstantModel):
+    """Raises at a white frame, before the slow frame ahead of it is done."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error, self.failed = error, threading.Event()
+
+    def encode(self, frames: torch.Tensor, flow: torch.Tensor | None = None) -> Encoded:
+        if frames.mean() > 0.99:
+            self.failed.set()
+            raise self.error
+        if frames.mean() < 0.01:
+            assert self.failed.wait(30)
+        return super().encode(frames, flow)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()], ids=["error", "ctrl_c"])
+def test_an_error_in_flight_comes_in_its_place(error: BaseException) -> None:
+    before, video = threading.active_count(), frames(12)
+    video[4][:], video[5][:] = 0, 255
+    done: list[np.ndarray] = []  # CPython's `extend` keeps what came before an error
+    with pytest.raises(type(error)):
+        done.extend(VideoSegmenter(Failing(error), Protocol("test"), SIZE).segment(iter(video)))
+    assert len(done) == 5
+    np.testing.assert_array_equal(done, list(VideoSegmenter(InstantModel(), Protocol("test"), SIZE).segment(video))[:5])
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_frame_that_cannot_be_read_ends_the_rest() -> None:
+    def video() -> Iterator[np.ndarray]:
+        yield from frames(6)
+        raise UserError("frame 6 is damaged")
+
+    done, before = list[np.ndarray](), threading.active_count()
+    with pytest.raises(UserError, match="frame 6 is damaged"):
+        done.extend(VideoSegmenter(InstantModel(), Protocol("test"), SIZE).segment(video()))
+    assert len(done) == 6
+    assert threading.active_count() == before
 
 
 class SmallDevice(InstantModel):
@@ -316,13 +419,8 @@ def test_a_mirrored_view_has_mirrored_flow() -> None:
     assert not torch.equal(views[2], views[3])
 
 
-def test_motion_and_decoder_in_batches(tiny_model_config: dict[str, Any]) -> None:
-    motion = {key: value for key, value in tiny_model_config["encoder"].items() if key != "shallow"}
-    config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
-    model: ADNet = instantiate(config | {"encoder": tiny_model_config["encoder"] | {"shallow": True}})
-    with torch.no_grad():
-        for _ in range(20):  # batch norm learns how small the features of an untrained network are
-            model(*torch.rand(3, 4, 3, *SIZE))
+def test_motion_and_decoder_in_batches(motion_network: ADNet) -> None:
+    model = motion_network
     video = frames(5)
     one, three = (
         list(VideoSegmenter(model, Protocol("test", mirror=True), SIZE, size, brightness).segment(video))

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import torch
@@ -22,6 +24,9 @@ FILES = {"onnx": ("embed.onnx", "segment.onnx"), "openvino": ("embed.xml", "segm
 """Format -> files of the encoder and the fusion. (Without torch.export's format, a pickle that could run any code.)"""
 
 METADATA = "export.json"
+
+FRAMES_IN_FLIGHT = 2
+"""How many threads may run a network at the same time on a CPU, each with its share of PyTorch's threads."""
 
 _AGAIN = "remove the folder and export again (python -m adnet.export)"
 
@@ -116,7 +121,7 @@ def _one_by_one(run: Runner, *inputs: Tensor) -> list[Tensor]:
 def _onnx(file: Path) -> Runner:
     runtime = library("onnxruntime", "onnx")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = max(1, torch.get_num_threads() // FRAMES_IN_FLIGHT)
     # Waiting threads that spin would take the cores from whatever runs after the network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -133,25 +138,38 @@ def _openvino(file: Path) -> Runner:
     openvino = library("openvino", "openvino")
     core = openvino.Core()
     # The default precision is bfloat16 if the processor has it.
+    threads = torch.get_num_threads()
+    streams = min(FRAMES_IN_FLIGHT, threads)
     options = {
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads,
         # With pinned threads, two processes would share the first cores and leave the others idle.
         "ENABLE_CPU_PINNING": False,
     }
 
+    compiling = Lock()
+
     @lru_cache(maxsize=8)
-    def compiled(*shapes: tuple[int, ...]) -> Any:
-        """Compile for one size of frames, which runs faster than a network for any size."""
+    def compiled(*shapes: tuple[int, ...]) -> SimpleQueue[Any]:
+        """Compile for one size of frames, which runs faster than a network for any size; return a request for each stream."""
         model = core.read_model(file)
         model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
-        return in_own_thread(lambda: core.compile_model(model, "CPU", options))
+        network = in_own_thread(lambda: core.compile_model(model, "CPU", options))
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            requests.put(network.create_infer_request())
+        return requests
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        network = compiled(*(tuple(tensor.shape) for tensor in tensors))
-        outputs = network([tensor.contiguous().numpy() for tensor in tensors])
-        return tuple(torch.from_numpy(outputs[index].copy()) for index in range(len(network.outputs)))
+        with compiling:
+            requests = compiled(*(tuple(tensor.shape) for tensor in tensors))
+        request = requests.get()
+        try:
+            outputs = request.infer([tensor.contiguous().numpy() for tensor in tensors], share_inputs=True)
+            return tuple(torch.from_numpy(array) for array in outputs.values())
+        finally:
+            requests.put(request)
 
     return run
 

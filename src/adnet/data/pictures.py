@@ -260,7 +260,7 @@ def _rgb(path: Path, picture: Picture) -> Frame:
         return _grey((values >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # by itself Pillow warns that it is left out
-    frame = np.asarray(image.convert("RGB"))
+    frame = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if deep and 0 < frame.max() <= TWELVE_BITS >> 8:  # a decoder may have rounded up
         raise UserError(
             f"{path} has 16 bits, but only dark values, as if of 12 bits: it would be black; scale the values to 65535, or "

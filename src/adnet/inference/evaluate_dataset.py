@@ -21,7 +21,7 @@ from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
 from adnet.shared.files import write_json
 from adnet.shared.machine import available_cpus
-from adnet.video.threads import prefetch, write_behind
+from adnet.video.threads import write_behind
 
 
 def evaluate(
@@ -116,13 +116,14 @@ def evaluate(
                 if postprocess:
                     postprocess.start(sequence.name, map(read_frame, sequence.frames))
                 segmenter.start(read_frame(sequence.frames[0]))
-                with closing(prefetch(map(read_frame, left))) as frames:
-                    # With flow, `left` is the whole sequence.
-                    if flow is None:
-                        steps = segmenter.steps(frames)
-                    else:
-                        flows = (flow(sequence, index) for index in range(len(left)))
-                        steps = segmenter.steps_with_flow(zip(frames, flows, strict=True))
+                frames = map(read_frame, left)
+                # With flow, `left` is the whole sequence.
+                if flow is None:
+                    steps = segmenter.steps(frames)
+                else:
+                    flows = (flow(sequence, index) for index in range(len(left)))
+                    steps = segmenter.steps_with_flow(zip(frames, flows, strict=True))
+                with closing(steps):
                     for frame, probability in zip(left, steps, strict=True):
                         if postprocess:
                             probability = postprocess.step(frame.stem, probability)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from adnet.video.coco import write_coco
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource
-from adnet.video.threads import prefetch, write_behind
+from adnet.video.threads import write_behind
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Reading:
         self.problem: str | None = None
         self._frames = source.frames()
 
-    def __iter__(self) -> Iterator[VideoFrame]:
+    def __iter__(self) -> Generator[VideoFrame, None, None]:
         try:
             yield from self._frames
         except UserError as error:
@@ -112,7 +112,7 @@ def predict(
     names: list[str] = []
     segmented = 0
     with ExitStack() as stack:
-        frames = stack.enter_context(closing(prefetch(reading)))
+        frames = stack.enter_context(closing(iter(reading)))
         if (first := next(frames, None)) is None:
             return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
         segmenter = segmenter_for(first.shown_size)
@@ -133,11 +133,12 @@ def predict(
             # The first frame's flow, if it is computed, leads to the second, which is then segmented again with it.
             pair = segmenter.flow is not None and not flow and not is_done(first)
             results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
-            for frame, probability in results:
-                put(frame, probability)
-                names.append(frame.name)
-                segmented += probability is not None
-                progress.update()
+            with closing(results):
+                for frame, probability in results:
+                    put(frame, probability)
+                    names.append(frame.name)
+                    segmented += probability is not None
+                    progress.update()
     if outputs.rle:
         write_coco([outputs.folder / "masks" / f"{name}.png" for name in names], outputs.folder / "rle.json")
     return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), reading.problem)
@@ -165,7 +166,7 @@ def _results(
     live: bool,
     flow_of: Callable[[VideoFrame], Vectors | None] | None,
     pair: bool,
-) -> Iterator[tuple[VideoFrame, Probability | None]]:
+) -> Generator[tuple[VideoFrame, Probability | None], None, None]:
     """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented.
 
     With `pair`, the first two frames are segmented in any case.
@@ -184,9 +185,10 @@ def _results(
             probabilities = segmenter.steps_with_flow((frame.image, flow_of(frame)) for frame in taken)
         else:
             probabilities = segmenter.steps((frame.image for frame in taken), live=live)
-        for probability in probabilities:
-            frame = held.popleft()
-            yield frame, postprocess.step(frame.name, probability) if postprocess else probability
+        with closing(probabilities):  # its thread reads the frames
+            for probability in probabilities:
+                frame = held.popleft()
+                yield frame, postprocess.step(frame.name, probability) if postprocess else probability
 
 
 def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[VideoFrame]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import chain, islice
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,19 +15,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adnet.backends.runtime import SegmentationModel
+from adnet.backends.runtime import FRAMES_IN_FLIGHT, SegmentationModel
 from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.data.masks import Probability
-from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.inference.guided_filter import guided_filter, window_radius
 from adnet.inference.postprocess import gate
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
+from adnet.video.threads import in_parallel
+
+T = TypeVar("T")
 
 _FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
+
+_Neighbours = tuple[Frame, Frame | None, bool]
+"""A frame, the one that its optical flow leads to, and whether the flow's sign is turned."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions of convolutions and attention. Weights, and everything after the logits, stay in float32."""
@@ -34,7 +42,8 @@ class VideoSegmenter:
     """Segment videos: `start(anchor)` once a video, then `step(frame)` for each frame; or `segment(frames)`, which does both.
 
     Frames may have any size, which may change within a video: each is resized to the test size, and its probability back. Memory
-    does not grow with the length of the video.
+    does not grow with the length of the video. `steps` and `segment` read ahead and, on a CPU, process two batches at once, each
+    with half of PyTorch's threads, while OpenCV has one; results come in order.
 
     A network with a motion branch gets the optical flow from each frame to the frame before, which is kept for this. The first
     frame has none: `segment` looks one frame ahead and uses the flow to the next one with its sign turned, as in training.
@@ -123,23 +132,20 @@ class VideoSegmenter:
 
         Raises UserError before `start`, and if the device runs out of memory.
         """
-        return next(self.steps([frame], live=True))
+        self._check_started()
+        return self._gated(self._step_with_neighbours(list(self._with_neighbour([frame], live=True)))[0])
 
-    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Probability]:
+    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Generator[Probability, None, None]:
         """Yield the result of `step` for each of `frames`, processing `batch_size` at once.
 
         If the network takes optical flow, the second frame of a video is read before the first is segmented, unless they are
-        `live`.
+        `live`. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
         """
-        return self.steps_with_flow(self._with_flow(frames, live))
+        return self._in_parallel(self._step_with_neighbours, self._with_neighbour(frames, live))
 
-    def steps_with_flow(self, frames: Iterable[tuple[Frame, Vectors | None]]) -> Iterator[Probability]:
+    def steps_with_flow(self, frames: Iterable[tuple[Frame, Vectors | None]]) -> Generator[Probability, None, None]:
         """Yield what `steps` does for frames with their normalised optical flow, so that none is computed; None: no neighbour."""
-        if self.model.needs_anchor and not self._first:
-            raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-        pairs = iter(frames)
-        while batch := list(islice(pairs, self.batch_size)):
-            yield from self._within_memory(batch)
+        return self._in_parallel(self._within_memory, frames)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
         """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
@@ -152,36 +158,63 @@ class VideoSegmenter:
         """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the optical flow of the next frame leads to it."""
         self._frame_before = frame
 
-    def _with_flow(self, frames: Iterable[Frame], live: bool) -> Iterator[_FrameAndFlow]:
-        """Yield each frame with its optical flow; None if the network takes none or no neighbour has the same size."""
+    def _check_started(self) -> None:
+        if self.model.needs_anchor and not self._first:
+            raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
+
+    def _in_parallel(
+        self, work: Callable[[list[T]], list[Probability]], frames: Iterable[T]
+    ) -> Generator[Probability, None, None]:
+        """Yield the gated results of `work` on batches of `frames`."""
+        self._check_started()
+        items, threads, opencv_threads = iter(frames), torch.get_num_threads(), cv2.getNumThreads()
+        batches = iter(lambda: list(islice(items, self.batch_size)), [])
+        # A GPU has one queue, a compiled network would be compiled once for each thread, and one frame needs the one before.
+        alone = self.model.device.type != "cpu" or getattr(self.model, "fixed_batch", False)
+        alone |= "previous" in self.protocol.anchors
+        workers = 1 if alone else min(FRAMES_IN_FLIGHT, threads)
+        cv2.setNumThreads(1)
+        try:
+            share = partial(torch.set_num_threads, threads // workers)
+            with closing(in_parallel(work, batches, workers, share)) as results:
+                for probabilities in results:
+                    yield from map(self._gated, probabilities)
+        finally:
+            cv2.setNumThreads(opencv_threads)
+            torch.set_num_threads(threads)  # what a worker sets is the default of later threads
+
+    def _with_neighbour(self, frames: Iterable[Frame], live: bool) -> Iterator[_Neighbours]:
+        """Yield each frame with the one before; the first of a video, unless it is `live`, with the next one."""
         frames = iter(frames)
         if self.flow is None:
-            yield from ((frame, None) for frame in frames)
+            yield from ((frame, None, False) for frame in frames)
             return
         if self._frame_before is None and not live:
             first = list(islice(frames, 2))
             if len(first) == 2:
-                backwards = self._flow_to(*first)
                 self._frame_before = first.pop(0)
-                yield self._frame_before, None if backwards is None else -backwards
+                yield self._frame_before, first[0], True
             frames = chain(first, frames)
         for frame in frames:
-            flow = self._flow_to(frame, self._frame_before)
-            self._frame_before = frame
-            yield frame, flow
+            before, self._frame_before = self._frame_before, frame
+            yield frame, before, False
 
-    def _flow_to(self, frame: Frame, neighbour: Frame | None) -> Vectors | None:
+    def _step_with_neighbours(self, frames: Sequence[_Neighbours]) -> list[Probability]:
+        return self._within_memory([(given[0], self._flow_to(*given)) for given in frames])
+
+    def _flow_to(self, frame: Frame, neighbour: Frame | None, turned: bool) -> Vectors | None:
+        """Compute the optical flow; None if the network takes none or no neighbour has the same size."""
         if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
             return None
-        return self.flow(*(_square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
+        flow = self.flow(*(_square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
+        return -flow if turned else flow
 
-    def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> Iterator[Probability]:
-        """Yield the probabilities of `frames`, in batches that fit the device's memory."""
-        given, done = len(frames), 0
-        while done < len(frames):
-            part = frames[done : done + self.batch_size]
+    def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
+        """Compute the result of `_step` for `frames`, in batches that fit the device's memory."""
+        given, results = min(self.batch_size, len(frames)), list[Probability]()
+        while part := frames[len(results) :][: self.batch_size]:
             try:
-                probabilities = self._step(part)
+                results += self._step(part)
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
@@ -194,8 +227,7 @@ class VideoSegmenter:
                     "out of memory with %d frames at a time: continuing with %d", given, self.batch_size
                 )
                 given = self.batch_size
-            done += len(part)
-            yield from probabilities
+        return results
 
     def _too_large(self, error: Exception) -> UserError:
         height, width = max(self.sizes)
@@ -206,6 +238,7 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def _step(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
+        """Compute the probability of each frame, or the average logits, which are still to be gated."""
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
             encoded = [self._encode(view, flow) for view, flow in zip(views, flows, strict=True)]
@@ -218,8 +251,12 @@ class VideoSegmenter:
             self._previous = [X.embedding[-1:].clone() for X in encoded]
         # Wait for the device only here, when it has been given all of its work.
         fetched = [average.cpu().numpy() for average in averages]
-        # The device is done and cannot run out of memory any more, so that state changes only once per batch.
-        return [self._probability(average, frame) for average, (frame, _) in zip(fetched, frames, strict=True)]
+        if not self.protocol.refine:
+            return fetched
+        return [
+            guided_filter(frame, probability, window_radius(len(frame), self.size[0]))
+            for (frame, _), probability in zip(frames, fetched, strict=True)
+        ]
 
     def _autocast(self) -> torch.autocast:
         dtype = PRECISIONS[self.precision]
@@ -244,14 +281,12 @@ class VideoSegmenter:
         maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
-        stacked = torch.stack(maps)
-        mean: Tensor = (stacked.sigmoid() if self.protocol.average == "probability" else stacked).mean(0)
-        return mean
+        if self.protocol.average == "probability":
+            maps = [view.sigmoid() for view in maps]
+        return maps[0] if len(maps) == 1 else torch.stack(maps).mean(0)
 
-    def _probability(self, average: npt.NDArray[np.float32], frame: Frame) -> Probability:
-        """Turn the average of a frame into its probability. With a gate this is called in time order, once per frame."""
-        if self.protocol.refine:
-            return guided_filter(frame, average, window_radius(frame.shape[0], self.size[0]))
+    def _gated(self, average: npt.NDArray[np.float32]) -> Probability:
+        """Turn the average of a frame into its probability. Called in time order, once per frame."""
         if self.protocol.average == "probability":
             return average
         if self.protocol.gate:
@@ -291,10 +326,14 @@ class VideoSegmenter:
     def _resized(self, frame: Frame) -> list[Tensor]:
         """Return `[1, 3, h, w]` in [0, 1] for each scale, on the device. The frame is sent there only once."""
         if self.protocol.resize == "opencv":
-            images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for size in self.sizes]
-            return [self._sent(to_tensor(np.asarray(image, np.uint8)))[None].float() / 255 for image in images]
-        whole = self._sent(to_tensor(frame))[None].float() / 255
-        return [upsample(whole, size) for size in self.sizes]
+            resized = (cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for size in self.sizes)
+            return [self._image(np.asarray(image, np.uint8)) / 255 for image in resized]
+        whole = self._image(frame)
+        return [upsample(whole, size) / 255 for size in self.sizes]
+
+    def _image(self, frame: Frame) -> Tensor:
+        """Return a frame as floats `[1, 3, H, W]` in [0, 255], channels last, on the device."""
+        return self._sent(torch.tensor(frame)).permute(2, 0, 1)[None].float()
 
     def _sent(self, tensor: Tensor) -> Tensor:
         """Send a tensor to the device. From pinned memory, a GPU fetches it while the CPU continues."""

@@ -1,13 +1,14 @@
-"""Read ahead of the network and write behind it, each in its own thread."""
+"""Read ahead of the network, work on several frames at once, and write behind, each in threads of its own."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _END: Any = object()
@@ -33,6 +34,23 @@ def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
     finally:
         if (close := getattr(iterator, "close", None)) is not None:
             close()
+
+
+def in_parallel(
+    work: Callable[[S], T], items: Iterable[S], workers: int, start: Callable[[], None] | None = None
+) -> Generator[T, None, None]:
+    """Yield `work(item)` for each of `items`, in their order, computed in `workers` threads, each of which calls `start` first.
+
+    Items are taken as by `prefetch`, `workers` of them in advance. An exception, of an item or of its work, is raised in the place
+    of its result, and ends the rest.
+    """
+    pool = ThreadPoolExecutor(workers, "adnet-work", start)
+    try:
+        with closing(prefetch((pool.submit(work, item) for item in items), workers)) as results:
+            for result in results:
+                yield result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
