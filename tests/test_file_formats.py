@@ -39,10 +39,11 @@ def test_a_prediction(tmp_path: Path, run: Callable[..., Any]) -> None:
     from adnet.predict import main
 
     video = write_video(tmp_path / "video.mp4", pictures(3))
-    ended = run(main, f"input={video}", "rle=true", "size=[65,113]", f"output={tmp_path / 'out'}")
+    ended = run(main, f"input={video}", "rle=true", "polygons=true", "size=[65,113]", f"output={tmp_path / 'out'}")
     assert ended.code == 0, ended.err
     assert hold(tmp_path / "out" / "predict.json")["videos"]["video"]["frames"] == 3
     assert len(hold(tmp_path / "out" / "rle.json")["images"]) == 3
+    assert len(hold(tmp_path / "out" / "polygons.json", "rle")["images"]) == 3
 
 
 @pytest.mark.slow

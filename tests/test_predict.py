@@ -66,9 +66,9 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
 
     # The same again: nothing to do; then what is wanted more; then what was lost.
     assert "clip: 3 frames, all there already" in call(f"input={clip}").out
-    ended = call(f"input={clip}", "overlay=true", "rle=true", "cutout=true")
+    ended = call(f"input={clip}", "overlay=true", "rle=true", "polygons=true", "cutout=true")
     assert "clip: 3 frames, 0 now" in ended.out, ended.err
-    assert {"overlay.mp4", "rle.json", "cutouts/00002.png"} < set(names(out))
+    assert {"overlay.mp4", "rle.json", "polygons.json", "cutouts/00002.png"} < set(names(out))
     (out / masks[1]).unlink()
     assert "clip: 3 frames, 1 now" in call(f"input={clip}").out
 
@@ -393,6 +393,7 @@ def test_a_video_alone_is_enough(run: Callable[..., Any], tmp_path: Path) -> Non
         ("av", "input=clip.mp4", "clip.mp4, a video and not images,"),
         ("av", "overlay=true", "overlay=true"),
         ("pycocotools", "rle=true", "rle=true"),
+        ("pycocotools", "polygons=true", "polygons=true"),
     ],
 )
 def test_what_an_extra_brings_is_asked_for_before_the_work(

@@ -25,7 +25,8 @@ def main(cfg: DictConfig) -> None:
 
     checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
-    check_extras(sources, cfg.overlay, cfg.rle)
+    wanted = {name: cfg[name] for name in ("probabilities", "cutout", "overlay", "rle", "polygons")}
+    check_extras(sources, wanted)
     model, test_size = load_backend(checkpoint, cfg.backend, cfg.device)
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
     settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
@@ -38,7 +39,7 @@ def main(cfg: DictConfig) -> None:
         instantiate(cfg.protocol),
         tuple(cfg.size or test_size),
         checkpoint=checkpoint,
-        wanted={name: cfg[name] for name in ("probabilities", "cutout", "overlay", "rle")},
+        wanted=wanted,
         batch_size=cfg.batch_size,
         precision=cfg.precision,
         flow=flow.method if flow else None,

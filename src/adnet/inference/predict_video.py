@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from adnet.data.coco_masks import write_coco
 from adnet.data.flow import Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Probability, read_mask, write_mask, write_probability
@@ -21,7 +22,6 @@ from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
 from adnet.errors import UserError
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
-from adnet.video.coco import write_coco
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource
@@ -36,7 +36,7 @@ class Outputs:
         probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
         cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
         overlay: `overlay.mp4`.
-        rle: `rle.json`, see `adnet.video.coco`.
+        rle, polygons: `rle.json`, `polygons.json`, see `adnet.data.coco_masks`.
     """
 
     folder: Path
@@ -44,17 +44,21 @@ class Outputs:
     cutout: bool = False
     overlay: bool = False
     rle: bool = False
+    polygons: bool = False
 
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
         images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
-        videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle
+        videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
         counts = {sum(map(is_whole_png, (self.folder / name).glob("*.png"))) for name in images}
         return counts == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""
-        return [self.folder / name for name in ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json")]
+        return [
+            self.folder / name
+            for name in ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
+        ]
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,11 @@ def predict(
                     names.append(frame.name)
                     segmented += probability is not None
                     progress.update()
+    masks = [outputs.folder / "masks" / f"{name}.png" for name in names]
     if outputs.rle:
-        write_coco([outputs.folder / "masks" / f"{name}.png" for name in names], outputs.folder / "rle.json")
+        write_coco(masks, outputs.folder / "rle.json")
+    if outputs.polygons:
+        write_coco(masks, outputs.folder / "polygons.json", polygons=True)
     return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), reading.problem)
 
 

@@ -135,12 +135,11 @@ def predict_videos(
         raise UserError("; ".join(problems))
 
 
-def check_extras(sources: Iterable[VideoSource], overlay: bool, rle: bool) -> None:
+def check_extras(sources: Iterable[VideoSource], wanted: Mapping[str, bool]) -> None:
     """Raise UserError if a library that reads the sources or writes the outputs is not installed."""
     for source in sources:
         if isinstance(source, VideoFile):
             need_extra("video", "av", f"{source.path}, a video and not images,")
-    if overlay:
-        need_extra("video", "av", "overlay=true")
-    if rle:
-        need_extra("video", "pycocotools", "rle=true")
+    for name, module in (("overlay", "av"), ("rle", "pycocotools"), ("polygons", "pycocotools")):
+        if wanted[name]:
+            need_extra("video", module, f"{name}=true")

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
+from adnet.data.coco_masks import decode
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.shared.fetch import fetch_torchvision
 from adnet.shared.machine import usable_device
-from adnet.video.coco import decode
 from adnet.weights.fit import load_into
 from adnet.weights.safe_load import read_weights
 

@@ -323,6 +323,12 @@ class RunLengths(TypedDict):
     """COCO's compressed run lengths"""
 
 
+Polygon = Annotated[
+    list[NonNegativeInt],
+    Field(min_length=8, description="x, y, x, y, ...: corners of pixels, from the left and from the top"),
+]
+
+
 class Annotation(TypedDict):
     id: PositiveInt
     image_id: PositiveInt
@@ -332,12 +338,15 @@ class Annotation(TypedDict):
     """in pixels"""
     bbox: Annotated[list[NonNegativeFloat], Field(min_length=4, max_length=4)]
     """x, y, width, height"""
-    segmentation: RunLengths
+    segmentation: RunLengths | Annotated[list[Polygon], Field(min_length=1)]
 
 
 @json_file
 class RleFile(TypedDict):
-    """Masks of a video as COCO annotations, by `adnet.predict rle=true`: what pycocotools' `COCO(file)` reads."""
+    """Masks of a video as COCO annotations, by `adnet.predict rle=true`: what pycocotools' `COCO(file)` reads.
+
+    `polygons.json`, by `polygons=true`, has polygons in place of the run lengths, along the edges of pixels: the same masks.
+    """
 
     images: list[Image]
     """one for each frame"""

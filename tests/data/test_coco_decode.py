@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from run_lengths import encode
 
-from adnet.video.coco import decode
+from adnet.data.coco_masks import decode
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24))
 
