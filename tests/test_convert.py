@@ -5,6 +5,7 @@ import torch
 from published_weights import weights
 
 from adnet import convert
+from adnet.data import folder
 from adnet.errors import UserError
 from adnet.inference import load_checkpoint
 from adnet.models import load_published
@@ -39,9 +40,26 @@ def test_a_converted_checkpoint_opens_like_one_of_training(tmp_path, monkeypatch
     assert output.read_bytes() == before
 
 
+def test_a_dataset_becomes_a_folder_of_ones_own(tiny_davis, tmp_path, monkeypatch, capsys):
+    arguments = ["data=davis2016", f"data.root={tiny_davis}", f"output={tmp_path}/mine"]
+    run(monkeypatch, *arguments)
+    assert capsys.readouterr().out == f"davis2016 val: 2 sequences -> {tmp_path}/mine\n"
+    assert [sequence.name for sequence in folder(tmp_path / "mine", "val").sequences] == ["val-000", "val-001"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *arguments)
+    assert "mine is there already; give another output" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["output=full.ckpt"], "give checkpoint=FILE and variant=NAME, or data=NAME"),
+        (
+            ["checkpoint=none.pth", "data=davis2016", "output=full.ckpt"],
+            "give checkpoint=FILE and variant=NAME, or data",
+        ),
+        (["checkpoint=none.pth", "output=full.ckpt"], "variant has no value"),
+        (["data=davis206", "output=full.ckpt"], "davis2016"),
         (["checkpoint=none.pth", "variant=full", "output=full.ckpt"], "no file none.pth"),
         (["checkpoint=none.pth", "variant=full"], "output has no value"),
         (["checkpoint=none.pth", "varaint=full", "output=full.ckpt"], "variant"),

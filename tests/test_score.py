@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from adnet.data import davis2016, read_mask
+from adnet.data.coco_masks import write_coco
 from adnet.metrics import score_dataset
 from adnet.score import main
 
@@ -168,3 +169,16 @@ def test_a_folder_of_anyone_s(run: Run, tmp_path: Path, predictions: Path) -> No
     assert scores["sequences"]["val-000"]["J"]["frames"] == [1.0] * 2
     assert scores["sequences"]["val-000"]["frames"] == ["00001", "00002"]
     assert "data.root has no value" in run(main, f"predictions={masks}", "data=folder", "output=b.json").err
+
+
+def test_predictions_in_a_coco_file(score: Run, tiny_davis: Path, predictions: Path) -> None:
+    """As those in a folder of PNGs; `write_coco` knows no folders, so the file has one sequence."""
+    words = ("data.sequences=[val-000]", "output=a.json"), ("data.sequences=[val-000]", "output=b.json")
+    assert score(*words[0]).code == 0
+    write_coco(sorted((predictions / "val-000").iterdir()), Path("rle.json"))
+    ended = score("predictions=rle.json", *words[1])
+    assert ended.code == 0, ended.err
+    assert Path("a.json").read_text() == Path("b.json").read_text()
+    ended = score("predictions=rle.json", "output=c.json")
+    assert ended.err.startswith("adnet: rle.json: 00000.png may be ")
+    assert ended.err.endswith("val-001/00000.jpg: put the file beside its images\n")

@@ -1,6 +1,9 @@
-"""Turn a published checkpoint into one of ours: `python -m adnet.convert checkpoint=ad.pth variant=full output=full.ckpt`.
+"""Turn what others write into what adnet reads: checkpoints and datasets.
 
-The result goes wherever a training checkpoint goes: `python -m adnet.evaluate checkpoint=full.ckpt protocol=published`.
+    python -m adnet.convert checkpoint=ad.pth variant=full output=full.ckpt     # a published checkpoint
+    python -m adnet.convert data=coco data.root=export output=mine              # any dataset, into the layout of `data=folder`
+
+The checkpoint goes wherever one of a training goes: `python -m adnet.evaluate checkpoint=full.ckpt protocol=published`.
 """
 
 from __future__ import annotations
@@ -8,8 +11,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from adnet.data.copy_dataset import copy_dataset
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import replacing
@@ -17,24 +22,38 @@ from adnet.shared.files import replacing
 
 @command("convert")
 def main(cfg: DictConfig) -> None:
+    if bool(cfg.data) == bool(cfg.checkpoint):
+        raise UserError("give checkpoint=FILE and variant=NAME, or data=NAME: one of them is turned into output")
+    output = Path(cfg.output)
+    if cfg.data:
+        dataset = instantiate(cfg.data)
+        copy_dataset(dataset, output)
+        print(f"{dataset.name} {dataset.split}: {len(dataset.sequences)} sequences -> {output}")
+    else:
+        convert_checkpoint(cfg.checkpoint, cfg.variant, output, cfg.overwrite)
+
+
+def convert_checkpoint(checkpoint: str, variant: str | None, output: Path, overwrite: bool) -> None:
+    """Write a published checkpoint as one of ours. Raises UserError if `output` is there, and for another variant or file."""
     import torch
 
     from adnet.models import load_published, published_config
 
-    output = Path(cfg.output)
-    if output.exists() and not cfg.overwrite:
+    if variant is None:
+        raise UserError("variant has no value: give variant=full, or the one that the checkpoint has")
+    if output.exists() and not overwrite:
         raise UserError(f"{output} exists; give another output, or overwrite=true")
-    model = load_published(cfg.checkpoint, cfg.variant)
+    model = load_published(checkpoint, variant)
     config = published_config(model.variant, model.encoder.backbone_name)
-    checkpoint = {
+    document = {
         "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
         "hyper_parameters": {"model": config, "test_size": [481, 857]},
     }
     content = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
-    torch.save(checkpoint, content)
-    with replacing(output, cfg.overwrite) as draft:
+    torch.save(document, content)
+    with replacing(output, overwrite) as draft:
         draft.write_bytes(content.getbuffer())
-    print(f"{cfg.checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
+    print(f"{checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 `predictions` holds `<sequence>/<frame>.png` or `.npy`: masks (0/255, 0/1, palette), where every label except 0 is foreground, or
 probability maps (8 or 16 bits, floats in [0, 1]), which are thresholded at 0.5 for J and F and also scored as saliency maps. The
-kind is determined from a sample and printed, unless `kind=masks` or `kind=probabilities` is given.
+kind is determined from a sample and printed, unless `kind=masks` or `kind=probabilities` is given. Or `predictions` is a file: COCO
+annotations, or COCO results.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from adnet.data.coco_dataset import write_predictions
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.metrics import score_dataset
@@ -30,7 +33,13 @@ def main(cfg: DictConfig) -> None:
         if file and file.exists() and not cfg.overwrite:
             raise UserError(f"{file} is there already; give another output, or overwrite=true")
     dataset: VideoDataset = instantiate(cfg.data)
-    scores = score_dataset(dataset, Path(cfg.predictions), cfg.workers, kind=cfg.kind)
+    predictions = Path(cfg.predictions)
+    with TemporaryDirectory() as scratch:
+        if predictions.suffix.lower() == ".json":
+            folder = Path(scratch) / predictions.name
+            write_predictions(predictions, dataset, folder, cfg.data.get("category"))
+            predictions = folder
+        scores = score_dataset(dataset, predictions, cfg.workers, kind=cfg.kind)
     write_json(output, scores, cfg.overwrite)
     if table:
         write_text(table, _per_frame(scores), cfg.overwrite)

@@ -3,6 +3,7 @@
 This package doesn't import the modules that need torch, so that scoring masks starts quickly.
 """
 
+from adnet.data.coco_dataset import coco
 from adnet.data.datasets import davis2016, davis2017, duts, fbms, folder, images, msra10k, synthetic, visal, youtube_vos
 from adnet.data.masks import read_mask, write_mask
 from adnet.data.pictures import read_frame
@@ -11,6 +12,7 @@ from adnet.data.sequence import Sequence, VideoDataset
 __all__ = [
     "Sequence",
     "VideoDataset",
+    "coco",
     "davis2016",
     "davis2017",
     "duts",

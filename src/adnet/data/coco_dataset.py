@@ -1,0 +1,167 @@
+"""COCO files as CVAT, Label Studio, Roboflow, labelme's converter and YouTube-VIS write them: as a dataset, and as predictions.
+
+Masks are written as PNG into the cache, called by their content, so that every command reads them like those of other datasets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from collections.abc import Sequence as SequenceABC
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from adnet.data.coco_file import Labelled, Pictures, located, read_coco, read_document, read_results, words
+from adnet.data.masks import write_mask
+from adnet.data.pictures import image_size
+from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.sequence_files import PICTURES, dataset_root, images_in, natural_order, select, wanted_of
+from adnet.errors import UserError
+from adnet.shared.extras import need_extra
+from adnet.shared.files import cache_folder, read_lines
+
+SURE = 0.5
+"""Results with a lower score are left out."""
+
+VALIDATION = {"val", "valid", "validation"}
+
+
+def coco(
+    root: str | Path,
+    split: str = "all",
+    category: str | list[str] | None = None,
+    empty: Literal["background", "unannotated"] | None = None,
+    stills: bool = False,
+    sequences: SequenceABC[str] | None = None,
+    train_sequences: SequenceABC[str] | None = None,
+    val_sequences: SequenceABC[str] | None = None,
+) -> VideoDataset:
+    """Find the images in `root` that COCO files in it annotate; a folder of images, or a `video_id`, is a sequence.
+
+    The split `all` is every JSON file in `root`, at any depth; any other the files with this word in their name or their folder's
+    (`instances_val.json`, `valid/_annotations.coco.json`), or a text `root/<split>.txt` with a sequence's name per line.
+
+    `category` is the foreground; None: all categories. Images that a file doesn't list are not annotated. Those listed without
+    an annotation are background, or not annotated either, as `empty` says; None: background, and a warning says so. With `stills`,
+    each image is a sequence.
+
+    Raises UserError as `read_coco` does, for an image that is missing or of another size, run lengths or polygons that don't fit
+    it, an unknown sequence or split, and sequences whose frames differ in size.
+    """
+    need_extra("coco", "pycocotools", "data=coco")
+    root = dataset_root(root)
+    files, listed = _files(root, split)
+    pictures = (path for path in root.rglob("*") if path.suffix.lower() in PICTURES and path.name[0] != ".")
+    found = located(read_coco(files, category), Pictures(pictures), str(root))
+    blank = {path for path, group in found.items() if not any(one.annotated for one in group)}
+    if blank and not empty:
+        logging.getLogger(__name__).warning(
+            "%s: %d of %d images have an entry, but no annotation, and count as background; data.empty=unannotated leaves them out",
+            *(root, len(blank), len(found)),
+        )
+    if empty == "unannotated":
+        found = {path: group for path, group in found.items() if path not in blank}
+    videos = _named(root, {path: [path] for path in found} if stills else _videos(found))
+    if listed is not None:
+        videos = {name: videos[name] for name in select(videos, listed) if listed}
+    chosen = {
+        name: videos[name] for name in select(videos, wanted_of(split, sequences, train_sequences, val_sequences))
+    }
+    annotated = [path for frames in chosen.values() for path in frames if path in found]
+    masks = {path: _cached(path, found[path]) for path in tqdm(annotated, "masks", leave=False, disable=None)}
+    return VideoDataset(
+        "coco",
+        split,
+        root,
+        tuple(
+            Sequence(name, tuple(frames), {path.stem: masks[path] for path in frames if path in masks})
+            for name, frames in chosen.items()
+        ),
+        scored="all",
+    )
+
+
+def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category: str | list[str] | None = None) -> None:
+    """Write predictions in a COCO file, or in COCO results, as `folder/<sequence>/<frame>.png`.
+
+    `category` is as in `coco`; a COCO file of one category needs none. Results with a score below `SURE` are left out, and frames
+    without any result are background. Raises UserError as `read_coco` and `read_results` do, and for images that are not in the
+    dataset.
+    """
+    need_extra("coco", "pycocotools", f"{file}, in COCO's format,")
+    frames = {frame: sequence for sequence in dataset.sequences for frame in sequence.frames}
+    document = read_document(file)
+    if isinstance(document, list):
+        truth = _files(dataset.root, dataset.split)[0] if dataset.name == "coco" else []
+        labelled, rest = read_results(file, truth, category, SURE), {*frames}
+    else:
+        lone = isinstance(document, dict) and len(document.get("categories") or ()) == 1
+        labelled, rest = read_coco([file], None if lone else category), set()
+    found = located(labelled, Pictures(frames), f"{dataset.name} {dataset.split}")
+    for frame in {*found} | rest:
+        masks = [one.mask(frame) for one in found.get(frame, ())] or [np.zeros(image_size(frame), bool)]
+        write_mask(folder / frames[frame].name / f"{frame.stem}.png", np.logical_or.reduce(masks))
+
+
+def _files(root: Path, split: str) -> tuple[list[Path], list[str] | None]:
+    """Find the COCO files of a split, and the sequences that it lists, if it is a text. Raises UserError for none."""
+    every = sorted(
+        path for path in root.rglob("*.json") if not any(part[0] == "." for part in path.relative_to(root).parts)
+    )
+    # COCO's own folder also has captions and key points of the same images.
+    every = [file for file in every if file.stem.startswith("instances_")] or every
+    text = root / f"{split}.txt"
+    if split == "all" or text.is_file():
+        chosen, listed = every, None if split == "all" else read_lines(text)
+    else:
+        same = VALIDATION if split in VALIDATION else {split}
+        chosen, listed = [file for file in every if same & words(file.relative_to(root).with_suffix("").parts)], None
+    if not chosen:
+        here = ", ".join(str(file.relative_to(root)) for file in every[:5]) or "none"
+        raise UserError(
+            f"no COCO file of the split {split} in {root}: the JSON files are {here}; set data.split, or write {text.name}"
+        )
+    return chosen, listed
+
+
+def _videos(found: Mapping[Path, list[Labelled]]) -> dict[Path, list[Path]]:
+    """Group pictures into videos, in natural order: by the folder or, where one holds several videos, by folder and video."""
+    folders: dict[Path, dict[str | None, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path, group in found.items():
+        folders[path.parent][group[0].video].append(path)
+    videos = {}
+    for folder, parts in folders.items():
+        for video, paths in parts.items():
+            sizes = {image_size(path): path for path in paths}
+            if len(sizes) > 1:
+                one, other, *_ = sizes.values()
+                raise UserError(f"{one} and {other.name} differ in size: are they no video? Set data.stills=true")
+            whole = list(images_in(folder).values()) if len(parts) == 1 else sorted(paths, key=natural_order)
+            videos[folder if video is None else folder / video] = whole
+    return videos
+
+
+def _named(root: Path, videos: Mapping[Path, list[Path]]) -> dict[str, list[Path]]:
+    """Name folders, videos in them and images by the last part of their path, or by their whole path in `root` if some share it."""
+    paths = {video.with_suffix("") if video.is_file() else video: frames for video, frames in videos.items()}
+    if len(paths) < len(videos):
+        raise UserError(f"{root} has images that differ only in their suffix: keep one of them")
+    ordered = sorted(paths, key=natural_order)
+    short = len({path.name for path in ordered}) == len(ordered)
+    return {path.name if short or path == root else path.relative_to(root).as_posix(): paths[path] for path in ordered}
+
+
+def _cached(picture: Path, group: list[Labelled]) -> Path:
+    """Return the file of a mask in the cache, and write it there if it isn't yet."""
+    content = [image_size(picture), [[one.size, [part for _, part in one.parts]] for one in group]]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    file = cache_folder() / "coco" / digest[:2] / f"{picture.stem}-{digest[:24]}.png"
+    if not file.exists():
+        write_mask(file, np.logical_or.reduce([one.mask(picture) for one in group]))
+    return file

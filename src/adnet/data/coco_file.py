@@ -1,0 +1,291 @@
+"""Read COCO files of any tool, and find the pictures that they speak of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic reads this one before Python 3.12
+
+from adnet.data.coco_masks import segmentation_mask
+from adnet.data.masks import Mask
+from adnet.data.pictures import image_size
+from adnet.data.sequence_files import composed
+from adnet.errors import UserError
+
+Id = int | str
+Segmentation = list[Any] | dict[str, Any] | None
+
+
+class _Image(TypedDict):
+    id: Id
+    file_name: str
+    height: NotRequired[int | None]
+    width: NotRequired[int | None]
+    video_id: NotRequired[Id | None]
+
+
+class _Video(TypedDict):
+    id: Id
+    name: NotRequired[str]
+    file_names: NotRequired[list[str]]
+    """of YouTube-VIS, which has no images"""
+
+
+class _Category(TypedDict):
+    id: int
+    name: str
+
+
+class _Annotation(TypedDict):
+    category_id: int
+    id: NotRequired[Id]
+    image_id: NotRequired[Id]
+    segmentation: NotRequired[Segmentation]
+    bbox: NotRequired[Annotated[list[float], Field(min_length=4, max_length=4)] | None]
+    video_id: NotRequired[Id]
+    segmentations: NotRequired[list[Segmentation]]
+    """of YouTube-VIS: one for each of the video's file names, null where the object isn't seen"""
+
+
+class _File(TypedDict):
+    categories: list[_Category]
+    annotations: list[_Annotation]
+    images: NotRequired[list[_Image]]
+    videos: NotRequired[list[_Video]]
+
+
+class _Result(TypedDict):
+    image_id: Id
+    segmentation: Segmentation
+    category_id: NotRequired[int]
+    score: NotRequired[float]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a COCO file says about one image.
+
+    `size` is height and width, None if the file has none. `parts` are the segmentations of the foreground, each with what to call
+    it in an error. `annotated` says whether there is an annotation of any category.
+    """
+
+    file: Path
+    name: str
+    parts: list[tuple[str, Segmentation]]
+    annotated: bool = True
+    size: tuple[int, int] | None = None
+    video: str | None = None
+
+    def mask(self, picture: Path) -> Mask:
+        """Read the foreground in `picture`: bool `[H, W]`. Raises UserError for another size, and for what is no mask."""
+        size = image_size(picture)
+        if self.size and self.size != size:
+            raise UserError(
+                f"{self.file}: {self.name} is {self.size[1]}x{self.size[0]}, {picture} {size[1]}x{size[0]}: annotate the image as it is"
+            )
+        mask = np.zeros(size, bool)
+        for name, segmentation in self.parts:
+            try:
+                mask |= segmentation_mask(segmentation, size)
+            except ValueError as error:
+                raise UserError(f"{self.file}: {name} of {self.name} is no mask: {error}") from error
+        return mask
+
+
+def read_coco(files: Iterable[Path], category: str | list[str] | None = None) -> list[Labelled]:
+    """Read what COCO files say about their images; the foreground is of these categories (None: of all), crowds included.
+
+    Raises UserError for a file that isn't JSON or COCO, ids that repeat or aren't there, boxes without a mask, and an unknown
+    category.
+    """
+    contents = _contents(files)
+    wanted = _wanted(contents, category)
+    return [labelled for file, content in contents.items() for labelled in _labelled(file, content, wanted)]
+
+
+def read_results(
+    file: Path, truth: Iterable[Path] = (), category: str | list[str] | None = None, least: float = 0.0
+) -> list[Labelled]:
+    """Read COCO results, a list of masks with `image_id` and perhaps `score`; those with a lower score than `least` are left out.
+
+    A number as `image_id` is an id in the COCO files `truth`, which also know the categories; a text is a name itself, such as
+    `bear/00012`. Raises UserError for anything else.
+    """
+    results: list[_Result] = _valid(file, read_document(file), _RESULTS)
+    contents = _contents(truth)
+    wanted = _wanted(contents, category)
+    ids = {one["id"] for content in contents.values() for one in content["categories"] if one["name"] in wanted}
+    images = [(image["id"], image["file_name"]) for content in contents.values() for image in content.get("images", ())]
+    names = dict(images)
+    if len(names) < len(images):
+        raise UserError(f"{', '.join(map(str, contents))} share ids of images: choose one by data.split to read {file}")
+    parts: dict[Id, list[tuple[str, Segmentation]]] = defaultdict(list)
+    for number, result in enumerate(results):
+        image = result["image_id"]
+        if isinstance(image, int) and image not in names:
+            raise UserError(
+                f"{file}: no image has the id {image}; numbers are ids of data=coco, for other datasets write 'SEQUENCE/FRAME'"
+            )
+        if result.get("score", 1) >= least and (category is None or result.get("category_id") in ids):
+            parts[image].append((f"result {number}", result["segmentation"]))
+    return [Labelled(file, names.get(image, str(image)), found) for image, found in parts.items()]
+
+
+def read_document(file: Path) -> Any:
+    """Read JSON. Raises UserError if it can't be read."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} can't be read as JSON ({error}); export it again") from error
+
+
+_FILE, _RESULTS = TypeAdapter(_File), TypeAdapter(list[_Result])
+
+
+def _contents(files: Iterable[Path]) -> dict[Path, _File]:
+    return {file: _valid(file, read_document(file), _FILE) for file in files}
+
+
+def _wanted(contents: Mapping[Path, _File], category: str | list[str] | None) -> set[str]:
+    """Return the names of the categories that are foreground. Raises UserError for one that no file has."""
+    known = {category["name"] for content in contents.values() for category in content["categories"]}
+    wanted = known if category is None else {category} if isinstance(category, str) else {*category}
+    if unknown := sorted(wanted - known):
+        near = get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+        raise UserError(f"no category {unknown[0]!r} in {', '.join(map(str, contents))}; {hint}")
+    return wanted
+
+
+def _valid(file: Path, document: Any, adapter: TypeAdapter[Any]) -> Any:
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as found:
+        error = found.errors(include_url=False)[0]
+        where = "".join(f"{part}." for part in error["loc"])[:-1] or "the whole"
+        raise UserError(f"{file} isn't COCO: {where}: {error['msg'][0].lower()}{error['msg'][1:]}") from found
+
+
+def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled]:
+    images, annotations, videos = content.get("images", []), content["annotations"], content.get("videos", [])
+    by_kind: dict[str, list[Any]] = {
+        "images": images,
+        "videos": videos,
+        "categories": content["categories"],
+        "annotations": annotations,
+    }
+    for kind, items in by_kind.items():
+        ids = Counter(item["id"] for item in items if "id" in item)
+        if repeated := [one for one, times in ids.items() if times > 1]:
+            raise UserError(f"{file}: {ids[repeated[0]]} {kind} have the id {repeated[0]}: number them anew")
+    for video in videos:
+        images = images + [
+            _Image(id=f"{video['id']}/{i}", file_name=name) for i, name in enumerate(video.get("file_names", ()))
+        ]
+    categories = {category["id"]: category["name"] for category in content["categories"]}
+    parts: dict[Id | None, list[tuple[str, Segmentation]]] = {image["id"]: [] for image in images}
+    annotated = set()
+    for number, annotation in enumerate(annotations):
+        called = f"annotation {annotation.get('id', f'number {number}')}"
+        category = categories.get(annotation["category_id"])
+        if category is None:
+            raise UserError(
+                f"{file}: {called} has the category {annotation['category_id']}, which isn't in its categories"
+            )
+        each: dict[Id | None, Segmentation] = {annotation.get("image_id"): annotation.get("segmentation")}
+        if "segmentations" in annotation:
+            each = {f"{annotation.get('video_id')}/{i}": one for i, one in enumerate(annotation["segmentations"])}
+        for image, segmentation in each.items():
+            if image not in parts:
+                raise UserError(f"{file}: {called} belongs to the image {image}, which isn't in its images")
+            annotated.add(image)
+            if category in wanted and segmentation and segmentation != [[]]:
+                parts[image].append((called, segmentation))
+            elif category in wanted and (box := annotation.get("bbox")) and box[2] * box[3]:
+                raise UserError(
+                    f"{file}: {called} is a box without a mask: draw a polygon or a mask, or choose data.category"
+                )
+    names = {video["id"]: video.get("name", str(video["id"])) for video in videos}
+    for entry in images:
+        key, of_video = entry["id"], entry.get("video_id")
+        size = entry.get("height") or 0, entry.get("width") or 0
+        clip = None if of_video is None else re.sub(r"[/\\:]|^\.+", "-", names.get(of_video, str(of_video)))
+        yield Labelled(file, entry["file_name"], parts[key], key in annotated, size if all(size) else None, clip)
+
+
+class Pictures:
+    """Find the pictures that COCO files name, whatever folder their tool has put in front of the name.
+
+    A picture has the stem of the name, of any format, or both are called by their number, as CVAT's `frame_000012` and `00012.jpg`.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._called: dict[str | int, list[Path]] = defaultdict(list)
+        for path in paths:
+            stem = composed(path.stem)
+            self._called[stem].append(path)
+            if (number := _number(stem)) is not None:
+                self._called[number].append(path)
+
+    def find(self, labelled: Labelled) -> Path | None:
+        """Return the picture whose folders fit best: those in the name, then the file's; None if there is none.
+
+        Raises UserError if several fit equally.
+        """
+        name = PurePosixPath(labelled.name.replace("\\", "/"))
+        stem = composed(name.stem)
+        number = _number(stem)
+        found = self._called.get(stem) or ([] if number is None else self._called.get(number, []))
+        ranks = sorted((_fit(path, name, labelled.file), path) for path in found)
+        if len(ranks) > 1 and ranks[-1][0] == ranks[-2][0]:
+            raise UserError(
+                f"{labelled.file}: {labelled.name} may be {ranks[-2][1]} or {ranks[-1][1]}: put the file beside its images"
+            )
+        return ranks[-1][1] if ranks else None
+
+
+def located(labelled: Iterable[Labelled], pictures: Pictures, where: str) -> dict[Path, list[Labelled]]:
+    """Find the picture of each, in several files perhaps the same. Raises UserError for missing ones, and two in one file."""
+    found: dict[Path, list[Labelled]] = defaultdict(list)
+    missing = []
+    for one in labelled:
+        path = pictures.find(one)
+        if path is None:
+            missing.append(one)
+        elif found[path] and found[path][-1].file == one.file:
+            raise UserError(f"{one.file}: {found[path][-1].name} and {one.name} are both {path}: keep one of them")
+        else:
+            found[path].append(one)
+    if missing:
+        raise UserError(f"{missing[0].file}: {missing[0].name} isn't in {where} ({len(missing)} such): add it")
+    return found
+
+
+def words(names: Iterable[str]) -> set[str]:
+    """Return the words in names, with and without digits, and the names whole: of `instances_val2017` also `val`."""
+    return {
+        word for name in names for word in (name, *re.findall(r"[a-zA-Z0-9]+", name), *re.findall(r"[a-zA-Z]+", name))
+    }
+
+
+def _number(stem: str) -> int | None:
+    found = re.fullmatch(r"(?:frame_?)?(\d+)", stem, re.IGNORECASE)
+    return int(found[1]) if found else None
+
+
+def _fit(path: Path, name: PurePosixPath, file: Path) -> tuple[int, bool, int, bool]:
+    """Return how well a path fits: folders shared with the name, is its folder named by the file, folders shared with the file."""
+    named = zip(reversed(path.parent.parts), reversed(name.parent.parts), strict=False)
+    beside = zip(path.parent.parts, file.parent.parts, strict=False)
+    shared, common = (sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) for pairs in (named, beside))
+    return shared, path.parent.name in words((file.stem, file.parent.name)), common, path.name == name.name
