@@ -171,7 +171,7 @@ def test_a_folder_of_anyone_s(run: Run, tmp_path: Path, predictions: Path) -> No
     assert "data.root has no value" in run(main, f"predictions={masks}", "data=folder", "output=b.json").err
 
 
-def test_predictions_in_a_coco_file(score: Run, tiny_davis: Path, predictions: Path) -> None:
+def test_predictions_in_a_coco_file(score: Run, predictions: Path) -> None:
     """As those in a folder of PNGs; `write_coco` knows no folders, so the file has one sequence."""
     words = ("data.sequences=[val-000]", "output=a.json"), ("data.sequences=[val-000]", "output=b.json")
     assert score(*words[0]).code == 0
