@@ -18,6 +18,7 @@ from run_lengths import encode
 from adnet.data import Sequence, coco_dataset
 from adnet.data.coco_dataset import coco, write_predictions
 from adnet.data.masks import read_mask
+from adnet.data.sequence import annotated_frames
 from adnet.errors import UserError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "coco"
@@ -134,7 +135,7 @@ def test_images_are_found_where_tools_put_them(tmp_path: Path, file: str, name: 
     picture(tmp_path / "elsewhere" / "8.jpg")
     dataset = coco(tmp_path, split)
     (sequence,) = dataset.sequences
-    assert (dataset.name, dataset.split, dataset.scored) == ("coco", split, "all")
+    assert (dataset.name, dataset.split, dataset.scored) == ("coco", split, annotated_frames)
     assert (sequence.name, sequence.frames) == (Path(image).parent.name, (tmp_path / image,))
     check(sequence, {Path(image).stem: BOX})
 

@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
-from collections.abc import Sequence as SequenceABC
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from adnet.data.coco_file import Labelled, Pictures, located, read_coco, read_document, read_results, words
+from adnet.data.known_dataset import Keep, KnownDataset
 from adnet.data.masks import write_mask
 from adnet.data.pictures import image_size
 from adnet.data.sequence import Sequence, VideoDataset
-from adnet.data.sequence_files import PICTURES, dataset_root, images_in, natural_order, select, wanted_of
+from adnet.data.sequence_files import PICTURES, images_in, natural_order, select
 from adnet.errors import UserError
 from adnet.shared.extras import need_extra
 from adnet.shared.files import cache_folder, read_lines
@@ -32,16 +33,19 @@ SURE = 0.5
 VALIDATION = {"val", "valid", "validation"}
 
 
+@partial(
+    KnownDataset,
+    what="[your own videos or images](../how_to/own_videos.md#annotations-in-coco-files), annotated in COCO files",
+    layout="COCO files, and the images that they annotate, in any folders",
+)
 def coco(
-    root: str | Path,
+    root: Path,
     split: str = "all",
+    sequences: Keep = None,
     category: str | list[str] | None = None,
     empty: Literal["background", "unannotated"] | None = None,
     stills: bool = False,
-    sequences: SequenceABC[str] | None = None,
-    train_sequences: SequenceABC[str] | None = None,
-    val_sequences: SequenceABC[str] | None = None,
-) -> VideoDataset:
+) -> Iterator[Sequence]:
     """Find the images in `root` that COCO files in it annotate; a folder of images, or a `video_id`, is a sequence.
 
     The split `all` is every JSON file in `root`, at any depth; any other the files with this word in their name or their folder's
@@ -52,10 +56,9 @@ def coco(
     each image is a sequence.
 
     Raises UserError as `read_coco` does, for an image that is missing or of another size, run lengths or polygons that don't fit
-    it, an unknown sequence or split, and sequences whose frames differ in size.
+    it, and sequences whose frames differ in size.
     """
     need_extra("coco", "pycocotools", "data=coco")
-    root = dataset_root(root)
     files, listed = _files(root, split)
     pictures = (path for path in root.rglob("*") if path.suffix.lower() in PICTURES and path.name[0] != ".")
     found = located(read_coco(files, category), Pictures(pictures), str(root))
@@ -70,21 +73,11 @@ def coco(
     videos = _named(root, {path: [path] for path in found} if stills else _videos(found))
     if listed is not None:
         videos = {name: videos[name] for name in select(videos, listed) if listed}
-    chosen = {
-        name: videos[name] for name in select(videos, wanted_of(split, sequences, train_sequences, val_sequences))
-    }
+    chosen = {name: videos[name] for name in select(videos, sequences)}
     annotated = [path for frames in chosen.values() for path in frames if path in found]
     masks = {path: _cached(path, found[path]) for path in tqdm(annotated, "masks", leave=False, disable=None)}
-    return VideoDataset(
-        "coco",
-        split,
-        root,
-        tuple(
-            Sequence(name, tuple(frames), {path.stem: masks[path] for path in frames if path in masks})
-            for name, frames in chosen.items()
-        ),
-        scored="all",
-    )
+    for name, frames in chosen.items():
+        yield Sequence(name, tuple(frames), {path.stem: masks[path] for path in frames if path in masks})
 
 
 def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category: str | list[str] | None = None) -> None:

@@ -59,7 +59,7 @@ class KnownDataset:
         splits: those of the release.
         page: where to get it: an address, or a sentence if it can't be downloaded; "": it is not for download.
         url: address of its ZIP file, if anyone may download it, and `top`: a folder that lies in its root.
-        prepare: called first, if given, with the root and the further options that are this function's arguments.
+        prepare: called first, if given, with the root and the further options; without it, these are arguments of `find`.
     """
 
     find: Callable[..., Iterable[Sequence]]
@@ -114,7 +114,8 @@ class KnownDataset:
         by_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
         if self.prepare:
             self.prepare(Path(root), **options)
-        found = self.find(dataset_root(root), split, by_split.get(split) or sequences)
+            options = {}
+        found = self.find(dataset_root(root), split, by_split.get(split) or sequences, **options)
         return VideoDataset(self.name, split, Path(root), tuple(found), self.scored)
 
     def known_split(self, split: str) -> Split:
