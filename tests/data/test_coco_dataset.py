@@ -20,6 +20,8 @@ from adnet.data.coco_dataset import coco, write_predictions
 from adnet.data.masks import read_mask
 from adnet.data.sequence import annotated_frames
 from adnet.errors import UserError
+from adnet.report.figures.gallery import find_sequence
+from adnet.report.read.evaluations import Evaluation
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "coco"
 SIZE = (24, 36)
@@ -390,3 +392,20 @@ def test_results_about_other_images(tmp_path: Path, truth: Path) -> None:
     write(file, [{"image_id": 1, "segmentation": encode(BOX)}])
     with pytest.raises(UserError, match=r"share ids of images: choose one by data\.split to read .*results\.json"):
         predicted(file, truth)
+
+
+def test_what_is_foreground_is_known_later_to_the_report(tmp_path: Path) -> None:
+    picture(tmp_path / "clip" / "0.png")
+    two = document(["0.png"], [POLYGON], categories=[{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}])
+    two["annotations"].append(
+        {"id": 2, "image_id": 1, "category_id": 2, "segmentation": [[25, 0, 30, 0, 30, 3, 25, 3]]}
+    )
+    write(tmp_path / "a.json", two)
+    dataset = coco(tmp_path, category="dog")
+    assert dataset.options == {"category": "dog"}
+    details: dict[str, Any] = {"options": dataset.options}
+    for options, expected in ((details, BOX.sum()), ({}, BOX.sum() + 15)):
+        evaluation = Evaluation(tmp_path, "coco", "all", "paper", ("clip",), {}, tmp_path, options)
+        found = find_sequence(evaluation, "clip")
+        assert found is not None
+        assert masks(found)["0"].sum() == expected

@@ -116,7 +116,7 @@ class KnownDataset:
             self.prepare(Path(root), **options)
             options = {}
         found = self.find(dataset_root(root), split, by_split.get(split) or sequences, **options)
-        return VideoDataset(self.name, split, Path(root), tuple(found), self.scored)
+        return VideoDataset(self.name, split, Path(root), tuple(found), self.scored, options)
 
     def known_split(self, split: str) -> Split:
         """Return the facts of a split of the release. Raises UserError if there is no such split."""

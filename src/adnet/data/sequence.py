@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,13 +59,17 @@ def all_but_first_and_last(sequence: Sequence) -> list[str]:
 
 @dataclass(frozen=True)
 class VideoDataset:
-    """Sequences of one split, at least one, and the rule for the frames that count. Raises UserError if there is no sequence."""
+    """Sequences of one split, at least one, and the rule for the frames that count. Raises UserError if there is no sequence.
+
+    `options` are the arguments beyond root and split that say what is annotated.
+    """
 
     name: str
     split: str
     root: Path
     sequences: tuple[Sequence, ...]
     scored: Rule = all_but_first_and_last
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sequences:

@@ -63,6 +63,7 @@ def evaluate(
         "dataset": dataset.name,
         "root": str(dataset.root),
         "split": dataset.split,
+        "options": dict(dataset.options),
         "sequences": [sequence.name for sequence in dataset.sequences],
         "annotations_sha256": data["sha256"],
         "frames_sha256": data["frames_sha256"],

@@ -16,6 +16,7 @@ from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
 T = TypeVar("T")
 
 _OLD_DEFAULTS: dict[str, Any] = {
+    "options": {},
     "backend": "torch",
     "postprocess": None,
     "files_sha256": {},

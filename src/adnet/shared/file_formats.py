@@ -217,6 +217,8 @@ class Evaluation(Settings):
     root: str
     """path of the dataset"""
     split: str
+    options: NotRequired[dict[str, Any]]
+    """of `data`, as far as they say what is annotated"""
     sequences: list[str]
     annotations_sha256: Sha256
     """of names and annotations"""

@@ -165,8 +165,9 @@ def find_sequence(evaluation: Evaluation, sequence: str) -> Video | None:
     if known is None or evaluation.root is None:
         return None
     try:
-        return next(iter(known.find(evaluation.root, evaluation.split, [sequence])), None)
-    except UserError:
+        options = evaluation.details.get("options", {})
+        return next(iter(known.find(evaluation.root, evaluation.split, [sequence], **options)), None)
+    except (UserError, TypeError):  # the latter for options of another version
         return None
 
 
