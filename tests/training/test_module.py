@@ -21,7 +21,8 @@ from adnet.data.datamodule import PairDataModule
 from adnet.inference import load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
-from adnet.shared.command import check_config, conf_dir
+from adnet.shared.check_config import check_config
+from adnet.shared.command import conf_dir
 from adnet.training import SegmentationModule, poly
 from adnet.training.loggers import MetricsFile, tensorboard_logger
 from adnet.training.loss import Loss, total
