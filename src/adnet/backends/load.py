@@ -15,10 +15,9 @@ from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
-from adnet.shared.extras import need_extra
 from adnet.shared.files import cache_folder, files_sha256, sha256
 from adnet.shared.locks import one_at_a_time
-from adnet.shared.machine import usable_device
+from adnet.shared.machine import need_extra, usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
 
 BACKENDS = ("torch", "compile", "openvino", "openvino_int8", "onnx")

@@ -40,11 +40,11 @@ _AGREE = 1e-3
 
 
 @dataclass
-class _Way:
-    """One way to segment a frame, and its measurements. `both`: embed the anchor again for each frame."""
+class _Measured:
+    """A way to segment a frame, and what was measured of it. `anchor_again`: embed the anchor again for each frame."""
 
     model: SegmentationModel | PublishedWay
-    both: bool = False
+    anchor_again: bool = False
     precision: str = "fp32"
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})
     anchor: Tensor | None = None
@@ -89,27 +89,27 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 def _ways(
     cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int], kinds: list[str]
-) -> dict[str, _Way]:
-    ways = {"published": _Way(PublishedWay(model), both=model.needs_anchor)}
+) -> dict[str, _Measured]:
+    ways = {"published": _Measured(PublishedWay(model), anchor_again=model.needs_anchor)}
     for name in cfg.inference.backends:
         if name in ON_CPU:
             if model.device.type == "cpu":
                 library, _, int8 = name.partition("_")
                 given = synthetic_inputs(cfg.inference.calibration_frames, size, model.needs_flow) if int8 else []
-                ways[name] = _Way(export_model(model, size, scratch / name, library, given, describe(checkpoint)))
+                ways[name] = _Measured(export_model(model, size, scratch / name, library, given, describe(checkpoint)))
         else:
             for kind in kinds:
                 named = name if kind == "fp32" else f"{name} {kind}"
-                ways[named] = _Way(load_backend(checkpoint, name, model.device)[0], precision=kind)
+                ways[named] = _Measured(load_backend(checkpoint, name, model.device)[0], precision=kind)
     return ways
 
 
-def _frame(way: _Way, *arguments: Any) -> None:
+def _frame(way: _Measured, *arguments: Any) -> None:
     with torch.inference_mode(), computing(way.model.device, way.precision):
         _segment(way, *arguments)
 
 
-def _segment(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
+def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
     """Segment a frame, from JPEG to PNG. If the anchor is embedded again, the first stages include its share."""
 
     def resized(image: Any) -> Tensor:
@@ -117,7 +117,7 @@ def _segment(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratc
 
     with way.stage("decode"):
         image = read_frame(frame)
-        anchor_image = read_frame(anchor) if way.both or way.anchor is None else None
+        anchor_image = read_frame(anchor) if way.anchor_again or way.anchor is None else None
     with way.stage("resize"):
         view = resized(image)
         anchor_view = resized(anchor_image) if anchor_image is not None else None
@@ -127,11 +127,11 @@ def _segment(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratc
             vectors = OpticalFlow()(image, image if way.before is None else way.before)
             flow = upsample(to_flow_input(vectors)[None].to(way.model.device), size)
         way.before = image
-    if anchor_view is not None and not way.both:
+    if anchor_view is not None and not way.anchor_again:
         way.anchor = way.model.embed(anchor_view)
     with way.stage("embed"):
         encoded = way.model.encode(view, flow)
-        if anchor_view is not None and way.both:
+        if anchor_view is not None and way.anchor_again:
             way.anchor = way.model.embed(anchor_view)
     assert way.anchor is not None
     with way.stage("fusion"):
@@ -146,7 +146,7 @@ def _segment(way: _Way, anchor: Path, frame: Path, size: tuple[int, int], scratc
 
 
 def _report(
-    ways: dict[str, _Way],
+    ways: dict[str, _Measured],
     model: ADNet,
     size: tuple[int, int],
     peaks: dict[str, float],
@@ -175,7 +175,11 @@ def _report(
     result |= {"matmul_gflops_per_second": peaks["fp32"], "trained": trained, "paper": PAPER, "ways": {}}
     for name, way in ways.items():
         # Embedding the anchor again is twice the work. The auxiliary head is not counted.
-        share = cost.gflops / peaks[way.precision] / (stages[name]["embed"] / (1 + way.both) + stages[name]["fusion"])
+        share = (
+            cost.gflops
+            / peaks[way.precision]
+            / (stages[name]["embed"] / (1 + way.anchor_again) + stages[name]["fusion"])
+        )
         ratio = totals["published"] / totals[name]
         memory = "" if way.memory is None else f"{way.memory:.0f}"
         print(f"{name:14}{1 / totals[name]:13.3g}{ratio:13.2f}{share:13.0%}{memory:>13}{differing[name]:19.4%}")

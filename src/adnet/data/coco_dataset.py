@@ -24,8 +24,8 @@ from adnet.data.pictures import image_size
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.data.sequence_files import PICTURES, images_in, natural_order, select
 from adnet.errors import UserError
-from adnet.shared.extras import need_extra
 from adnet.shared.files import cache_folder, read_lines
+from adnet.shared.machine import need_extra
 
 SURE = 0.5
 """Results with a lower score are left out."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from adnet.data.masks import Mask, read_mask
-from adnet.shared.extras import need_extra
 from adnet.shared.files import write_json
+from adnet.shared.machine import need_extra
 
 
 def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False) -> None:

@@ -29,8 +29,8 @@ from adnet.inference.postprocess import Postprocess
 from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
-from adnet.shared.extras import need_extra
 from adnet.shared.files import read_json, write_json
+from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile
 from adnet.video.sources import VideoSource
 

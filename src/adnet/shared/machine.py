@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ def installed(*packages: str) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def need_extra(extra: str, module: str, what: str) -> None:
+    """Raise UserError, with the command that installs it, if `module`, which `what` needs, is not installed."""
+    if sys.modules.get(module) is None and find_spec(module) is None:
+        raise UserError(f"{what} needs the extra: pip install 'adnet[{extra}]'")
 
 
 def usable_device(name: str | torch.device | None = None) -> torch.device:

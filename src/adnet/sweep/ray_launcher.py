@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from adnet.shared.extras import need_extra
+from adnet.shared.machine import need_extra
 
 _OF_THE_SHELL = ("ADNET_", "HF_", "NO_ALBUMENTATIONS_", "OMP_", "WANDB_")
 """Beginnings of the variables that tasks get from the shell of the sweep; a cluster's workers have its own environment."""

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import quoted
-from adnet.shared.extras import need_extra
+from adnet.shared.machine import need_extra
 from adnet.sweep.runner import Row, Sweep
 
 if TYPE_CHECKING:

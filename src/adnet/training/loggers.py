@@ -19,8 +19,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.shared.extras import need_extra
 from adnet.shared.files import read_json, write_json, write_text
+from adnet.shared.machine import need_extra
 from adnet.training.trial_pruning import Pruned
 
 _SCORES = ("val/J", "val/F")

@@ -15,8 +15,8 @@ import numpy as np
 
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.shared.extras import need_extra
 from adnet.shared.files import sha256
+from adnet.shared.machine import need_extra
 from adnet.video.hdr import HLG, PQ, tone_mapped
 from adnet.video.times import FrameTimes
 

@@ -13,8 +13,8 @@ import numpy as np
 from adnet.data.masks import Mask
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.shared.extras import need_extra
 from adnet.shared.files import replacing
+from adnet.shared.machine import need_extra
 
 if TYPE_CHECKING:
     import av
