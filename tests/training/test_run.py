@@ -208,6 +208,34 @@ def test_a_dry_run_leaves_nothing(run: Callable[..., Any], tiny_davis: Path, tmp
 
 
 @pytest.mark.slow
+def test_the_preset_to_debug_takes_one_batch_in_one_process(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And any other experiment may go before it. A gradient that becomes NaN names the operation of the forward pass."""
+    from adnet import train
+    from adnet.training import SegmentationModule
+
+    seen: list[int] = []
+    honest = SegmentationModule.training_step
+
+    def step(self: SegmentationModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        assert self.trainer.train_dataloader.num_workers == 0  # type: ignore[union-attr]
+        seen.append(len(batch["mask"]))
+        loss = honest(self, batch, batch_idx)
+        return loss + (0 * loss).sqrt()  # whose gradient is infinity times 0
+
+    monkeypatch.setattr(SegmentationModule, "training_step", step)
+    words = [word for word in TINY if not word.startswith("pairs.workers")]
+    with pytest.raises(RuntimeError, match=r"Function 'SqrtBackward0' returned nan|'MulBackward0' returned nan"):
+        run(train.main, "+experiment=[ablation_anchor,debug]", *words, f"data.root={tiny_davis}")
+    assert seen == [4]
+    monkeypatch.setattr(SegmentationModule, "training_step", honest)
+    ended = run(train.main, "+experiment=[ablation_anchor,debug]", *words, f"data.root={tiny_davis}")
+    assert ended.out.splitlines()[-1] == "anchor: trainer.fast_dev_run took 1 steps, of which nothing is kept"
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_tasks_of_srun_that_share_no_training_are_one_line_each(tiny_davis: Path, tmp_path: Path) -> None:
     words = (*TINY, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
     srun = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adnet.data.pairs import TrainingPair, ValidationPair
-from adnet.metrics.validation import ContourAccuracy, RegionSimilarity
+from adnet.metrics import contour_accuracy, region_similarity
+from adnet.metrics.validation import SequenceMean
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss, total
 
@@ -69,7 +70,7 @@ class SegmentationModule(L.LightningModule):
         self._seed = seed
         self._loss = loss or Loss()
         self._network: Network = self.model.forward_with_aux
-        self._val_J, self._val_F = RegionSimilarity(), ContourAccuracy()
+        self._val_J, self._val_F = SequenceMean(region_similarity), SequenceMean(contour_accuracy)
         self._anchors: tuple[list[int], Tensor, Tensor] | None = None
         self._parts: list[dict[str, Tensor]] = []
 
