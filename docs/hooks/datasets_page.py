@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from adnet.data.known_dataset import DATASETS, KnownDataset
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
-def splits(known: KnownDataset) -> str:
-    """What the release's splits hold: "30 `train`, 20 `val`"."""
-    return ", ".join(f"{split.sequences:,} `{name}`" for name, split in known.splits.items())
+def paragraph(known: KnownDataset, number: int) -> str:
+    """A paragraph of the docstring of the function that finds it, as one line."""
+    return " ".join(f"{inspect.getdoc(known.find)}".split("\n\n")[number].split()).removeprefix("Find ")
 
 
 def origin(known: KnownDataset) -> str:
@@ -44,13 +45,12 @@ def table(*columns: str) -> str:
 
 
 CELLS = {
-    "what": lambda known: known.what,
-    "splits": splits,
+    "what": lambda known: paragraph(known, 0),
     "where": origin,
     "terms": lambda known: known.terms,
     "scored frames": lambda known: known.scored.__name__.replace("_", " "),
     "root": root,
-    "layout": lambda known: known.layout,
+    "layout": lambda known: paragraph(known, 1),
 }
 
 

@@ -27,13 +27,16 @@ def every_second_frame(sequence):
 
 @partial(
     KnownDataset,
-    what="videos of ours",
-    layout="`videos/SEQUENCE`, `truth/SEQUENCE`",
     scored=every_second_frame,
     splits={"test": Split(2)},
     page="ask us at https://example.org",
 )
 def ours(root, split="test", sequences=None):
+    '''Find videos of ours.
+
+    `root` holds `videos/SEQUENCE`
+    and `truth/SEQUENCE`.
+    '''
     for name in select(subfolders(root / "videos"), sequences):
         yield checked_sequence(root, name, images_in(root / "videos" / name), images_in(root / "truth" / name))
 """
@@ -76,8 +79,8 @@ def test_one_file_and_one_config_add_a_dataset(
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "docs" / "hooks")
     from datasets_page import table
 
-    row = "| `ours` | 2 `test` | ask us at <https://example.org> | every second frame |"
-    assert row in table("splits", "where", "scored frames").splitlines()
+    row = "| `ours` | videos of ours. | ask us at <https://example.org> | every second frame | `root` holds `videos/SEQUENCE` and `truth/"
+    assert row in table("what", "where", "scored frames", "layout")
 
     write_mask(tmp_path / "masks" / "a" / "3.png", np.ones((24, 32), bool))
     evaluation = Evaluation(tmp_path, "ours", "test", "paper", ("a", "b"), {}, root)

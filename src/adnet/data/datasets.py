@@ -44,9 +44,6 @@ GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 
 @partial(
     KnownDataset,
-    what="DAVIS-2016, videos at 480p; every frame is annotated",
-    layout="`JPEGImages/480p/SEQUENCE/FRAME.jpg`, `Annotations/480p/SEQUENCE/FRAME.png`, `ImageSets/480p/SPLIT.txt`; `db_info.yml` has "
-    "attributes",
     terms="CC BY-NC 4.0 according to its README, some sequences under YouTube's terms",
     scored=all_but_first_and_last,
     splits={  # the fingerprints cover the annotations of the official 480p release, not its frames
@@ -61,7 +58,9 @@ def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
     `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
-    `db_info.yml` with the sequences' attributes. Also raises UserError for a frame without a mask.
+    `db_info.yml` with the sequences' attributes.
+
+    Also raises UserError for a frame without a mask.
 
     Examples:
         >>> root = synthesize(Path("davis"), train=2, val=1, frames=3, size=(48, 80))
@@ -73,8 +72,6 @@ def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
 
 @partial(
     KnownDataset,
-    what="DAVIS-2017, videos at 480p; every frame is annotated, all objects are one foreground",
-    layout="as `davis2016`, the splits in `ImageSets/2017`",
     terms="on its page",
     scored=all_but_first_and_last,
     splits={"train": Split(60), "val": Split(30)},
@@ -92,16 +89,13 @@ def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
 
 @partial(
     KnownDataset,
-    what="videos generated on first use from `seed`; `train` and `val` set their numbers; `synthetic_demo` and `synthetic_demo_fast` "
-    "are those of the demo",
-    layout="as `davis2016`",
     scored=all_but_first_and_last,
     prepare=synthesize,
 )
 def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Keep = None) -> Iterator[Sequence]:
-    """Generate synthetic videos into `root`, once, and find them as in DAVIS-2016.
+    """Find synthetic videos, which are generated on first use from `seed`; `synthetic_demo` and `synthetic_demo_fast` are the demo's.
 
-    Further options are those of `adnet.data.synthetic.synthesize`.
+    They are laid out in `root` as for `davis2016`. `train` and `val` are their numbers; `adnet.data.synthetic.synthesize` has the options.
 
     Examples:
         >>> dataset = synthetic("videos", train=1, val=1, frames=3, size=(48, 80))
@@ -135,8 +129,6 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
 
 @partial(
     KnownDataset,
-    what="FBMS-59, videos of which a few frames are annotated",
-    layout="`Trainingset`, `Testset`: `SEQUENCE/*.jpg`, and in `SEQUENCE/GroundTruth` a `*Def.dat` with `*_gt.ppm` or `*.pgm`",
     terms="on its page",
     splits={  # the paper, Section 5: "30 test videos"
         "train": Split(29, "Trainingset", required=False),
@@ -169,8 +161,6 @@ def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Se
 
 @partial(
     KnownDataset,
-    what="ViSal, videos with 193 annotated frames",
-    layout="`ViSal/SEQUENCE/` with frames, one flat `GroundTruth/`",
     terms="ask",
     splits={"test": Split(17)},
     page="no public address; ask its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow "
@@ -201,8 +191,6 @@ def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[S
 
 @partial(
     KnownDataset,
-    what="videos; every fifth frame is annotated, all objects are one foreground",
-    layout="`SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png`",
     terms="on its page",
     splits={"train": Split(3471)},
     page="take train from https://youtube-vos.org (login required)",
@@ -212,7 +200,9 @@ def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Ite
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
     `root` holds `<split>/JPEGImages/<video>/*.jpg`, with or without the frames between those annotated, and
-    `<split>/Annotations/<video>/*.png`. Also raises UserError for a video without annotation.
+    `<split>/Annotations/<video>/*.png`.
+
+    Also raises UserError for a video without annotation.
     """
     videos, truth = root / split / "JPEGImages", root / split / "Annotations"
     for name in select(subfolders(videos), sequences):
@@ -222,8 +212,6 @@ def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Ite
 
 @partial(
     KnownDataset,
-    what="images of salient objects",
-    layout="`DUTS-TR/DUTS-TR-Image/*.jpg`, `DUTS-TR/DUTS-TR-Mask/*.png`; `DUTS-TE` likewise",
     terms="on its page",
     splits={"train": Split(10553, "DUTS-TR"), "test": Split(5019, "DUTS-TE")},
     page="take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
@@ -240,8 +228,6 @@ def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[S
 
 @partial(
     KnownDataset,
-    what="images of salient objects",
-    layout="`Imgs/*.jpg`, `Imgs/*.png`",
     terms="on its page",
     splits={"train": Split(10000)},
     page="take it from https://mmcheng.net/msra10k",
@@ -256,11 +242,7 @@ def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterato
     return _stills(root, "Imgs", "Imgs", sequences, GREY, suffixes=(JPEG, {".png"}))
 
 
-@partial(
-    KnownDataset,
-    what="your own images",
-    layout="`Image/`, `Mask/`, images of any format, splits in `SPLIT.txt`",
-)
+@KnownDataset
 def images(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
     """Find your own images in `root/Image` and their masks in `root/Mask`, where a mask has its image's name; of any format.
 
@@ -296,17 +278,14 @@ def _stills(
         yield checked_sequence(root, name, {name: frames[name]}, {name: annotations[name]}, regions=regions, least=1)
 
 
-@partial(
-    KnownDataset,
-    what="[your own videos](../how_to/own_videos.md)",
-    layout="`frames/SEQUENCE/`, `masks/SEQUENCE/`, splits in `SPLIT.txt`",
-)
+@KnownDataset
 def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
     A mask has its frame's name; frames without one don't count, and a sequence may be a single image. The split `all` is
-    every sequence; any other is a text file `root/<split>.txt` with a sequence's name per line. Also raises UserError for a
-    sequence without masks and for a folder in `masks` without frames.
+    every sequence; any other is a text file `root/<split>.txt` with a sequence's name per line.
+
+    Also raises UserError for a sequence without masks and for a folder in `masks` without frames.
     """
     names = subfolders(root / "frames")
     if not names:

@@ -42,9 +42,10 @@ DATASETS: dict[str, KnownDataset] = {}
 class KnownDataset:
     """A dataset: called with `root`, `split` and the options, it finds the sequences of the split, checked.
 
-    An entry decorates a function of the dataset's root, the split and the names of the sequences to keep, which finds them:
+    An entry decorates a function of the dataset's root, the split and the names of the sequences to keep, which finds them. The first
+    paragraph of its docstring says what the dataset is, the second what lies in `root`:
 
-        @partial(KnownDataset, what="videos of our own", layout="`frames/SEQUENCE/FRAME.jpg`, ...")
+        @partial(KnownDataset, terms="CC BY 4.0", splits={"val": Split(12)}, page="ask us")
         def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Sequence]:
 
     To the function's arguments (`sequences` keeps only these), the call adds `train_sequences` and `val_sequences`, which take
@@ -52,8 +53,6 @@ class KnownDataset:
 
     Args:
         find: the decorated function.
-        what: what it consists of, for the documentation (Markdown, as the next two).
-        layout: the files in its root.
         terms: its licence.
         scored: its rule for the frames that count.
         splits: those of the release.
@@ -63,8 +62,6 @@ class KnownDataset:
     """
 
     find: Callable[..., Iterable[Sequence]]
-    what: str
-    layout: str
     terms: str = ""
     scored: Rule = annotated_frames
     splits: Mapping[str, Split] = field(default_factory=dict)
