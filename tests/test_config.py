@@ -73,6 +73,16 @@ def test_commands_choose_what_they_need() -> None:
     assert not any("experiment" in groups(name) for name in COMMANDS)
 
 
+def test_the_motion_encoder_is_the_frames_encoder_but_for_what_flow_has_not() -> None:
+    """Whatever is added to the frames' encoder, and can be overridden in either; flow is normalised alike, and has no decoder."""
+    model = compose("train", "model=full_motion")["model"]
+    copied = model["encoder"].keys() - {"_target_", "mean", "std", "shallow"}
+    assert model["motion"] == {
+        "_target_": model["encoder"]["_target_"],
+        **{key: f"${{..encoder.{key}}}" for key in copied},
+    }
+
+
 def test_an_ablation_is_an_experiment_of_its_name() -> None:
     """`glob(ablation_*)` is Table 1, no less and no more."""
     names = {option for group, option in OPTIONS if group == "experiment"}

@@ -10,7 +10,6 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -33,11 +32,7 @@ SURE = 0.5
 VALIDATION = {"val", "valid", "validation"}
 
 
-@partial(
-    KnownDataset,
-    what="[your own videos or images](../how_to/own_videos.md#annotations-in-coco-files), annotated in COCO files",
-    layout="COCO files, and the images that they annotate, in any folders",
-)
+@KnownDataset
 def coco(
     root: Path,
     split: str = "all",
