@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from adnet.data.sequence import Rule, Sequence, VideoDataset, annotated_frames
-from adnet.data.sequence_files import dataset_root
 from adnet.errors import UserError
 
 Root = str | Path
@@ -58,7 +57,8 @@ class KnownDataset:
         splits: those of the release.
         page: where to get it: an address, or a sentence if it can't be downloaded; "": it is not for download.
         url: address of its ZIP file, if anyone may download it, and `top`: a folder that lies in its root.
-        prepare: called first, if given, with the root and the further options; without it, these are arguments of `find`.
+        prepare: called first, if given, with the root and the further options, which are its keyword-only arguments; without it,
+            these are arguments of `find`.
     """
 
     find: Callable[..., Iterable[Sequence]]
@@ -73,26 +73,14 @@ class KnownDataset:
     def __post_init__(self) -> None:
         update_wrapper(self, self.find)
         self.name = self.find.__name__
-        functions = [function for function in (self.find, self.prepare) if function]
+        functions = (self.find, self.prepare) if self.prepare else (self.find,)
+        chosen = ("train_sequences", "val_sequences")
+        # Configs are checked against annotations and signature.
         hints = {name: hint for one in functions for name, hint in get_type_hints(one, include_extras=True).items()}
-        # Hydra's configs are checked against these.
-        self.__annotations__ = {
-            **hints,
-            "root": Root,
-            "train_sequences": Keep,
-            "val_sequences": Keep,
-            "return": VideoDataset,
-        }
-        arguments = {
-            name: one for function in functions for name, one in inspect.signature(function).parameters.items()
-        }
-        chosen = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("train_sequences", "val_sequences")
-        ]
-        options = [
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, one in arguments.items() if name != "root"
-        ]
-        self.__signature__ = inspect.Signature([arguments["root"], *options, *chosen])
+        self.__annotations__ = hints | dict.fromkeys(chosen, Keep) | {"root": Root, "return": VideoDataset}
+        parameters = {name: each for one in functions for name, each in inspect.signature(one).parameters.items()}
+        parameters |= {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in chosen}
+        self.__signature__ = inspect.Signature([*parameters.values()])
         DATASETS[self.name] = self
 
     def __call__(
@@ -109,11 +97,14 @@ class KnownDataset:
         if split == "val" and "val" not in self.splits and "test" in self.splits:
             split = "test"
         by_split = {"train": train_sequences, **dict.fromkeys(("val", "valid", "test"), val_sequences)}
+        root = Path(root)
         if self.prepare:
-            self.prepare(Path(root), **options)
+            self.prepare(root, **options)
             options = {}
-        found = self.find(dataset_root(root), split, by_split.get(split) or sequences, **options)
-        return VideoDataset(self.name, split, Path(root), tuple(found), self.scored, options)
+        if not root.is_dir():
+            raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
+        found = self.find(root, split, by_split.get(split) or sequences, **options)
+        return VideoDataset(self.name, split, root, tuple(found), self.scored, options)
 
     def known_split(self, split: str) -> Split:
         """Return the facts of a split of the release. Raises UserError if there is no such split."""

@@ -14,14 +14,6 @@ from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 
 
-def dataset_root(root: str | Path) -> Path:
-    """Return `root` as a path. Raises UserError if there is no such folder."""
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
-    return root
-
-
 def subfolders(path: Path) -> list[str]:
     """List the names of the folders in `path`, sorted, without hidden ones and those of `SYSTEM`.
 

@@ -7,13 +7,12 @@ worker starts scoring quickly.
 from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
-from adnet.metrics.scoring import score_dataset, score_sequence, sequence_statistics
+from adnet.metrics.scoring import score_dataset, sequence_statistics
 
 __all__ = [
     "Saliency",
     "contour_accuracy",
     "region_similarity",
     "score_dataset",
-    "score_sequence",
     "sequence_statistics",
 ]

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adnet.data.odd_masks import report_odd_masks
-from adnet.data.sequence import Rule, Sequence, VideoDataset, all_but_first_and_last, evenly_spaced
+from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
@@ -39,19 +39,6 @@ Scores = dict[str, Any]
 
 CHUNK = 16  # frames that a worker takes at a time: about 0.1 s
 SAMPLE = 3  # frames of each sequence that kind="auto" looks at
-
-
-def score_sequence(sequence: Sequence, predictions: Path, scored: Rule = all_but_first_and_last) -> Scores:
-    """Score the masks `predictions/<sequence>/<frame>.png` of the frames that count by the rule `scored`, in this process.
-
-    Returns `{"frames": [...], "J": {"mean", "recall", "decay", "frames": [...]}, "F": {...}}`: the stems of the frames that
-    count, in time order, and their values. Raises UserError if no frame counts, a mask is missing or can't be read, or its size
-    differs from its annotation's.
-    """
-    frames = _frames(sequence, scored, predictions, None)
-    if not frames:
-        raise UserError(f"sequence {sequence.name} has no annotated frame that counts; leave it out of the split")
-    return _summary(scored(sequence), score_frames(frames, "masks", sampled=False)[0])
 
 
 def score_dataset(
@@ -76,8 +63,9 @@ def score_dataset(
 
     Returns:
         `{"dataset", "split", "protocol", "kind", "kind_reason", "mean": {"J": {"mean", "recall", "decay"}, "F": ...}, "pixel":
-        {"precision", "recall", "F_measure"}, "sequences": {name: score_sequence(...)}}`, sequences in the dataset's order.
-        "mean" is the plain mean over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R).
+        {"precision", "recall", "F_measure"}, "sequences": {name: {"frames": [...], "J": {"mean", "recall", "decay", "frames":
+        [...]}, "F": ...}}}`, sequences in the dataset's order; "frames" are the stems of the frames that count, in time order, and
+        their values. "mean" is the plain mean over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R).
         The F-measure on FBMS in the paper's Table 2 is that of its Table 3: in the published code, the largest F on the
         pixels' precision-recall curve, here "saliency" "pooled" "F_max". "pixel" is one point of that curve, at 0.5.
 
@@ -85,7 +73,7 @@ def score_dataset(
         {"J", "F", "sequences": [...]}}`, the means over the sequences with that attribute.
 
     Raises UserError, before anything is computed, naming all missing sequences and all missing or extra frames, and if
-    "auto" can't decide; and as `score_sequence` does.
+    "auto" can't decide; and then for a file that can't be read, or differs in size from its annotation.
 
     Examples:
         >>> from adnet.data import synthetic
@@ -99,7 +87,8 @@ def score_dataset(
     if probabilities:
         _check(dataset, probabilities)
     report_odd_masks(dataset)
-    frames = {s.name: _frames(s, dataset.scored, predictions, probabilities) for s in dataset.sequences}
+    names = {sequence.name: dataset.scored(sequence) for sequence in dataset.sequences}
+    frames = {s.name: _frames(s, names[s.name], predictions, probabilities) for s in dataset.sequences}
     sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
     found, reason = guess_kind(sampled) if kind == "auto" else (kind, "given")
     flat = [frame for group in frames.values() for frame in group]
@@ -111,7 +100,6 @@ def score_dataset(
         if seen:
             saliency.merge(seen)
     remaining = iter(scores)
-    names = {sequence.name: dataset.scored(sequence) for sequence in dataset.sequences}
     sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
     if sum(score.annotated for score in scores) and not sum(score.predicted for score in scores):
         logging.getLogger(__name__).warning(
@@ -168,7 +156,7 @@ def _no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _frames(sequence: Sequence, scored: Rule, predictions: Path, probabilities: Path | None) -> list[FrameFiles]:
+def _frames(sequence: Sequence, stems: list[str], predictions: Path, probabilities: Path | None) -> list[FrameFiles]:
     folder = entry(predictions, sequence.name)
     found = find_predictions(folder)
     maps = find_predictions(entry(probabilities, sequence.name)) if probabilities else {}
@@ -179,7 +167,7 @@ def _frames(sequence: Sequence, scored: Rule, predictions: Path, probabilities: 
             sequence.annotations[stem],
             sequence.regions,
         )
-        for stem in scored(sequence)
+        for stem in stems
     ]
 
 
