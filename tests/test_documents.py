@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from videos import pictures, write_video
 
 from adnet.backends.export import export_model
-from adnet.data import read_mask
+from adnet.data import folder, read_mask
 from adnet.data.datamodule import PairDataModule
 from adnet.models import ADNet
 from adnet.shared.check_config import check_config
@@ -99,6 +101,50 @@ def test_examples_work_when_pasted(document: str, with_what_examples_name: Path,
         assert len(list(with_what_examples_name.glob("mine/frames/video/*.png"))) == 3
     if document == "docs/how_to/score_another_method.md":
         assert names["scores"]["mean"]["J"]["mean"] == 1
+
+
+@pytest.mark.slow
+def test_the_road_from_a_cvat_export(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command on COCO files of the page does what it says; the training is a shorter one."""
+    from PIL import Image
+
+    monkeypatch.setenv("ADNET_CACHE", str(tmp_path / "cache"))
+    write_video(Path("video.mp4"), pictures(4))
+    names = [f"{clip}frame_{number:06d}.PNG" for clip in ("", "other/") for number in range(4)]
+    content = {
+        "images": [{"id": i, "file_name": name, "height": 48, "width": 80} for i, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "segmentation": [[20, 10, 60, 10, 60, 40]]} for i in (0, 2, 4, 5)
+        ],
+    }
+    for clip in ("video", "other"):
+        Path("export/frames", clip).mkdir(parents=True)
+        for number, image in enumerate(pictures(4)):
+            Image.fromarray(image).save(Path("export/frames", clip, f"{number:05d}.png"))
+    Path("export/train.txt").write_text("video\n")
+    Path("export/val.txt").write_text("other\n")
+    Path("export/video.json").write_text(json.dumps(content))
+    page = [words for words in commands("docs/how_to/own_videos.md") if "data=coco" in words or "rle=true" in words]
+    assert [words[0] for words in page] == [
+        f"adnet.{name}" for name in ("evaluate", "train", "convert", "predict", "score")
+    ]
+    shorter = ["scale=smoke", "steps=1", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=0"]
+    for module, *words in page:
+        ended = run(import_module(module).main, *words, *(shorter if module == "adnet.train" else ()))
+        assert ended.code == 0, ended.err
+    assert {
+        name: row["frames"] for name, row in json.loads(Path("on-export/scores.json").read_text())["sequences"].items()
+    } == {
+        "other": ["00000", "00001"],
+        "video": ["00000", "00002"],
+    }
+    assert [*json.loads(Path("rle.json").read_text())["sequences"]] == ["video"]
+    copied = folder("mine-from-coco")
+    assert {sequence.name: [*sequence.annotations] for sequence in copied.sequences} == {
+        "other": ["00000", "00001"],
+        "video": ["00000", "00002"],
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
