@@ -73,7 +73,7 @@ def test_what_reaches_out_of_the_frame_is_cut_off() -> None:
 @pytest.mark.parametrize(
     ("polygon", "message"),
     [
-        ([1, 1, 4, 4], "three points"),  # to pycocotools a box
+        ([1, 1, 4, 4], "three points"),
         ([1, 1, 4, 4, 2], "three points"),
         ([1, 1, 4, 4, 2, 1, 3], "three points"),
         ("abcdef", "no numbers"),

@@ -71,8 +71,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
     """Read the `segmentation` of a COCO annotation, run lengths or polygons `[[x, y, ...], ...]`, as bool `[H, W]` of this size.
 
     What lies outside of the frame is cut off. Raises ValueError as `decode` does, and for polygons of fewer than three points,
-    entirely outside of the frame or by more than its side, or in shares of the frame instead of pixels: pycocotools takes two points
-    for a box, and the memory that it uses grows with the coordinates.
+    entirely outside of the frame or by more than its side (the memory that pycocotools uses grows with the coordinates), or in shares
+    of the frame instead of pixels.
     """
     if isinstance(segmentation, Mapping):
         return decode(segmentation, {size})
