@@ -8,7 +8,6 @@ The checkpoint goes wherever one of a training goes: `python -m adnet.evaluate c
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -17,7 +16,6 @@ from omegaconf import DictConfig
 from adnet.data.copy_dataset import copy_dataset
 from adnet.errors import UserError
 from adnet.shared.command import command
-from adnet.shared.files import replacing
 
 
 @command("convert")
@@ -35,24 +33,15 @@ def main(cfg: DictConfig) -> None:
 
 def convert_checkpoint(checkpoint: str, variant: str | None, output: Path, overwrite: bool) -> None:
     """Write a published checkpoint as one of ours. Raises UserError if `output` is there, and for another variant or file."""
-    import torch
-
-    from adnet.models import load_published, published_config
+    from adnet.models import load_published
+    from adnet.models.checkpoint import write_checkpoint
 
     if variant is None:
         raise UserError("variant has no value: give variant=full, or the one that the checkpoint has")
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists; give another output, or overwrite=true")
     model = load_published(checkpoint, variant)
-    config = published_config(model.variant, model.encoder.backbone_name)
-    document = {
-        "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
-        "hyper_parameters": {"model": config, "test_size": [481, 857]},
-    }
-    content = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
-    torch.save(document, content)
-    with replacing(output, overwrite) as draft:
-        draft.write_bytes(content.getbuffer())
+    write_checkpoint(output, model, (481, 857), overwrite)
     print(f"{checkpoint}: {model.variant} on {model.encoder.backbone_name} -> {output}")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from operator import index
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import torch
+
 from adnet.errors import UserError
 from adnet.models import ADNet
+from adnet.shared.files import replacing
 from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
 from adnet.weights.safe_load import load_plain
 
@@ -59,3 +63,14 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
             "python -m adnet.convert first"
         ) from error
     return config, (height, width), weights
+
+
+def write_checkpoint(path: Path, model: ADNet, test_size: tuple[int, int], overwrite: bool = False) -> None:
+    """Write a network as `load_checkpoint` reads it, atomically. Raises UserError if `path` exists, without `overwrite`."""
+    content = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
+    weights = {f"model.{key}": value.cpu() for key, value in model.state_dict().items()}
+    torch.save(
+        {"state_dict": weights, "hyper_parameters": {"model": model.config, "test_size": list(test_size)}}, content
+    )
+    with replacing(path, overwrite) as draft:
+        draft.write_bytes(content.getbuffer())
