@@ -15,13 +15,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import hydra
+import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from videos import pictures, write_video
 
 from adnet.backends.export import export_model
-from adnet.data import folder, read_mask
+from adnet.data import folder, read_mask, write_mask
 from adnet.data.datamodule import PairDataModule
 from adnet.models import ADNet
 from adnet.shared.check_config import check_config
@@ -73,6 +74,7 @@ def with_what_examples_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tin
     (tmp_path / "frames").mkdir()
     for index, image in enumerate(pictures(6)):
         Image.fromarray(image).save(tmp_path / "frames" / f"{index:05d}.png")
+    write_mask(tmp_path / "corrected" / "00002.png", np.eye(48, 80, dtype=bool))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "DAVIS").symlink_to(tiny_davis)
     (tmp_path / "DIR").symlink_to(tiny_davis / "Annotations" / "480p")

@@ -11,6 +11,7 @@ import pytest
 from adnet import __version__
 
 COMMANDS = (
+    "adapt",
     "app",
     "benchmark",
     "convert",

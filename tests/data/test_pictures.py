@@ -22,7 +22,7 @@ from adnet.data.masks import read_mask, write_mask
 from adnet.data.pairs import ValidationPairs
 from adnet.data.pictures import count_pictures, image_size, read_frame, read_frames
 from adnet.errors import UserError
-from adnet.inference.predict_video import _anchor
+from adnet.inference.predict_video import anchor_frame
 from adnet.video.sources import video_sources
 
 MASK = np.zeros((6, 9), dtype=bool)
@@ -390,7 +390,7 @@ def from_every_reader(file: Path, root: Path) -> dict[str, np.ndarray | None]:
         "predict": lambda: next(iter(source.frames())).image,
         "predict, one file": lambda: next(iter(video_sources(str(file))[0].frames())).image,
         "app": lambda: next(iter(Bounded(source, 9, 10**6, lambda: False).frames())).image,
-        "anchor=": lambda: _anchor(source, str(file), np.zeros((1, 1, 3), np.uint8)),
+        "anchor=": lambda: anchor_frame(source, str(file), np.zeros((1, 1, 3), np.uint8)),
     }
 
     def of_dataset() -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Sequence as SequenceABC
 from difflib import get_close_matches
 from pathlib import Path
@@ -92,7 +92,7 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
-def frame_numbered(number: str, frames: Mapping[str, Path]) -> str | None:
+def frame_numbered(number: str, frames: Iterable[str]) -> str | None:
     """Find the frame whose name ends in `number`."""
     return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
 

@@ -71,7 +71,7 @@ class Predicted:
     problem: str | None = None
 
 
-class _Reading:
+class Reading:
     """Iterate over frames until one cannot be read; `problem` then says why.
 
     The source is opened by the constructor, in the caller's thread.
@@ -112,7 +112,7 @@ def predict(
     """
     if source.live and postprocess:
         raise UserError("a postprocess reads the whole video first, and a webcam has no end: give postprocess=none")
-    reading, started = _Reading(source), time.perf_counter()
+    reading, started = Reading(source), time.perf_counter()
     names: list[str] = []
     segmented = 0
     with ExitStack() as stack:
@@ -121,9 +121,9 @@ def predict(
             return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
         segmenter = segmenter_for(first.shown_size)
         flow = flow if segmenter.model.needs_flow else None
-        segmenter.start(_anchor(source, anchor, first.image), first.pixel_aspect)
+        segmenter.start(anchor_frame(source, anchor, first.image), first.pixel_aspect)
         if postprocess:
-            postprocess.start(source.name, (frame.image for frame in _Reading(source)))
+            postprocess.start(source.name, (frame.image for frame in Reading(source)))
         keep = resume and not postprocess and not segmenter.protocol.stateful
         is_done: Callable[[VideoFrame], bool] = partial(_is_done, outputs) if keep else lambda frame: False  # noqa: ARG005
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
@@ -160,7 +160,7 @@ def check_flow(flow: FlowFolder, source: VideoSource) -> None:
         raise UserError(
             f"{source.name}: nobody has computed a webcam's optical flow before; choose another flow than folder"
         )
-    reading = _Reading(source)
+    reading = Reading(source)
     names = [frame.name for frame in reading]
     flow.check(source.name, names, whole=reading.problem is None)
 
@@ -234,7 +234,8 @@ def _write(
         write_mask(mask_file, mask)
 
 
-def _anchor(source: VideoSource, anchor: str | int | None, first: Frame) -> Frame:
+def anchor_frame(source: VideoSource, anchor: str | int | None, first: Frame) -> Frame:
+    """Return the frame of `source` that `anchor`, as in `predict`, means, or the image; `first` is the first one."""
     if anchor is None or str(anchor) == "0":
         return first
     if not str(anchor).isdecimal():
@@ -243,7 +244,7 @@ def _anchor(source: VideoSource, anchor: str | int | None, first: Frame) -> Fram
         return read_frame(path)
     if source.live:
         raise UserError(f"anchor={anchor}: a webcam's anchor is its first frame or an image")
-    for number, frame in enumerate(_Reading(source)):
+    for number, frame in enumerate(Reading(source)):
         if number == int(anchor):
             return frame.image
     raise UserError(f"anchor={anchor}: {source.name} has no such frame; they are counted from 0")

@@ -206,7 +206,7 @@ class VideoSegmenter:
         """Compute the optical flow; None if the network takes none or no neighbour has the same size."""
         if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
             return None
-        flow = self.flow(*(_square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
+        flow = self.flow(*(square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
         return -flow if turned else flow
 
     def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
@@ -342,7 +342,7 @@ class VideoSegmenter:
         return tensor.pin_memory().to(self.model.device, non_blocking=True)
 
 
-def _square_pixels(image: Frame, pixel_aspect: float) -> Frame:
+def square_pixels(image: Frame, pixel_aspect: float) -> Frame:
     """Stretch an image whose pixels are not square as players do."""
     if pixel_aspect == 1:
         return image
