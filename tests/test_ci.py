@@ -26,6 +26,19 @@ def test_every_version_that_is_claimed_has_a_row_and_macos_too() -> None:
     assert any(system.startswith("macos") for system, _ in rows)
 
 
+def test_the_newest_of_everything_is_tried_in_the_newest_python_and_may_fail() -> None:
+    workflows = [
+        yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("ci", "newest")
+    ]
+    rows = workflows[0]["jobs"]["run"]["strategy"]["matrix"]["python"]
+    newest = workflows[1]["jobs"]["test"]
+    assert newest["continue-on-error"] is True
+    assert {"schedule", "workflow_dispatch"} == set(workflows[1][True])  # `on`, as YAML reads it
+    (python,) = (step["with"]["python-version"] for step in newest["steps"] if "with" in step)
+    assert python == rows[-1]
+    assert not any("constraint" in step.get("run", "") for step in newest["steps"])
+
+
 def test_the_readme_says_what_was_run() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     assert "adnet has been run with Python 3.11 on Linux (x86-64)" in text

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import ReadonlyConfigError
 from schemas import hold
 
 from adnet import score
+from adnet.sweep.runner import Sweep
 
 
 @pytest.fixture
@@ -135,3 +138,14 @@ def test_by_default_the_folder_is_the_command_s(run: Callable[..., Any]) -> None
     (sweep,) = Path("runs/sweeps").iterdir()
     assert sweep.name == "score-root-x+predictions-nowhere"
     assert {path.name for path in sweep.iterdir()} == {"multirun.yaml", "sweep.json", "one"}
+
+
+def test_the_config_may_be_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra 1.4 hands it over so."""
+    monkeypatch.chdir(tmp_path)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "runs"}}})
+    OmegaConf.set_readonly(config, True)
+    nothing: Any = None
+    assert Sweep(config, nothing).folder == Path(config.hydra.sweep.dir) == tmp_path / "runs"
+    with pytest.raises(ReadonlyConfigError):
+        config.hydra.sweep.dir = "elsewhere"
