@@ -288,7 +288,8 @@ class SequenceFlow:
             for index in (sequence.annotated if annotated else range(len(sequence.frames)))
         ]
         files = [file for place in wanted for file in self.method.files(*place)[0]]
-        remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
+        if files:  # images have no motion
+            remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
 
     def _compute(self, wanted: list[tuple[Sequence, int]], workers: int) -> dict[str, int]:
         with ThreadPoolExecutor(max(1, workers)) as pool:
