@@ -1,9 +1,11 @@
-"""Videos on disk: their frames and annotations, and fingerprints of whole datasets."""
+"""Videos on disk: their frames and annotations, fingerprints of whole datasets, and a word about masks that look odd."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,9 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from adnet import __version__
-from adnet.data.masks import Mask, read_mask
+from adnet.data.masks import Mask, has_void, read_mask
 from adnet.errors import UserError
 from adnet.shared.files import remembered
+
+SAMPLE = 12
+"""Masks that `report_odd_masks` looks at, over the whole dataset."""
+
+NEARLY_ALL = 0.95
+"""Share of foreground from which on a mask is odd."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +111,32 @@ def known_fingerprint(dataset: VideoDataset) -> dict[str, Any]:
 def evenly_spaced(total: int, count: int) -> list[int]:
     """Choose at most `count` different indices in [0, total), including the first and the last if `count` > 1."""
     return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total)).tolist()})
+
+
+def report_odd_masks(dataset: VideoDataset) -> None:
+    """Log one line if nearly all pixels of all masks are foreground, and one if a mask has the label 255 beside other labels.
+
+    Reads a few masks of the whole dataset. One that can't be read is left to the reader that needs it.
+    """
+    every = [(s, s.frames[index]) for s in dataset.sequences for index in s.annotated]
+    shares, void = [], None
+    for sequence, frame in (every[index] for index in evenly_spaced(len(every), SAMPLE)):
+        with suppress(UserError):
+            shares.append(sequence.annotation(frame).mean())
+            file = sequence.annotations[frame.stem]
+            void = void or (file if not sequence.regions and has_void(file) else None)
+    where = f"{dataset.name} {dataset.split} in {dataset.root}"
+    if shares and min(shares) >= NEARLY_ALL:
+        logging.getLogger(__name__).warning(
+            "%s: nearly all pixels of all masks are foreground (of %d masks at least %.0f %%): are they inverted, or not masks?",
+            where,
+            len(shares),
+            100 * min(shares),
+        )
+    if void:
+        logging.getLogger(__name__).warning(
+            '%s: %s has the label 255 beside others; if one of them means "not annotated" (void) or "unknown", set it to 0: it '
+            "counts as foreground",
+            where,
+            void,
+        )

@@ -24,8 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.odd_masks import report_odd_masks
-from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
+from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced, report_odd_masks
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
