@@ -47,7 +47,7 @@ def table(*columns: str) -> str:
 CELLS = {
     "what": lambda known: paragraph(known, 0),
     "where": origin,
-    "terms": lambda known: known.terms,
+    "terms": lambda known: known.terms or "on its page" * bool(known.page),
     "scored frames": lambda known: known.scored.__name__.replace("_", " "),
     "root": root,
     "layout": lambda known: paragraph(known, 1),

@@ -72,7 +72,6 @@ def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
 
 @partial(
     KnownDataset,
-    terms="on its page",
     scored=all_but_first_and_last,
     splits={"train": Split(60), "val": Split(30)},
     page="take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
@@ -129,7 +128,6 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
 
 @partial(
     KnownDataset,
-    terms="on its page",
     splits={  # the paper, Section 5: "30 test videos"
         "train": Split(29, "Trainingset", required=False),
         "test": Split(30, "Testset"),
@@ -191,7 +189,6 @@ def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[S
 
 @partial(
     KnownDataset,
-    terms="on its page",
     splits={"train": Split(3471)},
     page="take train from https://youtube-vos.org (login required)",
     top="train",
@@ -212,7 +209,6 @@ def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Ite
 
 @partial(
     KnownDataset,
-    terms="on its page",
     splits={"train": Split(10553, "DUTS-TR"), "test": Split(5019, "DUTS-TE")},
     page="take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
     top="DUTS-TR",
@@ -228,7 +224,6 @@ def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[S
 
 @partial(
     KnownDataset,
-    terms="on its page",
     splits={"train": Split(10000)},
     page="take it from https://mmcheng.net/msra10k",
     top="Imgs",

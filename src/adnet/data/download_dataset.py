@@ -55,7 +55,10 @@ def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     try:
         try:
             extract(archive, staging / "unpacked")
-            found = _top(staging / "unpacked", known.top)
+            tops = [path.parent for path in (staging / "unpacked").rglob(known.top) if path.is_dir()]
+            if not tops:
+                raise UserError(f"there is no folder {known.top!r} in it")
+            found = min(tops, key=lambda path: len(path.parts))  # archives have one or two levels above it
             _checked(known, found, verify)
         except UserError as error:
             archive.unlink()  # so that the next attempt downloads it anew
@@ -68,14 +71,6 @@ def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     archive.unlink()
-
-
-def _top(folder: Path, name: str) -> Path:
-    """Find the folder that holds `name`; archives have one or two levels above it."""
-    candidates = [path.parent for path in folder.rglob(name) if path.is_dir()]
-    if not candidates:
-        raise UserError(f"there is no folder {name!r} in it")
-    return min(candidates, key=lambda path: len(path.parts))
 
 
 def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDataset]:

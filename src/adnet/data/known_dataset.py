@@ -52,7 +52,7 @@ class KnownDataset:
 
     Args:
         find: the decorated function.
-        terms: its licence.
+        terms: its licence; "": `page` has it, if there is one.
         scored: its rule for the frames that count.
         splits: those of the release.
         page: where to get it: an address, or a sentence if it can't be downloaded; "": it is not for download.

@@ -17,11 +17,8 @@ from adnet.data.masks import Mask, has_void, read_mask
 from adnet.errors import UserError
 from adnet.shared.files import remembered
 
-SAMPLE = 12
-"""Masks that `report_odd_masks` looks at, over the whole dataset."""
-
-NEARLY_ALL = 0.95
-"""Share of foreground from which on a mask is odd."""
+SAMPLE = 12  # masks that `report_odd_masks` looks at, over the whole dataset
+NEARLY_ALL = 0.95  # share of foreground from which on a mask is odd
 
 
 @dataclass(frozen=True)

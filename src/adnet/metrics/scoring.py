@@ -12,7 +12,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -135,24 +134,13 @@ def map_in_workers(function: Callable[[Item], Result], items: list[Item], worker
         return
     # Spawn, don't fork: a fork can hang after torch or CUDA have started threads.
     with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (0,)) as pool:
-        with _no_main():
+        # Workers would import the running script: an entry point with all of torch, or one that would run again in each.
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
             results = pool.map(function, items)
+        finally:
+            sys.modules["__main__"] = main
         yield from results
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Keep workers started in this block from importing the running script.
-
-    An entry point would import torch, which takes longer than scoring, and a script without `if __name__ == "__main__":`
-    would run again in each worker.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _frames(sequence: Sequence, stems: list[str], predictions: Path, probabilities: Path | None) -> list[FrameFiles]:

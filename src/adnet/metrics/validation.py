@@ -35,21 +35,10 @@ class SequenceMean(Metric):
         self.add_state("scores", default=[], dist_reduce_fx="cat")
 
     def update(self, masks: Tensor, annotations: Tensor, keys: Tensor) -> None:
-        """Add frames: bool `masks` and `annotations` `[B, H, W]`, int64 `keys` `[B, 2]` = (sequence, frame) index.
-
-        Raises ValueError for another shape or dtype.
-        """
-        if masks.dtype != torch.bool or annotations.dtype != torch.bool:
-            raise ValueError(f"expected bool masks and annotations, got {masks.dtype} and {annotations.dtype}")
-        if masks.ndim != 3 or masks.shape != annotations.shape:
-            raise ValueError(
-                f"expected masks and annotations of one shape [B, H, W], got {(*masks.shape,)}, {(*annotations.shape,)}"
-            )
-        if keys.shape != (len(masks), 2):
-            raise ValueError(f"expected keys of shape [{len(masks)}, 2], got {[*keys.shape]}")
+        """Add frames: bool `masks` and `annotations` `[B, H, W]`, int64 `keys` `[B, 2]` = (sequence, frame) index."""
         self.keys.append(keys)
-        pairs = zip(masks.cpu().numpy(), annotations.cpu().numpy(), strict=True)
-        scores = [self._measure(mask, annotation) for mask, annotation in pairs]
+        triples = zip(masks.cpu().numpy(), annotations.cpu().numpy(), keys, strict=True)
+        scores = [self._measure(mask, annotation) for mask, annotation, _ in triples]
         self.scores.append(torch.tensor(scores, dtype=torch.float32, device=keys.device))
 
     def compute(self) -> Tensor:

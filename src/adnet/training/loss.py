@@ -17,9 +17,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d
 
 from adnet.errors import UserError
 
-Term = Callable[[Tensor, Tensor], Tensor]
-"""Function of logits and annotation (bool), both `[B, 1, H, W]`: a scalar."""
-
 
 @dataclass(frozen=True)
 class Loss:
@@ -46,8 +43,8 @@ class Loss:
             )
 
     @property
-    def terms(self) -> dict[str, Term]:
-        """Every term by the name of its weight."""
+    def terms(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """Every term by the name of its weight: a function of logits and annotation (bool) `[B, 1, H, W]` to a scalar."""
         return {
             "bce": cross_entropy,
             "soft_iou": soft_iou_loss,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from pydantic import NonNegativeInt
 
 from adnet.data.pairs import ValidationPair
+from adnet.data.sequence import evenly_spaced
 from adnet.inference.embeddings import mean_cosine_distance
 from adnet.training.validation_frame import (
     ValidationFrame,
@@ -26,6 +27,8 @@ from adnet.training.validation_frame import (
 from adnet.video.overlay import draw_overlay
 
 CLASSES = {1: "foreground"}
+
+T = TypeVar("T")
 
 
 class ValidationMonitor(Callback):
@@ -49,8 +52,12 @@ class ValidationMonitor(Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         pairs = trainer.datamodule.validation_pairs.pairs  # type: ignore[attr-defined]
-        chosen = np.linspace(0, len(pairs) - 1, min(self.overlays, len(pairs))).round().astype(int)
-        self._shown = {pairs[index] for index in chosen} if _wandb(trainer) or _tensorboard(trainer) else set()
+        chosen = evenly_spaced(len(pairs), self.overlays)
+        self._shown = (
+            {pairs[index] for index in chosen}
+            if _logger(trainer, WandbLogger) or _logger(trainer, TensorBoardLogger)
+            else set()
+        )
         self._frames, self._first = [], {}
 
     def on_validation_batch_end(
@@ -68,7 +75,7 @@ class ValidationMonitor(Callback):
             distance = mean_cosine_distance(
                 foreground_embeddings(outputs["embedding"][row], annotation), self._first[s]
             )
-            levels = None if _wandb(trainer) is None else histogram(logits, annotation)
+            levels = None if _logger(trainer, WandbLogger) is None else histogram(logits, annotation)
             picture = None
             if (s, t) in self._shown:
                 image = batch["frame"][row].permute(1, 2, 0).cpu().numpy()
@@ -83,11 +90,11 @@ class ValidationMonitor(Callback):
         self._frames = []
         if known := [frame.cosine_distance for frame in frames if frame.cosine_distance is not None]:
             pl_module.log("val/cosine_distance", float(np.mean(known)), sync_dist=True)
-        if (logger := _wandb(trainer)) is not None and trainer.is_global_zero:
+        if (logger := _logger(trainer, WandbLogger)) is not None and trainer.is_global_zero:
             logger.log_metrics(
                 _media(frames), max(trainer.global_step - 1, 0)
             )  # the number of the last step, as for the scores
-        if (board := _tensorboard(trainer)) is not None and trainer.is_global_zero:
+        if (board := _logger(trainer, TensorBoardLogger)) is not None and trainer.is_global_zero:
             for frame in frames:
                 if frame.overlay is not None:
                     picture = draw_overlay(frame.overlay.frame, frame.overlay.mask)
@@ -136,9 +143,5 @@ def _gathered(frames: list[ValidationFrame]) -> list[ValidationFrame]:
     return [known[key] for key in sorted(known)]
 
 
-def _wandb(trainer: L.Trainer) -> WandbLogger | None:
-    return next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
-
-
-def _tensorboard(trainer: L.Trainer) -> TensorBoardLogger | None:
-    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+def _logger(trainer: L.Trainer, kind: type[T]) -> T | None:
+    return next((logger for logger in trainer.loggers if isinstance(logger, kind)), None)

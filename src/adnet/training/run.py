@@ -46,11 +46,7 @@ SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left in its `folder`.
-
-    `checkpoint` is its last one, None if there is none; `summary` is the content of `summary.json`, None on other processes than the
-    first and if the training stopped before its last step.
-    """
+    """What a training left: its last checkpoint, and what `summary.json` holds, None on ranks above 0 and if it isn't finished."""
 
     folder: Path
     checkpoint: Path | None
