@@ -26,9 +26,9 @@ from adnet.data.augmentation import Augmentation
 from adnet.data.datamodule import PairDataModule
 from adnet.errors import UserError
 from adnet.inference.embeddings import write_embeddings
-from adnet.metrics import validation
 from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, monitor, poly
+from adnet.training import module as training_module
 from adnet.training.callbacks import GradientNorm, Throughput
 from adnet.training.ddp import effective_batch
 from adnet.training.loggers import (
@@ -361,7 +361,7 @@ def test_a_frame_is_scored_once_and_has_no_histogram_that_nobody_sees(
     tiny_davis: Path, tiny_model_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: dict[str, int] = {"contour_accuracy": 0, "histogram": 0}
-    for module, name in ((validation, "contour_accuracy"), (monitor, "histogram")):
+    for module, name in ((training_module, "contour_accuracy"), (monitor, "histogram")):
 
         def counting(*given: Any, name: str = name, original: Any = getattr(module, name)) -> Any:  # noqa: B008
             calls[name] += 1
