@@ -51,8 +51,7 @@ def export_model(
         output: a folder that doesn't exist yet.
         format: `onnx` or `openvino`.
         calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. If any are given, the
-            encoders' weights and activations become 8-bit integers, in ranges observed on these frames; the fusion stays in
-            float32. For `openvino` only.
+            convolutions' weights and activations become 8-bit integers, in ranges observed on these frames. For `openvino` only.
         described: further entries of `export.json`, as plain values.
 
     Raises UserError for an unknown format, an existing folder, a missing library and an export that disagrees with the
@@ -205,31 +204,34 @@ def _to_openvino(model: ADNet, folder: Path, calibration: Sequence[tuple[Tensor,
         network.reshape(
             {argument: [1, tensor.shape[1], -1, -1] for argument, tensor in zip(names, example, strict=True)}
         )
-        if calibration and "frames" in names:
-            network = _quantised(network, calibration)
+        if calibration:
+            network = _quantised(network, part, names, calibration)
         # The default would halve the file by rounding weights to 16 bits.
         openvino.save_model(network, folder / name, compress_to_fp16=False)
 
 
-def _quantised(network: Any, calibration: Sequence[tuple[Tensor, ...]]) -> Any:
+def _quantised(network: Any, part: nn.Module, names: Sequence[str], calibration: Sequence[tuple[Tensor, ...]]) -> Any:
+    """Return `network`, which is `part`, with 8-bit convolutions; attention stays in float32."""
     nncf = library("nncf", "openvino")
     advanced = nncf.AdvancedQuantizationParameters(
         # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
         overflow_fix=nncf.OverflowFix.ENABLE
     )
-    frames = nncf.Dataset(
-        [
-            {name: tensor.contiguous().numpy() for name, tensor in zip(("frames", "flow"), inputs, strict=False)}
-            for inputs in calibration
-        ]
-    )
+
+    def given(inputs: tuple[Tensor, ...]) -> dict[str, Any]:
+        if isinstance(part, _Segment):
+            encoded = _flat(part.model.encode(*inputs))
+            inputs = (encoded[0], *encoded)  # as for a video's first frame, which is its own anchor
+        return {name: tensor.contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
+
     return in_own_thread(
         lambda: nncf.quantize(
             network,
-            frames,
+            nncf.Dataset(calibration, given),
             preset=nncf.QuantizationPreset.MIXED,  # LeakyReLU and linear bottlenecks have negative activations
             subset_size=len(calibration),
             advanced_parameters=advanced,
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
         )
     )
 

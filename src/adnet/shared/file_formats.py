@@ -265,7 +265,7 @@ class Export(TypedDict):
     size: Size
     """height and width in pixels that it was made for; others of 8k + 1 work, too"""
     int8: bool
-    """whether the encoder is in 8-bit integers"""
+    """whether convolutions are in 8-bit integers"""
     checkpoint: NotRequired[str]
     """name of the file that it was made from"""
     checkpoint_sha256: NotRequired[Sha256]
