@@ -16,10 +16,14 @@ from adnet.models.faster_layers import DilatedDepthwiseConv2d, fold_batch_norms
 def optimised(model: ADNet) -> ADNet:
     """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
 
-    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
+    The copy has no auxiliary head, batch norms folded into the convolutions before them, channels-last weights, and dilated
+    depthwise convolutions as oneDNN has them, of which only the gradient is slow.
     """
     model = copy.deepcopy(model).eval()
     model.aux = None
+    for module in model.modules():
+        if type(module) is DilatedDepthwiseConv2d:
+            module.__class__ = nn.Conv2d
     folded = copy.deepcopy(model)
     frame = torch.rand(1, 3, 65, 65, device=model.device)
     if fold_batch_norms(folded, lambda: folded(frame, frame)):
@@ -48,7 +52,6 @@ class _AvgPool2d(nn.AvgPool2d):
 
 
 _STANDARD: dict[type[nn.Module], type[nn.Module]] = {
-    DilatedDepthwiseConv2d: nn.Conv2d,
     Conv2dSame: _Conv2d,
     AvgPool2dSame: _AvgPool2d,
 }
