@@ -22,8 +22,7 @@ def optimised(model: ADNet) -> ADNet:
     model = copy.deepcopy(model).eval()
     model.aux = None
     for module in model.modules():
-        if type(module) is DilatedDepthwiseConv2d:
-            module.__class__ = nn.Conv2d
+        module.__class__ = _WITHOUT_GRADIENT.get(type(module), type(module))
     folded = copy.deepcopy(model)
     frame = torch.rand(1, 3, 65, 65, device=model.device)
     if fold_batch_norms(folded, lambda: folded(frame, frame)):
@@ -50,6 +49,8 @@ class _AvgPool2d(nn.AvgPool2d):
         kernel, stride = to_2tuple(self.kernel_size), to_2tuple(self.stride)
         return F.avg_pool2d(_padded(input, kernel, stride), kernel, stride)
 
+
+_WITHOUT_GRADIENT: dict[type[nn.Module], type[nn.Module]] = {DilatedDepthwiseConv2d: nn.Conv2d}
 
 _STANDARD: dict[type[nn.Module], type[nn.Module]] = {
     Conv2dSame: _Conv2d,

@@ -152,7 +152,7 @@ def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], s
     way.masks.append(mask)
 
 
-def _overlapped(way: _Way, frames: tuple[Path, ...], size: tuple[int, int], folder: Path) -> float | None:
+def _overlapped(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], folder: Path) -> float | None:
     """Return the frames per second of `predict`, whose stages overlap; None for the published way, which it can't run."""
     if isinstance(way.model, PublishedWay):
         return None
