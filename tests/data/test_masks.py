@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -90,11 +89,12 @@ def test_interrupted_write_keeps_the_former_mask(tmp_path: Path, monkeypatch: py
     file = tmp_path / "00000.png"
     write_mask(file, MASK)
 
-    def half(_: Image.Image, target: Any, **__: Any) -> None:
-        target.write_bytes(b"\x89PNG")
+    def half(target: Path, content: bytes) -> None:
+        with target.open("wb") as stream:
+            stream.write(content[:4])
         raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="disk full"):
         write_mask(file, ~MASK)
     np.testing.assert_array_equal(read_mask(file), MASK)
