@@ -27,6 +27,14 @@ SIZE = (64, 112)
 """Height and width in pixels of the frames of `tiny_davis`."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `make nightly` is for."""
+    if not os.environ.get("ADNET_NIGHTLY"):
+        left = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 @pytest.fixture(scope="session")
 def davis_root() -> Path:
     """The real DAVIS-2016."""
@@ -107,6 +115,8 @@ def run(
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
+    # A command keeps the memory that it frees for its next step; this process would keep that of all commands.
+    monkeypatch.setattr("adnet.shared.command.keep_freed_memory", lambda: None)
     # Hydra composes all of a config once more, only to see that nothing in it sets hydra.mode, as nothing of ours does.
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     (tmp_path / "cwd").mkdir()

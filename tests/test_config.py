@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from pkgutil import resolve_name
 from typing import Any
 
@@ -30,6 +31,7 @@ def compose(name: str, *overrides: str) -> Any:
     return OmegaConf.to_container(cfg)
 
 
+@cache
 def groups(name: str) -> set[str]:
     """The config groups that a command has a choice of."""
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -14,7 +14,13 @@ from adnet.benchmark.__main__ import main
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # on a busy machine
-def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("ranks", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_the_cpu_s_half_passes(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, ranks: bool) -> None:
+    """Without the check of two ranks, a training in two processes, as test_train.py has it."""
+    expected = {"fp32", "bf16", "compile", "checkpointing", "resume", "two_ranks"}
+    if not ranks:
+        expected.remove("two_ranks")
+        monkeypatch.delitem(gpu_check.CHECKS, "two_ranks")
     ended = run(main, "what=gpu_check", "gpu_check.cpu=true", "output=check.json")
     assert ended.code == 0, ended.err
     assert "on the CPU: TF32" in ended.out
@@ -23,7 +29,7 @@ def test_the_cpu_s_half_passes(run: Callable[..., Any]) -> None:
     assert {"torch", "lightning", "python"} <= set(found["versions"])
     results = {name: check["result"] for name, check in found["checks"].items()}
     assert results.pop("tf32") == "skipped"
-    assert set(results) == {"fp32", "bf16", "compile", "checkpointing", "resume", "two_ranks"}
+    assert set(results) == expected
     assert set(results.values()) == {"passed"}
     for check in (found["checks"][name] for name in results):
         assert check["largest_difference"] <= check["tolerance"]

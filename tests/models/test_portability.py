@@ -23,7 +23,9 @@ def tiny(variant="full", **options):
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", ["full", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("baseline", "cross"))]
+)
 def test_compiles_without_a_graph_break_forward_and_backward(variant):
     model = tiny(variant)
     expected = tiny(variant)
@@ -43,7 +45,7 @@ def test_compiles_without_a_graph_break_forward_and_backward(variant):
             )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiles_with_the_default_backend():
     model = tiny().eval()
