@@ -10,19 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adnet.models import ADNet
-from adnet.models.faster_layers import DilatedDepthwiseConv2d, fold_batch_norms
+from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame
+from adnet.models.faster_layers import fold_batch_norms
 
 
 def optimised(model: ADNet) -> ADNet:
     """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
 
-    The copy has no auxiliary head, batch norms folded into the convolutions before them, channels-last weights, and dilated
-    depthwise convolutions as oneDNN has them, of which only the gradient is slow.
+    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
     """
     model = copy.deepcopy(model).eval()
     model.aux = None
-    for module in model.modules():
-        module.__class__ = _WITHOUT_GRADIENT.get(type(module), type(module))
     folded = copy.deepcopy(model)
     frame = torch.rand(1, 3, 65, 65, device=model.device)
     if fold_batch_norms(folded, lambda: folded(frame, frame)):
@@ -50,9 +48,9 @@ class _AvgPool2d(nn.AvgPool2d):
         return F.avg_pool2d(_padded(input, kernel, stride), kernel, stride)
 
 
-_WITHOUT_GRADIENT: dict[type[nn.Module], type[nn.Module]] = {DilatedDepthwiseConv2d: nn.Conv2d}
-
 _STANDARD: dict[type[nn.Module], type[nn.Module]] = {
+    DepthwiseConv2d: nn.Conv2d,
+    DepthwiseConv2dSame: _Conv2d,
     Conv2dSame: _Conv2d,
     AvgPool2dSame: _AvgPool2d,
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adnet.models import BRANCHES, ADNet, Encoded
-from adnet.models.faster_layers import DilatedDepthwiseConv2d
+from adnet.models.depthwise import DepthwiseConv2d
 
 
 class PublishedWay:
@@ -21,7 +21,7 @@ class PublishedWay:
     def __init__(self, model: ADNet) -> None:
         self.model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
         for conv in self.model.modules():
-            if isinstance(conv, DilatedDepthwiseConv2d):
+            if isinstance(conv, DepthwiseConv2d):
                 conv.__class__ = nn.Conv2d  # type: ignore[assignment]
         self.device = model.device
         self.needs_flow = model.needs_flow

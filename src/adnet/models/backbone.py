@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from adnet.errors import UserError
-from adnet.models.faster_layers import DilatedDepthwiseConv2d, fold_batch_norms
+from adnet.models.depthwise import with_fast_depthwise
+from adnet.models.faster_layers import fold_batch_norms
 from adnet.weights.fit import load_into
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.safe_load import read_weights
@@ -82,7 +83,7 @@ def create_backbone(
             raise UserError(
                 "this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false"
             )
-    DilatedDepthwiseConv2d.replace(backbone)
+    with_fast_depthwise(backbone)
     return backbone
 
 

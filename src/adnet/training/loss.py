@@ -93,5 +93,6 @@ def outline_band(mask: Tensor, width: int) -> Tensor:
     The edge of the image does not count as an outline, because nothing is known beyond it.
     """
     side = 2 * width + 1
-    reached = [max_pool2d(part.float(), side, stride=1, padding=width) > 0 for part in (mask, ~mask)]
+    rows = [max_pool2d(part.float(), (side, 1), stride=1, padding=(width, 0)) for part in (mask, ~mask)]
+    reached = [max_pool2d(part, (1, side), stride=1, padding=(0, width)) > 0 for part in rows]
     return torch.logical_and(*reached)
