@@ -194,10 +194,11 @@ def test_an_export_by_another_version_is_not_taken(
 
     monkeypatch.setattr(load, "export_model", export)
     monkeypatch.setattr(load, "ExportedModel", lambda folder: folder)
-    for version in ("0.2.0", "0.2.0", "0.3.0"):
+    for version, revision in (("0.2.0", 1), ("0.2.0", 1), ("0.2.0", 2), ("0.3.0", 2)):
         monkeypatch.setattr(load, "__version__", version)
+        monkeypatch.setattr(load, "REVISION", revision)
         assert load_backend(path, "onnx")[0] == exported[-1]
-    assert len(exported) == 2
+    assert len(exported) == 3
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])

@@ -23,6 +23,9 @@ from adnet.models import ADNet, Encoded, upsample
 from adnet.shared.files import new_folder, sha256, write_json
 from adnet.shared.machine import installed
 
+REVISION = 2
+"""Is part of the names of exports that `backend=` makes: raise it whenever the same network comes to be exported otherwise."""
+
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from adnet import __version__
-from adnet.backends.export import export_model, synthetic_inputs
+from adnet.backends.export import REVISION, export_model, synthetic_inputs
 from adnet.backends.prepare import optimised
 from adnet.backends.runtime import METADATA, ExportedModel, SegmentationModel, read_metadata
 from adnet.data.synthetic import VERSION
@@ -79,8 +79,9 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
     """Open the export of `checkpoint`, the file of `model`, made now if there is none yet."""
     described = describe(checkpoint)
     library, _, int8 = backend.partition("_")
-    # Another version may export otherwise, and another calibration set gives other ranges.
-    made = f"{described['checkpoint_sha256'][:8]}-{__version__}" + (f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else "")
+    # Another version may export otherwise. The calibration set is part of the name, for it gives the ranges of int8.
+    made = f"{described['checkpoint_sha256'][:8]}-{__version__}r{REVISION}"
+    made += f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
     cached = beside / f"{checkpoint.stem}-{backend}-{made}"
     if not cached.is_dir():
