@@ -164,7 +164,9 @@ def test_every_block_is_run_or_composed(document: str) -> None:
     assert not [block for block in unchecked if re.search(r"python|\bimport\b|\bpip\b", block)]
 
 
-MADE = {ROOT / "docs" / "reference" / f"{name}.md" for name in ("commands", "groups", "models", "files")}
+MADE = {
+    ROOT / "docs" / "reference" / f"{name}.md" for name in ("commands", "groups", "default_config", "models", "files")
+}
 """Pages that are made when the site is built."""
 
 LINK = re.compile(r"!?\[(?:`[^`\n]*`|[^\]`])*\]\(([^)\s]+)\)")
@@ -248,6 +250,10 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path: Path) 
     assert [page.name for page in pages if loaded.search(page.read_text())] == []
     options = (tmp_path / "site" / "reference" / "commands.html").read_text()
     assert all(f'id="{path.stem}"' in options for path in conf_dir().glob("*.yaml"))
+    defaults = (tmp_path / "site" / "reference" / "default_config.html").read_text()
+    assert all(
+        f"<code>{option}</code>" in defaults for option in ("data.split", "model.decoder", "pairs.anchor", "seed")
+    )
 
 
 @pytest.mark.parametrize("result", ["inference", "inference-amx", "inference-lite", "inference-lite-amx"])

@@ -1,4 +1,4 @@
-"""The pages `reference/commands.md` and `reference/groups.md`: every option, read from the configs."""
+"""The pages `reference/commands.md`, `reference/groups.md` and `reference/default_config.md`: every option, read from the configs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ GROUPS = """# Groups
 
 What may be chosen by name: `data=davis2016`, `model=full`. This page is made from the configs in `conf`; a choice that begins with
 another one's options says so, and lists what differs. [Commands](commands.md) says which command has which group.
+"""
+DEFAULT_CONFIG = """# The default config
+
+What `python -m adnet.train` trains with if nothing else is given, with reasons: a section for each group's choice, then the
+options outside of groups, of which those that are *required* are set by `scale`. `python -m adnet.train --cfg job` prints the
+whole. This page is made from the configs in `conf`.
 """
 
 
@@ -187,9 +193,26 @@ def groups_page(conf: Path) -> str:
     return "".join(parts)
 
 
+def default_config_page(conf: Path) -> str:
+    """`reference/default_config.md`."""
+
+    def parts(group: str, name: str) -> Iterator[str]:
+        text = (conf / group / f"{name}.yaml").read_text(encoding="utf-8")
+        for below, choice in defaults(text):
+            # Of its own group, a config names what it begins with; `mix` has none by default.
+            if (conf / (below or group) / f"{choice}.yaml").is_file():
+                yield from parts(below or group, choice)
+        prefix = "" if "@package _global_" in text else f"{group.replace('/', '.')}."
+        title = f"{group}={name}" if group else "Outside of groups"
+        yield f"\n## {title}\n\n{head(text)}\n\n{table(list(options(conf, text, prefix if group else '')))}"
+
+    return DEFAULT_CONFIG + "".join(parts("", "train"))
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     root = Path(config.config_file_path).parent
     conf, package = root / "conf", root / "src" / "adnet"
     files.append(File.generated(config, "reference/commands.md", content=commands_page(conf, package)))
     files.append(File.generated(config, "reference/groups.md", content=groups_page(conf)))
+    files.append(File.generated(config, "reference/default_config.md", content=default_config_page(conf)))
     return files
