@@ -54,7 +54,7 @@ def test_a_wheel_brings_its_configs_and_composes_them_anywhere(site: Path, tmp_p
     assert (site / "hydra_plugins" / "adnet_plugins.py").is_file()
     assert load_checkpoint(site / "adnet" / "released")[1] == load_checkpoint()[1]
 
-    assert run(site, tmp_path, "adnet").count("python -m adnet.") == 11
+    assert run(site, tmp_path, "adnet").count("python -m adnet.") == 12
     said = run(site, tmp_path, "adnet.train", "+experiment=ablation_anchor", "scale=lite", "--cfg", "job")
     assert "variant: anchor" in said
     assert "backbone: tf_efficientnet_lite0" in said
