@@ -14,13 +14,20 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import requests
+import torch
 from chromium import chromium
 from PIL import Image
 from videos import InstantModel, pictures, write_video
 
 from adnet.app.segmentation import Network
+from adnet.backends.prepare import optimised
+from adnet.data.coco_dataset import coco
+from adnet.data.datasets import folder
 from adnet.data.synthetic import synthesize
 from adnet.inference.protocol import Protocol
+from adnet.metrics.region import region_similarity
+from adnet.models import ADNet
+from adnet.models.checkpoint import load_checkpoint, write_checkpoint
 from adnet.video.sources import VideoSource, video_sources
 
 pytest.importorskip("gradio")
@@ -35,7 +42,7 @@ PATIENCE = 100  # seconds; a busy machine is not a failure
 class Server(NamedTuple):
     url: str
     root: Path
-    model: InstantModel
+    model: Any
     blocks: Any
 
     def files(self, name: str = "*") -> list[Path]:
@@ -48,10 +55,10 @@ class Server(NamedTuple):
         ]
 
 
-def page(root: Path, model: Any, examples: list[VideoSource]) -> Any:
+def page(root: Path, model: Any, examples: list[VideoSource], checkpoint: Path | None = None) -> Any:
     from adnet.app.page import Limits, Page
 
-    network = Network(model, Protocol("single_scale"), (33, 57))
+    network = Network(model, Protocol("single_scale"), (97, 161) if checkpoint else (33, 57), checkpoint)
     return Page(network, Limits(1, FRAMES, 0.1, 5), examples, root)
 
 
@@ -73,12 +80,26 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, server: Server) -> Iterator[Callable[[], Any]]:
+def teachable(tmp_path: Path, tiny_model: ADNet) -> Iterator[Server]:
+    """A page whose network is tiny, knows nothing, and can learn."""
+    write_checkpoint(tmp_path / "tiny.ckpt", tiny_model, (97, 161))
+    root = tmp_path / "app"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        served = page(root, optimised(tiny_model), [], tmp_path / "tiny.ckpt").launch("127.0.0.1", None)
+        yield Server(served.local_url, root, tiny_model, served)
+        served.close(verbose=False)
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
     """Open the page as another visitor; in the end nobody but the page's own server was asked for anything."""
     contexts, asked, errors = [], list[str](), list[str]()
+    servers = {server.url}
 
-    def opened() -> Any:
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
+    def opened(server: Server = server, width: int = 1200, touch: bool = False) -> Any:
+        servers.add(server.url)
+        contexts.append(browser.new_context(viewport={"width": width, "height": 1000}, has_touch=touch))
         contexts[-1].set_default_timeout(PATIENCE * 1000)
         tab = contexts[-1].new_page()
         tab.on("request", lambda request: asked.append(request.url))
@@ -90,7 +111,7 @@ def visit(browser: Any, server: Server) -> Iterator[Callable[[], Any]]:
     yield opened
     for context in contexts:
         context.close()
-    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
+    assert [url for url in asked if not url.startswith((*servers, "data:", "blob:"))] == []
     assert errors == []
 
 
@@ -226,6 +247,76 @@ def test_two_visitors_share_nothing_and_leave_nothing(visit: Any, server: Server
     assert len(masks(downloaded(second, "#masks"))) == 5
     second.close()
     until(lambda: not server.files())
+
+
+def disc(index: int) -> np.ndarray:
+    """The object of the video to correct: bool `[240, 400]`."""
+    rows, columns = np.mgrid[:240, :400]
+    return (columns - 100 - 40 * index) ** 2 + (rows - 120) ** 2 < 30**2
+
+
+def write_disc_video(path: Path) -> Path:
+    return write_video(
+        path, [np.where(disc(index)[..., None], [250, 200, 40], [40, 60, 90]).astype(np.uint8) for index in range(6)]
+    )
+
+
+def mean_j(archive: bytes) -> float:
+    """Of the frames that nobody corrects."""
+    made = masks(archive)
+    return float(np.mean([region_similarity(made[index], disc(index)) for index in (1, 2, 3, 4)]))
+
+
+def show_frame(tab: Any, index: int) -> None:
+    before = source(tab, "#brush img")
+    tab.locator("#corrected input[type=number]").fill(str(index))
+    tab.locator("#corrected input[type=number]").press("Enter")
+    tab.locator("#corrected input[type=number]").blur()
+    until(lambda: source(tab, "#brush img") != before)
+
+
+def draw_disc(tab: Any, index: int) -> None:
+    """Draw it by one dot, as wide as it is."""
+    tab.wait_for_function("document.querySelector('#brush canvas')?.width === 400")
+    canvas = tab.locator("#brush canvas")
+    scale = canvas.bounding_box()["width"] / 400
+    tab.locator("#brush [name=clear]").click()
+    tab.locator("#brush [name=width]").fill(str(round(60 * scale)))
+    canvas.click(position={"x": (100 + 40 * index) * scale, "y": 120 * scale})
+
+
+@pytest.mark.slow
+def test_a_network_learns_what_is_drawn(visit: Any, teachable: Server, tmp_path: Path) -> None:
+    tab = visit(teachable)
+    drop(tab, write_disc_video(tmp_path / "clip.mp4"), "a second")
+    before = mean_j(downloaded(tab, "#masks"))
+    draw_disc(tab, 0)
+    show_frame(tab, 5)
+    tab.locator("#told", has_text="Corrected frames: 00000.").wait_for()
+    draw_disc(tab, 5)
+    tab.locator("#learn").click()
+    tab.locator("#told", has_text="s left").wait_for()
+    tab.locator("#told", has_text="Corrected frames: 00000, 00005.").wait_for()
+    tab.wait_for_function("document.querySelector('#after video')?.videoWidth === 400")
+    assert source(tab, "#before video") == source(tab, "#overlay video") != source(tab, "#after video")
+    assert mean_j(downloaded(tab, "#better-masks")) > before + 0.3
+    assert downloaded(tab, "#better-video")[4:8] == b"ftyp"
+
+    (tmp_path / "adapted.ckpt").write_bytes(downloaded(tab, "#weights"))
+    network, size = load_checkpoint(tmp_path / "adapted.ckpt")
+    assert size == (97, 161)
+    assert not torch.equal(network.head[0].weight, teachable.model.head[0].weight)
+    with ZipFile(BytesIO(downloaded(tab, "#dataset"))) as archive:
+        archive.extractall(tmp_path / "corrected")
+    for dataset in (folder(tmp_path / "corrected"), coco(tmp_path / "corrected")):
+        (sequence,) = dataset.sequences
+        assert [frame.stem for frame in sequence.frames] == ["00000", "00005"]
+        for index, frame in zip((0, 5), sequence.frames, strict=True):
+            assert region_similarity(sequence.annotation(frame), disc(index)) > 0.95
+
+    # It goes with its visitor.
+    tab.close()
+    until(lambda: not teachable.files())
 
 
 def test_one_job_runs_at_a_time_and_the_queue_is_bounded(server: Server) -> None:

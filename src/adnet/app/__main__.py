@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     from adnet.app.segmentation import Network
     from adnet.backends.load import load_backend
+    from adnet.backends.runtime import METADATA
+    from adnet.weights.pretrained import locate
 
     # Delete the folders after SIGTERM, too, which stops services.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -39,7 +41,9 @@ def main(cfg: DictConfig) -> None:
         except ImportError as error:
             raise UserError("adnet.app needs the extra: pip install 'adnet[app]'") from error
         model, size = load_backend(cfg.checkpoint, cfg.backend, cfg.device)
-        network = Network(model, instantiate(cfg.protocol), tuple(cfg.size or size))
+        checkpoint = locate(cfg.checkpoint)
+        learnable = checkpoint if checkpoint.is_file() and checkpoint.name != METADATA else None
+        network = Network(model, instantiate(cfg.protocol), tuple(cfg.size or size), learnable)
         limits = page.Limits(cfg.max_megabytes, cfg.max_frames, cfg.max_megapixels, cfg.max_waiting)
         blocks = page.Page(network, limits, _examples(Path(folder), cfg.examples), Path(folder)).launch(
             cfg.host, cfg.port

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from adnet.app.corrections import BRUSH, Corrections
 from adnet.app.segmentation import Bounded, Network, Segmentation
 from adnet.app.visits import Visit, Visits
 from adnet.data.pictures import Frame, write_png
 from adnet.errors import UserError
 from adnet.inference.predict_video import Predicted
+from adnet.models.checkpoint import write_checkpoint
 from adnet.video.file import VideoFile
 from adnet.video.sources import VIDEOS, VideoSource
 
@@ -37,6 +39,15 @@ CSS = """
 #examples .grid-wrap { padding-top: 34px; }
 #examples .thumbnail-item { aspect-ratio: 16 / 9; }
 #examples .caption-label { display: none; }
+#brush .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; margin-bottom: 8px; }
+#brush .tool, #brush button { padding: 4px 12px; border-radius: 6px; background: var(--button-secondary-background-fill); }
+#brush .tool:has(:checked) { background: var(--button-primary-background-fill); color: white; }
+#brush .tool:has(:focus-visible) { outline: 2px solid; }
+#brush .tool input { position: absolute; opacity: 0; }
+#brush .tools label { display: flex; align-items: center; gap: 8px; }
+#brush .drawing { position: relative; line-height: 0; }
+#brush img { width: 100%; }
+#brush canvas { position: absolute; inset: 0; width: 100%; height: 100%; opacity: 0.5; cursor: crosshair; touch-action: none; }
 """
 
 
@@ -93,6 +104,8 @@ class Page:
             mcp_server=False,
             enable_monitoring=False,
             prevent_thread_lock=True,
+            # Gradio has asked the server by now; asking again, it gives up after 3 seconds, which a busy machine may need.
+            _frontend=False,
             quiet=True,
         )
         return blocks
@@ -141,6 +154,40 @@ class Page:
                         )
                         masks = gr.DownloadButton("Masks (ZIP)", elem_id="masks")
                         video = gr.DownloadButton("Overlay (MP4)", elem_id="video")
+                with gr.Column(visible=self.network.checkpoint is not None):
+                    gr.Markdown(
+                        "## Correct, and learn\n"
+                        "Add what is missing and erase what is wrong, in one to a dozen frames: the first, one from the middle, "
+                        "the worst. The network learns them, and segments the whole video again."
+                    )
+                    corrected = gr.Slider(0, 1, 0, step=1, label="Frame to correct", elem_id="corrected")
+                    brush = gr.HTML(html_template="", js_on_load=BRUSH, apply_default_css=False, elem_id="brush")
+                    with gr.Row():
+                        discard = gr.Button("Discard this frame's correction", elem_id="discard")
+                        learn = gr.Button("Learn from my corrections", variant="primary", elem_id="learn")
+                    told = gr.Markdown(min_height=40, elem_id="told")
+                    with gr.Column(visible=False) as learned:
+                        with gr.Row():
+                            before, after = (
+                                gr.Video(
+                                    label=label,
+                                    autoplay=True,
+                                    loop=True,
+                                    buttons=[],
+                                    elem_id=label.lower(),
+                                    min_width=300,
+                                )
+                                for label in ("Before", "After")
+                            )
+                        with gr.Row():
+                            better = [
+                                gr.DownloadButton("Masks (ZIP)", elem_id="better-masks"),
+                                gr.DownloadButton("Overlay (MP4)", elem_id="better-video"),
+                            ]
+                            taught = [
+                                gr.DownloadButton("Corrected frames (ZIP)", elem_id="dataset"),
+                                gr.DownloadButton("Weights (CKPT)", elem_id="weights"),
+                            ]
                 gr.Markdown(
                     "## What the anchor attends to\n"
                     + (
@@ -159,6 +206,7 @@ class Page:
                     frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
 
             drawn, attended = [overlay, masks, video], [anchor, attention, share]
+            edited, compared = [brush, told], [before, after, *better]
             for chosen in (
                 upload.upload(self._keep, upload, [upload, status, results], **AT_ONCE),
                 gallery.select(self._choose, None, [status, results], **AT_ONCE),
@@ -166,11 +214,17 @@ class Page:
                 chosen.success(
                     self._segment,
                     threshold,
-                    [status, results, *drawn, frame, *attended],
+                    [status, results, *drawn, corrected, *edited, learned, frame, *attended],
                     show_progress_on=status,
                     **QUEUED,
                 )
-            threshold.release(self._redraw, threshold, drawn, show_progress_on=overlay, **QUEUED)
+            here = [corrected, threshold, brush]
+            threshold.release(
+                self._redraw, threshold, [*drawn, *compared], show_progress_on=[overlay, after], **QUEUED
+            ).success(self._correct, here, edited, show_progress="hidden", **QUEUED)
+            corrected.release(self._correct, here, edited, show_progress_on=brush, **QUEUED)
+            discard.click(self._discard, [corrected, threshold], edited, show_progress_on=brush, **QUEUED)
+            learn.click(self._learn, here, [*edited, learned, *compared, *taught], show_progress_on=told, **QUEUED)
             anchor.select(self._point, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
             frame.release(self._look, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
             blocks.unload(self._leave)
@@ -207,22 +261,72 @@ class Page:
             segmentation = Segmentation(self.network, source, visit.new_folder(visit.private, "maps"))
             predicted = segmentation.segment()
             if source.unwanted():
-                return (gr.skip(),) * 9
+                return (gr.skip(),) * 13
             if not predicted.frames:
-                return f"⚠️ {_problem(predicted, visit.source)}", *(gr.skip(),) * 8
+                return f"⚠️ {_problem(predicted, visit.source)}", *(gr.skip(),) * 12
             visit.segmentation, last = segmentation, predicted.frames - 1
+            visit.corrections = Corrections(segmentation, visit.new_folder(visit.private, "corrections"))
             visit.point = segmentation.most_probable_pixel()
             return (
                 self._describe(predicted, visit.source),
                 gr.Column(visible=True),
-                *_draw(visit, threshold),
+                *_draw(visit, segmentation, "drawing", threshold),
+                gr.Slider(maximum=max(last, 1), value=0),
+                *_edit(visit, visit.corrections, 0, threshold),
+                gr.Column(visible=False),
                 gr.Slider(maximum=max(last, 1), value=last),
                 *self._attend(visit, last, threshold),
             )
 
     def _redraw(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
-            return _draw(visit, threshold)
+            drawn = _draw(visit, _segmentation(visit), "drawing", threshold)
+            learned = _corrections(visit).learned
+            if learned is None:
+                return *drawn, *(gr.skip(),) * 4
+            return *drawn, drawn[0], *_draw(visit, learned.segmentation, "learned", threshold)
+
+    def _correct(self, index: int, threshold: float, edited: Any, request: gr.Request) -> tuple[Any, ...]:
+        """Keep what was drawn, and show a frame to correct, perhaps another."""
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
+            corrections = _corrections(visit)
+            corrections.keep(edited)
+            return _edit(visit, corrections, index, threshold)
+
+    def _discard(self, index: int, threshold: float, request: gr.Request) -> tuple[Any, ...]:
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
+            corrections = _corrections(visit)
+            corrections.discard(index)
+            return _edit(visit, corrections, index, threshold)
+
+    def _learn(
+        self, index: int, threshold: float, edited: Any, request: gr.Request, progress: gr.Progress = TRACKED
+    ) -> tuple[Any, ...]:
+        with _errors_on_page(), self.visits[request.session_hash] as visit:
+            corrections, outdated = _corrections(visit), visit.outdated()
+            corrections.keep(edited)
+
+            def report(done: float, left: float) -> None:
+                if outdated():
+                    raise UserError("another video has been dropped in the meantime")
+                progress(done, desc=f"learning, {left:.0f} s left")
+
+            network = corrections.learn(report)
+            learned = corrections.segment(network, threshold, visit.new_folder(visit.private, "adapted"))
+            folder = visit.new_folder(visit.shown, "adapted")
+            corrections.write_dataset(visit.new_folder(visit.private, "corrected"), folder / "corrected.zip")
+            write_checkpoint(folder / "adapted.ckpt", network, self.network.size)
+            brush, told = _edit(visit, corrections, index, threshold)
+            return (
+                brush,
+                f"**Learned.** J of the corrected frames: **{100 * learned.before:.1f}** before, "
+                f"**{100 * learned.after:.1f}** after. {told}",
+                gr.Column(visible=True),
+                next(visit.shown.glob("drawing-*/overlay.mp4")),
+                *_draw(visit, learned.segmentation, "learned", threshold),
+                folder / "corrected.zip",
+                folder / "adapted.ckpt",
+            )
 
     def _point(self, frame: int, threshold: float, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
@@ -275,9 +379,22 @@ def _segmentation(visit: Visit) -> Segmentation:
     return visit.segmentation
 
 
-def _draw(visit: Visit, threshold: float) -> tuple[Path, ...]:
+def _corrections(visit: Visit) -> Corrections:
+    _segmentation(visit)
+    assert visit.corrections
+    return visit.corrections
+
+
+def _edit(visit: Visit, corrections: Corrections, index: int, threshold: float) -> tuple[Any, ...]:
+    """Return what the editor of a frame shows, and which frames are corrected."""
+    names = ", ".join(corrections.masks())
+    shown = corrections.show(int(index), threshold, visit.new_folder(visit.shown, "brush"))
+    return shown, f"Corrected frames: {names}." if names else ""
+
+
+def _draw(visit: Visit, segmentation: Segmentation, kind: str, threshold: float) -> tuple[Path, ...]:
     """Draw the results; return the overlay to show, the masks, and the overlay to download."""
-    segmentation, folder = _segmentation(visit), visit.new_folder(visit.shown, "drawing")
+    folder = visit.new_folder(visit.shown, kind)
     segmentation.draw(threshold, folder)
     return folder / "overlay.mp4", folder / "masks.zip", folder / "overlay.mp4"
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
+from adnet.data.masks import Mask
 from adnet.data.pictures import Frame, open_picture
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
@@ -80,11 +81,15 @@ class Bounded:
 
 
 class Network(NamedTuple):
-    """A network with its protocol and its test size (height, width) in pixels."""
+    """A network with its protocol and its test size (height, width) in pixels.
+
+    `checkpoint` is the file of the same network that can learn; None: an export, which can't.
+    """
 
     model: SegmentationModel
     protocol: Protocol
     size: tuple[int, int]
+    checkpoint: Path | None = None
 
     @property
     def diffuses(self) -> bool:
@@ -113,7 +118,7 @@ class Segmentation:
 
     def segment(self) -> Predicted:
         """Segment all frames."""
-        model, protocol, size = self.network
+        model, protocol, size, _ = self.network
         return predict(
             self.source,
             Outputs(self.folder, probabilities=True),
@@ -127,14 +132,21 @@ class Segmentation:
             ZipFile(folder / "masks.zip", "w", ZIP_STORED) as archive,  # PNG is compressed already
         ):
             # `zip` must end with the maps: a damaged video raises an error after its last frame.
-            for path, frame in zip(
-                tqdm(self._maps(), desc="drawing", unit="frame", leave=False), self.source.frames(), strict=False
-            ):
-                mask = np.asarray(open_picture(path).image) > 255 * threshold
+            indices = tqdm(range(len(self.names())), desc="drawing", unit="frame", leave=False)
+            for index, frame in zip(indices, self.source.frames(), strict=False):
+                mask = self.mask(index, threshold)
                 overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)
                 png = BytesIO()
                 Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
                 archive.writestr(f"{frame.name}.png", png.getvalue())
+
+    def names(self) -> list[str]:
+        """List the names of the frames."""
+        return [path.stem for path in self._maps()]
+
+    def mask(self, index: int, threshold: float) -> Mask:
+        """Read the mask of a frame, bool `[H, W]`."""
+        return np.asarray(open_picture(self._maps()[index]).image) > 255 * threshold
 
     def frame(self, index: int) -> Frame:
         """Read a frame, RGB `[H, W, 3]`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from adnet.app.corrections import Corrections
 from adnet.app.segmentation import Segmentation
 from adnet.errors import UserError
 from adnet.video.sources import VideoSource
@@ -22,6 +23,7 @@ class Visit(AbstractContextManager["Visit"]):
     Args:
         private: folder for the server only.
         shown: folder whose files the browser may request.
+        corrections: what was corrected of the segmentation.
         point: column and row of the last pixel of the anchor that was clicked on.
     """
 
@@ -29,6 +31,7 @@ class Visit(AbstractContextManager["Visit"]):
     shown: Path
     source: VideoSource | None = None
     segmentation: Segmentation | None = None
+    corrections: Corrections | None = None
     point: tuple[int, int] = (0, 0)
     left: bool = False
     _order: int = 0

@@ -14,11 +14,11 @@ from adnet.shared.files import write_json
 from adnet.shared.machine import need_extra
 
 
-def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False) -> None:
+def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False, folder: str = "") -> None:
     """Write `masks` (images of any mode; every value except 0 is foreground) as COCO annotations: run lengths (RLE), or polygons.
 
     `pycocotools.coco.COCO(target)` reads the same masks from either. The file has an image for each mask, numbered from 1, with
-    the mask's `file_name`, and an annotation for each mask that is not empty. Raises UserError without the extra `video`.
+    the mask's `file_name` after `folder`, and an annotation for each mask that is not empty. Raises UserError without the extra `video`.
     """
     need_extra("video", "pycocotools", "polygons=true" if polygons else "rle=true")
     from pycocotools import mask as rle
@@ -27,7 +27,7 @@ def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False) -> N
     annotations: list[dict[str, Any]] = []
     for number, path in enumerate(masks, start=1):
         mask = read_mask(path)
-        images.append({"id": number, "file_name": path.name, "height": mask.shape[0], "width": mask.shape[1]})
+        images.append({"id": number, "file_name": folder + path.name, "height": mask.shape[0], "width": mask.shape[1]})
         if mask.any():
             code = rle.encode(np.asfortranarray(mask, np.uint8))
             run_lengths = {"size": list(mask.shape), "counts": code["counts"].decode()}
