@@ -55,10 +55,10 @@ def test_help_and_config_need_no_pytorch(tmp_path: Path) -> None:
         ("seeed=1", "unknown key seeed; did you mean seed?"),
         ("+seeed=1", "unknown key seeed; did you mean seed?"),
         ("model=ful", "no model is called 'ful'; did you mean full?"),
-        ("+pairs.batchsize=3", "unknown key pairs.batchsize; did you mean pairs.batch_size?"),
-        ("+trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
-        ("+optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
-        ("+model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
+        ("pairs.batchsize=3", "unknown key pairs.batchsize; did you mean pairs.batch_size?"),
+        ("trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
+        ("optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
+        ("model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
         ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
         ("steps=x", "steps=x: expected a whole number of at least 1"),
         ("optim.optimizer.lr=-1", "optim.optimizer.lr=-1: expected a number of at least 0"),
@@ -69,6 +69,21 @@ def test_most_mistakes_need_no_pytorch(tmp_path: Path, argument: str, line: str)
     assert f"adnet: {line}" in said
     assert "left with 1" in said
     assert "loaded []" in said
+
+
+def test_an_added_argument_is_looked_for_where_it_is_taken(tmp_path: Path) -> None:
+    """What `+` adds may be an argument that no config has; it is known by importing what takes it."""
+    mistakes = {
+        "+pairs.batchsize=3": "pairs.batch_size",
+        "+trainer.precison=16": "trainer.precision",
+        "+optim.optimizer.lrr=1": "optim.optimizer.lr",
+        "+model.encoder.aspp_rats=[1]": "model.encoder.aspp_rates",
+    }
+    said = answer(tmp_path, *(["adnet.train", mistake] for mistake in mistakes))
+    for mistake, meant in mistakes.items():
+        key = mistake.removeprefix("+").partition("=")[0]
+        assert f"adnet: unknown key {key}; did you mean {meant}?" in said
+    assert said.count("left with 1") == len(mistakes)
 
 
 def test_the_package_lists_its_commands_without_pytorch(tmp_path: Path) -> None:

@@ -84,11 +84,11 @@ def check_against(cfg: DictConfig, defaults: DictConfig) -> None:
     usual: Any = OmegaConf.to_container(defaults)
     _check_groups(given, usual)
     groups = [*_groups(_Group("", given, usual, below_target=False))]
-    for needs_import in (False, True):  # most mistakes are answered before PyTorch is imported
+    for importing in (False, True):  # most mistakes are answered before PyTorch is imported
         for group in groups:
-            if ("_target_" in group.given) is needs_import:
+            if ("_target_" in group.given) is importing:
                 _check_keys(group)
-                _check_values(group)
+            _check_values(group, importing)
 
 
 def _groups(group: _Group) -> Iterator[_Group]:
@@ -116,12 +116,15 @@ def _known_keys(group: _Group) -> list[str] | None:
     return [*group.usual, *(key for key, child in added.items() if isinstance(child, dict) and "_target_" in child)]
 
 
-def _check_values(group: _Group) -> None:
+def _check_values(group: _Group, importing: bool) -> None:
+    """Check the values whose type is found by importing the group's `_target_`, or the others."""
     target = group.given.get("_target_")
     for key, value in group.given.items():
         if _is_elsewhere(value) or str(key).startswith("_") or group.child(key):
             continue
         name = f"{group.name}{key}"
+        if (target is not None and name not in TYPES) is not importing:
+            continue
         hint = value_type(name, group.usual.get(key) if isinstance(group.usual, dict) else None, target)
         left_out = value is None and target is None and name.startswith(OPTIONAL)
         if not left_out and not fits(value, hint):
