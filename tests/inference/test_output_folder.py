@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,23 +77,29 @@ def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
         pass
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from adnet.inference.output_folder import Shard, locked_output
+
+with locked_output(Path(sys.argv[1]), "prediction", {}, False, [], Shard()):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_a_folder_is_let_go_by_who_is_killed(tmp_path: Path) -> None:
     marker = tmp_path / "out" / "predict.json"
-    reading, writing = os.pipe()
-    other = os.fork()
-    if not other:
-        with locked_output(marker, "prediction", {}, False, [], Shard()):
-            os.write(writing, b".")
-            signal.pause()
-    os.read(reading, 1)
-    try:
-        with pytest.raises(UserError, match="in use"), locked_output(marker, "prediction", {}, False, [], Shard()):
-            pass
-    finally:
-        os.kill(other, signal.SIGKILL)
-        os.waitpid(other, 0)
-        os.close(reading)
-        os.close(writing)
+    # Not forked: this process may have threads whose locks a copy of it would wait for.
+    command = [sys.executable, "-c", HOLDER, str(marker)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        try:
+            assert other.stdout.readline() == "locked\n"
+            with pytest.raises(UserError, match="in use"), locked_output(marker, "prediction", {}, False, [], Shard()):
+                pass
+        finally:
+            other.kill()
     with locked_output(marker, "prediction", {}, False, [], Shard()) as earlier:
         assert earlier == {}
 
