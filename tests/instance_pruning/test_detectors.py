@@ -142,7 +142,7 @@ def test_mask_rcnn_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise UserError(f"cannot download {url}: no route to host")
 
     asked: list[str] = []
-    monkeypatch.setattr("adnet.shared.fetch.fetch", fetch)
+    monkeypatch.setattr("adnet.instance_pruning.detectors.fetch", fetch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UserError) as error:
         MaskRCNN()

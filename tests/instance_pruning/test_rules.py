@@ -10,7 +10,7 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.instance_pruning.detectors import Detected
-from adnet.instance_pruning.rules import InstancePruning, Pruning, StaticObjects
+from adnet.instance_pruning.rules import InstancePruning
 
 SIZE = (60, 200)
 FRAMES = 10
@@ -37,7 +37,7 @@ class Known:
         return Detected(found, self.frames or len(self.masks))
 
 
-def filters(pruning: Pruning) -> np.ndarray[Any, np.dtype[np.float32]]:
+def filters(pruning: InstancePruning) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What becomes of probabilities of 0.8: `[FRAMES, H, W]`."""
     pruning.start("video", [])
     return np.stack([pruning.step(f"{t:05d}", np.full(SIZE, 0.8, np.float32)) for t in range(FRAMES)])
@@ -143,33 +143,3 @@ def test_names_that_fit_no_frame_are_told() -> None:
         pruning.step(frame, np.ones(SIZE, np.float32))
     with pytest.raises(UserError, match="'00000'; it has '3'"):
         pruning.step("3", np.ones(SIZE, np.float32))
-
-
-def static(masks: list[list[Any]], **changed: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    parameters: dict[str, Any] = {"crowd": 1.5, "iou": 0.6, "count": 4, "box_area": 47000}
-    return filters(StaticObjects(Known(masks), **parameters | changed))
-
-
-MOVING = [box(2 + 12 * t, 2, 30, 30) for t in range(FRAMES)]
-
-
-def test_what_stays_at_its_place_is_pruned_unless_largest() -> None:
-    result = static([[MOVING[t], SMALL] for t in range(FRAMES)])
-    assert (result[:, SMALL] == 0).all()
-    assert (result[:, ~SMALL] > 0).all()
-    assert (static([[OBJECT, SMALL]] * FRAMES)[:, OBJECT] > 0).all()
-
-
-def test_the_static_rule_is_strict() -> None:
-    masks = [[MOVING[t], box(150, 45, 10, 10) if t < 4 else box(5 * t, 45, 10, 10)] for t in range(FRAMES)]
-    assert (static(masks) > 0).all()  # four boxes at one place, itself included
-    assert (static(masks, count=3)[:4, 45:55, 150:160] == 0).all()
-    assert (static([[MOVING[t], SMALL] for t in range(FRAMES)], crowd=2) > 0).all()
-    assert (static([[MOVING[t], SMALL] for t in range(FRAMES)], box_area=149) > 0).all()
-    assert (static([[MOVING[t], SMALL] for t in range(FRAMES)], box_area=150) == 0).any()
-
-
-def test_a_static_object_cuts_what_it_covers() -> None:
-    """As published; in instance pruning the kept one has precedence."""
-    result = static([[MOVING[t], SMALL, LARGE] for t in range(FRAMES)], crowd=2.5, box_area=1000)
-    assert (result[:, SMALL] == 0).all()

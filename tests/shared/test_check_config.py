@@ -91,7 +91,6 @@ def test_a_bad_value_is_one_line(refused: Callable[[str], str], argument: str, l
         ("evaluate", "size={a:1}", "size={'a':1}: expected [height, width] in pixels"),
         ("evaluate", "batch_size=all", "batch_size=all: expected a whole number of at least 1"),
         ("benchmark", "inference.backends=[0]", "inference.backends=[0]: expected a list of a text"),
-        ("dashboard", "entity=1.5", "entity=1.5: expected a text"),
     ],
 )
 def test_a_key_without_a_default_has_a_type(run: Callable[..., Any], name: str, argument: str, line: str) -> None:
@@ -170,13 +169,3 @@ def test_types_name_keys_that_there_are() -> None:
         ):
             found.update(keys(OmegaConf.to_container(hydra.compose(name, overrides))))  # type: ignore[arg-type]
     assert TYPES.keys() <= found
-
-
-def test_a_chain_of_postprocesses_is_checked(run: Callable[..., Any]) -> None:
-    main = command("predict")(lambda _: print("the command ran"))
-    given = ["input=a", "postprocess=published"]
-    assert run(main, *given).out == "the command ran\n"
-    ended = run(main, *given, "+postprocess.steps.gate.treshold=1")
-    assert ended.err == (
-        "adnet: unknown key postprocess.steps.gate.treshold; did you mean postprocess.steps.gate.threshold?\n"
-    )

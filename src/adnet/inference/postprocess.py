@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.masks import Mask, Probability
+from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 
 _OPENING = np.ones((15, 15), np.uint8)
@@ -48,39 +48,3 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
     opened = cv2.morphologyEx(previous.astype(np.uint8), cv2.MORPH_OPEN, _OPENING)
     gated: npt.NDArray[np.float32] = logits * cv2.dilate(opened, _DILATION)
     return gated
-
-
-class PublishedGate:
-    """The gate of the published evaluation (see `gate`) after any protocol: the probability becomes 0 far from the previous mask.
-
-    `threshold`, the protocol's, determines the previous mask. Masks are the same as with `protocol.gate`, which sets logits to 0
-    instead. Do not use both.
-    """
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self._previous: Mask | None = None
-
-    def start(self, video: str, frames: Iterable[Frame]) -> None:  # noqa: ARG002
-        self._previous = None
-
-    def step(self, frame: str, probability: Probability) -> Probability:  # noqa: ARG002
-        gated = gate(probability, self._previous)
-        self._previous = probability > self.threshold
-        return gated
-
-
-class Chain:
-    """Several steps, one after the other, in the order of `steps`. Only one of them may read the frames."""
-
-    def __init__(self, steps: Mapping[str, Postprocess]) -> None:
-        self.steps = steps
-
-    def start(self, video: str, frames: Iterable[Frame]) -> None:
-        for step in self.steps.values():
-            step.start(video, frames)
-
-    def step(self, frame: str, probability: Probability) -> Probability:
-        for step in self.steps.values():
-            probability = step.step(frame, probability)
-        return probability

@@ -21,7 +21,7 @@ from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
-from adnet.shared.fetch import fetch_torchvision
+from adnet.shared.fetch import fetch
 from adnet.shared.machine import usable_device
 from adnet.weights.fit import load_into
 from adnet.weights.safe_load import read_weights
@@ -66,14 +66,10 @@ class MaskRCNN:
 
         self.score, self.mask_threshold = score, mask_threshold
         self.device = usable_device(device)
-        published = detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
-        otherwise = (
-            "give postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
-            "postprocess.detector.file=FILE"
-        )
-        state = read_weights(weights or fetch_torchvision(published, otherwise))
+        file = weights or _fetched(detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url)
+        state = read_weights(file)
         model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, box_score_thresh=score)
-        load_into(model, state, str(weights), "torchvision's maskrcnn_resnet50_fpn_v2")
+        load_into(model, state, str(file), "torchvision's maskrcnn_resnet50_fpn_v2")
         self.model = model.eval().to(self.device)
 
     @torch.inference_mode()
@@ -86,6 +82,20 @@ class MaskRCNN:
             detections = [Detection.of(mask, score) for mask, score in scored if score >= self.score]
             found.append([detection for detection in detections if detection])  # not those with empty masks
         return Detected(dict(enumerate(found)), len(found))
+
+
+def _fetched(url: str) -> Path:
+    """Return the file of weights at `url`, downloaded on first use to the cache that torchvision uses itself."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        # Not checked: the name holds only the first eight digits of the hash.
+        return path if path.is_file() else fetch(url, path, attempts=1)
+    except UserError as error:
+        raise UserError(
+            f"no weights {path.name} ({error}); copy them to {path} from another machine, or give "
+            "postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
+            "postprocess.detector.file=FILE"
+        ) from error
 
 
 class Precomputed:

@@ -10,7 +10,6 @@ The paper leaves its hyper-parameters to a supplement; ours were chosen on the t
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ import numpy as np
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detection import Detection, Track, box_iou, intersection, link
+from adnet.instance_pruning.detection import Detection, Track, intersection, link
 from adnet.instance_pruning.detectors import Detector
 
 
@@ -31,23 +30,32 @@ class Verdict(NamedTuple):
     protected: list[Detection]
 
 
-class Pruning(ABC):
-    """A `Postprocess` that multiplies probabilities by a filter made from detections: 0 on pruned instances, 1 elsewhere.
+class InstancePruning:
+    """A `Postprocess` that prunes tracks whose masks are small, or that appear in only a part of the video (Section 4).
 
-    `margin` is by how many pixels pruned masks are dilated.
+    Probabilities are multiplied by a filter made from detections: 0 on pruned instances, 1 elsewhere.
+
+    Args:
+        part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
+        iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
+        gap: for how many frames, of those with any detection, a track may be unseen and still continue.
+        area: the least cumulative mask area of a kept track, as a share of the largest track's, in [0, 1].
+        presence: the least share of the video's frames in which a kept track appears, in [0, 1].
+        margin: by how many pixels pruned masks are dilated, because the network's outlines differ from the detector's.
+
+    There are three exceptions, because detectors lose objects and detect them twice. The track with the largest cumulative area
+    is always kept. Pixels of a kept track are never pruned, and neither is a second detection of the same object. Nothing is
+    pruned in frames without the largest track: the detections there may be parts of it.
     """
 
-    def __init__(self, detector: Detector, margin: int = 0) -> None:
+    def __init__(
+        self, detector: Detector, part: float, iou: float, gap: int, area: float, presence: float, margin: int = 0
+    ) -> None:
         self.detector = detector
-        self.margin = np.ones((1, 1), np.uint8)
-        if margin:
-            self.margin = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+        self.margin = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+        self.part, self.iou, self.gap, self.area, self.presence = part, iou, gap, area, presence
         self._verdicts: dict[str | int, Verdict] = {}
         self._video, self._position, self._frames, self._used = "", 0, 0, 0
-
-    @abstractmethod
-    def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
-        """Decide on the detections of each frame that has any, in time order. `frames` is the number of all frames of the video."""
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
         """Detect objects in the whole video and judge them. Nearly all of the time goes into the detector."""
@@ -84,30 +92,8 @@ class Pruning(ABC):
         grown = cv2.dilate(pruned.view(np.uint8), self.margin).view(bool)
         return np.where(grown & ~protected, np.float32(0), probability)
 
-
-class InstancePruning(Pruning):
-    """Prune tracks whose masks are small over the whole video, or that appear in only a part of it (Section 4).
-
-    Args:
-        part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
-        iou: detections in consecutive frames are one instance if their boxes overlap by at least this much.
-        gap: for how many frames, of those with any detection, a track may be unseen and still continue.
-        area: the least cumulative mask area of a kept track, as a share of the largest track's, in [0, 1].
-        presence: the least share of the video's frames in which a kept track appears, in [0, 1].
-        margin: by how many pixels pruned masks are dilated, because the network's outlines differ from the detector's.
-
-    There are three exceptions, because detectors lose objects and detect them twice. The track with the largest cumulative area
-    is always kept. Pixels of a kept track are never pruned, and neither is a second detection of the same object. Nothing is
-    pruned in frames without the largest track: the detections there may be parts of it.
-    """
-
-    def __init__(
-        self, detector: Detector, part: float, iou: float, gap: int, area: float, presence: float, margin: int = 0
-    ) -> None:
-        super().__init__(detector, margin)
-        self.part, self.iou, self.gap, self.area, self.presence = part, iou, gap, area, presence
-
     def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
+        """Decide on the detections of each frame that has any, in time order. `frames` is the number of all frames of the video."""
         tracks = link(detections, self.iou, self.gap)
         main = max(tracks, key=lambda track: track.area, default=Track())
         verdicts = [Verdict([], []) for _ in detections]
@@ -120,41 +106,6 @@ class InstancePruning(Pruning):
             keep_related(verdict, self.part) if position in main.detections else Verdict([], [])
             for position, verdict in enumerate(verdicts)
         ]
-
-
-class StaticObjects(Pruning):
-    """The rule of the published code for static objects: prune what stays in one place for long, unless it is large.
-
-    In a video with more than `crowd` detections a frame, a detection is static if its box overlaps the boxes of more than `count`
-    detections of the whole video (itself included) by more than `iou`. It is pruned unless its box is the largest of the frame
-    or larger than `box_area` pixels.
-
-    Args:
-        detector: see `adnet.instance_pruning.detectors`; the published detections are ExtremeNet's.
-        crowd, iou, count, box_area: as above; all comparisons are strict.
-
-    Source: github.com/yz93/anchor-diff-VOS, which prunes more, see `experiments/instance_pruning`.
-    """
-
-    def __init__(self, detector: Detector, crowd: float, iou: float, count: float, box_area: int) -> None:
-        super().__init__(detector)
-        self.crowd, self.iou, self.count, self.box_area = crowd, iou, count, box_area
-
-    def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
-        boxes = [detection.box for found in detections for detection in found]
-        if len(boxes) <= self.crowd * frames:
-            return [Verdict([], []) for _ in detections]
-        verdicts = []
-        for found in detections:
-            largest = max((detection.box.area for detection in found), default=0)
-            overlapping = (box_iou([detection.box for detection in found], boxes) > self.iou).sum(1)
-            static = [
-                detection
-                for detection, count in zip(found, overlapping, strict=True)
-                if count > self.count and detection.box.area <= self.box_area and detection.box.area < largest
-            ]
-            verdicts.append(Verdict(static, []))
-        return verdicts
 
 
 def keep_related(verdict: Verdict, share: float) -> Verdict:

@@ -43,23 +43,6 @@ def fetch(url: str, path: Path, known_hash: str | None = None, attempts: int = 5
     return path
 
 
-def fetch_torchvision(url: str, otherwise: str) -> Path:
-    """Return the file of torchvision's weights at `url`, downloaded on first use to the cache that torchvision uses itself.
-
-    Raises UserError if that fails; `otherwise` tells the user an alternative.
-    """
-    import torch  # the command line is read without it
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    try:
-        # Not checked: the name holds only the first eight digits of the hash.
-        return path if path.is_file() else fetch(url, path, attempts=1)
-    except UserError as error:
-        raise UserError(
-            f"no weights {path.name} ({error}); copy them to {path} from another machine, or {otherwise}"
-        ) from error
-
-
 def _resume(url: str, part: Path, attempts: int, timeout: float) -> None:
     """Bring `part` to its full length. Raises UserError when `attempts` in a row brought nothing."""
     left = attempts
