@@ -15,7 +15,6 @@ COMMANDS = (
     "app",
     "benchmark",
     "convert",
-    "dashboard",
     "download",
     "evaluate",
     "export",
