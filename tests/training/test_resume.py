@@ -114,6 +114,15 @@ def test_a_run_from_before_there_was_a_loss_or_a_mixture_to_choose(cut_off: Path
         checkpoint_to_resume(cut_off, now)
 
 
+def test_a_setting_of_one_version_alone_may_be_off(cut_off: Path) -> None:
+    now: Any = OmegaConf.merge(config(), {"model": {"refine": False, "width": 0, "weights": None}})
+    assert checkpoint_to_resume(cut_off, now)
+    OmegaConf.save(now, cut_off / "config.yaml")
+    assert checkpoint_to_resume(cut_off, config())
+    with pytest.raises(UserError, match=r"another config: model\.width was 0 and is 3;"):
+        checkpoint_to_resume(cut_off, OmegaConf.merge(now, {"model": {"width": 3}}))  # type: ignore[arg-type]
+
+
 def test_another_mixture_is_another_run(cut_off: Path) -> None:
     mixture: Any = OmegaConf.merge(config(), {"mix": {"duts": {"weight": 2.0}}})
     with pytest.raises(UserError, match=r"another config: mix\.duts\.weight was not set and is 2\.0;"):

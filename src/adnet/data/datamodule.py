@@ -23,7 +23,6 @@ from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair
 from adnet.data.sequence import VideoDataset, report_odd_masks
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
-from adnet.shared.value_types import Proportion
 
 
 class PairDataModule(L.LightningDataModule):
@@ -41,7 +40,6 @@ class PairDataModule(L.LightningDataModule):
         seed: see `TrainingPairs`.
         flow: computes the frames' optical flow, for a network that needs it.
         flow_augmentation: of the flow of training frames; None: it stays as it is.
-        still_motion: share of training images that get an optical flow, by moving camera and object apart.
         mix: further sources of training pairs by name, see `adnet.data.mixed`; `holdout` and `val` concern `train` only.
         pin_memory: when training on a GPU, keep batches in page-locked memory, which it can copy from without the CPU.
 
@@ -64,7 +62,6 @@ class PairDataModule(L.LightningDataModule):
         flow_augmentation: FlowAugmentation | None = None,
         mix: Mapping[str, Source] | None = None,
         pin_memory: bool = True,
-        still_motion: Proportion = 0.0,
     ) -> None:
         super().__init__()
         names = [sequence.name for sequence in train.sequences]
@@ -95,7 +92,6 @@ class PairDataModule(L.LightningDataModule):
             anchor=anchor,
             flow=flow,
             flow_augmentation=flow_augmentation,
-            still_motion=still_motion,
         )
         self.validation_pairs = ValidationPairs(val, val_frames, flow)
 

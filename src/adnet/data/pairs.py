@@ -12,11 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
-from adnet.data.flow import FrameFlow, SequenceFlow, Vectors, to_flow_input
-from adnet.data.masks import Mask
+from adnet.data.flow import SequenceFlow, to_flow_input
 from adnet.data.pictures import Frame, image_size, read_frame
 from adnet.data.sequence import Sequence, VideoDataset
-from adnet.data.still_motion import moved_apart
 from adnet.errors import UserError
 
 Anchor = Literal["first", "random"]
@@ -48,9 +46,8 @@ class TrainingPairs(Dataset[TrainingPair]):
     run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
     (the paper tried both and found the first slightly better). Both frames are annotated, since the anchor is cropped around
     its foreground, too. Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by
-    `flow_augmentation` unless that is None. An image has no flow, except that a share `still_motion` of them is moved apart, see
-    `adnet.data.still_motion`. Raises UserError for a video with fewer than two annotated frames, an image without annotation,
-    and a `still_motion` whose flow isn't computed from frames.
+    `flow_augmentation` unless that is None; an image has none. Raises UserError for a video with fewer than two annotated frames
+    and an image without annotation.
     """
 
     dataset: VideoDataset
@@ -61,13 +58,8 @@ class TrainingPairs(Dataset[TrainingPair]):
     start: int = 0
     flow: SequenceFlow | None = None
     flow_augmentation: FlowAugmentation | None = None
-    still_motion: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.still_motion and self.flow is not None and not isinstance(self.flow.method, FrameFlow):
-            raise UserError(
-                "pairs.still_motion moves images apart, so their flow must be computed: set flow=dis, or it to 0"
-            )
         for sequence in self.dataset.sequences:
             if len(sequence.annotated) < min(2, len(sequence.frames)):
                 raise UserError(
@@ -119,17 +111,8 @@ class TrainingPairs(Dataset[TrainingPair]):
         if (size := image_size(path)) != mask.shape:
             annotation = sequence.annotations[path.stem]
             raise UserError(f"{path} has {size} pixels and its annotation {annotation} {mask.shape}: replace one")
-        vectors = None if flow is None else self._vectors(flow, sequence, index, mask, rng)
+        vectors = None if flow is None else flow(sequence, index)
         return self.augmentation(partial(read_frame, path), mask, rng, vectors)
-
-    def _vectors(
-        self, flow: SequenceFlow, sequence: Sequence, index: int, mask: Mask, rng: np.random.Generator
-    ) -> Vectors:
-        # Without the setting nothing is drawn, so that runs of an older version see the same pairs.
-        still = len(sequence.frames) == 1 and self.still_motion > 0
-        if still and isinstance(flow.method, FrameFlow) and rng.random() < self.still_motion:
-            return flow.method(*moved_apart(read_frame(sequence.frames[index]), mask, rng))
-        return flow(sequence, index)
 
 
 class ValidationPairs(Dataset[ValidationPair]):

@@ -55,7 +55,6 @@ NOT_IGNORED: dict[str, Any] = {
 """Keys below `IGNORED` that do change the weights, and their values if they are not set."""
 
 OLD_DEFAULTS: dict[str, Any] = {
-    "mix": {},
     "loss._target_": "adnet.training.loss.Loss",
     **{f"loss.{argument.name}": argument.default for argument in fields(Loss)},
 }
@@ -157,10 +156,11 @@ def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...
     keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
     defaults = NOT_IGNORED | OLD_DEFAULTS
     values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
+    # A key that one of the two versions lacks is off in the other if it is null, false, 0 or empty.
     different = [
         f"{key} was {_shown(before)} and is {_shown(after)}"
         for key, (before, after) in values.items()
-        if before != after
+        if before != after and (before or after)
     ]
     if different:
         raise UserError(
