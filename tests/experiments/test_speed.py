@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from adnet.data import datamodule, davis2016
 from adnet.data.flow import OpticalFlow, SequenceFlow
+from adnet.models import ADNet
 from adnet.shared.command import conf_dir
 from adnet.training import SegmentationModule
 
@@ -25,6 +26,11 @@ def metrics(load_script: Callable[[str], ModuleType]) -> Any:
 @pytest.fixture(scope="module")
 def training(load_script: Callable[[str], ModuleType]) -> Any:
     return load_script("speed/training.py")
+
+
+@pytest.fixture(scope="module")
+def published(load_script: Callable[[str], ModuleType]) -> Any:
+    return load_script("speed/published.py")
 
 
 @pytest.fixture
@@ -117,3 +123,24 @@ def test_ways_to_train_are_the_same_network(training: Any, tiny_model_config: di
         module.way = way
         losses.append(module.training_step(batch, 0))
     assert torch.allclose(torch.stack(losses), losses[0], rtol=1e-5)
+
+
+def test_the_published_way_is_the_same_network(published: Any, tiny_model: ADNet) -> None:
+    tiny_model.eval()
+    plain = published.PublishedWay(tiny_model)
+    anchor, frame = torch.rand(2, 1, 3, 33, 57)
+    with torch.inference_mode():
+        expected = tiny_model(anchor, frame)
+        logits = plain.segment(plain.embed(anchor), plain.encode(frame))
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_random_weights_are_measured_beside_the_published_way(published: Any, tiny_davis: Path) -> None:
+    small = ["model.encoder.backbone=resnet10t", "model.encoder.multi_grid=null", "model.encoder.aspp_channels=16"]
+    small += ["inference.size=[65,113]", "inference.frames=2", "inference.backends=[torch]"]
+    measured = published.measure([f"data.root={tiny_davis}", *small])
+    assert (measured["backbone"], set(measured["ways"])) == ("resnet10t", {"published", "torch"})
+    assert measured["ways"]["published"]["times_published"] == 1
+    assert measured["ways"]["published"]["overlapped_frames_per_second"] is None
+    assert measured["ways"]["torch"]["pixels_differing"] < 1e-3

@@ -1,1 +1,1 @@
-"""Measure speed, compared with the published implementations in the same run."""
+"""Measure speed, and check a GPU."""

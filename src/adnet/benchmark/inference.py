@@ -1,9 +1,9 @@
-"""Measure the seconds per frame of each stage, for each backend and for the published evaluation."""
+"""Measure the seconds per frame of each stage, for each backend."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from omegaconf import DictConfig
+from torch import Tensor
 
 from adnet.backends.export import export_model, synthetic_inputs
 from adnet.backends.load import BACKENDS, ON_CPU, describe, load_backend
 from adnet.backends.runtime import SegmentationModel
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
-from adnet.benchmark.published_implementation import PublishedWay
 from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.masks import Mask, write_mask
 from adnet.data.pairs import to_tensor
@@ -36,6 +35,7 @@ from adnet.models import ADNet, model_cost, upsample
 from adnet.models.checkpoint import load_checkpoint
 from adnet.shared.machine import usable_device
 from adnet.video.sources import Images
+from adnet.weights.pretrained import locate
 
 PAPER = "the paper's: 4 frames/s at 480 x 854 on a Titan X (Section 4)"
 _STAGES = ("decode", "resize", "flow", "embed", "fusion", "upsample", "post-process", "write")
@@ -45,10 +45,9 @@ _AGREE = 1e-3
 
 @dataclass
 class _Measured:
-    """A way to segment a frame, and what was measured of it. `anchor_again`: embed the anchor again for each frame."""
+    """A way to segment a frame, and what was measured of it."""
 
-    model: SegmentationModel | PublishedWay
-    anchor_again: bool = False
+    model: Any  # a SegmentationModel, or another object with its `encode`, `embed` and `segment`
     precision: str = "fp32"
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in _STAGES})
     anchor: Tensor | None = None
@@ -65,8 +64,12 @@ class _Measured:
         self.seconds[name].append(time.perf_counter() - started)
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results."""
+def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = None) -> dict[str, Any]:
+    """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results.
+
+    `others` are further ways to compute the network, by name: network -> an object with its `encode`, `embed`, `segment`, `device`
+    and `needs_flow`. They come first, and the first way is what the rest is compared with.
+    """
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
     if unknown := [name for name in wanted.backends if name not in BACKENDS]:
@@ -74,10 +77,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     sequence = instantiate(cfg.data).sequences[0]
     frames = sequence.frames[: wanted.frames + 1]
     with TemporaryDirectory() as scratch:
-        checkpoint = Path(wanted.checkpoint or _random_checkpoint(cfg, Path(scratch), frames))
+        checkpoint = locate(wanted.checkpoint)
         model, size = load_checkpoint(checkpoint)
         size = tuple(wanted.size or size)
-        ways = _ways(cfg, model.to(device), checkpoint, Path(scratch), size, kinds)
+        ways = {name: _Measured(make(model.to(device))) for name, make in (others or {}).items()}
+        ways |= _backends(cfg, model.to(device), checkpoint, Path(scratch), size, kinds)
+        if not ways:
+            raise UserError(f"inference.backends: none of them runs on {device.type}; give torch")
         peaks = {kind: [matmul_peak(device, kind)] for kind in {"fp32", *kinds}}
         for way in ways.values():  # warm up: the first pass lays out weights and compiles
             way.memory = memory_mib(device, partial(_frame, way, frames[0], frames[0], size, Path(scratch)))
@@ -91,13 +97,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         for way in ways.values():
             way.overlapped = _overlapped(way, frames, size, Path(scratch) / "overlapped")
         best = {kind: max(measured) for kind, measured in peaks.items()}
-        return _report(ways, model, size, best, bool(wanted.checkpoint), describe_device(device))
+        return _report(ways, model, size, best, describe_device(device))
 
 
-def _ways(
+def _backends(
     cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int], kinds: list[str]
 ) -> dict[str, _Measured]:
-    ways = {"published": _Measured(PublishedWay(model), anchor_again=model.needs_anchor)}
+    ways = {}
     for name in cfg.inference.backends:
         if name in ON_CPU:
             if model.device.type == "cpu":
@@ -117,30 +123,25 @@ def _frame(way: _Measured, *arguments: Any) -> None:
 
 
 def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
-    """Segment a frame, from JPEG to PNG. If the anchor is embedded again, the first stages include its share."""
+    """Segment a frame, from JPEG to PNG."""
 
     def resized(image: Any) -> Tensor:
         return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
 
     with way.stage("decode"):
         image = read_frame(frame)
-        anchor_image = read_frame(anchor) if way.anchor_again or way.anchor is None else None
     with way.stage("resize"):
         view = resized(image)
-        anchor_view = resized(anchor_image) if anchor_image is not None else None
     flow = None
     if way.model.needs_flow:
         with way.stage("flow"):
             vectors = OpticalFlow()(image, image if way.before is None else way.before)
             flow = upsample(to_flow_input(vectors)[None].to(way.model.device), size)
         way.before = image
-    if anchor_view is not None and not way.anchor_again:
-        way.anchor = way.model.embed(anchor_view)
+    if way.anchor is None:
+        way.anchor = way.model.embed(resized(read_frame(anchor)))
     with way.stage("embed"):
         encoded = way.model.encode(view, flow)
-        if anchor_view is not None and way.anchor_again:
-            way.anchor = way.model.embed(anchor_view)
-    assert way.anchor is not None
     with way.stage("fusion"):
         logits = way.model.segment(way.anchor, encoded)
     with way.stage("upsample"):
@@ -153,8 +154,8 @@ def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], s
 
 
 def _overlapped(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], folder: Path) -> float | None:
-    """Return the frames per second of `predict`, whose stages overlap; None for the published way, which it can't run."""
-    if isinstance(way.model, PublishedWay):
+    """Return the frames per second of `predict`, whose stages overlap; None for what it can't run."""
+    if not isinstance(way.model, SegmentationModel):
         return None
     precision = way.precision if way.precision in PRECISIONS else "fp32"  # tf32 is a setting of `computing`
     segmenter = VideoSegmenter(way.model, Protocol("benchmark"), size, precision=precision)
@@ -168,7 +169,6 @@ def _report(
     model: ADNet,
     size: tuple[int, int],
     peaks: dict[str, float],
-    trained: bool,
     device: dict[str, Any],
 ) -> dict[str, Any]:
     cost = model_cost(model, size)
@@ -176,31 +176,27 @@ def _report(
         name: {stage: median(taken or [0.0]) for stage, taken in way.seconds.items()} for name, way in ways.items()
     }
     totals = {name: sum(taken.values()) for name, taken in stages.items()}
-    differing = {name: _differing(ways["published"].masks, way.masks) for name, way in ways.items()}
+    first = next(iter(ways))
+    differing = {name: _differing(ways[first].masks, way.masks) for name, way in ways.items()}
     print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
     print(
         f"{device['device']}, {torch.get_num_threads()} threads; matrix multiply at "
         + ", ".join(f"{peak:.0f} GFLOP/s ({kind})" for kind, peak in peaks.items())
-        + f"; clock {device['clock_mhz'] or 'unknown'} MHz; {'trained' if trained else 'random'} weights"
+        + f"; clock {device['clock_mhz'] or 'unknown'} MHz"
     )
     print(f"\n{'':14}" + "".join(f"{stage:>13}" for stage in (*_STAGES, "frame")) + "  ms")
     for name, taken in stages.items():
         print(f"{name:14}" + "".join(f"{1000 * s:13.1f}" for s in (*taken.values(), totals[name])))
     print(
-        f"\n{'':14}{'frames/s':>13}{'overlapped':>13}{'x published':>13}{'of peak':>13}{'memory MiB':>13}{'pixels differing':>19}"
+        f"\n{'':14}{'frames/s':>13}{'overlapped':>13}{f'x {first}':>13}{'of peak':>13}{'memory MiB':>13}{'pixels differing':>19}"
     )
     result: dict[str, Any] = {"variant": model.variant, "backbone": model.encoder.backbone_name, "size": list(size)}
     result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": torch.get_num_threads()}
     result |= device | {"precisions_matmul_gflops_per_second": peaks}
-    result |= {"matmul_gflops_per_second": peaks["fp32"], "trained": trained, "paper": PAPER, "ways": {}}
+    result |= {"matmul_gflops_per_second": peaks["fp32"], "paper": PAPER, "ways": {}}
     for name, way in ways.items():
-        # Embedding the anchor again is twice the work. The auxiliary head is not counted.
-        share = (
-            cost.gflops
-            / peaks[way.precision]
-            / (stages[name]["embed"] / (1 + way.anchor_again) + stages[name]["fusion"])
-        )
-        ratio = totals["published"] / totals[name]
+        share = cost.gflops / peaks[way.precision] / (stages[name]["embed"] + stages[name]["fusion"])
+        ratio = totals[first] / totals[name]
         memory = "" if way.memory is None else f"{way.memory:.0f}"
         overlapped = "" if way.overlapped is None else f"{way.overlapped:.3g}"
         print(f"{name:14}{1 / totals[name]:13.3g}{overlapped:>13}", end="")
@@ -209,7 +205,7 @@ def _report(
             "seconds": stages[name] | {"frame": totals[name]},
             "frames_per_second": 1 / totals[name],
             "overlapped_frames_per_second": way.overlapped,
-            "times_published": ratio,
+            f"times_{first}": ratio,
             "share_of_matmul_peak": share,
             "memory_mib": way.memory,
             "precision": way.precision,
@@ -219,51 +215,10 @@ def _report(
     for name, share in differing.items():
         if share > _AGREE and ways[name].precision == "fp32" and not name.endswith("int8"):
             raise UserError(
-                f"masks of {name} differ from the published way's at {share:.2%} of pixels, more than {_AGREE:.1%}"
+                f"masks of {name} differ from those of {first} at {share:.2%} of pixels, more than {_AGREE:.1%}"
             )
     return result
 
 
 def _differing(masks: list[Mask], others: list[Mask]) -> float:
     return float(np.mean([np.mean(mask != other) for mask, other in zip(masks, others, strict=True)]))
-
-
-@torch.no_grad()
-def _random_checkpoint(cfg: DictConfig, folder: Path, frames: tuple[Path, ...]) -> Path:
-    """Write a checkpoint of `cfg.model` with random weights, such that masks of different implementations can be compared.
-
-    New batch norms have no statistics, and the last scale of a residual block is 0. Here, the statistics are those of two real
-    frames, and that scale is 0.2 (with 1, rounding errors grow until masks differ). The output's bias makes half of the last
-    frame foreground, at the measured size, because the level of the logits depends on it.
-    """
-    torch.manual_seed(0)
-    config: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    for encoder in {"encoder", "motion"} & set(config):
-        config[encoder]["pretrained"] = False
-    model: ADNet = instantiate(config)
-    size = tuple(cfg.inference.size or (481, 857))
-    views = torch.cat([to_tensor(read_frame(path))[None].float() / 255 for path in (frames[0], frames[-1])])
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.masked_fill_(module.weight == 0, 0.2)
-            module.momentum = 1.0
-        elif isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-    small = upsample(views, (241, 433))
-    model.train()(small, small)
-    logits = model.eval()(*upsample(views, size)[:, None])
-    last: nn.Module = model.encoder.project
-    if model.branches or model.decoder is not None:
-        last = [*model.head.modules()][-1] if model.decoder is None else model.decoder.logit
-    assert isinstance(last, nn.Conv2d)
-    assert last.bias is not None
-    last.bias -= logits.median()
-    path = folder / "random.ckpt"
-    torch.save(
-        {
-            "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
-            "hyper_parameters": {"model": config, "test_size": list(size)},
-        },
-        path,
-    )
-    return path
