@@ -20,7 +20,7 @@ from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
-from adnet.inference.guided_filter import guided_filter, window_radius
+from adnet.inference.postprocess import guided_filter, window_radius
 from adnet.inference.protocol import fitted_size, scaled_size
 from adnet.models import ADNet, Encoded
 

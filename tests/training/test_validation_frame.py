@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
 from adnet.metrics.saliency import Saliency
-from adnet.training.validation_frame import (
+from adnet.training.validation import (
     ValidationFrame,
     consistency,
     foreground_embeddings,

@@ -26,8 +26,8 @@ from omegaconf import DictConfig
 
 from adnet.benchmark.device import float32
 from adnet.shared.command import resolved
+from adnet.shared.machine import git_commit, versions
 from adnet.training.callbacks import can_compile
-from adnet.training.provenance import git_commit, versions
 from adnet.training.run import train
 
 TOLERANCES = {

@@ -25,7 +25,7 @@ class Protocol:
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
             `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
-        refine: align the averaged probability with the frame's outlines, see `adnet.inference.guided_filter`.
+        refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
     Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate or `refine` with the other average.
 

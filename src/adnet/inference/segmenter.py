@@ -20,8 +20,7 @@ from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_f
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.inference.guided_filter import guided_filter, window_radius
-from adnet.inference.postprocess import gate
+from adnet.inference.postprocess import gate, guided_filter, window_radius
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
 from adnet.video.threads import in_parallel

@@ -1,7 +1,7 @@
 """Quality of masks: region similarity J, contour accuracy F, saliency, and the rules of the benchmarks.
 
-Temporal stability T is left out on purpose: the paper reports only J and F. Only `validation` imports torch, so that every
-worker starts scoring quickly.
+Temporal stability T is left out on purpose: the paper reports only J and F. Nothing here imports torch, so that every worker
+starts scoring quickly.
 """
 
 from adnet.metrics.contour import contour_accuracy

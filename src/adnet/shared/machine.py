@@ -1,13 +1,16 @@
-"""The machine that this runs on: its processors, its memory, its devices, and the libraries on it."""
+"""The machine that this runs on: its processors, its memory, its devices, and the code and the libraries on it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import subprocess
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -47,6 +50,26 @@ def installed(*packages: str) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout that contains this package, with `-dirty` if it has changes; None without one."""
+    try:
+        if _git("ls-files", "--error-unmatch", __file__).returncode != 0:
+            return None
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").stdout.strip() or None
+    except OSError:  # git is not installed
+        return None
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that results depend on."""
+    packages = "adnet torch torchvision lightning timm albumentations opencv-python-headless numpy"
+    return {"python": platform.python_version(), **installed(*packages.split())}
 
 
 def need_extra(extra: str, module: str, what: str) -> None:

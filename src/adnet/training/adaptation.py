@@ -33,7 +33,7 @@ from adnet.inference.protocol import fitted_size
 from adnet.inference.segmenter import square_pixels
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss, total
-from adnet.training.schedule import poly
+from adnet.training.module import poly
 from adnet.video.file import VideoFrame
 from adnet.video.sources import VideoSource
 

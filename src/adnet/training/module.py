@@ -1,4 +1,4 @@
-"""Train and validate an ADNet as a LightningModule."""
+"""Train and validate an ADNet as a LightningModule, by the "poly" schedule (Section 4, Training)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any, TypedDict
 import lightning as L
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from adnet.data.pairs import TrainingPair, ValidationPair
 from adnet.metrics import contour_accuracy, region_similarity
-from adnet.metrics.validation import SequenceMean
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss, total
+from adnet.training.validation import SequenceMean
 
 Network = Callable[..., tuple[Tensor, Tensor | None]]
 """`ADNet.forward_with_aux`."""
@@ -170,3 +171,19 @@ def upsampled_loss(loss: Loss, logits: Tensor, mask: Tensor) -> dict[str, Tensor
 def as_input(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert frames uint8 `[B, 3, H, W]` to `dtype` (that of the network's weights), in [0, 1], channels last."""
     return frames.to(dtype).div(255).contiguous(memory_format=torch.channels_last)
+
+
+def poly(
+    optimizer: Optimizer, horizon: PositiveInt, power: NonNegativeFloat = 0.9, warmup: NonNegativeInt = 0
+) -> LambdaLR:
+    """Multiply each learning rate by `(1 - iteration / horizon) ** power`. Step the schedule once per iteration.
+
+    The paper's horizon is 40,000 for 30,000 iterations; beyond the horizon, the factor is 0. It rises linearly during the
+    first `warmup` iterations (0 in the paper).
+    """
+
+    def factor(iteration: int) -> float:
+        decay: float = max(0.0, 1 - iteration / horizon) ** power
+        return decay * min(1.0, (iteration + 1) / (warmup + 1))
+
+    return LambdaLR(optimizer, factor)

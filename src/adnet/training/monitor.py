@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt
 from adnet.data.pairs import ValidationPair
 from adnet.data.sequence import evenly_spaced
 from adnet.inference.embeddings import mean_cosine_distance
-from adnet.training.validation_frame import (
+from adnet.training.validation import (
     ValidationFrame,
     consistency,
     foreground_embeddings,

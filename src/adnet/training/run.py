@@ -31,12 +31,12 @@ from adnet.models.cost import model_cost
 from adnet.shared.command import resolved
 from adnet.shared.files import read_json, remove, write_json, write_text
 from adnet.shared.locks import lock_run_folder
+from adnet.shared.machine import git_commit, versions
 from adnet.training import SegmentationModule
 from adnet.training.checkpoints import LAST, requeued
 from adnet.training.ddp import check_processes, effective_batch
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import StepSettings, TrainingMemory
-from adnet.training.provenance import git_commit, versions
 from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
 from adnet.training.weight_averaging import WeightAveraging
 

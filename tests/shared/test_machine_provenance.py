@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adnet.training import provenance
+from adnet.shared import machine as provenance
 
 
 def test_commit_is_that_of_the_checkout() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adnet.convert import copy_dataset
 from adnet.data import davis2016, folder
-from adnet.data.copy_dataset import copy_dataset
 from adnet.errors import UserError
 
 

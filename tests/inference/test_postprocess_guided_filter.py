@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adnet.errors import UserError
 from adnet.inference import Protocol
-from adnet.inference.guided_filter import guided_filter, window_radius
+from adnet.inference.postprocess import guided_filter, window_radius
 
 
 def windows(values: np.ndarray, radius: int) -> np.ndarray:
