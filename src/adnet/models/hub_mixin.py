@@ -13,9 +13,9 @@ from adnet.errors import UserError
 from adnet.models.encoder import DeepLabV3
 from adnet.shared.check_config import argument_types
 from adnet.shared.value_types import described, fits
-from adnet.weights.fit import load_into
 from adnet.weights.hub import model_card, upload
 from adnet.weights.pretrained import CONFIG, LITE, WEIGHTS, locate, read_pretrained, write_pretrained
+from adnet.weights.read import load_into
 
 
 class HubMixin:

@@ -13,8 +13,7 @@ from adnet.errors import UserError
 from adnet.models.adnet import ADNet
 from adnet.models.branches import VARIANTS
 from adnet.models.encoder import DeepLabV3
-from adnet.weights.fit import tensors_named, unwrapped
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import read_weights, tensors_named, unwrapped
 
 _VARIANTS = {"base": "baseline", "intra": "intra", "concat": "anchor", "inter": "anchor_diffusion", "ad": "full"}
 """Published name -> ours."""

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.branches import VARIANTS
-from adnet.weights.fit import tensors_named
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import read_weights, tensors_named
 
 _TORCHVISION = {
     "backbone.": "encoder.backbone.",

@@ -14,7 +14,7 @@ from torch import Tensor
 from adnet.errors import UserError
 from adnet.shared.files import new_folder, sha256, write_json
 from adnet.weights.hub import download
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import read_weights
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

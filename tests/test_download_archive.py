@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adnet.data.download_dataset import extract
+from adnet.download import extract
 from adnet.errors import UserError
 
 

@@ -9,7 +9,7 @@ import torch
 from adnet.errors import UserError
 from adnet.inference import load_checkpoint
 from adnet.weights.pretrained import write_pretrained
-from adnet.weights.safe_load import read_weights
+from adnet.weights.read import read_weights
 
 
 def flip(file: Path, place: int) -> None:

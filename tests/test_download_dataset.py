@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from adnet import download as module
 from adnet.data import davis2016, synthetic, visal
-from adnet.data import download_dataset as module
-from adnet.data.download_dataset import download
 from adnet.data.known_dataset import Split
 from adnet.data.sequence import fingerprint
+from adnet.download import download
 from adnet.errors import UserError
 
 ZIP = "http://localhost/data.zip"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adnet.errors import UserError
-from adnet.weights.fit import load_into
+from adnet.weights.read import load_into
 
 
 def network() -> nn.Sequential:
