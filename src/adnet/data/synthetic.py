@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +15,7 @@ from adnet.data.masks import Mask, write_mask
 from adnet.data.pictures import Frame
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
-from adnet.shared.files import read_json, replacing, write_text
+from adnet.shared.files import new_folder, read_json, replacing, write_json, write_text
 from adnet.shared.locks import one_at_a_time
 
 VERSION = 1  # of the pictures: raise it when they change, so that older caches are refused
@@ -38,41 +36,40 @@ def synthesize(
     less that of what lies in front, is more than 0.5. A video depends only on `seed`, `frames`, `size`, its split and
     its number, so that more videos leave the earlier ones unchanged.
 
-    `synthetic.json`, written last, holds the parameters and marks a finished cache. An unfinished cache is rewritten, and a
-    second process waits until the first has finished. Raises UserError if an argument is out of range, or if `root` holds
-    a cache of other parameters or anything else.
+    The folder appears when all of it is written, with the parameters in `synthetic.json`; a second process waits for the first.
+    Raises UserError if an argument is out of range, or if `root` holds videos of other parameters or anything else.
     """
     parameters = {"version": VERSION, "train": train, "val": val, "frames": frames, "size": [*size], "seed": seed}
     if min(train, val, seed) < 0 or frames < 2 or min(size) < 32:
         raise UserError(f"no synthetic videos of {parameters}: give frames >= 2, sides >= 32 and nothing negative")
-    finished, unfinished = root / "synthetic.json", root / "unfinished.json"
-    occupied = root.is_file() or (root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()))
-    # Check `unfinished` first: another process may be renaming it to `finished`.
-    if occupied and not (unfinished.exists() or finished.exists()):
-        raise UserError(f"{root} holds something other than synthetic videos; choose another folder")
-    if _matches(finished, parameters):
+    occupied = root.is_file() or (
+        root.is_dir() and any(root.iterdir())
+    )  # first: another process may be about to finish
+    if _is_there(root, parameters):
         return root
-    with one_at_a_time(root / ".lock"):
-        if _matches(finished, parameters):
+    if occupied:
+        raise UserError(f"{root} holds something other than synthetic videos; choose another folder")
+    with one_at_a_time(root.with_name(f".{root.name}.lock")):
+        if _is_there(root, parameters):
             return root
-        _matches(unfinished, parameters)
-        write_text(unfinished, json.dumps(parameters))
         logging.getLogger(__name__).info("making %d synthetic videos in %s", train + val, root)
-        for split, (name, count) in enumerate([("train", train), ("val", val)]):
-            lines: list[str] = []
-            for number in range(count):
-                video = synthetic_video(np.random.default_rng([seed, split, number]), frames, size)
-                lines += _write_sequence(root, f"{name}-{number:03d}", video)
-            write_text(root / "ImageSets" / "480p" / f"{name}.txt", "".join(lines))
-        os.replace(unfinished, finished)
+        with new_folder(root) as draft:
+            for split, (name, count) in enumerate([("train", train), ("val", val)]):
+                lines: list[str] = []
+                for number in range(count):
+                    video = synthetic_video(np.random.default_rng([seed, split, number]), frames, size)
+                    lines += _write_sequence(draft, f"{name}-{number:03d}", video)
+                write_text(draft / "ImageSets" / "480p" / f"{name}.txt", "".join(lines))
+            write_json(draft / "synthetic.json", parameters)
     return root
 
 
-def _matches(marker: Path, parameters: dict[str, object]) -> bool:
-    """Return whether there is a marker. Raises UserError if it holds other parameters."""
+def _is_there(root: Path, parameters: dict[str, object]) -> bool:
+    """Return whether the videos are there. Raises UserError if they have other parameters."""
+    marker = root / "synthetic.json"
     found = read_json(marker) if marker.is_file() else None
     if found not in (None, parameters):
-        reason = f"{marker.parent} holds synthetic videos of other parameters, {found} instead of {parameters}"
+        reason = f"{root} holds synthetic videos of other parameters, {found} instead of {parameters}"
         raise UserError(f"{reason}; choose another folder or delete this one")
     return found is not None
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,33 +27,9 @@ _SPARE = (BLUE, PURPLE, YELLOW)
 
 MARKERS = "osD^vPX*"  # in the order of the rows, so that colour is not the only distinction
 
-RC: Any = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "adnet",  # the same figure gives the same file
-}
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("plot.mplstyle"), use_default_template=False)
 
-
-styled = matplotlib.rc_context(RC)
+styled = matplotlib.rc_context(STYLE)
 """Decorate what draws or saves a figure."""
 
 
