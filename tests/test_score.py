@@ -97,6 +97,7 @@ def test_probability_maps(score: Run, predictions: Path) -> None:
     assert ended.out.startswith("probabilities (")
     assert f"saliency, pooled: MAE {maps['saliency']['pooled']['MAE']:.4f}" in ended.out
     assert f"F_adaptive {100 * maps['saliency']['per_frame']['F_adaptive']:.1f}" in ended.out
+    assert f"S {100 * maps['saliency']['per_frame']['S']:.1f}" in ended.out
 
 
 def test_labels_of_objects_need_a_word(score: Run, predictions: Path) -> None:

@@ -73,8 +73,8 @@ def _report(scores: dict[str, Any]) -> str:
     pixel = [100 * scores["pixel"][name] for name in ("precision", "recall", "F_measure")]
     lines += ["", "pixels of all masks: precision {:.1f}, recall {:.1f}, F-measure {:.1f}".format(*pixel)]
     for convention, row in scores.get("saliency", {}).items():
-        adaptive = f", F_adaptive {100 * row['F_adaptive']:.1f}" if "F_adaptive" in row else ""
-        lines.append(f"saliency, {convention}: MAE {row['MAE']:.4f}, F_max {100 * row['F_max']:.1f}{adaptive}")
+        more = "".join(f", {key} {100 * row[key]:.1f}" for key in ("F_adaptive", "S") if key in row)
+        lines.append(f"saliency, {convention}: MAE {row['MAE']:.4f}, F_max {100 * row['F_max']:.1f}{more}")
     return "\n".join(lines)
 
 

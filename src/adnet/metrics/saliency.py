@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adnet.metrics.structure import structure_measure
+
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -22,8 +24,8 @@ class Saliency:
       frames, F_max the largest F1 on it, MAE over all pixels.
     - `per_frame`: the convention of the SOD toolboxes (pysodmetrics 1.6.2). Every map is first stretched to [0, 1]
       (unless `stretch=False`); beta^2 = 0.3; precision, recall and F are computed at 256 thresholds and averaged over
-      frames, and F_max is the largest averaged F. F_adaptive binarises each map at twice its mean. MAE is averaged over
-      frames.
+      frames, and F_max is the largest averaged F. F_adaptive binarises each map at twice its mean. MAE and the structure
+      measure S are averaged over frames.
     """
 
     def __init__(self, stretch: bool = True) -> None:
@@ -34,6 +36,7 @@ class Saliency:
         self._curve_sums = np.zeros((3, THRESHOLDS))  # of precision, recall, F
         self._mae_sum = 0.0
         self._adaptive_sum = 0.0
+        self._structure_sum = 0.0
 
     def update(self, probability: npt.NDArray[Any], annotation: npt.NDArray[np.bool_]) -> None:
         """Add one frame: `probability` `[H, W]`, uint8, uint16 or float in [0, 1], and its bool annotation `[H, W]`.
@@ -50,12 +53,15 @@ class Saliency:
         self._histogram += _histogram(np.rint(values * (LEVELS - 1)), pixels, LEVELS)
         self._absolute_error += _absolute_error(values, pixels)
 
-        if self.stretch and high > low:
-            values = (values - low) / (high - low)
+        low, high = (low, high) if self.stretch and high > low else (0.0, 1.0)
+        values = (values - low) / (high - low)
         # Truncating, not rounding, and float64 in this order give the toolbox's levels to the last bit.
         self._curve_sums += _curves(_histogram(values * (THRESHOLDS - 1), pixels, THRESHOLDS), BETA_SQUARED)
         self._mae_sum += _absolute_error(values, pixels) / annotation.size
         self._adaptive_sum += _adaptive_f(values, pixels)
+        self._structure_sum += structure_measure(
+            (_as_shares(probability) - low) / (high - low), annotation.astype(np.bool_)
+        )
         self._frames += 1
 
     def merge(self, other: Saliency) -> None:
@@ -68,9 +74,10 @@ class Saliency:
         self._curve_sums += other._curve_sums
         self._mae_sum += other._mae_sum
         self._adaptive_sum += other._adaptive_sum
+        self._structure_sum += other._structure_sum
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """Return `{"pooled": {"MAE", "F_max"}, "per_frame": {"MAE", "F_max", "F_adaptive"}}`, all in [0, 1].
+        """Return `{"pooled": {"MAE", "F_max"}, "per_frame": {"MAE", "F_max", "F_adaptive", "S"}}`, all in [0, 1].
 
         Both also hold their curve: "precision" and "recall", lists of 256 values at the thresholds 255/255, 254/255, ... 0,
         so that recall never falls. Raises ValueError if no frame was added.
@@ -90,6 +97,7 @@ class Saliency:
             "MAE": self._mae_sum / self._frames,
             "F_max": float(f.max()),
             "F_adaptive": self._adaptive_sum / self._frames,
+            "S": self._structure_sum / self._frames,
             "precision": precision.tolist(),
             "recall": recall.tolist(),
         }
@@ -109,6 +117,12 @@ def _weighted_values(probability: npt.NDArray[Any], annotation: npt.NDArray[np.b
     pixels = both.reshape(2, -1)
     present = np.flatnonzero(pixels.any(axis=0))
     return present / top, pixels[:, present]
+
+
+def _as_shares(probability: npt.NDArray[Any]) -> Array:
+    """Return probabilities as floats in [0, 1]; 8 and 16 bits are divided by the largest value of their type."""
+    top = np.iinfo(probability.dtype).max if probability.dtype in (np.uint8, np.uint16) else 1
+    return probability.astype(np.float64) / top
 
 
 def _histogram(levels: Array, pixels: Counts, n: int) -> Counts:

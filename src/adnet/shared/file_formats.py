@@ -80,6 +80,8 @@ class PooledSaliency(TypedDict):
 
 class PerFrameSaliency(PooledSaliency):
     F_adaptive: Proportion
+    S: NotRequired[Proportion]
+    """structure measure; missing in files of older versions"""
 
 
 class Saliency(TypedDict):
