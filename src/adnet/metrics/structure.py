@@ -18,9 +18,8 @@ def structure_measure(probability: Map, annotation: Mask) -> float:
     share = annotation.mean()
     if share in (0, 1):
         return float(probability.mean() if share else 1 - probability.mean())
-    objects = share * _concentration(probability[annotation]) + (1 - share) * _concentration(
-        1 - probability[~annotation]
-    )
+    inside, outside = _concentration(probability[annotation]), _concentration(1 - probability[~annotation])
+    objects = share * inside + (1 - share) * outside
     return max(0.0, float(objects + _regions(probability, annotation)) / 2)
 
 
