@@ -155,6 +155,11 @@ def test_scaled_sizes_are_the_published_ones(scale: float, size: tuple[int, int]
     assert scaled_size((481, 857), scale) == size
 
 
+@pytest.mark.parametrize(("scale", "size"), [(0.75, (193, 337)), (1.0, (257, 449)), (1.5, (385, 673)), (0.01, (1, 1))])
+def test_scaled_sizes_stay_on_the_grid_of_output_stride_16(scale: float, size: tuple[int, int]) -> None:
+    assert scaled_size((257, 449), scale) == size
+
+
 def test_segment_is_start_and_step(tiny_model: ADNet) -> None:
     video = frames(3)
     segmenter = VideoSegmenter(tiny_model, Protocol("test"), SIZE)
@@ -450,10 +455,16 @@ def test_fitted_sizes(frame: tuple[int, int], size: tuple[int, int]) -> None:
     assert fitted_size((193, 337), frame) == size
 
 
+@pytest.mark.parametrize("size", [(257, 449), (193, 337), (321, 561), (481, 857)])
+def test_davis_keeps_every_test_size(size: tuple[int, int]) -> None:
+    assert fitted_size(size, (480, 854)) == size
+
+
 @given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.sampled_from([(193, 337), (481, 857), (145, 257)]))
 def test_fitted_size_keeps_area_and_aspect(frame: tuple[int, int], size: tuple[int, int]) -> None:
     fitted = fitted_size(size, frame)
-    assert all(side % 8 == 1 and side >= 9 for side in fitted)
+    stride = 8 if size == (481, 857) else 16
+    assert all(side % stride == 1 and side > stride for side in fitted)
     assert fitted_size(size, frame[::-1])[::-1] == fitted_size(size[::-1], frame)
     if 1 / 3 < frame[0] / frame[1] < 3:
         assert fitted[0] * fitted[1] == pytest.approx(size[0] * size[1], rel=0.15)
