@@ -15,6 +15,7 @@ COMMANDS = (
     "app",
     "benchmark",
     "convert",
+    "dashboard",
     "download",
     "evaluate",
     "export",

@@ -56,6 +56,7 @@ COMMANDS = {
         "inference.frames=1",
         "output=out/speed.json",
     ],
+    "dashboard": ["output=out/dashboard.json"],
     "convert": ["checkpoint=published.pth", "variant=full", "output=out/full.ckpt"],
     "download": ["data=synthetic", "data.root=davis"],
     "app": ["checkpoint=last.ckpt", "device=cpu"],

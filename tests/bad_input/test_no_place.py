@@ -43,7 +43,7 @@ def without_privileges() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("limit", [2_000, 5_000, 40_000])
-@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize("command", [*WRITERS, "dashboard"])
 def test_a_full_disk(kitchen: Kitchen, command: str, limit: int) -> None:
     expected = kitchen.expected(command)
     kitchen.around = partial(file_size, limit)

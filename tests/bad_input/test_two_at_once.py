@@ -34,6 +34,7 @@ CASES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("report", (), ()),
     ("report", (), ("title=another",)),
     ("benchmark", (), ()),
+    ("dashboard", (), ("name=another",)),
     ("convert", (), ()),
     ("train", (), ()),
     ("train", (), ("seed=1",)),

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from adnet.errors import UserError
 from adnet.shared.value_types import FrameSize, Proportion, Text, choices, described, fits
 
-_TEXTS = "checkpoint output masks device predictions variant url scores inference.checkpoint"
+_TEXTS = "checkpoint output masks device predictions variant url entity sweep scores inference.checkpoint"
 _AT_LEAST_1 = """
     steps epoch_steps checkpoint_steps batch_size shards workers calibration_frames max_megabytes max_frames max_waiting
     trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames inference.calibration_frames

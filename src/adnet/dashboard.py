@@ -1,49 +1,43 @@
-"""Make the team's W&B workspace of the ablation.
-
-    python experiments/dashboard.py [--project adnet] [--entity TEAM] [--name NAME] [--sweep SWEEP_FOLDER] [--output dashboard.json]
+"""Make the team's W&B workspace: `python -m adnet.dashboard [project=adnet] [entity=TEAM] [sweep=SWEEP_FOLDER]`.
 
 Shows bars of the ablation with error bands, curves by variant, overlays, the sweep's table and the speed, from what
-`logger=wandb` logs. Without a login, writes the spec of the workspace to OUTPUT, which must not exist.
-Needs `pip install wandb-workspaces`.
+`logger=wandb` logs. Without a login, writes the spec of the workspace to `output`, a JSON file.
 """
 
 from __future__ import annotations
 
-import argparse
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from adnet.errors import UserError
+from adnet.shared.command import command
 from adnet.shared.files import write_json
-from adnet.training.loggers import wandb_login
 
 VARIANT = "model.variant"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--project", default="adnet")
-    parser.add_argument("--entity", default="", help="the team; default: the login's")
-    parser.add_argument("--name", default="AD-Net ablation")
-    parser.add_argument("--sweep", help="name of a sweep's folder, to show only its runs")
-    parser.add_argument("--output", type=Path, default=Path("dashboard.json"))
-    given = parser.parse_args(arguments)
-    try:
-        login = wandb_login()
-        view = workspace(given.project, given.entity, given.name, given.sweep)
-        if login:
+@command("dashboard")
+def main(cfg: DictConfig) -> None:
+    from adnet.training.loggers import wandb_login
+
+    login = wandb_login()
+    view = workspace(cfg.project, cfg.entity or "", cfg.name, cfg.sweep)
+    if login:
+        if not cfg.entity:
             import wandb
 
-            view.entity = view.entity or wandb.Api().default_entity
-            print(view.save().url)
-            return
-        # The library has no public method for this.
-        spec = view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
-        write_json(given.output, spec, overwrite=False)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
-    print(f"{given.output}: the workspace's spec; after `wandb login`, the same command makes the workspace")
+            view.entity = wandb.Api().default_entity
+        print(view.save().url)
+        return
+    output = Path(cfg.output)
+    if output.exists() and not cfg.overwrite:
+        raise UserError(f"{output} is there already; give another output, or overwrite=true")
+    # The library has no public method for this.
+    write_json(output, view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True), cfg.overwrite)
+    print(f"{output}: the workspace's spec; after `wandb login`, the same command makes the workspace")
 
 
 def workspace(project: str, entity: str, name: str, sweep: str | None = None) -> Any:
@@ -56,7 +50,7 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
         workspaces: Any = import_module("wandb_workspaces.workspaces")
         expressions: Any = import_module("wandb_workspaces.expr")
     except ImportError as error:
-        raise UserError("this needs another library: pip install wandb-workspaces") from error
+        raise UserError("adnet.dashboard needs the extra: pip install 'adnet[wandb]'") from error
 
     by_variant: dict[str, Any] = {"groupby": reports.Config(VARIANT), "groupby_aggfunc": "mean"}
 

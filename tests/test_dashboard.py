@@ -4,20 +4,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-
-@pytest.fixture(scope="module")
-def main(load_script: Callable[[str], ModuleType]) -> Callable[[list[str]], None]:
-    return load_script("dashboard.py").main
+from adnet import dashboard
 
 
 @pytest.fixture(autouse=True)
-def _no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def _no_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
@@ -26,11 +21,10 @@ def panels(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {section["name"]: section["panels"] for section in sections}
 
 
-def test_without_a_login_the_spec_is_a_file(
-    main: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    main(["--entity=team", "--sweep=2026-01-01", "--output=view.json"])
-    assert capsys.readouterr().out.startswith("view.json: the workspace's spec")
+def test_without_a_login_the_spec_is_a_file(run: Callable[..., Any]) -> None:
+    ended = run(dashboard.main, "entity=team", "sweep=2026-01-01", "output=view.json")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("view.json: the workspace's spec")
     spec = json.loads(Path("view.json").read_text())
     assert (spec["entity"], spec["project"], spec["displayName"]) == ("team", "adnet", "AD-Net ablation")
 
@@ -60,12 +54,15 @@ def test_without_a_login_the_spec_is_a_file(
     (only,) = runs["filters"]["filters"]
     assert (only["key"]["name"], only["op"], only["value"]) == ("group", "=", "2026-01-01")
 
-    with pytest.raises(SystemExit, match=r"view\.json is there already"):
-        main(["--output=view.json"])
+    again = run(dashboard.main, "output=view.json")
+    assert (again.code, again.err) == (
+        1,
+        "adnet: view.json is there already; give another output, or overwrite=true\n",
+    )
 
 
-def test_the_library_is_named(main: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_is_an_extra(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(SystemExit, match="pip install wandb-workspaces"):
-        main([])
+    ended = run(dashboard.main)
+    assert (ended.code, ended.err) == (1, "adnet: adnet.dashboard needs the extra: pip install 'adnet[wandb]'\n")
     assert list(Path.cwd().iterdir()) == []
