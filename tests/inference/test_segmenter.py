@@ -20,7 +20,7 @@ from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
-from adnet.inference.postprocess import guided_filter, window_radius
+from adnet.inference.postprocess import guided_filter
 from adnet.inference.protocol import fitted_size, scaled_size
 from adnet.models import ADNet, Encoded
 
@@ -135,7 +135,7 @@ def test_refined_probabilities_are_guided_by_the_frame(tiny_model: ADNet) -> Non
     plain, refined = (VideoSegmenter(tiny_model, Protocol("test", refine=refine), SIZE) for refine in (False, True))
     video = frames(2)
     for frame, before, after in zip(video, plain.segment(video), refined.segment(video), strict=True):
-        np.testing.assert_array_equal(after, guided_filter(frame, before, window_radius(frame.shape[0], SIZE[0])))
+        np.testing.assert_array_equal(after, guided_filter(frame, before, SIZE))
         assert not np.array_equal(before, after)
 
 

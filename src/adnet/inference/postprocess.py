@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,8 @@ from adnet.data.pictures import Frame
 _OPENING = np.ones((15, 15), np.uint8)
 _DILATION = np.ones((101, 101), np.uint8)
 
-RADIUS = 4.3
-"""Radius of the windows in pixels of the test size: 8 for a frame of 480 rows that is tested with 257."""
+RADIUS = 5
+"""Radius of the guided filter's windows in pixels of the test size."""
 
 EPSILON = 0.001
 """Variance of a frame's brightness, in [0, 1], below which a window counts as flat (the filter's epsilon)."""
@@ -56,28 +57,31 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
     return gated
 
 
-def window_radius(frame_height: int, test_height: int) -> int:
-    """Return the radius in a frame's pixels, at least 1: what the network blurs is as wide as a pixel of the test size."""
-    return max(1, round(RADIUS * frame_height / test_height))
-
-
-def guided_filter(frame: Frame, probability: Probability, radius: int, epsilon: float = EPSILON) -> Probability:
+def guided_filter(frame: Frame, probability: Probability, size: tuple[int, int]) -> Probability:
     """Align the outlines of `probability` `[H, W]` with those of `frame`, RGB uint8 `[H, W, 3]`; the result is in [0, 1].
 
-    This is the guided filter (He, Sun and Tang, TPAMI 2013), whose guide is the frame's brightness; it is not in the paper.
-
-    In each window of 2 `radius` + 1 pixels the result is a linear function of the brightness: a, b of Eq. 5 and 6, averaged
-    over the windows that hold a pixel (Eq. 8). Windows at the rim see the frame mirrored.
+    This is the guided filter (He, Sun and Tang, TPAMI 2013), whose guide is the frame's brightness; it is not in the paper. In
+    each window the result is a linear function of the brightness: a, b of Eq. 5 and 6, averaged over the windows that hold a
+    pixel (Eq. 8). They are computed at the test size `size` (height, width) and enlarged (He and Sun, "Fast Guided Filter",
+    arXiv:1505.00996). A frame that is no larger has no detail that the network did not see: its probability is unchanged.
     """
-    guide = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) / np.float32(255), np.float32)
-    guide_mean, mean = _window_mean(guide, radius), _window_mean(probability, radius)
-    variance = _window_mean(guide * guide, radius) - guide_mean * guide_mean
-    covariance = _window_mean(guide * probability, radius) - guide_mean * mean
-    slope = np.asarray(covariance / (variance + epsilon), np.float32)
-    offset = mean - slope * guide_mean
-    filtered = _window_mean(slope, radius) * guide + _window_mean(offset, radius)
-    return np.asarray(np.clip(filtered, 0, 1), np.float32)
+    height, width = frame.shape[:2]
+    if height * width <= size[0] * size[1]:
+        return probability
+    brightness = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) / np.float32(255)
+    guide, p = (_resized(values, size) for values in (brightness, probability))
+    guide_mean, p_mean = _window_mean(guide), _window_mean(p)
+    variance = _window_mean(guide * guide) - guide_mean * guide_mean
+    a = np.asarray((_window_mean(guide * p) - guide_mean * p_mean) / (variance + EPSILON), np.float32)
+    b = p_mean - a * guide_mean
+    slope, offset = (_resized(_window_mean(values), (height, width)) for values in (a, b))
+    return np.asarray(np.clip(slope * brightness + offset, 0, 1), np.float32)
 
 
-def _window_mean(values: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.blur(values, (2 * radius + 1, 2 * radius + 1)), np.float32)
+def _window_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Average over the window of each pixel; windows at the rim see the field mirrored."""
+    return np.asarray(cv2.blur(values, (2 * RADIUS + 1, 2 * RADIUS + 1)), np.float32)
+
+
+def _resized(values: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -20,7 +20,7 @@ from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_f
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.inference.postprocess import gate, guided_filter, window_radius
+from adnet.inference.postprocess import gate, guided_filter
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
 from adnet.video.threads import in_parallel
@@ -253,7 +253,7 @@ class VideoSegmenter:
         if not self.protocol.refine:
             return fetched
         return [
-            guided_filter(frame, probability, window_radius(len(frame), self.size[0]))
+            guided_filter(frame, probability, self.size)
             for (frame, _), probability in zip(frames, fetched, strict=True)
         ]
 
