@@ -44,8 +44,8 @@ def write_embeddings(
     (in float) of a frame and those of the first, averaged over all pairs of pixels; null if either has no foreground on the
     grid. Existing files are kept unless `overwrite`.
 
-    Embeddings are the input of the branches. The baseline has none, and its encoder ends in the logit: there, they are the
-    input of the encoder's last 1x1 convolution. Raises UserError if `frames` is below 1.
+    Embeddings are the input of the branches. The baseline has no branches; its embeddings are the input of the encoder's last
+    1x1 convolution. Raises UserError if `frames` is below 1.
     """
     if frames < 1:
         raise UserError(f"embeddings={frames}: give the number of frames to keep per sequence, 1 or more")

@@ -1,4 +1,4 @@
-"""Take the output folder of `predict` and `evaluate` for one run, whose videos several processes may share."""
+"""Reserve the output folder of `predict` or `evaluate` for one run, whose videos several processes may share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OLD_DEFAULTS: dict[str, Any] = {
 def locked_output(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it was made for nothing.
+    """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it is new and stays empty.
 
     Shards of the same run share the lock. Raises UserError as `mark_folder` does, if another process works in the folder, and for
     `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).

@@ -134,7 +134,7 @@ def predict(
         )
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             flow_of = partial(_flow_of, flow, source.name) if flow else None
-            # The first frame's flow, if it is computed, leads to the second, which is then segmented again with it.
+            # The first frame's flow, if it is computed, leads to the second, so both are segmented even if the second is done.
             pair = segmenter.flow is not None and not flow and not is_done(first)
             results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
             with closing(results):
@@ -154,7 +154,7 @@ def predict(
 def check_flow(flow: FlowFolder, source: VideoSource) -> None:
     """Raise UserError if `flow` lacks a frame of `source`, or has one that it lacks. Reads the whole video.
 
-    What can't be read of a damaged video may have flow. Raises UserError for a webcam, too.
+    Frames of a damaged video that can't be read may have flow. Raises UserError for a webcam, too.
     """
     if source.live:
         raise UserError(
@@ -235,7 +235,7 @@ def _write(
 
 
 def anchor_frame(source: VideoSource, anchor: str | int | None, first: Frame) -> Frame:
-    """Return the frame of `source` that `anchor`, as in `predict`, means, or the image; `first` is the first one."""
+    """Return the frame of `source`, or the image, that `anchor` names, as in `predict`; `first` is the first frame."""
     if anchor is None or str(anchor) == "0":
         return first
     if not str(anchor).isdecimal():

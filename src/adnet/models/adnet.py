@@ -36,7 +36,7 @@ class ADNet(HubMixin, nn.Module):
         weights: a file to initialise the network from, as far as its weights fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
-    shallow features, and a motion encoder (or appearance dropout) that the variant needs but lacks, or has but can't use.
+    shallow features, a motion encoder that is missing or that the variant can't use, and appearance dropout without one.
 
     Examples:
         >>> network = ADNet(DeepLabV3("resnet18", pretrained=False, aspp_channels=32), "full").eval()
@@ -151,7 +151,7 @@ class ADNet(HubMixin, nn.Module):
         return self.with_motion(self.encoder.embed(last), shallow, frames, flow)
 
     def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
-        """Embed the flow, too, and join it to X_t and the features at stride 2 and 4, which training may hide."""
+        """Embed the flow, and return it with X_t and the shallow features, which appearance dropout may hide in training."""
         motion = None
         if self.motion is not None:
             still = no_motion(frames)
@@ -173,7 +173,7 @@ class ADNet(HubMixin, nn.Module):
         encoded = frame if isinstance(frame, Encoded) else Encoded(frame)
         logits: Tensor = encoded.embedding
         if self.branches:
-            anchor_embedding = anchor_embedding.expand(logits.shape[0], -1, -1, -1)  # len() makes a trace warn
+            anchor_embedding = anchor_embedding.expand(logits.shape[0], -1, -1, -1)  # not len(), of which tracing warns
             outputs = [BRANCHES[branch].output(anchor_embedding, encoded) for branch in self.branches]
             logits = self.head(torch.cat(outputs, dim=1))
         return logits if self.decoder is None else self.decoder(logits, encoded.shallow)

@@ -29,7 +29,7 @@ def create_backbone(
     stages: int | None = None,
     shallow: bool = False,
 ) -> nn.Module:
-    """Create a `features_only` timm model of the last two stages' features, the last at `output_stride`.
+    """Create a timm model that returns the features of its last two stages, the last at `output_stride`.
 
     The other arguments are those of `DeepLabV3`. Raises UserError for an unknown backbone, one that can't be dilated, has too
     few stages or lacks the features that `shallow` asks for, and for weights that can't be loaded.
@@ -89,8 +89,8 @@ def create_backbone(
 def patch_border(backbone: nn.Module, output_stride: int) -> tuple[int, int]:
     """Return how many pixels to add before and after a frame's sides, so that the last grid's points are on aligned corners.
 
-    Strided convolutions with padding need none. ConvNeXt's patches lie beside those points: by half a patch, and by another
-    half if its last 2x2 convolution with stride is dilated instead. With the border they are within half a pixel.
+    Strided convolutions with padding need none. The centres of ConvNeXt's patches are half a patch away from those points, or a
+    whole one if its last 2x2 convolution is dilated instead of strided; with the border, they are within half a pixel.
 
     Raises UserError for a backbone of yet another grid.
     """

@@ -1,4 +1,4 @@
-"""Open checkpoints of training, of `adnet.convert`, and pretrained weights: networks with everything needed to build them."""
+"""Load networks from checkpoints of `adnet.train` and `adnet.convert` and from pretrained weights, and write them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
 def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
     """Read the network's config, test size and state dict from a checkpoint or from pretrained weights.
 
-    Both are left for `ADNet.load` to check; names in the state dict may have a prefix. Raises UserError as `load_checkpoint` does.
+    `ADNet.load` checks config and state dict, whose names may have a prefix. Raises UserError as `load_checkpoint` does.
     """
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
         weights = dict(checkpoint["state_dict"])
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        # The words of these are PyTorch's to its own users, or only a key.
+        # Messages of these are meant for those who call PyTorch, or are only a key.
         if isinstance(error, UnpicklingError | KeyError | IndexError):
             reason = "it is no file of PyTorch's, or holds other things than a network's weights and settings"
         raise UserError(

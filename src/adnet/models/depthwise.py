@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A stride-1 "same" depthwise convolution of any dilation. Other devices than a CPU compute it as `nn.Conv2d` does."""
+    """A stride-1 "same" depthwise convolution of any dilation; not on a CPU, it is computed as by `nn.Conv2d`."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Conv2d)
         if input.device.type != "cpu" or not torch.is_grad_enabled():
@@ -21,9 +21,9 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
-    """A depthwise convolution with stride and TensorFlow's padding. Other devices than a CPU compute it as timm does.
+    """A depthwise convolution with stride and TensorFlow's padding; not on a CPU, it is computed as by timm.
 
-    Where sides are so that the padding is symmetric, as at 16k + 1, the frame isn't copied to pad it.
+    Where the padding is symmetric, as for sides of 16k + 1, the input isn't copied to pad it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,11 +65,10 @@ def _depthwise(conv: nn.Conv2d, x: Tensor, stride: int, padding: tuple[int, int]
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution with the fastest of the gradients that oneDNN has.
+    """A depthwise convolution whose gradients are computed in the ways that are fastest in oneDNN.
 
-    That of the input is a convolution with the kernel turned around, which oneDNN computes faster than its gradient. That of
-    the weights has a fast way only without dilation: pixels that are d apart don't interact with those in between, so each of
-    the d x d sub-grids is convolved separately.
+    The input's gradient is a convolution with the kernel turned around. The weights' gradient is fast only without dilation, so
+    with dilation d each of the d x d sub-grids, whose pixels don't interact with each other's, is convolved separately.
     """
 
     @staticmethod

@@ -15,7 +15,7 @@ from adnet.errors import UserError
 
 
 def residual_blocks(backbone: nn.Module) -> list[nn.Module]:
-    """Find the residual blocks of a backbone: children of modules all of whose children have children themselves.
+    """Find the residual blocks of a backbone: the children of each module all of whose children have children themselves.
 
     Of nested matches only the innermost count. A child that is an `nn.Sequential` is a stage, not a block.
     """

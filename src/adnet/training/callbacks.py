@@ -27,9 +27,9 @@ LONG = 5000
 class Throughput(Callback):
     """Log `train/pairs_per_second` (over all devices) and `train/data_wait` (share of time spent waiting for pairs).
 
-    Both are means over the last `window` batches, without validation. This process waits from the end of a batch, or the
-    start of an epoch, until the next batch begins. `train/memory_gib` is the most that was taken at once so far: by PyTorch on
-    this process's GPU; on a CPU by the whole process, libraries included.
+    Both are means over the last `window` batches, without validation. The time from the end of a batch, or the start of an
+    epoch, to the beginning of the next batch counts as waiting. `train/memory_gib` is the peak so far: of PyTorch's memory on
+    this process's GPU, or on a CPU of the whole process, libraries included.
     """
 
     def __init__(self, window: int = 10) -> None:
@@ -73,7 +73,7 @@ def _peak_gib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return resident / (2**30 if sys.platform == "darwin" else 2**20)  # in bytes, in KiB elsewhere
+    return resident / (2**30 if sys.platform == "darwin" else 2**20)  # macOS counts bytes, other systems KiB
 
 
 class GradientNorm(Callback):

@@ -75,7 +75,7 @@ class Checkpoints(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         self._devices = trainer.world_size
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        # The handlers before Lightning installs its own.
+        # Noted before Lightning installs its own handlers.
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def on_load_checkpoint(self, trainer: L.Trainer, _: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -140,7 +140,7 @@ class Checkpoints(ModelCheckpoint):
 
     @staticmethod
     def _any_stops(trainer: L.Trainer, stop: bool) -> bool:
-        """Return whether any process is to stop. Shares one reduction with the check of the losses, if there is one."""
+        """Return whether any process is to stop, in one reduction with the check of the losses if there is one."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FiniteLoss):
                 return callback.check(trainer, stop)
@@ -241,7 +241,7 @@ def requeued() -> Iterator[None]:
 
 
 def requeue_and_leave(number: int, _: Any) -> None:
-    """Handle a signal outside of training: what was saved before is all that there is."""
+    """Handle SIGUSR1 outside of training, where there is nothing new to save: queue the job again and exit."""
     if not getattr(rank_zero_only, "rank", 0):  # set by Lightning
         _say_stopped(number, "")
     raise SystemExit(128 + number)

@@ -167,8 +167,8 @@ def wandb_login() -> bool:
 def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> Logger:
     """Build a `RunWandb`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
 
-    The run is named after the folder. Its id is kept in `save_dir/wandb/id`, so that a resumed training continues its own
-    W&B run: a new one, or that which `options` or `wandb agent` give. Jobs of a sweep are in the group `WANDB_RUN_GROUP`,
+    The run is named after the folder. Its id, a new one unless `options` or `wandb agent` give one, is kept in
+    `save_dir/wandb/id`, so that a resumed training continues its own W&B run. Jobs of a sweep are in the group `WANDB_RUN_GROUP`,
     which the sweep sets. `options` are those of `WandbLogger` and `wandb.init`; `log_model=True` keeps the last and the
     best checkpoint as an artifact, `"all"` every checkpoint.
     """

@@ -126,7 +126,7 @@ def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
 
 
 def tell_other_threads(folder: Path, threads: int) -> None:
-    """Say it if the run in `folder` goes on with another number of threads, as under another launcher."""
+    """Print a line if the run in `folder` resumes with another number of threads, as it may under another launcher."""
     file = folder / "provenance.json"
     before = read_document(file, "provenance").get("threads", threads) if file.is_file() else threads
     if before != threads:

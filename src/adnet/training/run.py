@@ -46,7 +46,7 @@ SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: its last checkpoint, and what `summary.json` holds, None on ranks above 0 and if it isn't finished."""
+    """What a training left: its last checkpoint, and the content of `summary.json`; None on ranks above 0, and if it isn't finished."""
 
     folder: Path
     checkpoint: Path | None
@@ -62,7 +62,7 @@ def train(cfg: DictConfig, folder: Path) -> Trained:
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
     if cfg.model.weights:
         cfg.model.encoder.pretrained = False  # the given weights include the backbone
-    # Rank 0 holds the lock for all ranks; Lightning has set the number.
+    # Rank 0 holds the lock for all ranks; Lightning has set the rank.
     with requeued(), nullcontext() if getattr(rank_zero_only, "rank", 0) else lock_run_folder(folder):
         if summary := finished_run(folder, cfg):
             _print_scores(f"{summary['variant']}: finished before, {summary['steps']} steps", summary)

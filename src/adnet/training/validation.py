@@ -75,7 +75,7 @@ class Overlay:
 class ValidationFrame:
     """Scores of frame `index` in a sequence of `length` frames.
 
-    J and F are in [0, 1]. `histogram` is that of `histogram`, or None if no logger shows it.
+    J and F are in [0, 1]. `histogram` is what the function of this name returns; None if no logger shows it.
     `cosine_distance`, in [0, 2], is between the foregrounds of this and the first frame; None if one is empty.
     """
 

@@ -35,7 +35,7 @@ class WeightAveraging(callbacks.WeightAveraging):
         self._average_model.to(torch.promote_types(torch.float32, next(pl_module.parameters()).dtype))
 
     def on_validation_epoch_start(self, _: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the average in the place of the weights; Lightning would swap them, and so round the average to theirs."""
+        """Replace the weights by the average; Lightning would swap the two, which rounds the average to the weights' precision."""
         if self._average_model is not None:
             self._training_weights = [tensor.clone() for tensor in _tensors(pl_module)]
             self._copy_average_to_current(pl_module)
