@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,10 +24,10 @@ from timm.layers import AvgPool2dSame, Conv2dSame
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from adnet.backends import export, load, prepare, runtime
-from adnet.backends.export import export_model, synthetic_inputs
+from adnet.backends import export, load, runtime
+from adnet.backends.export import export_model, synthetic_inputs, with_standard_layers
 from adnet.backends.load import load_backend
-from adnet.backends.prepare import optimised, portable
+from adnet.backends.prepare import optimised
 from adnet.backends.runtime import ExportedModel
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
@@ -206,14 +207,14 @@ def test_plain_is_the_same_network_of_standard_convolutions(tiny_model_config: d
     tiny_model_config["encoder"]["backbone"] = backbone
     model: ADNet = instantiate(tiny_model_config).eval()
     anchor, frame = torch.rand(2, 1, 3, 41, 73)
-    exportable = portable(model)
+    exportable = with_standard_layers(model)
     torch.testing.assert_close(logits(exportable, anchor, frame), logits(model, anchor, frame), rtol=1e-3, atol=1e-4)
     assert not {DepthwiseConv2d, DepthwiseConv2dSame} & {*map(type, exportable.modules())}
 
 
 def test_portable_keeps_what_depends_on_the_frames_size(tiny_model_config: dict[str, Any]) -> None:
     model = with_same_padding(tiny_model_config, 16)
-    exportable = portable(model)
+    exportable = with_standard_layers(model)
     for shape in ((64, 100), (73, 121), (65, 97), (79, 110)):
         anchor, frame = torch.rand(2, 1, 3, *shape)
         expected = logits(model, anchor, frame)
@@ -235,7 +236,7 @@ def test_same_padding_is_timms(layer: nn.Module, size: tuple[int, int]) -> None:
     x = torch.rand(1, 1, *size)
     expected = layer(x)
     standard = copy.deepcopy(layer)
-    standard.__class__ = prepare._STANDARD[type(layer)]
+    standard.__class__ = export._STANDARD[type(layer)]
     torch.testing.assert_close(standard(x), expected)
 
 
@@ -324,15 +325,12 @@ def test_a_backend_gives_the_networks_logits(
             loaded.embed(torch.rand(1, 3, 64, 97))
 
 
-def test_an_onnx_file_never_holds_the_matrix_of_attention(
-    tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_onnx_file_never_holds_the_matrix_of_attention(tmp_path: Path, tiny_model: ADNet) -> None:
     """ONNX Runtime's own word for every tensor that it computes, on a grid that the blocks do not divide evenly."""
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     fusion = export._parts(tiny_model.eval())[1]
-    monkeypatch.setattr(export, "_parts", lambda _: [fusion])
-    export._to_onnx(tiny_model, tmp_path, ())
-    network = onnx.load(tmp_path / "embed.onnx")  # the first file's name
+    runtime.FORMATS["onnx"].write(fusion.module, fusion.example, fusion.names, tmp_path / "segment.onnx")
+    network = onnx.load(tmp_path / "segment.onnx")
     names = [name for node in network.graph.node for name in node.output]
     network.graph.output.extend(onnx.ValueInfoProto(name=name) for name in {*names} - {network.graph.output[0].name})
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -449,7 +447,7 @@ def signal_stack() -> tuple[int | None, int]:
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An export as it lies on disk; what would run its files is a stub."""
-    monkeypatch.setitem(runtime._RUNNERS, "openvino", lambda file: file.read_text)
+    monkeypatch.setattr(runtime.FORMATS["openvino"], "open", lambda file: file.read_text)
     described: dict[str, Any] = {"format": "openvino", "variant": "full", "size": list(SIZE), "sha256": {}}
     for name in ("embed.xml", "embed.bin", "segment.xml", "segment.bin"):
         (tmp_path / name).write_text(f"of {name}")
@@ -523,12 +521,39 @@ def test_a_folder_of_another_backend_and_other_mistakes(tmp_path: Path, tiny_mod
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="no checkpoint"):
         load_backend(tmp_path / "a", "openvino")
-    with pytest.raises(UserError, match="int8 is for format=openvino"):
+    with pytest.raises(UserError, match="format=onnx has no int8: give openvino"):
         export_model(tiny_model, SIZE, tmp_path / "a", "onnx", [(torch.rand(1, 3, *SIZE),)])
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    with pytest.raises(UserError, match=r"openvino is not installed: pip install 'adnet\[openvino\]'"):
+    with pytest.raises(UserError, match=r"an OpenVINO export needs the extra: pip install 'adnet\[openvino\]'"):
         export_model(tiny_model, SIZE, tmp_path / "a", "openvino")
     assert list(tmp_path.iterdir()) == []  # nothing half-made
+
+
+def test_a_backend_is_one_module_and_its_name(
+    tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, nn.Module] = {}
+
+    def write(part: nn.Module, _: Any, names: list[str], file: Path) -> None:
+        file.write_text(" ".join(names))
+        written[file.name] = part
+
+    def read(file: Path) -> Any:
+        def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            outputs = written[file.name](*tensors)
+            return outputs if isinstance(outputs, tuple) else (outputs,)
+
+        return run
+
+    monkeypatch.setitem(runtime.FORMATS, "mine", SimpleNamespace(SUFFIX="own", INT8=False, write=write, open=read))
+    model, size = load_backend(checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt"), "mine")
+    assert (sorted(written), size) == (["embed.own", "segment.own"], SIZE)
+    anchor, frame = torch.rand(2, 1, 3, 33, 57)
+    with torch.inference_mode():
+        got = model.segment(model.embed(anchor), model.encode(frame))
+        torch.testing.assert_close(got, tiny_model.eval()(anchor, frame), rtol=1e-3, atol=1e-5)
+    with pytest.raises(UserError, match="choose from torch, compile, onnx, openvino, openvino_int8, mine"):
+        load_backend(tmp_path / "last.ckpt", "yours")
 
 
 def test_an_export_that_differs_is_not_kept(tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice, pairwise, product
+from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from timm.layers import AvgPool2dSame, Conv2dSame, to_2tuple
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from adnet.backends.prepare import portable
-from adnet.backends.runtime import FILES, METADATA, ExportedModel, in_own_thread, library
+from adnet.backends.prepare import optimised
+from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, files_of
 from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
@@ -20,6 +23,7 @@ from adnet.data.sequence import VideoDataset
 from adnet.data.synthetic_video import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
+from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame
 from adnet.shared.files import new_folder, sha256, write_json
 from adnet.shared.machine import installed
 
@@ -28,9 +32,6 @@ REVISION = 2
 
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
-
-_BLOCKS = 32
-"""Number of parts that an ONNX file cuts attention's queries into: two `N / 32 x N` matrices at a time are in memory."""
 
 _CHECKED_SIZES = ((65, 97), (73, 121))
 """Sides of 16k + 1, and of 8k + 1 alone, where strides beyond 8 meet even sides; neither is the size that is traced."""
@@ -52,24 +53,26 @@ def export_model(
     Args:
         size: the network's test size, height and width in pixels.
         output: a folder that doesn't exist yet.
-        format: `onnx` or `openvino`.
+        format: one of `FORMATS`.
         calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. If any are given, the
-            convolutions' weights and activations become 8-bit integers, in ranges observed on these frames. For `openvino` only.
+            convolutions' weights and activations become 8-bit integers, in ranges observed on these frames, if the format has them.
         described: further entries of `export.json`, as plain values.
 
     Raises UserError for an unknown format, an existing folder, a missing library and an export that disagrees with the
     network; the folder is then not created.
     """
-    if format not in FILES:
-        raise UserError(f"format={format}: choose from {', '.join(FILES)}")
-    if calibration and format != "openvino":
-        raise UserError(f"int8 is for format=openvino, not {format}")
+    if format not in FORMATS:
+        raise UserError(f"format={format}: choose from {', '.join(FORMATS)}")
+    if calibration and not FORMATS[format].INT8:
+        raise UserError(f"format={format} has no int8: give {' or '.join(n for n in FORMATS if FORMATS[n].INT8)}")
     if output.exists():
         raise UserError(f"{output} already exists; give another output")
-    model = portable(model)
+    model = with_standard_layers(model)
     with new_folder(output) as draft:
         with torch.no_grad():
-            _WRITERS[format](model, draft, calibration)
+            for part, name in zip(_parts(model), files_of(format), strict=False):  # a baseline has no fusion
+                ranges = (calibration, part.given) if calibration else ()
+                FORMATS[format].write(part.module, part.example, part.names, draft / name, *ranges)
         metadata = {
             "format": format,
             "variant": model.variant,
@@ -144,102 +147,34 @@ def _flat(encoded: Encoded) -> tuple[Tensor, ...]:
     return (encoded.embedding, *encoded.shallow, *(() if encoded.motion is None else (encoded.motion,)))
 
 
-def _parts(model: ADNet) -> list[tuple[nn.Module, tuple[Tensor, ...], list[str]]]:
-    """Return encoder and fusion, each with an example input and the names of its arguments; a baseline has no fusion."""
+class _Part(NamedTuple):
+    """Encoder or fusion, an example of its inputs, their names, and how they are made from those of the encoder."""
+
+    module: nn.Module
+    example: tuple[Tensor, ...]
+    names: list[str]
+    given: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] = tuple
+
+
+def _parts(model: ADNet) -> list[_Part]:
+    """Return encoder and fusion; a baseline has no fusion."""
     frames = torch.rand(1, 3, 65, 113)
     inputs, names = ((frames, frames.clone()), ["frames", "flow"]) if model.needs_flow else ((frames,), ["frames"])
-    parts: list[tuple[nn.Module, tuple[Tensor, ...], list[str]]] = [(_Embed(model).eval(), inputs, names)]
+    parts = [_Part(_Embed(model).eval(), inputs, names)]
     if model.branches or model.decoder is not None:
-        with torch.no_grad():
+
+        def given(frames: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            """Return X_0 and the encoded frame, which is its own anchor, as a video's first frame is."""
+            encoded = _flat(model.encode(*frames))
             # The same tensor given twice would be exported as one input.
-            encoded = tuple(tensor.clone() for tensor in _flat(model.encode(*inputs)))
-        between = ["embedding", *(f"shallow{index}" for index in range(len(encoded) - 1 - model.needs_flow))]
+            return (encoded[0].clone(), *(tensor.clone() for tensor in encoded))
+
+        with torch.no_grad():
+            example = given(inputs)
+        between = ["embedding", *(f"shallow{index}" for index in range(len(example) - 2 - model.needs_flow))]
         names = ["anchor", *between, *["motion"] * model.needs_flow]
-        parts.append((_Segment(model).eval(), (encoded[0].clone(), *encoded), names))
+        parts.append(_Part(_Segment(model).eval(), example, names, given))
     return parts
-
-
-def _programs(model: ADNet) -> list[tuple[torch.export.ExportedProgram, list[str]]]:
-    dim = torch.export.Dim
-    sides = {2: 8 * dim("h", min=2) + 1, 3: 8 * dim("w", min=2) + 1}
-    grid = {2: dim.AUTO, 3: dim.AUTO}
-    programs = []
-    for part, example, names in _parts(model):
-        shapes: Any = tuple((sides if "frames" in names else grid) for _ in example)
-        if isinstance(part, _Segment) and len(example) > 2:
-            shapes = (*shapes[:2], shapes[2:])  # like its arguments: two and *rest
-        programs.append((torch.export.export(part, example, dynamic_shapes=shapes), names))
-    return programs
-
-
-def _to_onnx(model: ADNet, folder: Path, _: Sequence[tuple[Tensor, ...]]) -> None:
-    library("onnxscript", "onnx")
-    translations: dict[Callable[..., Any], Callable[..., Any]] = {
-        torch.ops.aten.scaled_dot_product_attention.default: _attention_in_blocks
-    }
-    for (program, names), name in zip(_programs(model), FILES["onnx"], strict=False):
-        onnx: Any = torch.onnx.export(
-            program, input_names=names, dynamo=True, verbose=False, custom_translation_table=translations
-        )
-        onnx.save(folder / name)
-
-
-def _attention_in_blocks(query: Any, key: Any, value: Any) -> Any:
-    """Add nodes that compute `softmax(Q K^T / sqrt(C)) V`, of `[B, 1, N, C]` each, a block of queries at a time.
-
-    PyTorch's own translation has the whole N x N matrix in memory twice, and ONNX's Attention node, as ONNX Runtime 1.32
-    runs it, once.
-    """
-    op = library("onnxscript", "onnx").opset18
-    scaled = op.Transpose(op.Mul(key, key.shape[-1] ** -0.5), perm=[0, 1, 3, 2])
-    number = op.Shape(query, start=2, end=3)
-    ends = [op.Div(op.Mul(number, [block]), [_BLOCKS]) for block in range(_BLOCKS + 1)]
-    blocks = [op.Slice(query, start, end, [2]) for start, end in pairwise(ends)]
-    return op.Concat(*(op.MatMul(op.Softmax(op.MatMul(block, scaled)), value) for block in blocks), axis=2)
-
-
-def _to_openvino(model: ADNet, folder: Path, calibration: Sequence[tuple[Tensor, ...]]) -> None:
-    openvino = library("openvino", "openvino")
-    for (part, example, names), name in zip(_parts(model), FILES["openvino"], strict=False):
-        network = openvino.convert_model(part, example_input=example)
-        for given, argument in zip(network.inputs, names, strict=True):
-            given.get_tensor().set_names({argument})
-        network.reshape(
-            {argument: [1, tensor.shape[1], -1, -1] for argument, tensor in zip(names, example, strict=True)}
-        )
-        if calibration:
-            network = _quantised(network, part, names, calibration)
-        # The default would halve the file by rounding weights to 16 bits.
-        openvino.save_model(network, folder / name, compress_to_fp16=False)
-
-
-def _quantised(network: Any, part: nn.Module, names: Sequence[str], calibration: Sequence[tuple[Tensor, ...]]) -> Any:
-    """Return `network`, which is `part`, with 8-bit convolutions; attention stays in float32."""
-    nncf = library("nncf", "openvino")
-    advanced = nncf.AdvancedQuantizationParameters(
-        # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
-        overflow_fix=nncf.OverflowFix.ENABLE
-    )
-
-    def given(inputs: tuple[Tensor, ...]) -> dict[str, Any]:
-        if isinstance(part, _Segment):
-            encoded = _flat(part.model.encode(*inputs))
-            inputs = (encoded[0], *encoded)  # as for a video's first frame, which is its own anchor
-        return {name: tensor.contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
-
-    return in_own_thread(
-        lambda: nncf.quantize(
-            network,
-            nncf.Dataset(calibration, given),
-            preset=nncf.QuantizationPreset.MIXED,  # LeakyReLU and linear bottlenecks have negative activations
-            subset_size=len(calibration),
-            advanced_parameters=advanced,
-            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
-        )
-    )
-
-
-_WRITERS = {"onnx": _to_onnx, "openvino": _to_openvino}
 
 
 def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int]], int8: bool) -> float:
@@ -260,3 +195,46 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
             f"the export's logits differ from the network's by {largest:.1e} of the largest; nothing was written"
         )
     return largest
+
+
+def with_standard_layers(model: ADNet) -> ADNet:
+    """Copy `model` to the CPU for other libraries: standard operators only, the same logits for frames of any size."""
+    model = optimised(copy.deepcopy(model).cpu())
+    for module in model.modules():
+        module.__class__ = _STANDARD.get(type(module), type(module))
+    return model
+
+
+class _Conv2d(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Conv2d)
+        x = _padded(input, self.kernel_size, self.stride, self.dilation)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class _AvgPool2d(nn.AvgPool2d):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.AvgPool2d)
+        kernel, stride = to_2tuple(self.kernel_size), to_2tuple(self.stride)
+        return F.avg_pool2d(_padded(input, kernel, stride), kernel, stride)
+
+
+_STANDARD: dict[type[nn.Module], type[nn.Module]] = {
+    DepthwiseConv2d: nn.Conv2d,
+    DepthwiseConv2dSame: _Conv2d,
+    Conv2dSame: _Conv2d,
+    AvgPool2dSame: _AvgPool2d,
+}
+"""Layer -> one that computes the same and that exporters understand."""
+
+
+def _padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)) -> Tensor:
+    """Pad `[B, C, H, W]` as TensorFlow does, with integer arithmetic alone: exporters reason for minutes about timm's.
+
+    It depends on the size: at output stride 16, sides of 8k + 1 lead to odd and to even ones, where one less goes before.
+    A kernel must be 1 or at least its stride.
+    """
+    padding: list[int] = []
+    for axis in (-1, -2):
+        extent = dilation[axis] * (kernel[axis] - 1)
+        total = extent - (x.shape[axis] - 1) % stride[axis] if extent else 0
+        padding += [total // 2, total - total // 2]
+    return F.pad(x, padding)

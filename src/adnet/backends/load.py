@@ -10,25 +10,26 @@ import torch
 from adnet import __version__
 from adnet.backends.export import REVISION, export_model, synthetic_inputs
 from adnet.backends.prepare import optimised
-from adnet.backends.runtime import METADATA, ExportedModel, SegmentationModel, read_metadata
+from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, SegmentationModel, read_metadata
 from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
 from adnet.shared.files import cache_folder, files_sha256, sha256
 from adnet.shared.locks import one_at_a_time
-from adnet.shared.machine import need_extra, usable_device
+from adnet.shared.machine import usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
-
-BACKENDS = ("torch", "compile", "openvino", "openvino_int8", "onnx")
-ON_CPU = ("openvino", "openvino_int8", "onnx")
-"""Those that run exports, on the CPU alone."""
 
 CALIBRATION_FRAMES = 60
 """Synthetic frames that determine the value ranges of `openvino_int8`."""
 
 _COMPILED_SIZES = 64
 """Sizes of frames (of videos and scales) that `compile` compiles for in one process; PyTorch's own limit is 8."""
+
+
+def on_cpu() -> list[str]:
+    """List the backends that run exports, on the CPU alone: each of `FORMATS`, and those that have it in int8."""
+    return [name for form, module in FORMATS.items() for name in (form, *[f"{form}_int8"] * module.INT8)]
 
 
 def load_backend(
@@ -40,7 +41,7 @@ def load_backend(
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
         backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, once for each size of
-            frames), or one of `ON_CPU`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
+            frames), or one of `on_cpu()`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
             hash and adnet's version in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
             synthetic videos (see `synthetic_inputs`); `adnet.export` takes others.
         device: for `torch` and `compile`; None: CUDA if available.
@@ -54,14 +55,14 @@ def load_backend(
         >>> model.needs_flow, size
         (True, (257, 449))
     """
-    if backend not in BACKENDS:
-        raise UserError(f"backend={backend}: choose from {', '.join(BACKENDS)}")
+    if backend not in (known := ["torch", "compile", *on_cpu()]):
+        raise UserError(f"backend={backend}: choose from {', '.join(known)}")
     path = locate(checkpoint)
     folder = path.parent if path.name == METADATA else path
-    on_cpu = backend in ON_CPU
-    if on_cpu and not str(device or "cpu").startswith("cpu"):
+    runs_exports = backend in on_cpu()
+    if runs_exports and not str(device or "cpu").startswith("cpu"):
         raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
-    chosen = usable_device("cpu" if on_cpu else device)
+    chosen = usable_device("cpu" if runs_exports else device)
     if folder.is_dir():
         metadata = read_metadata(folder)
         found = metadata["format"]
@@ -70,7 +71,7 @@ def load_backend(
         exported = ExportedModel(folder)
         return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
     model, size = load_checkpoint(path)
-    if on_cpu:
+    if runs_exports:
         return _exported(model, size, path, backend), size
     return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
 
@@ -88,10 +89,7 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
         # If several processes start at once, such as shards, one exports and the others wait for it.
         with one_at_a_time(cached.with_name(f".{cached.name}.lock")):
             if not cached.is_dir():
-                frames = []
-                if int8:
-                    need_extra("openvino", "nncf", f"backend={backend}")
-                    frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow)
+                frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow) if int8 else []
                 export_model(model, size, cached, library, frames, described)
     return ExportedModel(cached)
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from adnet.backends.export import export_model, synthetic_inputs
-from adnet.backends.load import BACKENDS, ON_CPU, describe, load_backend
+from adnet.backends.load import describe, load_backend, on_cpu
 from adnet.backends.runtime import SegmentationModel
 from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
 from adnet.benchmark.device import describe as describe_device
@@ -72,8 +72,9 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
     """
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
-    if unknown := [name for name in wanted.backends if name not in BACKENDS]:
-        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(BACKENDS)}")
+    known = ["torch", "compile", *on_cpu()]
+    if unknown := [name for name in wanted.backends if name not in known]:
+        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(known)}")
     sequence = instantiate(cfg.data).sequences[0]
     frames = sequence.frames[: wanted.frames + 1]
     with TemporaryDirectory() as scratch:
@@ -105,7 +106,7 @@ def _backends(
 ) -> dict[str, _Measured]:
     ways = {}
     for name in cfg.inference.backends:
-        if name in ON_CPU:
+        if name in on_cpu():
             if model.device.type == "cpu":
                 library, _, int8 = name.partition("_")
                 given = synthetic_inputs(cfg.inference.calibration_frames, size, model.needs_flow) if int8 else []

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adnet.backends.runtime import FRAMES_IN_FLIGHT, SegmentationModel
+from adnet.backends.runtime import SegmentationModel
 from adnet.data.flow import NO_MOTION, OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
@@ -23,7 +23,7 @@ from adnet.errors import UserError
 from adnet.inference.postprocess import gate, guided_filter
 from adnet.inference.protocol import Protocol, scaled_size
 from adnet.models import Encoded, upsample
-from adnet.video.threads import in_parallel
+from adnet.video.threads import FRAMES_IN_FLIGHT, in_parallel
 
 T = TypeVar("T")
 

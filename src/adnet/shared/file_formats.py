@@ -29,7 +29,6 @@ Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Curve = Annotated[
     list[Proportion], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
 ]
-Backend = Literal["torch", "compile", "openvino", "openvino_int8", "onnx"]
 
 json_file = with_config(ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True))
 """Decorate the type of a whole file; the types within it follow.
@@ -198,7 +197,7 @@ class FlowSettings(TypedDict):
 class Settings(TypedDict):
     protocol: Annotated[ProtocolSettings, Field(description="see adnet.inference.Protocol")]
     precision: NotRequired[Annotated[str, Field(description="in which the network computed: fp32, bf16 or fp16")]]
-    backend: Backend
+    backend: Annotated[str, Field(description="torch, compile, openvino, openvino_int8, onnx")]
     flow: Annotated[FlowSettings | None, Field(description="optical flow, of networks that need it")]
     postprocess: Annotated[dict[str, Any] | None, Field(description="its config")]
     files_sha256: Annotated[dict[str, Sha256], Field(description="of each file that the settings name, by its path")]
@@ -259,7 +258,8 @@ class Embeddings(TypedDict):
 class Export(TypedDict):
     """What an exported folder holds. A folder with a missing or an altered file is refused."""
 
-    format: Literal["onnx", "openvino"]
+    format: str
+    """onnx, openvino"""
     variant: str
     needs_anchor: bool
     needs_flow: bool

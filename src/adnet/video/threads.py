@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 S = TypeVar("S")
 T = TypeVar("T")
 
+FRAMES_IN_FLIGHT = 2
+"""How many frames may be worked on at the same time on a CPU, each with its share of PyTorch's threads."""
+
 _END: Any = object()
 
 

@@ -1,0 +1,123 @@
+"""OpenVINO, in float32 or with 8-bit convolutions: converted and run by OpenVINO, quantised by NNCF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adnet.shared.machine import need_extra
+from adnet.video.threads import FRAMES_IN_FLIGHT
+
+SUFFIX, INT8 = "xml", True
+
+Inputs = tuple[Tensor, ...]
+
+
+def write(
+    part: nn.Module,
+    example: Inputs,
+    names: Sequence[str],
+    file: Path,
+    calibration: Sequence[Inputs] = (),
+    given: Callable[[Inputs], Inputs] = tuple,
+) -> None:
+    """Write a part of a network to `file`; with `calibration`, with 8-bit convolutions, while attention stays in float32.
+
+    `given` turns an item of `calibration` into the part's inputs. Raises UserError without the extra `openvino`.
+    """
+    need_extra("openvino", "openvino", "an OpenVINO export")
+    openvino: Any = import_module("openvino")
+    network = openvino.convert_model(part, example_input=example)
+    for entry, name in zip(network.inputs, names, strict=True):
+        entry.get_tensor().set_names({name})
+    network.reshape({name: [1, tensor.shape[1], -1, -1] for name, tensor in zip(names, example, strict=True)})
+    if calibration:
+        network = _quantised(network, names, calibration, given)
+    # The default would halve the file by rounding weights to 16 bits.
+    openvino.save_model(network, file, compress_to_fp16=False)
+
+
+def _quantised(
+    network: Any, names: Sequence[str], calibration: Sequence[Inputs], given: Callable[[Inputs], Inputs]
+) -> Any:
+    need_extra("openvino", "nncf", "int8")
+    nncf: Any = import_module("nncf")
+    advanced = nncf.AdvancedQuantizationParameters(
+        # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
+        overflow_fix=nncf.OverflowFix.ENABLE
+    )
+
+    def arrays(frames: tuple[Tensor, ...]) -> dict[str, Any]:
+        return {name: tensor.contiguous().numpy() for name, tensor in zip(names, given(frames), strict=True)}
+
+    return in_own_thread(
+        lambda: nncf.quantize(
+            network,
+            nncf.Dataset(calibration, arrays),
+            preset=nncf.QuantizationPreset.MIXED,  # LeakyReLU and linear bottlenecks have negative activations
+            subset_size=len(calibration),
+            advanced_parameters=advanced,
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
+        )
+    )
+
+
+def open(file: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other file)
+    """Open what `write` wrote as a function of its inputs. Raises UserError without the extra `openvino`."""
+    need_extra("openvino", "openvino", "backend=openvino")
+    openvino: Any = import_module("openvino")
+    core = openvino.Core()
+    # The default precision is bfloat16 if the processor has it.
+    threads = torch.get_num_threads()
+    streams = min(FRAMES_IN_FLIGHT, threads)
+    options = {
+        "NUM_STREAMS": streams,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        # With pinned threads, two processes would share the first cores and leave the others idle.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+    compiling = Lock()
+
+    @lru_cache(maxsize=8)
+    def compiled(*shapes: tuple[int, ...]) -> SimpleQueue[Any]:
+        """Compile for one size of frames, which runs faster than a network for any size; return a request for each stream."""
+        model = core.read_model(file)
+        model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
+        network = in_own_thread(lambda: core.compile_model(model, "CPU", options))
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            requests.put(network.create_infer_request())
+        return requests
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with compiling:
+            requests = compiled(*(tuple(tensor.shape) for tensor in tensors))
+        request = requests.get()
+        try:
+            outputs = request.infer([tensor.contiguous().numpy() for tensor in tensors], share_inputs=True)
+            return tuple(torch.from_numpy(array) for array in outputs.values())
+        finally:
+            requests.put(request)
+
+    return run
+
+
+def in_own_thread(function: Callable[[], Any]) -> Any:
+    """Call `function` in a thread of its own.
+
+    OpenVINO replaces the signal stack of the thread in which it compiles by one too small for Python's handlers: in the
+    main thread, the next SIGTERM would cause a segmentation fault.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
