@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adnet.training.trial_pruning import open_study
+from adnet.training.callbacks import open_study
 
 pytest.importorskip("optuna")
 

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adnet.sweep import search
 from adnet.sweep.runner import Sweep
-from adnet.training.trial_pruning import open_study
+from adnet.training.callbacks import open_study
 
 pytest.importorskip("optuna")
 

@@ -29,7 +29,7 @@ from adnet.inference.embeddings import write_embeddings
 from adnet.shared.files import write_text
 from adnet.training import SegmentationModule, monitor, poly
 from adnet.training import module as training_module
-from adnet.training.callbacks import GradientNorm, Throughput
+from adnet.training.callbacks import GradientNorm, Pruned, Throughput
 from adnet.training.ddp import effective_batch
 from adnet.training.loggers import (
     MetricsFile,
@@ -41,7 +41,6 @@ from adnet.training.loggers import (
     wandb_run_of_training,
 )
 from adnet.training.monitor import ValidationMonitor
-from adnet.training.trial_pruning import Pruned
 
 SIZE = (33, 57)
 SCALARS = {

@@ -31,14 +31,14 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
 
     Searches over `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
     `range(1,9)`, `interval(0.1,1)`, `int(interval(2,6))`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep removes
-    its key from the search. A trial's value is its best `val/J`, reported by `adnet.training.trial_pruning.Pruning`.
+    its key from the search. A trial's value is its best `val/J`, reported by `adnet.training.callbacks.Pruning`.
     Interrupted trials are resumed in their folders with the same values. Raises UserError if Optuna is missing, there is
     nothing to search, or no sequences are held out to choose settings by.
     """
     need_extra("optuna", "optuna", "hparams=optuna")
     import optuna
 
-    from adnet.training.trial_pruning import open_study
+    from adnet.training.callbacks import open_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = config.hydra.sweeper
@@ -62,7 +62,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     pruning = {"startup_trials": settings.startup_trials, "warmup_steps": settings.warmup_steps}
 
     def job(params: dict[str, Any], number: int) -> list[str]:
-        target = "adnet.training.trial_pruning.Pruning"
+        target = "adnet.training.callbacks.Pruning"
         callback = {"_target_": target, "journal": quoted(str(journal)), "trial": number, **pruning}
         entries = ",".join(f"{key}:{value}" for key, value in callback.items())
         return [*fixed, *(f"{key}={value}" for key, value in params.items()), f"+callbacks.pruning={{{entries}}}"]

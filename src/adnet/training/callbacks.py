@@ -1,4 +1,4 @@
-"""Callbacks that log how a training goes, show its progress, and make it faster on a GPU."""
+"""Callbacks that log how a training goes, show its progress, make it faster on a GPU, and stop a search's trials that fall behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import time
 from collections import deque
 from importlib.util import find_spec
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
 import torch
@@ -18,7 +19,11 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from adnet.data.pairs import TrainingPair
+from adnet.errors import UserError
 from adnet.models.recomputation import recomputes
+
+if TYPE_CHECKING:
+    import optuna
 
 LONG = 5000
 """Smallest number of steps for which compiling, which takes minutes, pays off."""
@@ -167,3 +172,63 @@ class OnGPU(Callback):
 def can_compile() -> bool:
     """Return whether `torch.compile` can generate code for a GPU here: with Triton and a C compiler."""
     return find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+class Pruned(UserError):  # noqa: N818 (this is a state of a trial, not an error)
+    """Raised to end a trial that its search has pruned."""
+
+
+class Pruning(Callback):
+    """Report `val/J` to a study on disk after each validation; end the run if it is below the median of the other trials.
+
+    Args:
+        journal: the study's file.
+        trial: number of this run's trial, which the study has started.
+        startup_trials: number of trials that must finish before any is pruned.
+        warmup_steps: optimiser steps before which no trial is pruned.
+    """
+
+    def __init__(self, journal: str, trial: int, startup_trials: int = 5, warmup_steps: int = 0) -> None:
+        self._study = open_study(Path(journal), startup_trials, warmup_steps)
+        self._number = trial
+
+    def on_validation_end(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        value = float(trainer.callback_metrics["val/J"])
+        prune = self._report(value, trainer.global_step) if trainer.is_global_zero else False
+        if trainer.strategy.broadcast(prune):
+            raise Pruned(
+                f"pruned at step {trainer.global_step}: val/J {value:.3f} is below the median of the trials before"
+            )
+
+    def _report(self, value: float, step: int) -> bool:
+        import optuna
+
+        trial = optuna.trial.Trial(self._study, self._study.trials[self._number]._trial_id)
+        if step not in self._study.trials[self._number].intermediate_values:  # a resumed run may have reported it
+            trial.report(value, step)
+        if not trial.should_prune():
+            return False
+        self._study.tell(self._number, state=optuna.trial.TrialState.PRUNED)
+        return True
+
+
+def open_study(journal: Path, startup_trials: int = 5, warmup_steps: int = 0, seed: int | None = None) -> optuna.Study:
+    """Open the study in the file `journal`, which any number of processes can share; create it if it does not exist.
+
+    Larger values are better.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+        study_name="adnet",
+        direction="maximize",
+        load_if_exists=True,
+        # `constant_liar`: otherwise concurrent trials try the same values.
+        sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(startup_trials, warmup_steps),
+    )

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from adnet.errors import UserError
 from adnet.shared.files import read_json, write_json, write_text
 from adnet.shared.machine import need_extra
-from adnet.training.trial_pruning import Pruned
+from adnet.training.callbacks import Pruned
 
 _SCORES = ("val/J", "val/F")
 """What is shown beside each run where runs are compared: in TensorBoard's table, and as W&B's best and last."""

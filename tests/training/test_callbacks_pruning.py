@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adnet.errors import UserError
-from adnet.training.trial_pruning import Pruning, open_study
+from adnet.training.callbacks import Pruning, open_study
 
 pytest.importorskip("optuna")
 
