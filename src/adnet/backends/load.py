@@ -17,7 +17,7 @@ from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
 from adnet.shared.files import cache_folder, files_sha256, sha256
 from adnet.shared.locks import one_at_a_time
-from adnet.shared.machine import usable_device
+from adnet.shared.machine import need_extra, usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
 
 CALIBRATION_FRAMES = 60
@@ -29,7 +29,7 @@ _COMPILED_SIZES = 64
 
 def on_cpu() -> list[str]:
     """List the backends that run exports, on the CPU alone: each of `FORMATS`, and those that have it in int8."""
-    return [name for form, module in FORMATS.items() for name in (form, *[f"{form}_int8"] * module.INT8)]
+    return [name for form, module in FORMATS.items() for name in (form, *[f"{form}_int8"] * bool(module.INT8))]
 
 
 def load_backend(
@@ -89,7 +89,10 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
         # If several processes start at once, such as shards, one exports and the others wait for it.
         with one_at_a_time(cached.with_name(f".{cached.name}.lock")):
             if not cached.is_dir():
-                frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow) if int8 else []
+                frames = []
+                if int8:
+                    need_extra(library, FORMATS[library].INT8, f"backend={backend}")
+                    frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow)
                 export_model(model, size, cached, library, frames, described)
     return ExportedModel(cached)
 

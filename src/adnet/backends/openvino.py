@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from adnet.shared.machine import need_extra
 from adnet.video.threads import FRAMES_IN_FLIGHT
 
-SUFFIX, INT8 = "xml", True
+SUFFIX, INT8 = "xml", "nncf"
 
 Inputs = tuple[Tensor, ...]
 
@@ -49,7 +49,7 @@ def write(
 def _quantised(
     network: Any, names: Sequence[str], calibration: Sequence[Inputs], given: Callable[[Inputs], Inputs]
 ) -> Any:
-    need_extra("openvino", "nncf", "int8")
+    need_extra("openvino", INT8, "int8")
     nncf: Any = import_module("nncf")
     advanced = nncf.AdvancedQuantizationParameters(
         # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.

@@ -17,7 +17,8 @@ from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
 FORMATS: dict[str, Any] = {"onnx": onnx, "openvino": openvino}
-"""The formats of exports: each is a module with the `SUFFIX` of its files, whether it has `INT8`, and `write` and `open`.
+"""The formats of exports, each a module called like its extra: the `SUFFIX` of its files, the library that `INT8` needs ("": it has no
+int8), and `write` and `open`.
 
 torch.export's format is none of them, because its files are pickles, which could run any code.
 """
