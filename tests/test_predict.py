@@ -60,7 +60,7 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
     assert "clip: 3 frames, 3 now, in " in ended.out
     marker = json.loads((out / "predict.json").read_text())
-    assert (marker["backend"], marker["postprocess"], marker["protocol"]["name"]) == ("torch", None, "single_scale")
+    assert (marker["backend"], marker["postprocess"], marker["protocol"]["name"]) == ("torch", None, "refined")
     assert marker["precision"] == "fp32"
     assert marker["videos"]["clip"]["frames"] == 3
 
@@ -291,7 +291,7 @@ def test_one_image_is_segmented_by_its_appearance(
     """An image has no motion: the mask is the network's without flow."""
     image = pictures(1)[0]
     Image.fromarray(image).save(tmp_path / "one.png")
-    ended = call(f"input={tmp_path / 'one.png'}", "probabilities=true", "size=[33,57]")
+    ended = call(f"input={tmp_path / 'one.png'}", "probabilities=true", "size=[33,57]", "protocol=single_scale")
     assert ended.code == 0, ended.err
     model, _ = load_checkpoint(motion_checkpoint)
     frame = upsample(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, (33, 57))
