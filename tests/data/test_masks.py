@@ -281,6 +281,20 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, suffix: str, image: Image.Im
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_small_labels_in_16_bits_of_each_colour_are_not_lost(tmp_path: Path, suffix: str) -> None:
+    """Pillow reads the upper 8 bits of each."""
+    file, labels = tmp_path / f"mask{suffix}", np.repeat(OBJECT[..., None], 3, axis=2).astype(np.uint16)
+    assert cv2.imwrite(str(file), labels * 65535)
+    np.testing.assert_array_equal(read_mask(file), OBJECT)
+    assert cv2.imwrite(str(file), labels * 0)
+    assert not read_mask(file).any()
+    assert cv2.imwrite(str(file), labels)
+    for read in (read_mask, read_prediction):
+        with pytest.raises(UserError, match="has 16 bits for each colour, but only values up to 255: write 8 bits"):
+            read(file)
+
+
 def test_greys_of_two_values_without_black_are_no_mask(tmp_path: Path) -> None:
     """As a video has them: black is 16."""
     Image.fromarray(np.where(OBJECT, 235, 16).astype(np.uint8)).save(tmp_path / "mask.png")

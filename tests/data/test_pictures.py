@@ -320,6 +320,45 @@ def test_a_tiff_that_pillow_reads_as_something_else_is_refused(
     np.testing.assert_array_equal(read_frame(plain), SMOOTH)
 
 
+OME = (
+    '<OME><Image><Pixels DimensionOrder="XYCZT" SizeC="{}" SizeT="{}" SizeX="80" SizeY="48" SizeZ="{}"/></Image></OME>'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "pages"),
+    [
+        ("ImageJ=1.54f\nimages=6\nchannels=2\nframes=3\nhyperstack=true\n", 6),
+        ("ImageJ=1.54f\nimages=3\nchannels=3\nmode=composite\n", 3),
+        ("ImageJ=1.54f\nimages=6\nslices=2\nframes=3\nhyperstack=true\n", 6),
+        (OME.format(2, 3, 1), 6),
+        (OME.format(3, 1, 1), 3),
+        (OME.format(1, 3, 2), 6),
+    ],
+)
+def test_a_stack_whose_pictures_are_not_of_one_time_each_is_refused(tmp_path: Path, text: str, pages: int) -> None:
+    """As microscopes write it: as a video, its channels or its slices would follow each other."""
+    grey = SMOOTH[..., 0].copy()
+    file = write_tiff(tmp_path / "cells.tif", (grey, {270: text}), *((grey, {}),) * (pages - 1))
+    with pytest.raises(UserError, match=r"cells\.tif is a stack of several channels, or of slices at several times"):
+        list(read_frames(file))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImageJ=1.54f\nimages=3\nslices=3\n",
+        "ImageJ=1.54f\nimages=3\nframes=3\n",
+        OME.format(1, 3, 1),
+        OME.format(1, 1, 3),
+        "",
+    ],
+)
+def test_a_stack_of_one_picture_at_a_time_is_a_video(tmp_path: Path, text: str) -> None:
+    file = write_tiff(tmp_path / "cells.tif", (SMOOTH, {270: text}), (SMOOTH, {}), (SMOOTH, {}))
+    assert len(list(read_frames(file))) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import struct
+import zlib
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,8 @@ from av.stream import Disposition
 from PIL import Image, ImageOps
 from videos import pictures, set_display_matrix, write_video
 
+from adnet.data.hdr import tone_mapped
+from adnet.data.pictures import read_frame
 from adnet.errors import UserError
 from adnet.video.file import VideoFile
 
@@ -209,6 +212,73 @@ def test_what_comes_before_the_first_key_frame_is_named(tmp_path: Path, caplog: 
     assert re.search(r"clip\.ts: its first 1\.\d s come before the first key frame and can't be shown$", message)
 
 
+def test_a_codec_without_a_decoder_is_one_line(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", pictures(2))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"new1"))
+    assert VideoFile("clip", path).length() is None
+    with pytest.raises(UserError, match=r"cannot read the video .*clip\.mp4: FFmpeg has no decoder for its codec"):
+        read(path)
+
+
+def test_colours_that_are_not_read_are_one_line(tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "plain.mp4", pictures(2))
+    with av.open(str(plain)) as given, av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        state = av.BitStreamFilterContext("h264_metadata=matrix_coefficients=8", given.streams.video[0], stream)
+        for part in [*given.demux(video=0), None]:
+            for changed in state.filter(part) if part is None or part.dts is not None else []:
+                changed.stream = stream
+                container.mux(changed)
+    with pytest.raises(UserError, match=r"clip\.mp4: its pixels \(yuv420p, colour matrix 8: .*\) are not read"):
+        read(tmp_path / "clip.mp4")
+
+
+def test_floating_point_is_one_line(tmp_path: Path) -> None:
+    """OpenEXR holds light, not levels: it would be dark."""
+    with av.open(str(tmp_path / "render.exr"), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("exr", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 80, 48, "gbrpf32le"
+        grey = np.full((48, 80, 3), 0.2, np.float32)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, "gbrpf32le")))
+        container.mux(stream.encode())
+    with pytest.raises(
+        UserError, match=r"render\.exr: its pixels \(gbrpf32le, .* floating-point numbers.*\) are not read"
+    ):
+        read(tmp_path / "render.exr")
+
+
+@pytest.mark.parametrize(("brightest", "said"), [(4095, True), (65535, False)])
+def test_12_bits_in_16_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, brightest: int, said: bool) -> None:
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 80, 48, "gray16le"
+        for level in (0, brightest):
+            grey = np.full((48, 80), level, np.uint16)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(grey, "gray16le")))
+        container.mux(video.encode())
+    assert len(read(tmp_path / "clip.mkv")) == 2
+    assert ["as if of 12 bits" in message for message in caplog.messages] == [True] * said
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((720, 1280), "ITU709"), ((576, 720), "ITU601")], ids=["HD", "SD"])
+def test_colours_without_a_matrix_are_those_that_players_show(
+    tmp_path: Path, size: tuple[int, int], matrix: str
+) -> None:
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.height, video.width = size
+        video.pix_fmt, video.options = "yuv420p", {"preset": "ultrafast", "crf": "1"}
+        image = np.full((*size, 3), (200, 40, 40), np.uint8)
+        frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="yuv420p", dst_colorspace=matrix)
+        frame.colorspace = 2
+        container.mux(video.encode(frame))
+        container.mux(video.encode())
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert container.streams.video[0].codec_context.colorspace == 2
+    (frame,) = read(tmp_path / "clip.mp4")
+    assert np.abs(frame.image.astype(int) - image).max() <= 3
+
+
 @pytest.mark.parametrize("interlaced", [0, 1])
 def test_interlaced_frames_are_as_stored_with_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, interlaced: int
@@ -223,6 +293,23 @@ def test_interlaced_frames_are_as_stored_with_a_word(
         container.mux(video.encode())
     assert len(read(path)) == 3
     assert ["is interlaced" in message for message in caplog.messages] == [True] * interlaced
+
+
+def test_interlaced_frames_after_others_are_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As on a DVD whose first seconds are a logo."""
+    content = b""
+    for interlaced in (0, 1):
+        with av.open(str(tmp_path / "part.ts"), "w") as container:
+            video = container.add_stream("libx264", rate=25)
+            video.width, video.height, video.pix_fmt = 80, 64, "yuv420p"
+            video.options = {"x264-params": f"interlaced={interlaced}"}
+            for image in pictures(3, (64, 80)):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+            container.mux(video.encode())
+        content += (tmp_path / "part.ts").read_bytes()
+    (tmp_path / "clip.ts").write_bytes(content)
+    assert len(read(tmp_path / "clip.ts")) == 6
+    assert ["is interlaced" in message for message in caplog.messages] == [True]
 
 
 def test_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,3 +385,25 @@ def test_high_dynamic_range_is_shown_as_on_an_ordinary_screen(tmp_path: Path, en
     assert len(np.unique(levels[greys[0, :, 0] > 203])) > 20
     assert (levels[0], levels[-1]) == (0, 255)
     assert 220 <= np.interp(203, greys[0, :, 0], levels) <= 228
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_pictures_of_high_dynamic_range_are_shown_as_videos_are(tmp_path: Path, transfer: int) -> None:
+    """FFmpeg writes it into the PNG files of a video's frames; Pillow can't write it."""
+    stored = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    (frame,) = read(write_16_bits(tmp_path / "clip.mkv", stored * np.uint16(257), transfer))
+    Image.fromarray(stored).save(tmp_path / "frame.png")
+    content, chunk = (tmp_path / "frame.png").read_bytes(), b"cICP" + bytes([9, transfer, 0, 1])
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "frame.png").write_bytes(content[:33] + chunk + content[33:])
+    np.testing.assert_array_equal(read_frame(tmp_path / "frame.png"), frame.image)
+    assert np.abs(frame.image.astype(int) - stored).mean() > 20
+
+    Image.fromarray(stored).save(tmp_path / "still.avif", quality=100, subsampling="4:4:4")
+    plain = read_frame(tmp_path / "still.avif")
+    content, number = re.subn(
+        rb"colrnclx....", b"colrnclx\0\x09\0" + bytes([transfer]), (tmp_path / "still.avif").read_bytes()
+    )
+    assert number == 1
+    (tmp_path / "still.avif").write_bytes(content)
+    np.testing.assert_array_equal(read_frame(tmp_path / "still.avif"), tone_mapped(plain * np.uint16(257), transfer))

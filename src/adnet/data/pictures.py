@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from adnet.data.hdr import HLG, PQ, tone_mapped
 from adnet.errors import UserError
 from adnet.shared.files import replacing
 
@@ -48,13 +49,15 @@ class Picture(NamedTuple):
     """A picture as stored, but upright.
 
     `lossy` is the name of its format, if its values are not exactly those written, otherwise "". `deep`: colours of 16 bits, cut
-    to 8. `white_is_0`: a TIFF that stores brightness the other way round, and is turned.
+    to 8. `white_is_0`: a TIFF that stores brightness the other way round, and is turned. `transfer`: the transfer
+    characteristics that a PNG or an AVIF states, as H.273 numbers them; 0: none.
     """
 
     image: Image.Image
     lossy: str
     deep: bool
     white_is_0: bool
+    transfer: int
 
 
 class TimedFrame(NamedTuple):
@@ -69,7 +72,7 @@ def read_frame(path: Path, reduction: int = 1) -> Frame:
 
     A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, by averaging, which is much faster. Other
     formats are read at full size. Of 16 bits the upper 8 are taken; floating-point numbers are from 0, black, to 1, white. An
-    alpha channel is left out.
+    alpha channel is left out, and high dynamic range is shown as on an ordinary screen (`tone_mapped`).
 
     Examples:
         >>> Image.new("RGB", (80, 48)).save("frame.png")
@@ -103,7 +106,7 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         _seek_single(path, image)
         _check_tiff(path, image)
-        if image.format == "PNG" and "exif" not in image.info and _holds(path, b"eXIf", head=False):
+        if image.format == "PNG" and "exif" not in image.info and b"eXIf" in _part(path, head=False):
             image.load()  # the EXIF data come last
         turned = image.format != "TIFF" and _orientation(image) in range(5, 9)  # Pillow gives a TIFF's size when turned
         return (image.width, image.height) if turned else (image.height, image.width)
@@ -179,11 +182,15 @@ def _seek_single(path: Path, image: Image.Image) -> None:
 
 def _check_tiff(path: Path, image: Image.Image) -> None:
     """Raise UserError for a TIFF that Pillow, without a word, reads as something else than it is."""
-    tags = getattr(image, "tag_v2", {})
-    stack = re.match(r"ImageJ=.*?^images=(\d+)", str(tags.get(270, "")), re.DOTALL | re.MULTILINE)
+    tags, pages = getattr(image, "tag_v2", {}), getattr(image, "n_frames", 1)
+    text = str(tags.get(270, ""))
+    stack = re.match(r"ImageJ=.*?^images=(\d+)", text, re.DOTALL | re.MULTILINE)
+    axes = re.findall(r'(?:^|Size)(channels|slices|frames|[CZT])="?(\d+)', text, re.MULTILINE)  # of ImageJ, or OME
+    moments = max((int(count) for axis, count in axes if axis not in ("channels", "C")), default=1)
     kinds = (
         ("holds only a preview of its picture, as a camera's raw files do", tags.get(254, 0) & 1 and 330 in tags),
-        ("is a stack that only ImageJ can read", stack and int(stack[1]) > getattr(image, "n_frames", 1)),
+        ("is a stack that only ImageJ can read", stack and int(stack[1]) > pages),
+        ("is a stack of several channels, or of slices at several times", axes and pages > moments),
         ("has planes of 16 bits for each colour", tags.get(284) == 2 and max(tags.get(258, (8,))) > 8),
         ("has signed numbers of 8 bits", image.mode == "L" and 2 in tags.get(339, ())),
     )
@@ -209,7 +216,7 @@ def _upright(path: Path, image: Image.Image) -> Picture:
     _check_tiff(path, image)
     tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
     deep = any(("RGB" in tile and ";16" in tile) or "LA;16" in tile or tile == "('RGB', 65535)" for tile in tiles)
-    lossy = image.format in LOSSY or (image.format == "WEBP" and not _holds(path, b"VP8L", head=True))
+    lossy = image.format in LOSSY or (image.format == "WEBP" and b"VP8L" not in _part(path))
     white_is_0 = getattr(image, "tag_v2", {}).get(262) == 0
     image.load()
     # Not before it is loaded: a PNG's EXIF data may come last, and Pillow turns a TIFF itself.
@@ -217,7 +224,7 @@ def _upright(path: Path, image: Image.Image) -> Picture:
     if white_is_0 and image.mode.startswith("I;16"):  # Pillow heeds it for 8 bits only
         image = Image.fromarray(65535 - np.asarray(image))
     upright = image if turn is None else image.transpose(turn)
-    return Picture(upright, str(image.format) if lossy else "", deep, white_is_0)
+    return Picture(upright, str(image.format) if lossy else "", deep, white_is_0, _transfer(path, image.format))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -229,16 +236,28 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _holds(path: Path, chunk: bytes, head: bool) -> bool:
-    """Return whether the name of a chunk is in the first, or last, 64 KiB of a file."""
+def _transfer(path: Path, format_: str | None) -> int:
+    """Return what `Picture.transfer` is: FFmpeg, for one, writes it into the frames of a video."""
+    found = re.search(rb"cICP.(.)|colrnclx...(.)", _part(path), re.DOTALL) if format_ in ("PNG", "AVIF") else None
+    return int.from_bytes(found[1] or found[2], "big") if found else 0
+
+
+def _part(path: Path, head: bool = True) -> bytes:
+    """Read the first, or last, 64 KiB of a file."""
     with path.open("rb") as file:
         if not head:
             file.seek(max(0, path.stat().st_size - 65536))
-        return chunk in file.read(65536)
+        return file.read(65536)
 
 
 def _rgb(path: Path, picture: Picture) -> Frame:
-    """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
+    """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError as `_as_stored` does."""
+    frame = _as_stored(path, picture)
+    return tone_mapped(frame * np.uint16(257), picture.transfer) if picture.transfer in (PQ, HLG) else frame
+
+
+def _as_stored(path: Path, picture: Picture) -> Frame:
+    """Convert a picture to 8 bits of each colour `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
     image, deep = picture.image, picture.deep
     if image.mode == "F":
         values = np.asarray(image)

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adnet.data.pictures import Frame
+from adnet.data.hdr import HLG, PQ, tone_mapped
+from adnet.data.pictures import TWELVE_BITS, Frame
 from adnet.errors import UserError
 from adnet.shared.files import sha256
 from adnet.shared.machine import need_extra
-from adnet.video.hdr import HLG, PQ, tone_mapped
 from adnet.video.times import FrameTimes
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+UNSTATED, BT709, BT601 = 2, 1, 6
+"""Colour matrices, as H.273 numbers them."""
 
 
 class VideoFrame(NamedTuple):
@@ -78,14 +81,15 @@ class VideoFile:
         """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate),
         rotated as its metadata say, and with high dynamic range shown as on an ordinary screen (`tone_mapped`).
 
-        Warns of interlaced frames, and if the start can't be decoded because no key frame comes before it. Raises UserError if the file
-        cannot be opened, and AFTER the last frame if something is damaged or the file ends before its stated end.
+        Warns of interlaced frames, of 16 bits that hold 12, and if the start can't be decoded because no key frame comes before it.
+        Raises UserError if the file cannot be opened, if its kind of pixels isn't read, and AFTER the last frame if something is
+        damaged or the file ends before its stated end.
         """
         say = logging.getLogger(__name__).warning
         damaged: list[str] = []  # packets
         flawed: list[str] = []  # frames, as far as the decoder can tell
         shown_on: list[float] = []  # until when, on the file's clock
-        index = 0
+        index, brightest, interlaced = 0, 0, False
         with _opened(self.path) as (container, stream):
             times, starts, pixel_aspect = FrameTimes(container, stream), _start(stream), _pixel_aspect(stream)
             for index, frame in enumerate(_decoded(container, stream, damaged, shown_on), start=1):
@@ -93,16 +97,24 @@ class VideoFile:
                 time, duration = times(frame)
                 if index == 1 and starts is not None and (skipped := time + times.origin - starts) > 0.5:
                     say("%s: its first %.1f s come before the first key frame and can't be shown", self.path, skipped)
-                if index == 1 and frame.interlaced_frame:
+                if frame.interlaced_frame and not interlaced:
+                    interlaced = True
                     say(
                         "%s says that it is interlaced: if its frames hold two moments each, masks are combed where things move; "
                         "deinterlace it first (ffmpeg -i VIDEO -vf bwdif NEW)",
                         self.path,
                     )
                 flawed += [name] * frame.is_corrupt
-                image, aspect = _shown(frame, pixel_aspect)
+                image, aspect = _shown(self.path, frame, pixel_aspect)
+                deep = frame.format.components[0].bits == 16
+                brightest = max(brightest, int(image.max()) if deep else 255)
                 yield VideoFrame(name, image, time, duration, aspect)
             end = _end(container, stream)
+        if 0 < brightest <= TWELVE_BITS >> 8:  # FFmpeg rounds
+            say(
+                "%s has 16 bits, but only dark values, as if of 12 bits: scale them to 65535, or write 8 bits",
+                self.path,
+            )
         # The two may differ by a few frames in intact files.
         missing = 0.0 if end is None else end - max(times.origin + times.end, *shown_on[-1:], 0.0)
         reasons = [
@@ -133,6 +145,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise UserError(f"{path} has no video stream" + (", only a cover" if container.streams.video else ""))
         best = container.streams.best("video")
         stream = next((film for film in films if film is best), films[0])
+        if stream.codec_context is None:
+            raise UserError(f"cannot read the video {path}: FFmpeg has no decoder for its codec; convert it to H.264")
         stream.thread_type = "AUTO"
         # Otherwise FFmpeg doesn't cut off what is hidden at the left or the top, unless it is a multiple of 64 bytes wide.
         stream.codec_context.flags |= Flags.unaligned.value
@@ -208,10 +222,30 @@ def _end(container: InputContainer, stream: VideoStream) -> float | None:
     return whole if len(container.streams) == 1 else None
 
 
-def _shown(frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame, float]:
-    """Return the frame in RGB and its pixels' aspect, rotated and mirrored by its display matrix: (x', y') = (a x + c y, b x + d y)."""
+def is_hd(width: int, height: int) -> bool:
+    """Return whether players take frames of this size for BT.709, if nothing is stated, and not for BT.601."""
+    return width >= 1280 or height > 576
+
+
+def _shown(path: Path, frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame, float]:
+    """Return the frame in RGB and its pixels' aspect, rotated and mirrored by its display matrix: (x', y') = (a x + c y, b x + d y).
+
+    Raises UserError, naming `path`, for pixels of a kind that isn't read.
+    """
+    import av
+
+    if frame.colorspace == UNSTATED and is_hd(frame.width, frame.height):
+        frame.colorspace = BT709  # FFmpeg would take BT.601
     hdr = frame.color_trc in (PQ, HLG)
-    image: Any = frame.to_ndarray(format="rgb48" if hdr else "rgb24")
+    try:
+        if re.search(r"f(16|32)", frame.format.name):
+            raise ValueError("floating-point numbers, as in OpenEXR")
+        image: Any = frame.to_ndarray(format="rgb48" if hdr else "rgb24")
+    except (av.FFmpegError, ValueError) as error:
+        kind = f"{frame.format.name}, colour matrix {int(frame.colorspace)}: {_reason(error)}"
+        raise UserError(
+            f"cannot read the video {path}: its pixels ({kind}) are not read; convert it to 8 bits"
+        ) from error
     if hdr:
         image = tone_mapped(image, frame.color_trc)
     matrix = _side_data(frame).get("DISPLAYMATRIX")

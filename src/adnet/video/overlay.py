@@ -15,6 +15,7 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.shared.files import replacing
 from adnet.shared.machine import need_extra
+from adnet.video.file import BT601, BT709, is_hd
 
 if TYPE_CHECKING:
     import av
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 COLOUR = np.array([0xE0, 0x1E, 0x84])  # magenta: rare in nature, and distinct from white for all kinds of colour vision
 OPACITY = 0.45
-_BT709, _BT601 = 1, 6  # as H.273 numbers them
 CLOCK = 90_000  # ticks per second, as in broadcasting: a frame takes a whole number of them at all usual frame rates
 
 
@@ -82,7 +82,7 @@ class OverlayVideo:
         drawn = draw_overlay(image, mask)[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if drawn.shape[1::-1] != size:
             drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
-        matrix = "ITU709" if self._stream.colorspace == _BT709 else "ITU601"
+        matrix = "ITU709" if self._stream.colorspace == BT709 else "ITU601"
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), "rgb24").reformat(
             format="yuv420p", src_color_range="JPEG", dst_colorspace=matrix, dst_color_range="MPEG"
         )
@@ -111,8 +111,8 @@ class OverlayVideo:
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, self._clock)
         stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
-        stream.color_primaries = stream.color_trc = _BT709
-        stream.colorspace = _BT709 if stream.width >= 1280 or stream.height > 576 else _BT601
+        stream.color_primaries = stream.color_trc = BT709
+        stream.colorspace = BT709 if is_hd(stream.width, stream.height) else BT601
         stream.color_range = 1  # limited
         if self._codec == "libx264":
             # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.

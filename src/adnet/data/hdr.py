@@ -7,8 +7,6 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.pictures import Frame
-
 WHITE = 203.0
 """Candelas per square metre of a white page (ITU-R BT.2408), which becomes about 224 of 255."""
 
@@ -25,7 +23,7 @@ _TO_BT709 = np.array(  # from BT.2020's primaries (ITU-R BT.2087)
 _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020's primaries
 
 
-def tone_mapped(image: npt.NDArray[np.uint16], transfer: int) -> Frame:
+def tone_mapped(image: npt.NDArray[np.uint16], transfer: int) -> npt.NDArray[np.uint8]:
     """Convert `[H, W, 3]` with BT.2020's primaries, 16 bits a channel, to RGB uint8 `[H, W, 3]` for an ordinary screen.
 
     `transfer` is `PQ` or `HLG`. Up to half of `WHITE`, luminances are kept; above, the brightest channel is compressed so that
