@@ -71,9 +71,10 @@ def test_masks_and_weights_for_other_videos(
 ) -> None:
     write_mask(tmp_path / "masks" / "00000.png", RED)
     write_mask(tmp_path / "masks" / "frame_000002.png", RED)  # as other tools number frames
+    write_mask(tmp_path / "masks" / "take2_00003.png", RED)
     ended = call("rle=true")
     assert ended.code == 0, ended.err
-    assert f"clip: learned 2 masks, 4 frames segmented: {tmp_path / 'out'}" in ended.out
+    assert f"clip: learned 3 masks, 4 frames segmented: {tmp_path / 'out'}" in ended.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "predict.json", "rle.json"]
     masks = {path.name: path.read_bytes() for path in (tmp_path / "out" / "masks").iterdir()}
     assert sorted(masks) == [f"0000{number}.png" for number in range(4)]
@@ -109,6 +110,14 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "of no frame": (
         lambda folder: write_mask(folder / "00004.png", RED),
         "of no frame of clip, which are called 00000 to 00003",
+    ),
+    "of a brush": (
+        lambda folder: write_mask(folder / "task-2-annotation-7-by-1-tag-Dog-0.png", RED),
+        "task-2-annotation-7-by-1-tag-Dog-0.png is of no frame of clip",
+    ),
+    "a file": (
+        lambda folder: (folder.rmdir(), write_mask(folder, RED)),
+        "masks={} is a file: give the folder that it lies in",
     ),
     "two of one": (
         lambda folder: [write_mask(folder / name, RED) for name in ("00001.png", "1.png")],

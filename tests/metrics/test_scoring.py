@@ -245,3 +245,33 @@ def test_what_lies_in_place_of_all_sequences_is_named(dataset, predictions, move
     for name in ("bear", "boat"):
         (predictions / name).rmdir()
     assert f"sequence boat is missing, but {predictions} {lies}. Give one" in error_of(dataset, predictions)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda mask: mask, ""),
+        (lambda mask: np.zeros_like(mask), "nothing is foreground in any prediction"),
+        (lambda mask: np.ones_like(mask), "nearly all pixels of all predictions are foreground"),
+        (
+            np.logical_not,
+            "inverted, they would have a J of 100 over all pixels: is the object black in them, or in the annotations?",
+        ),
+    ],
+    ids=["right", "none", "all", "inverted"],
+)
+def test_odd_predictions_are_said_in_one_line(dataset, predictions, caplog, change, line):
+    for sequence in dataset.sequences:
+        for frame in sequence.frames:
+            write_mask(predictions / sequence.name / f"{frame.stem}.png", change(sequence.annotation(frame)))
+    score_dataset(dataset, predictions, workers=1)
+    assert caplog.messages == [f"{predictions}: {line}"] * bool(line)
+
+
+def test_folders_as_predict_writes_them_are_read(dataset, predictions):
+    expected = score_dataset(dataset, predictions, workers=1)
+    for path in sorted(predictions.glob("*/*.png")):
+        (path.parent / "masks").mkdir(exist_ok=True)
+        path.rename(path.parent / "masks" / path.name)
+    (predictions / "bear" / "overlay.mp4").touch()
+    assert score_dataset(dataset, predictions, workers=1) == expected

@@ -58,7 +58,7 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
         ("trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
         ("hydra.run.dirr=x", "unknown key hydra.run.dirr; did you mean hydra.run.dir?"),
         ("+seed=1", "Could not append to config. An item is already at 'seed'."),
-        ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
+        ("seed=1,2", "seed=1,2: as a list: 'seed=[1,2]'; as text: 'seed=\"1,2\"'; as a job for each: add -m"),
         ("pairs.batch_size=[1", "pairs.batch_size=[1: the list has no end"),
         ("full", "'full' is not KEY=VALUE: "),
         ("model:full", "'model:full' is not KEY=VALUE: "),
@@ -143,6 +143,14 @@ def test_keys_of_another_command(run: Callable[..., Any], argument: str, known: 
 def test_so_is_each_of_a_list(run: Callable[..., Any]) -> None:
     line = mistake(run, command("predict")(accept), "input=[a.mp4, é=1.mp4]")
     assert line.endswith(""": 'input=["a.mp4","é=1.mp4"]'""")
+
+
+def test_options_between_keys_are_named_as_such(run: Callable[..., Any]) -> None:
+    line = mistake(run, command("train")(accept), "model=full", "-m", "seed=1,2")
+    assert (
+        line
+        == "unrecognized arguments: seed=1,2; write -m and other options before or after all of KEY=VALUE, not between"
+    )
 
 
 def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> None:

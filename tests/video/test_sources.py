@@ -233,12 +233,17 @@ def test_videos_in_a_folder_are_known_by_their_suffix(tmp_path: Path, suffix: st
         ("*.mp4", "there is no .*mp4"),
         ("empty", "no images and no videos in the folder"),
         ("note*", "no images and no videos match"),
+        ("480p", r"no images and no videos in the folder .*, but .*480p has folders with images \(bear\)$"),
+        ("scans", r"no images and no videos in the folder .*, but .*scans holds \.jxl$"),
         ("twice", "2 images called 1: masks are named after them"),
     ],
 )
 def test_what_there_isn_t_is_named(tmp_path: Path, given: str, message: str) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").touch()
+    for folder in ("empty", "scans"):
+        (tmp_path / folder).mkdir()
+    for file in ("notes.txt", "scans/1.jxl"):
+        (tmp_path / file).touch()
+    save(tmp_path / "480p" / "bear" / "1.png", pictures(1)[0])
     for name in ("1.png", "1.jpg"):
         save(tmp_path / "twice" / name, pictures(1)[0])
     with pytest.raises(UserError, match=message):
@@ -317,3 +322,20 @@ def test_videos_beside_images_are_left_out_with_a_word(tmp_path: Path, caplog: p
     with caplog.at_level(logging.WARNING):
         assert [frame.name for frame in only(tmp_path).frames()] == ["IMG_1"]
     assert "is read as a folder of images (1), and not the videos in it (1): name those by a glob" in caplog.text
+
+
+def test_an_address_is_to_be_downloaded() -> None:
+    with pytest.raises(UserError, match=r"^https://a\.org/b\.mp4 is an address: download it first$"):
+        video_sources("https://a.org/b.mp4")
+
+
+@pytest.mark.parametrize(("names", "said"), [(("7", "7_mask", "8"), 1), (("7", "8", "b", "clip1", "clip1b2"), 0)])
+def test_masks_among_the_frames_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...], said: int
+) -> None:
+    for name in names:
+        save(tmp_path / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
+    assert len(list(only(tmp_path).frames())) == len(names)
+    assert [f"{names[1]}.png; if those are its masks, name the frames" in message for message in caplog.messages] == [
+        True
+    ] * said

@@ -20,7 +20,8 @@ def subfolders(path: Path) -> list[str]:
     Raises UserError if `path` is no folder.
     """
     if not path.is_dir():
-        raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}")
+        lying = lying_in(path.parent, masks=False)
+        raise UserError(f"no folder {path}: set data.root to the folder that holds {path.name}{lying}")
     folders = (child.name for child in path.iterdir() if child.is_dir())
     return sorted(name for name in folders if not name.startswith(".") and name not in SYSTEM)
 
@@ -67,8 +68,12 @@ def lying_in(folder: Path, masks: bool = True) -> str:
     children = [child for child in folder.iterdir() if child.name[0] != "."] if folder.is_dir() else []
     folders = sorted(child.name for child in children if child.is_dir() and images_in(child))
     if folders:
-        some = f"has folders with images ({_some(folders)})"
-        return f", but {folder} {some}" + ", perhaps one per object: write one mask per frame" * masks
+        objects = masks and all(map(str.isdecimal, folders))
+        some = (
+            f"has folders with images ({_some(folders)})"
+            + ", perhaps one per object: write one mask per frame" * objects
+        )
+        return f", but {folder} {some}"
     suffixes = sorted({child.suffix or child.name for child in children})
     return f", but {folder} holds {', '.join(suffixes[:5])}" if suffixes else ""
 

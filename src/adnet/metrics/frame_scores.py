@@ -34,13 +34,14 @@ class FrameFiles(NamedTuple):
 
 
 class FrameScore(NamedTuple):
-    """J and F in [0, 1], and the numbers of foreground pixels in both masks, in the prediction and in the annotation."""
+    """J and F in [0, 1], the numbers of foreground pixels in both masks, in the prediction and in the annotation, and of all pixels."""
 
     J: float
     F: float
     common: int
     predicted: int
     annotated: int
+    pixels: int
 
 
 def score_frames(frames: list[FrameFiles], kind: Kind, sampled: bool) -> tuple[list[FrameScore], Saliency | None]:
@@ -76,7 +77,7 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
         saliency.update(prediction, annotation)
     common, predicted, annotated = (int(np.count_nonzero(part)) for part in (mask & annotation, mask, annotation))
     J, F = region_similarity(mask, annotation), contour_accuracy(mask, annotation)
-    return FrameScore(J, F, common, predicted, annotated)
+    return FrameScore(J, F, common, predicted, annotated, mask.size)
 
 
 def _read(

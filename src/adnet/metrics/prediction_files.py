@@ -20,8 +20,12 @@ Kind = Literal["masks", "probabilities"]
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """Find `<frame>.png` (or another image) and `<frame>.npy` in a folder, by frame. Raises UserError if a frame has two."""
-    return images_in(folder, {*PICTURES, ".npy"})
+    """Find `<frame>.png` (or another image) and `<frame>.npy` in a folder, or else in its `masks`, where `adnet.predict` writes.
+
+    Raises UserError if a frame has two.
+    """
+    suffixes = {*PICTURES, ".npy"}
+    return images_in(folder, suffixes) or images_in(folder / "masks", suffixes)
 
 
 def read_prediction(path: Path) -> Prediction:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced, report_odd_masks
+from adnet.data.sequence import NEARLY_ALL, Sequence, VideoDataset, evenly_spaced, report_odd_masks
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
@@ -99,12 +99,8 @@ def score_dataset(
             saliency.merge(seen)
     remaining = iter(scores)
     sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
-    if sum(score.annotated for score in scores) and not sum(score.predicted for score in scores):
-        logging.getLogger(__name__).warning(
-            "%s: nothing is foreground in any prediction%s",
-            predictions,
-            ": is 255 (8 bits), 65535 (16 bits) or 1.0 their certainty?" if found == "probabilities" else "",
-        )
+    if odd := _oddity(scores, found):
+        logging.getLogger(__name__).warning("%s: %s", predictions, odd)
     result: Scores = {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -176,12 +172,26 @@ def _mean(sequences: Iterable[Scores]) -> Scores:
 
 
 def _pixel(scores: list[FrameScore]) -> dict[str, float]:
-    *_, shared, predicted, annotated = map(sum, zip(*scores, strict=True))
+    *_, shared, predicted, annotated, _ = map(sum, zip(*scores, strict=True))
     return {
         "precision": shared / predicted if predicted else float(not annotated),
         "recall": shared / annotated if annotated else float(not predicted),
         "F_measure": 2 * shared / (predicted + annotated) if predicted + annotated else 1.0,
     }
+
+
+def _oddity(scores: list[FrameScore], kind: Kind) -> str:
+    """Say what is odd about the predictions as a whole; "" if nothing is."""
+    *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
+    if annotated and not predicted:
+        certainty = ": is 255 (8 bits), 65535 (16 bits) or 1.0 their certainty?" if kind == "probabilities" else ""
+        return f"nothing is foreground in any prediction{certainty}"
+    if predicted >= NEARLY_ALL * pixels:
+        return "nearly all pixels of all predictions are foreground"
+    inverted = (annotated - shared) / (pixels - predicted + shared)
+    if shared / max(1, predicted + annotated - shared) < 0.5 < inverted:
+        return f"inverted, they would have a J of {100 * inverted:.0f} over all pixels: is the object black in them, or in the annotations?"
+    return ""
 
 
 def _attribute(sequences: dict[str, Scores], names: list[str]) -> Scores:

@@ -146,6 +146,8 @@ def check_options(arguments: Sequence[str]) -> None:
     """Raise UserError for options that there are not, such as `--input x`: Hydra's own answer is its usage, nine lines."""
 
     def refuse(message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: ") and message[24] != "-":
+            raise UserError(f"{message}; write -m and other options before or after all of KEY=VALUE, not between")
         raise UserError(f"{message}; keys have no dashes, but an equals sign: KEY=VALUE (--help lists them)")
 
     parser = get_args_parser()
@@ -201,6 +203,9 @@ def _explain(error: BaseException, name: str) -> str:
     if match := re.search(r"Missing mandatory value: (\S+)|Interpolation to missing value.*?'(\S+)'", text):
         key = match[1] or match[2]
         return f"{key} has no value: give {key}=..."
+    if match := re.match(r"Ambiguous value for argument '((.*?)=(.*))'\n", text):
+        as_list, as_text = (shlex.quote(f"{match[2]}={value}") for value in (f"[{match[3]}]", quoted(match[3], '"')))
+        return f"{match[1]}: as a list: {as_list}; as text: {as_text}; as a job for each: add -m"
     if isinstance(error, HydraException) and error.__cause__ is not None:
         text += f" {error.__cause__}"
     return text

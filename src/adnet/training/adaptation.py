@@ -7,8 +7,9 @@ the fusion head and the decoder.
 from __future__ import annotations
 
 import copy
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, cycle, pairwise
 from pathlib import Path
@@ -71,11 +72,14 @@ class _Example(NamedTuple):
 def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     """Read the corrected masks of `source` in `folder`, by the names of their frames.
 
-    A mask is called like its frame, as `adnet.predict` names masks, or by a name that ends in the frame's number. Raises UserError
-    if there are none, or more than `MOST`, for a mask of no frame, two of one frame, and for a picture that is no mask.
+    A mask is called like its frame, as `adnet.predict` names masks, or by a name that ends in the frame's number, which is its only
+    number or has as many digits as the frame's. Raises UserError if there are none, or more than `MOST`, for a mask of no frame, two
+    of one frame, and for a picture that is no mask.
     """
     if source.live:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")
+    if folder.is_file():
+        raise UserError(f"masks={folder} is a file: give the folder that it lies in")
     files = images_in(folder)
     if not files:
         raise UserError(f"masks={folder}: no masks there{lying_in(folder)}; put the corrected frames' masks there")
@@ -87,8 +91,7 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     names = {composed(frame.name): frame.name for frame in Reading(source)}
     found: dict[str, Path] = {}
     for stem, file in files.items():
-        number = stem[len(stem.rstrip("0123456789")) :]
-        name = names.get(stem) or (frame_numbered(number, names.values()) if number else None)
+        name = names.get(stem) or _frame_by_number(stem, names.values())
         if name is None:
             first, last = list(names.values())[:1], list(names.values())[-1:]
             raise UserError(f"{file} is of no frame of {source.name}, which are called {' to '.join(first + last)}")
@@ -96,6 +99,15 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
             raise UserError(f"{found[name]} and {file.name} are both of frame {name} of {source.name}: keep one")
         found[name] = file
     return {name: read_mask(file) for name, file in found.items()}
+
+
+def _frame_by_number(mask: str, frames: Collection[str]) -> str | None:
+    """Find the frame whose number a mask's name ends in, as `read_corrections` says."""
+    numbers = re.findall(r"\d+", mask)
+    if not numbers or not mask.endswith(numbers[-1]) or not (frame := frame_numbered(numbers[-1], frames)):
+        return None
+    # Beside other numbers it may count something else, such as brushes: Label Studio's `task-7-annotation-3-by-1-tag-Dog-0`.
+    return frame if len(numbers) == 1 or re.findall(r"\d+", frame)[-1] == numbers[-1] else None
 
 
 def adapt(

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import cv2
 import numpy as np
 
 from adnet.data.pictures import IMAGES, count_pictures, read_frames
-from adnet.data.sequence_files import natural_order
+from adnet.data.sequence_files import lying_in, natural_order
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, from_home
 from adnet.video.file import VideoFile, VideoFrame
@@ -28,6 +29,8 @@ VIDEOS = frozenset(
 VIDEOS |= {".264", ".265", ".3g2", ".3gp", ".asf", ".divx", ".dv", ".f4v", ".h264", ".h265", ".hevc", ".ivf", ".m1v"}
 VIDEOS |= {".m2t", ".m2v", ".mjpeg", ".mjpg", ".mpe", ".nut", ".ogm", ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob"}
 VIDEOS |= {".webm", ".wmv", ".y4m"}
+
+_WORD = f"{ascii_letters}_- "
 
 
 class VideoSource(typing.Protocol):
@@ -161,7 +164,7 @@ def _matches(part: str) -> list[Path]:
         inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         images, videos = ([f for f in inside if f.suffix.lower() in kind] for kind in (IMAGES, VIDEOS))
         if not images and not videos:
-            raise UserError(f"no images and no videos in the folder {part}")
+            raise UserError(f"no images and no videos in the folder {part}{lying_in(path, masks=False)}")
         if images and videos:  # a thumbnail, or phones' live photos
             logging.getLogger(__name__).warning(
                 "%s is read as a folder of images (%d), and not the videos in it (%d): name those by a glob such as '%s'",
@@ -171,6 +174,8 @@ def _matches(part: str) -> list[Path]:
     if path.exists():
         return [path]
     hits = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_order)  # noqa: PTH207 (it takes absolute patterns)
+    if "://" in part:
+        raise UserError(f"{part} is an address: download it first")
     if not hits:
         raise UserError(
             f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
@@ -190,6 +195,14 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
     if number > 1:
         raise UserError(
             f"{ordered[0].parent} has {number} images called {stem}: masks are named after them; rename one"
+        )
+    stems = {path.stem for path in ordered}
+    beside = [path for path in ordered if (base := path.stem.rstrip(_WORD)) != path.stem and base in stems]
+    if beside:
+        logging.getLogger(__name__).warning(
+            "%s is read as one video, with %d images that are called like others, but for a word, such as %s; if those are its masks, "
+            "name the frames alone by a glob",
+            *(ordered[0].parent, len(beside), beside[0].name),
         )
     return ordered
 
