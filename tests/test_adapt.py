@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from test_documents import commands
 from videos import pictures, write_video
 
 from adnet import adapt, predict
-from adnet.data.masks import write_mask
+from adnet.data.masks import read_mask, write_mask
+from adnet.data.pictures import read_frame
+from adnet.data.synthetic import synthesize
 from adnet.inference import load_checkpoint
 from adnet.models import ADNet
 from adnet.models.checkpoint import write_checkpoint
+from adnet.shared.files import read_json, write_json
 
 RED = np.pad(np.ones((24, 40), bool), ((0, 24), (0, 40)))
 """The red corner of `pictures`."""
@@ -53,13 +58,51 @@ def test_the_commands_of_the_guide(run: Callable[..., Any], video: Path, checkpo
         shutil.copy(video, here / name)
     write_mask(here / "corrected" / "00001.png", RED)
     mains = {"adnet.predict": predict.main, "adnet.adapt": adapt.main}
-    for name, *words in commands("docs/how_to/correct_and_learn.md"):
+    for name, *words in commands("docs/how_to/correct_and_learn.md")[:3]:
         if not any(word.startswith("checkpoint=") for word in words):
             words.append(f"checkpoint={checkpoint}")
         ended = run(mains[name], *words, "device=cpu", *["steps=10"] * (name == "adnet.adapt"))
         assert ended.code == 0, ended.err
     for folder in ("first", "better", "masks"):
         assert len(list((here / folder / "masks").iterdir())) == 4
+
+
+def test_the_road_from_an_export_of_cvat_to_better_masks(run: Callable[..., Any], tmp_path: Path) -> None:
+    """An export with its images, in which some frames of a video task are annotated by a brush: a crowd in run lengths, a list."""
+    root = synthesize(tmp_path / "synthetic", train=1, val=0, frames=6, size=(96, 160))
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    (shown,) = root.glob("JPEGImages/480p/*")
+    frames = [read_frame(path) for path in sorted(shown.iterdir())]
+    Path("export/images/default").mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        name = f"frame_{number:06d}.PNG"
+        Image.fromarray(frame).save(f"export/images/default/{name}")
+        images.append({"id": number + 1, "file_name": name, "height": 96, "width": 160})
+        if number in (0, 2, 5):
+            mask = read_mask(root / "Annotations/480p" / shown.name / f"{number:05d}.png")
+            counts = [len([*run]) for _, run in groupby(mask.ravel("F"))]
+            annotations.append({"id": len(annotations) + 1, "image_id": number + 1, "category_id": 1, "iscrowd": 1})
+            annotations[-1]["segmentation"] = {"counts": counts, "size": [96, 160]}
+    write_video(Path("video.mp4"), frames)
+    write_json(
+        Path("export/annotations/instances_default.json"),
+        {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "foreground"}]},
+    )
+    modules = {name: import_module(name) for name in ("adnet.predict", "adnet.convert", "adnet.adapt", "adnet.score")}
+    for name, *words in commands("docs/how_to/correct_and_learn.md")[3:]:
+        if name == "adnet.adapt":
+            masks = Path("mine/masks/default")
+            assert [path.name for path in sorted(masks.iterdir())] == [f"frame_00000{n}.png" for n in (0, 2, 5)]
+            Path("corrected").mkdir()
+            (masks / "frame_000002.png").rename("corrected/frame_000002.png")
+        if name in ("adnet.predict", "adnet.adapt"):
+            words += ["size=[97,161]", "device=cpu", *["steps=20"] * (name == "adnet.adapt")]
+        ended = run(modules[name].main, *words)
+        assert ended.code == 0, ended.err
+    before, after = (read_json(Path(f"{name}.json")) for name in ("before", "after"))
+    assert before["sequences"]["default"]["frames"] == ["frame_000000", "frame_000005"]
+    assert after["mean"]["J"]["mean"] > before["mean"]["J"]["mean"] + 0.1
 
 
 def left(tmp_path: Path) -> list[str]:
