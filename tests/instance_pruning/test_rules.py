@@ -8,8 +8,7 @@ import pytest
 
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detection import Detection
-from adnet.instance_pruning.detectors import Detected
+from adnet.instance_pruning.detectors import Detected, Detection
 from adnet.instance_pruning.rules import InstancePruning
 
 SIZE = (60, 200)

@@ -12,18 +12,67 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from adnet.data.coco_masks import decode
+from adnet.data.masks import Mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detection import Detection
 from adnet.shared.fetch import fetch
 from adnet.shared.machine import usable_device
 from adnet.weights.read import load_into, read_weights
+
+
+class Box(NamedTuple):
+    """Pixels `left <= x < right`, `top <= y < bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        """The area in pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The mask of an object in a frame, stored cropped to its box because a video has thousands of them.
+
+    `crop` is bool `[box.bottom - box.top, box.right - box.left]`; `size` is the frame's height and width in pixels; `score`
+    is the detector's own, in [0, 1].
+    """
+
+    box: Box
+    crop: Mask
+    size: tuple[int, int]
+    score: float = 1.0
+
+    @classmethod
+    def of(cls, mask: Mask, score: float = 1.0) -> Detection | None:
+        """Crop a mask of the whole frame, bool `[H, W]`, to its bounding box; None if the mask is empty."""
+        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+        if not width:
+            return None
+        box = Box(left, top, left + width, top + height)
+        return cls(box, mask[box.top : box.bottom, box.left : box.right].copy(), mask.shape, score)
+
+    @property
+    def area(self) -> int:
+        """The area of the mask in pixels."""
+        return int(np.count_nonzero(self.crop))
+
+    def paint(self, canvas: npt.NDArray[np.bool_]) -> None:
+        """Set the pixels of the mask in `canvas`, bool `[H, W]`, in place."""
+        canvas[self.box.top : self.box.bottom, self.box.left : self.box.right] |= self.crop
 
 
 @dataclass(frozen=True)

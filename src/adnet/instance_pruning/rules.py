@@ -1,4 +1,4 @@
-"""Instance pruning (Section 4): remove the masks of small or short-lived instances from the foreground.
+"""Instance pruning (Section 4): link detections into tracks, and remove the masks of small or short-lived ones from the foreground.
 
     pruning = InstancePruning(Precomputed("detections.json"))
     pruning.start("bear", frames)
@@ -11,16 +11,19 @@ The paper leaves its hyper-parameters to a supplement; ours were chosen on the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision import ops
 
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detection import Detection, Track, intersection, link
-from adnet.instance_pruning.detectors import Detector
+from adnet.instance_pruning.detectors import Box, Detection, Detector
 
 
 class Verdict(NamedTuple):
@@ -116,3 +119,67 @@ def keep_related(verdict: Verdict, share: float) -> Verdict:
         same = any(intersection(one, other) > share * min(one.area, other.area) for other in verdict.protected)
         (spared if same else pruned).append(one)
     return Verdict(pruned, verdict.protected + spared)
+
+
+def intersection(a: Detection, b: Detection) -> int:
+    """Count the pixels that belong to both masks."""
+    left, top = max(a.box.left, b.box.left), max(a.box.top, b.box.top)
+    right, bottom = min(a.box.right, b.box.right), min(a.box.bottom, b.box.bottom)
+    if left >= right or top >= bottom:
+        return 0
+    crops = (
+        detection.crop[
+            top - detection.box.top : bottom - detection.box.top, left - detection.box.left : right - detection.box.left
+        ]
+        for detection in (a, b)
+    )
+    return int(np.count_nonzero(np.logical_and(*crops)))
+
+
+def box_iou(a: Sequence[Box], b: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """Compute the intersection over union of each of N boxes with each of M: `[N, M]`, in [0, 1]."""
+    first, second = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (a, b))
+    overlap: npt.NDArray[np.float64] = ops.box_iou(first, second).numpy()
+    return overlap
+
+
+@dataclass
+class Track:
+    """One instance over frames: its detections by the frame's position, in time order."""
+
+    detections: dict[int, Detection] = field(default_factory=dict)
+
+    @property
+    def area(self) -> int:
+        """Cumulative area of its masks over all frames, in pixels."""
+        return sum(detection.area for detection in self.detections.values())
+
+
+def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Track]:
+    """Link the detections of each frame to those of the frames before.
+
+    Args:
+        frames: detections of each frame, in time order.
+        iou: a detection continues the track whose last box it overlaps by at least this much.
+        gap: a track may be unseen for this many frames and still continue; 0 links consecutive frames only.
+
+    Pairs are chosen greedily, the largest overlap first; a track gets at most one detection per frame. A detection without a
+    track starts a new one, so that each detection is in exactly one track.
+    """
+    tracks: list[Track] = []
+    for position, detections in enumerate(frames):
+        alive = [track for track in tracks if position - next(reversed(track.detections)) <= gap + 1]
+        last = [next(reversed(track.detections.values())).box for track in alive]
+        overlap = box_iou(last, [detection.box for detection in detections])
+        linked: dict[int, Track] = {}
+        for flat in np.argsort(-overlap, axis=None, kind="stable"):
+            i, j = divmod(int(flat), len(detections))
+            if overlap[i, j] < iou:
+                break
+            if j not in linked and position not in alive[i].detections:
+                linked[j] = alive[i]
+                alive[i].detections[position] = detections[j]
+        for j, detection in enumerate(detections):
+            if j not in linked:
+                tracks.append(Track({position: detection}))
+    return tracks

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adnet.instance_pruning.detection import Box, Detection, box_iou, link
+from adnet.instance_pruning.detectors import Box, Detection
+from adnet.instance_pruning.rules import box_iou, link
 
 
 def seen(left: int, top: int = 10, side: int = 20) -> Detection:
