@@ -85,7 +85,7 @@ def measured(network: ADNet, size: tuple[int, int], sequence: Sequence) -> dict[
 def similarities(network: ADNet, size: tuple[int, int], source: VideoSource, sequence: Sequence) -> Scores:
     """Segment a sequence as `python -m adnet.predict` does, and return J of each frame, `[T]`."""
     frames = [frame.image for frame in source.frames()]
-    protocol = Protocol("single_scale")
+    protocol = Protocol("refined", refine=True)
     segmenter = VideoSegmenter(
         optimised(network), protocol, fitted_size(size, (frames[0].shape[0], frames[0].shape[1]))
     )
