@@ -4,25 +4,34 @@ import io
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 from tiled_avif import write_tiled_avif
+from videos import InstantModel
 
 from adnet.app.segmentation import Bounded
 from adnet.data import folder
+from adnet.data.augmentation import Augmentation, Augmented
 from adnet.data.masks import read_mask, write_mask
-from adnet.data.pairs import ValidationPairs
-from adnet.data.pictures import count_pictures, image_size, read_frame, read_frames
+from adnet.data.pairs import TrainingPairs, ValidationPairs
+from adnet.data.pictures import count_pictures, image_size, read_frame, read_frames, write_png
+from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
+from adnet.inference import Protocol, VideoSegmenter
+from adnet.inference.evaluate_dataset import evaluate
 from adnet.inference.predict_video import anchor_frame
+from adnet.metrics.frame_scores import FrameFiles, score_frames
+from adnet.metrics.prediction_files import read_predicted_mask
+from adnet.training.adaptation import read_corrections
 from adnet.video.sources import video_sources
 
 MASK = np.zeros((6, 9), dtype=bool)
@@ -418,36 +427,80 @@ def test_heic_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def from_every_reader(file: Path, root: Path) -> dict[str, np.ndarray | None]:
-    """The picture as each command reads it; None where it is refused."""
-    (frames := root / "frames" / "walk").mkdir(parents=True)
-    (masks := root / "masks" / "walk").mkdir(parents=True)
-    for name in ("00000", "00001"):
-        shutil.copy(file, frames / f"{name}{file.suffix}")
-    (source,) = video_sources(str(frames))
-    read: dict[str, Callable[[], np.ndarray]] = {
-        "predict": lambda: next(iter(source.frames())).image,
-        "predict, one file": lambda: next(iter(video_sources(str(file))[0].frames())).image,
-        "app": lambda: next(iter(Bounded(source, 9, 10**6, lambda: False).frames())).image,
-        "anchor=": lambda: anchor_frame(source, str(file), np.zeros((1, 1, 3), np.uint8)),
-    }
+class Seen(VideoSegmenter):
+    """Keeps the frames that an evaluation gives it, and finds nothing in them."""
 
-    def of_dataset() -> np.ndarray:
-        write_mask(masks / "00001.png", np.ones(image_size(frames / f"00001{file.suffix}"), bool))
-        (sequence,) = folder(root).sequences
-        pair = ValidationPairs(folder(root), 1)[0]
-        for image in (pair["anchor"], pair["frame"]):
-            np.testing.assert_array_equal(image.permute(1, 2, 0), read_frame(sequence.frames[1]))
-        assert pair["mask"].shape == pair["frame"].shape[1:]
-        return pair["frame"].permute(1, 2, 0).numpy()
+    def __init__(self) -> None:
+        super().__init__(InstantModel(), Protocol("test"), (33, 57))
+        self.frames: list[np.ndarray] = []
 
+    def start(self, frame: np.ndarray, _: float = 1.0) -> None:
+        self.frames.append(frame)
+
+    def steps(self, frames: Iterable[np.ndarray], **_: Any) -> Iterator[np.ndarray]:
+        for frame in frames:
+            self.frames.append(frame)
+            yield np.zeros(frame.shape[:2], np.float32)
+
+
+class AsItIs(Augmentation):
+    def __call__(self, read: Callable[[int], np.ndarray], mask: np.ndarray, *_: Any) -> Augmented:
+        return Augmented(read(1), mask, None)
+
+
+def laid_out(root: Path, name: str, frame: Path, mask: Path) -> VideoDataset:
+    """A dataset of one sequence, of two frames that are copies, and so are their masks."""
+    for part, file in (("frames", frame), ("masks", mask)):
+        folder_of_one = root / name / part / "walk"
+        folder_of_one.mkdir(parents=True)
+        for stem in ("00000", "00001"):
+            shutil.copy(file, folder_of_one / f"{stem}{file.suffix}")
+    return folder(root / name)
+
+
+def or_none(readers: dict[str, Callable[[], Any]]) -> dict[str, np.ndarray | None]:
+    """What each reader reads; None where it refuses."""
     found: dict[str, np.ndarray | None] = {}
-    for name, reader in {**read, "data=folder": of_dataset}.items():
+    for name, reader in readers.items():
         try:
-            found[name] = reader()
+            found[name] = np.asarray(reader())
         except UserError:
             found[name] = None
     return found
+
+
+def from_every_reader(file: Path, root: Path) -> dict[str, np.ndarray | None]:
+    """The picture as each command reads it; None where it is refused."""
+    (root / "video").mkdir()
+    shutil.copy(file, root / "video" / f"00000{file.suffix}")
+    (source,) = video_sources(str(root / "video"))
+
+    def dataset(name: str) -> VideoDataset:
+        write_mask(root / "all.png", np.ones(image_size(file), bool))
+        return laid_out(root, name, file, root / "all.png")
+
+    def trained(pair: Any) -> np.ndarray:
+        assert torch.equal(pair["anchor"], pair["frame"])
+        assert pair["mask"].shape == pair["frame"].shape[1:]
+        return pair["frame"].permute(1, 2, 0).numpy()  # type: ignore[no-any-return]
+
+    def evaluated() -> np.ndarray:
+        segmenter = Seen()
+        evaluate(dataset("evaluate"), segmenter, root / "evaluation")
+        assert len(segmenter.frames) == 3
+        return np.unique(segmenter.frames, axis=0)[0]
+
+    return or_none(
+        {
+            "predict": lambda: next(iter(source.frames())).image,
+            "predict, one file": lambda: next(iter(video_sources(str(file))[0].frames())).image,
+            "app": lambda: next(iter(Bounded(source, 9, 10**6, lambda: False).frames())).image,
+            "anchor=": lambda: anchor_frame(source, str(file), np.zeros((1, 1, 3), np.uint8)),
+            "train": lambda: trained(TrainingPairs(dataset("train"), 1, AsItIs((8, 8)), seed=0)[0]),
+            "validation": lambda: trained(ValidationPairs(dataset("validation"), 1)[0]),
+            "evaluate": evaluated,
+        }
+    )
 
 
 MAKERS: dict[str, Callable[[np.ndarray], Image.Image]] = {
@@ -489,3 +542,104 @@ def test_every_command_reads_the_same(
             np.testing.assert_array_equal(other, wanted)
     if mode in ("12 in 16", "I", "F 255") and suffix in (".png", ".tif") and wanted is not None:
         assert wanted.max() > 16
+
+
+MASK_MAKERS: dict[str, Callable[[np.ndarray], Image.Image]] = {
+    "L": lambda mask: Image.fromarray(mask * np.uint8(255)),
+    "labels": lambda mask: Image.fromarray(mask * np.uint8(3)),
+    "soft": lambda mask: Image.fromarray(cv2.GaussianBlur(mask * np.uint8(255), (0, 0), 1)),
+    "1": Image.fromarray,
+    "P": lambda mask: Image.fromarray(mask * np.uint8(255)).quantize(2),
+    "RGB": lambda mask: Image.fromarray(np.where(mask[..., None], (0, 0, 128), 0).astype(np.uint8)),
+    "RGBA": lambda mask: Image.fromarray(np.dstack([PICTURE[:20, :30], mask * np.uint8(255)])),
+    "I;16": lambda mask: Image.fromarray(mask * np.uint16(256)),
+    "I": lambda mask: Image.fromarray(mask * np.int32(70000)),
+    "F": lambda mask: Image.fromarray(mask.astype(np.float32)),
+    "photo": lambda _: Image.fromarray(PICTURE[:20, :30]),
+}
+
+
+@settings(max_examples=40)
+@given(
+    mode=st.sampled_from(sorted(MASK_MAKERS)),
+    suffix=st.sampled_from([".png", ".jpg", ".tif", ".webp", ".bmp", ".avif"]),
+    orientation=st.integers(1, 8),
+    box=st.tuples(st.integers(0, 10), st.integers(0, 15), st.integers(4, 10), st.integers(4, 15)),
+)
+def test_every_command_reads_a_mask_the_same(
+    tmp_path_factory: pytest.TempPathFactory, mode: str, suffix: str, orientation: int, box: tuple[int, int, int, int]
+) -> None:
+    root = tmp_path_factory.mktemp("masks")
+    mask = np.zeros((20, 30), bool)
+    mask[box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = True
+    file, frame = root / f"one{suffix}", root / "frame.png"
+    try:
+        MASK_MAKERS[mode](mask).save(file, exif=oriented(orientation))
+    except (OSError, KeyError, ValueError):  # the format has no such mode
+        assume(False)
+    write_png(frame, np.zeros((*image_size(file), 3), np.uint8))
+    dataset = laid_out(root, "data", frame, file)
+    (source,) = video_sources(str(root / "data" / "frames" / "walk"))
+
+    def scored(prediction: Path, annotation: Path) -> float:
+        ((score,), _) = score_frames([FrameFiles(prediction, None, annotation)], "masks", sampled=False)
+        return score.J
+
+    found = or_none(
+        {
+            "train": lambda: TrainingPairs(dataset, 1, AsItIs((8, 8)), seed=0)[0]["mask"],
+            "validation": lambda: ValidationPairs(dataset, 1)[0]["mask"],
+            "evaluate": lambda: dataset.sequences[0].annotation(dataset.sequences[0].frames[0]),
+            "adapt": lambda: read_corrections(source, root / "data" / "masks" / "walk")["00000"],
+            "score, predictions": lambda: scored(file, file) and read_predicted_mask(file),
+        }
+    )
+    wanted, *others = found.values()
+    for other in others:
+        assert (other is None) == (wanted is None)
+        if wanted is not None:
+            np.testing.assert_array_equal(other, wanted)
+    if wanted is not None:
+        write_mask(root / "as_read.png", wanted)
+        assert scored(file, root / "as_read.png") == scored(root / "as_read.png", file) == 1
+
+
+@pytest.mark.parametrize(("suffix", "options"), [
+    (".tif", {"compression": "tiff_lzw"}), (".tif", {"compression": "tiff_adobe_deflate"}), (".tif", {"compression": "zstd"}),
+    (".tif", {"compression": "packbits"}), (".tif", {"compression": "jpeg", "quality": 100}), (".tif", {"big_tiff": True}),
+    (".tif", {"tiffinfo": {278: 5}}), (".tga", {}), (".jp2", {}), (".bmp", {}),
+    (".png", {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()}),
+    (".png", {"pnginfo": "long"}),
+], ids=str)  # fmt: skip
+def test_other_ways_to_store_a_picture(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    """Whatever the file is called, and with colour profiles and texts of any length left out."""
+    if options.get("pnginfo"):
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_text("parameters", "a dog " * 400_000, zip=True)
+    Image.fromarray(SMOOTH).save(tmp_path / f"picture{suffix}", **options)
+    tolerance = 4 if "quality" in options else 0
+    for name in (f"picture{suffix}", "picture.jpg"):
+        read = read_frame((tmp_path / f"picture{suffix}").rename(tmp_path / name))
+        assert np.abs(read.astype(int) - SMOOTH).max() <= tolerance
+        (tmp_path / name).rename(tmp_path / f"picture{suffix}")
+
+
+def test_tiles_and_lab_colours_in_a_tiff(tmp_path: Path) -> None:
+    lab = ImageCms.applyTransform(
+        Image.fromarray(SMOOTH),
+        ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
+    )
+    lab.save(tmp_path / "lab.tif")
+    assert np.abs(read_frame(tmp_path / "lab.tif").astype(int) - SMOOTH).mean() < 8
+    plain = write_tiff(tmp_path / "strips.tif", (SMOOTH, {}))
+    np.testing.assert_array_equal(read_frame(plain), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((4, 5), np.float16), np.zeros((4, 5, 3), np.float32), np.zeros((4, 5), np.int64)]
+)
+def test_other_numbers_in_a_tiff_are_one_line(tmp_path: Path, values: np.ndarray) -> None:
+    write_tiff(tmp_path / "odd.tif", (values, {339: 3 if values.dtype.kind == "f" else 2}))
+    with pytest.raises(UserError, match=r"odd\.tif") as caught:
+        read_frame(tmp_path / "odd.tif")
+    assert "\n" not in str(caught.value)

@@ -407,3 +407,66 @@ def test_pictures_of_high_dynamic_range_are_shown_as_videos_are(tmp_path: Path, 
     assert number == 1
     (tmp_path / "still.avif").write_bytes(content)
     np.testing.assert_array_equal(read_frame(tmp_path / "still.avif"), tone_mapped(plain * np.uint16(257), transfer))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        *(("clip.mp4", "libx264", kind) for kind in ("yuv444p", "yuv420p10le", "yuvj420p")),
+        *(("clip.mkv", "ffv1", kind) for kind in ("gray", "gray10le", "yuv422p12le", "bgra", "yuva420p", "gbrp16le")),
+        *(
+            ("clip.mov", codec, kind)
+            for codec, kind in (("png", "rgba"), ("qtrle", "argb"), ("prores_ks", "yuva444p10le"))
+        ),
+    ],
+)
+def test_any_kind_of_pixels_is_8_bits_of_each_colour(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    """Transparency is left out: the colours are those stored."""
+    image = pictures(3)[2]
+    with av.open(str(tmp_path / name), "w") as container:
+        video = container.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 80, 48, pixels
+        see_through = av.VideoFrame.from_ndarray(np.dstack([image, np.full((48, 80), 60, np.uint8)]), "rgba")
+        container.mux(video.encode(see_through.reformat(format=pixels)))
+        container.mux(video.encode())
+    (frame,) = read(tmp_path / name)
+    expected = np.asarray(Image.fromarray(image).convert("L").convert("RGB")) if "gray" in pixels else image
+    assert np.abs(frame.image.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("rate", [0.1, 240])
+@pytest.mark.parametrize("fragmented", [False, True])
+def test_any_rate_whole_or_in_fragments(tmp_path: Path, rate: float, fragmented: bool) -> None:
+    path = tmp_path / "clip.mp4"
+    options = {"movflags": "frag_keyframe+empty_moov"} if fragmented else {}
+    with av.open(str(path), "w", options=options) as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 80, 48, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 48000)
+        video.metadata["timecode"] = "01:00:00:00"
+        for index, image in enumerate(pictures(4)):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = round(index * 48000 / rate), Fraction(1, 48000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+    np.testing.assert_allclose([frame.time for frame in read(path)], np.arange(4) / rate, atol=1e-3)
+
+
+def test_of_several_films_the_one_that_players_choose(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        films = [container.add_stream("ffv1", rate=25) for _ in range(3)]
+        for film, (height, width) in zip(films, ((48, 80), (96, 160), (24, 40)), strict=True):
+            film.width, film.height, film.pix_fmt = width, height, "bgr0"
+        for film in films:
+            for image in pictures(3, (film.height, film.width)):
+                container.mux(film.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+            container.mux(film.encode())
+    assert [frame.image.shape for frame in read(tmp_path / "clip.mkv")] == [(96, 160, 3)] * 3
+
+
+def test_a_size_that_changes_in_the_middle(tmp_path: Path) -> None:
+    content = b""
+    for size in ((48, 80), (64, 96)):
+        content += write_video(tmp_path / "part.ts", pictures(3, size)).read_bytes()
+    (tmp_path / "clip.ts").write_bytes(content)
+    assert [frame.image.shape for frame in read(tmp_path / "clip.ts")] == [(48, 80, 3)] * 3 + [(64, 96, 3)] * 3

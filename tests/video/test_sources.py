@@ -177,6 +177,15 @@ def test_a_folder_is_one_video_in_natural_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames[2].image, pictures(3)[0])
 
 
+def test_numbers_are_ordered_each_by_itself_and_links_followed(tmp_path: Path) -> None:
+    for name in ("1.25", "1.5", "10", "2"):
+        save(tmp_path / "elsewhere" / f"{name}.png", pictures(1)[0])
+    (tmp_path / "walk").mkdir()
+    for name in ("10", "1.25", "2", "1.5"):
+        (tmp_path / "walk" / f"{name}.png").symlink_to(tmp_path / "elsewhere" / f"{name}.png")
+    assert [frame.name for frame in only(tmp_path / "walk").frames()] == ["1.5", "1.25", "2", "10"]
+
+
 def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
     for number, image in enumerate(pictures(4)):
         save(tmp_path / "walk" / f"{number}.png", image)

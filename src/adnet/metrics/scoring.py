@@ -27,7 +27,7 @@ from adnet.data.sequence import NEARLY_ALL, Sequence, VideoDataset, evenly_space
 from adnet.data.sequence_files import composed, entry, lying_in
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
-from adnet.metrics.prediction_files import find_predictions, guess_kind
+from adnet.metrics.prediction_files import Kind, find_predictions, guess_kind
 from adnet.metrics.saliency import Saliency
 
 Item = TypeVar("Item")
