@@ -281,9 +281,13 @@ def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
     (tmp_path / "flow" / "clip").mkdir(parents=True)
     for index in range(1, 6):
         cv2.writeOpticalFlow(str(tmp_path / "flow" / "clip" / f"{index:05d}.flo"), flow_of(index))
-    model, flow, outputs = MotionModel(), FlowFolder(tmp_path / "flow", camera=False), Outputs(tmp_path / "out")
-    assert call(model, clip, outputs, flow=flow) == replace(
-        call(model, clip, outputs, flow=flow, resume=True), segmented=6, seconds=ANY
+    model, folder, outputs = MotionModel(), FlowFolder(tmp_path / "flow", camera=False), Outputs(tmp_path / "out")
+
+    def given(frame: VideoFrame) -> Any:
+        return folder.of_frame("clip", frame.name, frame.image.shape[:2])
+
+    assert call(model, clip, outputs, flow_of=given) == replace(
+        call(model, clip, outputs, flow_of=given, resume=True), segmented=6, seconds=ANY
     )
     size = model.flows[0].shape[1:]
     expected = [NO_MOTION, *(normalised(flow_of(index)) for index in range(1, 6))]
@@ -293,12 +297,12 @@ def test_flow_that_others_computed(clip: VideoFile, tmp_path: Path) -> None:
     # What was segmented already is passed over, and a frame's flow is its own wherever one goes on.
     (tmp_path / "out" / "masks" / ALL[3]).unlink()
     model.flows.clear()
-    assert call(model, clip, outputs, flow=flow, resume=True).segmented == 1
+    assert call(model, clip, outputs, flow_of=given, resume=True).segmented == 1
     torch.testing.assert_close(model.flows[0], upsample(to_flow_input(expected[3])[None], tuple(size))[0])
 
     cv2.writeOpticalFlow(str(tmp_path / "flow" / "clip" / "00005.flo"), flow_of(5)[:40])
     with pytest.raises(UserError, match=r"00005\.flo is 80x40 and its frame 80x48"):
-        call(model, clip, outputs, flow=flow)
+        call(model, clip, outputs, flow_of=given)
 
 
 @pytest.mark.parametrize(("to", "optional"), [("previous", 0), ("next", 5)])
@@ -412,8 +416,9 @@ def test_the_frames_in_memory_are_few(tmp_path: Path, way: str, monkeypatch: pyt
         for index in range(1, 300):
             file = tmp_path / "flow" / "counted" / f"{index:05d}.flo"
             cv2.writeOpticalFlow(str(file), np.zeros((24, 32, 2), np.float32))
-        rest["flow"] = FlowFolder(tmp_path / "flow", camera=False)
-        check_flow(rest["flow"], source)
+        folder = FlowFolder(tmp_path / "flow", camera=False)
+        check_flow(folder, source)
+        rest["flow_of"] = lambda frame: folder.of_frame("counted", frame.name, frame.image.shape[:2])
     elif way == "resumed":
         call(model, source, outputs)
         for index in (*range(50), *range(100, 250)):

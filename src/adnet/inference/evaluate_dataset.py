@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
-from adnet.data.flow import SequenceFlow
-from adnet.data.masks import Probability, write_mask, write_probability
-from adnet.data.pictures import read_frame
+from adnet.data.flow import SequenceFlow, Vectors
 from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
+from adnet.errors import UserError
 from adnet.inference.output_folder import Shard, describe_flow, locked_output, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
+from adnet.inference.predict_video import Outputs, predict
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
 from adnet.shared.files import write_json
 from adnet.shared.machine import available_cpus
-from adnet.video.threads import write_behind
+from adnet.video.file import VideoFrame
+from adnet.video.sources import Images
 
 
 def evaluate(
@@ -76,21 +77,11 @@ def evaluate(
         "files_sha256": {},
         **(settings or {}),
     }
-    folders = [output / "masks"] + [output / "probabilities"] * probabilities
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
-    needs_whole_sequences = protocol.stateful or postprocess is not None or segmenter.model.needs_flow
+    outputs = {sequence.name: Outputs(output, probabilities, video=sequence.name) for sequence in dataset.sequences}
 
-    def missing(sequence: Sequence) -> list[Path]:
-        return [
-            frame
-            for frame in sequence.frames
-            if not all((folder / sequence.name / f"{frame.stem}.png").is_file() for folder in folders)
-        ]
-
-    def write(names: tuple[str, str], probability: Probability) -> None:
-        if probabilities:
-            write_probability(output / "probabilities" / names[0] / f"{names[1]}.png", probability)
-        write_mask(output / "masks" / names[0] / f"{names[1]}.png", probability > protocol.threshold)
+    def is_done(sequence: Sequence) -> bool:
+        return all(outputs[sequence.name].done(frame.stem) for frame in sequence.frames)
 
     marker = output / "evaluation.json"
     with (
@@ -98,42 +89,22 @@ def evaluate(
         removed_after_user_error([] if earlier or shard.count > 1 else [*replaced, marker]),
     ):
         started, count = time.perf_counter(), 0
-        sequences = shard.part_of(dataset.sequences)
-        total = sum(len(sequence.frames) for sequence in sequences)
+        left = [sequence for sequence in shard.part_of(dataset.sequences) if not (earlier and is_done(sequence))]
         if flow is not None:
-            flow.fill((s for s in sequences if not earlier or missing(s)), workers=available_cpus())
-        description = f"{dataset.name} {dataset.split}"
-        with (
-            tqdm(total=total, desc=description, unit="frame", leave=False, disable=None) as progress,
-            write_behind(write) as put,
-        ):
-            for sequence in sequences:
-                left = missing(sequence) if earlier else list(sequence.frames)
-                if left and needs_whole_sequences:
-                    left = list(sequence.frames)
-                progress.update(len(sequence.frames) - len(left))
-                if not left:
-                    continue
-                if postprocess:
-                    postprocess.start(sequence.name, map(read_frame, sequence.frames))
-                segmenter.start(read_frame(sequence.frames[0]))
-                frames = map(read_frame, left)
-                # With flow, `left` is the whole sequence.
-                if flow is None:
-                    steps = segmenter.steps(frames)
-                else:
-                    flows = (flow(sequence, index) for index in range(len(left)))
-                    steps = segmenter.steps_with_flow(zip(frames, flows, strict=True))
-                with closing(steps):
-                    for frame, probability in zip(left, steps, strict=True):
-                        if postprocess:
-                            probability = postprocess.step(frame.stem, probability)
-                        put((sequence.name, frame.stem), probability)
-                        progress.update()
-                count += len(left)
+            flow.fill(left, workers=available_cpus())
+        for sequence in tqdm(left, f"{dataset.name} {dataset.split}", unit="sequence", leave=False, disable=None):
+            video = Images(sequence.name, sequence.frames, fps=24)
+            flow_of = partial(_flow_of, flow, sequence) if flow else None
+            done = predict(
+                video, outputs[sequence.name], lambda _: segmenter, postprocess, None, bool(earlier), flow_of
+            )
+            if done.problem:
+                raise UserError(done.problem)
+            count += done.segmented
         seconds = time.perf_counter() - started
-        if shard.count > 1 and any(map(missing, dataset.sequences)):
+        if shard.count > 1 and not all(map(is_done, dataset.sequences)):
             return {}
+        total = sum(len(sequence.frames) for sequence in dataset.sequences)
         scores = score_dataset(
             dataset,
             output / "masks",
@@ -144,3 +115,7 @@ def evaluate(
         write_json(output / "scores.json", scores)
         write_json(marker, described | {"frames": count, "seconds": round(seconds, 2)})
         return scores
+
+
+def _flow_of(flow: SequenceFlow, sequence: Sequence, frame: VideoFrame) -> Vectors:
+    return flow(sequence, [path.stem for path in sequence.frames].index(frame.name))

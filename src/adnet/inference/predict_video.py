@@ -32,6 +32,8 @@ from adnet.video.threads import write_behind
 class Outputs:
     """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255).
 
+    With the name of a `video`, for which several share the folder, these are `masks/<video>/<frame>.png` and so on.
+
     Args:
         probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
         cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
@@ -45,6 +47,16 @@ class Outputs:
     overlay: bool = False
     rle: bool = False
     polygons: bool = False
+    video: str = ""
+
+    def file(self, kind: str, frame: str) -> Path:
+        """Return the file of a frame's mask, probability or cut-out; `kind` is `masks`, `probabilities` or `cutouts`."""
+        return self.folder / kind / self.video / f"{frame}.png"
+
+    def done(self, frame: str) -> bool:
+        """Return whether the files exist from which the others can be made without the network."""
+        needed = ("masks", "probabilities") if self.probabilities else ("masks",)
+        return all(is_whole_png(self.file(kind, frame)) for kind in needed)
 
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
@@ -95,7 +107,7 @@ def predict(
     postprocess: Postprocess | None = None,
     anchor: str | int | None = None,
     resume: bool = False,
-    flow: FlowFolder | None = None,
+    flow_of: Callable[[VideoFrame], Vectors | None] | None = None,
 ) -> Predicted:
     """Segment `source` and write `outputs`.
 
@@ -105,7 +117,7 @@ def predict(
         anchor: the number of a frame or the path of an image; None: the first frame.
         resume: keep the files of an interrupted call. Frames that have a mask are not segmented again, unless results depend
             on the frames before.
-        flow: the folder with a folder of optical flow called like the source, see `check_flow`; None: the segmenter computes it.
+        flow_of: gives a frame's optical flow, None if it has no neighbour, for a network that needs it; None: the segmenter computes it.
 
     A webcam ends with Ctrl-C. A damaged video is segmented as far as it can be read, and `problem` says so. Raises UserError
     if `anchor` does not exist, and for a `postprocess` of a webcam, because it reads the whole video first.
@@ -120,12 +132,14 @@ def predict(
         if (first := next(frames, None)) is None:
             return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
         segmenter = segmenter_for(first.shown_size)
-        flow = flow if segmenter.model.needs_flow else None
         segmenter.start(anchor_frame(source, anchor, first.image), first.pixel_aspect)
         if postprocess:
             postprocess.start(source.name, (frame.image for frame in Reading(source)))
         keep = resume and not postprocess and not segmenter.protocol.stateful
-        is_done: Callable[[VideoFrame], bool] = partial(_is_done, outputs) if keep else lambda frame: False  # noqa: ARG005
+
+        def is_done(frame: VideoFrame) -> bool:
+            return keep and outputs.done(frame.name)
+
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
         write = partial(_write, outputs, segmenter.protocol.threshold, overlay)
         put = stack.enter_context(write_behind(write))
@@ -133,9 +147,8 @@ def predict(
             tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
         )
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
-            flow_of = partial(_flow_of, flow, source.name) if flow else None
             # The first frame's flow, if it is computed, leads to the second, so both are segmented even if the second is done.
-            pair = segmenter.flow is not None and not flow and not is_done(first)
+            pair = segmenter.flow is not None and not flow_of and not is_done(first)
             results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
             with closing(results):
                 for frame, probability in results:
@@ -143,7 +156,7 @@ def predict(
                     names.append(frame.name)
                     segmented += probability is not None
                     progress.update()
-    masks = [outputs.folder / "masks" / f"{name}.png" for name in names]
+    masks = [outputs.file("masks", name) for name in names]
     if outputs.rle:
         write_coco(masks, outputs.folder / "rle.json")
     if outputs.polygons:
@@ -205,24 +218,12 @@ def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[Vi
         yield frame
 
 
-def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
-    """Return the flow of a frame; None for one without a file, which has no neighbour."""
-    return flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
-
-
-def _is_done(outputs: Outputs, frame: VideoFrame) -> bool:
-    """Return whether the files exist from which the others can be made without the network."""
-    needed = ("masks", "probabilities") if outputs.probabilities else ("masks",)
-    return all(is_whole_png(outputs.folder / name / f"{frame.name}.png") for name in needed)
-
-
 def _write(
     outputs: Outputs, threshold: float, overlay: OverlayVideo | None, frame: VideoFrame, probability: Probability | None
 ) -> None:
     """Write the files of a frame; without a probability, the missing ones. The mask comes last: a frame with a mask is complete."""
-    mask_file, probability_file, cutout_file = (
-        outputs.folder / name / f"{frame.name}.png" for name in ("masks", "probabilities", "cutouts")
-    )
+    kinds = ("masks", "probabilities", "cutouts")
+    mask_file, probability_file, cutout_file = (outputs.file(kind, frame.name) for kind in kinds)
     mask = read_mask(mask_file) if probability is None else np.asarray(probability > threshold)
     if overlay:
         overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.runtime import SegmentationModel
-from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow
+from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference.output_folder import (
@@ -31,7 +32,7 @@ from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
-from adnet.video.file import VideoFile
+from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.sources import VideoSource
 
 
@@ -77,7 +78,7 @@ def predict_videos(
     shard, marker = shard or Shard(), output / "predict.json"
     flow = (flow or OpticalFlow()) if model.needs_flow else None
     outputs_of = {
-        source.name: Outputs(output if len(sources) == 1 else output / source.name, **(wanted or {}))
+        source.name: Outputs(output if len(sources) == 1 else output / source.name, video="", **(wanted or {}))
         for source in sources
     }
     described = {
@@ -111,7 +112,6 @@ def predict_videos(
             method = flow if isinstance(flow, FrameFlow) else None
             return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, method, precision)
 
-        flow_folder = flow if isinstance(flow, FlowFolder) else None
         try:
             for source in shard.part_of(sources):
                 outputs, done = outputs_of[source.name], results.get(source.name)
@@ -119,10 +119,9 @@ def predict_videos(
                     yield outputs.folder, replace(done, segmented=0, seconds=0.0)
                     continue
                 new = [] if any(path.exists() for path in outputs.every()) else outputs.every()
+                flow_of = partial(_flow_of, flow, source.name) if isinstance(flow, FlowFolder) else None
                 with removed_if_empty(outputs.folder), removed_after_user_error(new):
-                    result = predict(
-                        source, outputs, segmenter_for, postprocess, anchor, resume=bool(earlier), flow=flow_folder
-                    )
+                    result = predict(source, outputs, segmenter_for, postprocess, anchor, bool(earlier), flow_of)
                 results[source.name] = result
                 with shard.locked(output):
                     videos = read_json(marker).get("videos", {})  # including those of other shards
@@ -133,6 +132,11 @@ def predict_videos(
                 marker.unlink(missing_ok=True)  # otherwise the corrected command could not use the folder
     if problems := [result.problem for result in results.values() if result.problem]:
         raise UserError("; ".join(problems))
+
+
+def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
+    """Return the flow of a frame; None for one without a file, which has no neighbour."""
+    return flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
 
 
 def check_extras(sources: Iterable[VideoSource], wanted: Mapping[str, bool]) -> None:
