@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adnet.backends.load import checkpoint_sha256
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.data.datasets import davis2016
 from adnet.data.sequence import Sequence
 from adnet.inference import Protocol, VideoSegmenter
@@ -87,7 +87,7 @@ def similarities(network: ADNet, size: tuple[int, int], source: VideoSource, seq
     frames = [frame.image for frame in source.frames()]
     protocol = Protocol("refined", refine=True)
     segmenter = VideoSegmenter(
-        optimised(network), protocol, fitted_size(size, (frames[0].shape[0], frames[0].shape[1]))
+        for_inference(network), protocol, fitted_size(size, (frames[0].shape[0], frames[0].shape[1]))
     )
     masks = (probability > protocol.threshold for probability in segmenter.segment(frames))
     right = (sequence.annotation(frame) for frame in sequence.frames)

@@ -19,7 +19,7 @@ from adnet.shared.command import command
 def main(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
-    from adnet.backends.prepare import optimised
+    from adnet.backends.prepare import for_inference
     from adnet.data.flow import SequenceFlow
     from adnet.inference.output_folder import contents, without_device
     from adnet.inference.predict_videos import check_extras, predict_videos
@@ -63,7 +63,7 @@ def main(cfg: DictConfig) -> None:
     results = predict_videos(
         sources,
         output,
-        optimised(network),
+        for_inference(network),
         instantiate(cfg.protocol),
         size,
         checkpoint=adapted,

@@ -20,7 +20,7 @@ from PIL import Image
 from videos import InstantModel, pictures, write_video
 
 from adnet.app.segmentation import Network
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.data.coco_dataset import coco
 from adnet.data.datasets import folder
 from adnet.data.synthetic import synthesize
@@ -86,7 +86,7 @@ def teachable(tmp_path: Path, tiny_model: ADNet) -> Iterator[Server]:
     root = tmp_path / "app"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
-        served = page(root, optimised(tiny_model), [], tmp_path / "tiny.ckpt").launch("127.0.0.1", None)
+        served = page(root, for_inference(tiny_model), [], tmp_path / "tiny.ckpt").launch("127.0.0.1", None)
         yield Server(served.local_url, root, tiny_model, served)
         served.close(verbose=False)
 

@@ -27,7 +27,7 @@ from torch._dynamo.testing import CompileCounter
 from adnet.backends import export, load, runtime
 from adnet.backends.export import export_model, synthetic_inputs, with_standard_layers
 from adnet.backends.load import load_backend
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.backends.runtime import ExportedModel
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
@@ -91,8 +91,8 @@ def changed(tiny_model_config: dict[str, Any]) -> ADNet:
     return model.eval()
 
 
-def test_optimised_is_the_same_network(changed: ADNet) -> None:
-    fast = optimised(changed)
+def test_for_inference_is_the_same_network(changed: ADNet) -> None:
+    fast = for_inference(changed)
     anchor, frames = torch.rand(1, 3, *SIZE), torch.rand(2, 3, *SIZE)
     expected = logits(changed, anchor, frames)
     torch.testing.assert_close(logits(fast, anchor, frames), expected, rtol=1e-3, atol=1e-4)
@@ -103,12 +103,12 @@ def test_optimised_is_the_same_network(changed: ADNet) -> None:
     assert not any(parameter.requires_grad for parameter in fast.parameters())
 
 
-def test_optimised_takes_other_weights(changed: ADNet) -> None:
+def test_for_inference_takes_other_weights(changed: ADNet) -> None:
     other = copy.deepcopy(changed)
     for parameter in other.parameters():
         parameter.data.mul_(1.5)
     frames = torch.rand(2, 1, 3, *SIZE)
-    first, second = optimised(changed), optimised(other)
+    first, second = for_inference(changed), for_inference(other)
     expected = logits(second, *frames)
     assert not torch.allclose(logits(first, *frames), expected, rtol=0.1)
     first.load_state_dict(second.state_dict())
@@ -212,7 +212,7 @@ def test_plain_is_the_same_network_of_standard_convolutions(tiny_model_config: d
     assert not {DepthwiseConv2d, DepthwiseConv2dSame} & {*map(type, exportable.modules())}
 
 
-def test_portable_keeps_what_depends_on_the_frames_size(tiny_model_config: dict[str, Any]) -> None:
+def test_standard_layers_keep_what_depends_on_the_frames_size(tiny_model_config: dict[str, Any]) -> None:
     model = with_same_padding(tiny_model_config, 16)
     exportable = with_standard_layers(model)
     for shape in ((64, 100), (73, 121), (65, 97), (79, 110)):

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from adnet.app.segmentation import Segmentation
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.data.coco_masks import write_coco
 from adnet.data.masks import Mask, read_mask, write_mask
 from adnet.data.pictures import write_png
@@ -92,7 +92,7 @@ class Corrections:
     def segment(self, model: ADNet, threshold: float, folder: Path) -> Learned:
         """Segment the video by what `learn` returned; the maps go into `folder`. Raises UserError if the video can't be read again."""
         network, source = self.segmentation.network, self.segmentation.source
-        again = Segmentation(network._replace(model=optimised(model)), source, folder)
+        again = Segmentation(network._replace(model=for_inference(model)), source, folder)
         predicted = again.segment()
         if predicted.frames < len(self.segmentation.names()):
             raise UserError(predicted.problem or f"{source.name} has become shorter")

@@ -14,7 +14,7 @@ from timm.layers import AvgPool2dSame, Conv2dSame, to_2tuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, files_of
 from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
@@ -199,7 +199,7 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
 
 def with_standard_layers(model: ADNet) -> ADNet:
     """Copy `model` to the CPU for other libraries: standard operators only, the same logits for frames of any size."""
-    model = optimised(copy.deepcopy(model).cpu())
+    model = for_inference(copy.deepcopy(model).cpu())
     for module in model.modules():
         module.__class__ = _STANDARD.get(type(module), type(module))
     return model

@@ -9,7 +9,7 @@ import torch
 
 from adnet import __version__
 from adnet.backends.export import REVISION, export_model, synthetic_inputs
-from adnet.backends.prepare import optimised
+from adnet.backends.prepare import for_inference
 from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, SegmentationModel, read_metadata
 from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
@@ -73,7 +73,7 @@ def load_backend(
     model, size = load_checkpoint(path)
     if runs_exports:
         return _exported(model, size, path, backend), size
-    return (_compiled if backend == "compile" else optimised)(model.to(chosen)), size
+    return (_compiled if backend == "compile" else for_inference)(model.to(chosen)), size
 
 
 def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: str) -> ExportedModel:
@@ -109,7 +109,7 @@ def checkpoint_sha256(checkpoint: Path) -> str:
 
 
 def _compiled(model: Any) -> Any:
-    model = optimised(model)
+    model = for_inference(model)
     # What computes each frame; the anchor is embedded once a video, and the fusion would be compiled for each batch size.
     model.encode = torch.compile(model.encode, dynamic=False)
     # By default, the ninth size of frames and all later ones would not be compiled at all.

@@ -10,7 +10,7 @@ from adnet.models import ADNet
 from adnet.models.faster_layers import fold_batch_norms
 
 
-def optimised(model: ADNet) -> ADNet:
+def for_inference(model: ADNet) -> ADNet:
     """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
 
     The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
