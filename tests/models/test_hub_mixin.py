@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from adnet.errors import UserError
 from adnet.inference import load_checkpoint
 from adnet.models import ADNet, DeepLabV3, hub_mixin
-from adnet.models.faster_layers import fold_batch_norms
+from adnet.models.backbone import fold_batch_norms
 from adnet.weights import pretrained
 
 REPOSITORY = Path(__file__).parents[2]

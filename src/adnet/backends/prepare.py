@@ -7,7 +7,7 @@ import copy
 import torch
 
 from adnet.models import ADNet
-from adnet.models.faster_layers import fold_batch_norms
+from adnet.models.backbone import fold_batch_norms
 
 
 def for_inference(model: ADNet) -> ADNet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adnet.errors import UserError
 from adnet.models.depthwise import with_fast_depthwise
-from adnet.models.faster_layers import fold_batch_norms
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.read import load_into, read_weights
 
@@ -157,3 +157,29 @@ def dilate_resnet(backbone: nn.Module, output_stride: int, multi_grid: Sequence[
     pooling = getattr(backbone, "maxpool", None)
     if isinstance(pooling, nn.MaxPool2d):
         pooling.ceil_mode = True
+
+
+def fold_batch_norms(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
+    """Fold each batch norm, with its running statistics, into the convolution registered before it, in place.
+
+    `probe` runs the module on some input. Returns whether no batch norm is left and the module's output in eval mode is the
+    same. If not, the batch norms don't follow the convolutions, and the module is broken.
+    """
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        before = probe()
+        last: tuple[nn.Module, str, nn.Conv2d] | None = None
+        for path, child in list(module.named_modules()):
+            parent, name = module.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
+            if isinstance(child, nn.Conv2d):
+                last = parent, name, child
+            elif isinstance(child, nn.BatchNorm2d) and last is not None and last[2].out_channels == child.num_features:
+                setattr(last[0], last[1], fuse_conv_bn_eval(last[2], child))
+                # timm's batch norms include their activation.
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+                last = None
+        after = probe()
+    module.train(training)
+    left = any(isinstance(child, nn.BatchNorm2d) for child in module.modules())
+    return not left and torch.allclose(before, after, rtol=1e-2, atol=1e-2 * float(before.abs().max()))

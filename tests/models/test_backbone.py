@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from adnet.models import ADNet
-from adnet.models.faster_layers import fold_batch_norms
+from adnet.models.backbone import fold_batch_norms
 
 
 def _with_statistics(module: nn.Module) -> None:
