@@ -94,6 +94,8 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_missing_split_names_those_there_are(tiny_davis: Path) -> None:
     with pytest.raises(UserError, match=r"test\.txt: the splits here are train, val; set data\.split"):
         davis2016(tiny_davis, "test")
+    with pytest.raises(UserError, match=r"no split file .*val\.txt: set data\.root to the folder of ImageSets$"):
+        davis2016(tiny_davis / "JPEGImages")
 
 
 def test_a_split_without_sequences(tiny_davis: Path, tmp_path: Path) -> None:

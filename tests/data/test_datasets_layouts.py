@@ -291,7 +291,9 @@ def test_folder_that_does_not_fit(videos: Path) -> None:
     extra.unlink()
     extra.parent.rmdir()
     (videos / "masks").rename(videos / "annotations")
-    with pytest.raises(UserError, match=r"no folder .*masks: set data\.root"):
+    with pytest.raises(
+        UserError, match=r"no folder .*masks: set data\.root .* holds masks, but .* holds annotations, frames$"
+    ):
         folder(videos)
 
 
@@ -514,6 +516,7 @@ def test_an_animation_is_no_frame(tmp_path: Path) -> None:
     [
         (["0.jpg"], ["0.png"], r"no folder of images in .*frames, but .*frames holds \.jpg: put each video's frames in a folder"),
         (["walk.mp4"], ["walk/0.png"], r"no folder of images in .*frames, but .*frames holds \.mp4: put each video's frames"),
+        (["walk/0.jpg"], ["walk.mp4"], r"no frame in sequence 'walk' of .* has a mask, but .*masks holds walk\.mp4: leave the"),
         (["walk/rgb/0.jpg"], ["walk/0.png"], r"no images in .*frames/walk, but .*walk has folders with images \(rgb\): put the"),
         (["walk/0.txt"], ["walk/0.png"], r"no images in .*frames/walk, but .*frames/walk holds \.txt: put the frames of 'walk' th"),
         (["walk/0.jpg"], ["walk/0_mask.png"], r"no mask in .*masks/walk is called like its frame: masks are called 0_mask, frame"),

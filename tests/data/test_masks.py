@@ -54,6 +54,7 @@ def test_mask_of_any_png_mode(tmp_path: Path, mode: str, mask: np.ndarray) -> No
         assert image.mode == mode.split()[0]
     read = read_mask(file)
     assert read.dtype == bool
+    assert read.flags.writeable  # PyTorch warns of others
     np.testing.assert_array_equal(read, mask)
 
 

@@ -486,7 +486,7 @@ def from_every_reader(file: Path, root: Path) -> dict[str, np.ndarray | None]:
 
     def evaluated() -> np.ndarray:
         segmenter = Seen()
-        evaluate(dataset("evaluate"), segmenter, root / "evaluation")
+        evaluate(segmenter, dataset("evaluate"), root / "evaluation")
         assert len(segmenter.frames) == 3
         return np.unique(segmenter.frames, axis=0)[0]
 

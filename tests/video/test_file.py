@@ -443,6 +443,7 @@ def test_any_rate_whole_or_in_fragments(tmp_path: Path, rate: float, fragmented:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 80, 48, "yuv420p"
         video.time_base = video.codec_context.time_base = Fraction(1, 48000)
+        video.options = {"bf": "0"}
         video.metadata["timecode"] = "01:00:00:00"
         for index, image in enumerate(pictures(4)):
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
@@ -457,6 +458,7 @@ def test_of_several_films_the_one_that_players_choose(tmp_path: Path) -> None:
         films = [container.add_stream("ffv1", rate=25) for _ in range(3)]
         for film, (height, width) in zip(films, ((48, 80), (96, 160), (24, 40)), strict=True):
             film.width, film.height, film.pix_fmt = width, height, "bgr0"
+            film.disposition = Disposition.default if height == 96 else Disposition(0)
         for film in films:
             for image in pictures(3, (film.height, film.width)):
                 container.mux(film.encode(av.VideoFrame.from_ndarray(image, "rgb24")))

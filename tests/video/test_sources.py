@@ -338,13 +338,22 @@ def test_an_address_is_to_be_downloaded() -> None:
         video_sources("https://a.org/b.mp4")
 
 
-@pytest.mark.parametrize(("names", "said"), [(("7", "7_mask", "8"), 1), (("7", "8", "b", "clip1", "clip1b2"), 0)])
-def test_masks_among_the_frames_are_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...], said: int
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("7", "7_mask", "8", "8_mask"), ["7.png and 7_mask.png"]),
+        (("a_1", "a_2", "b_1", "b_2"), ["a_1.png and b_1.png"]),
+        (("a", "b", "clip1_1", "clip1_2", "clip2_1"), []),
+    ],
+)
+def test_two_videos_in_a_folder_or_masks_among_frames_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...], said: list[str]
 ) -> None:
     for name in names:
         save(tmp_path / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
     assert len(list(only(tmp_path).frames())) == len(names)
-    assert [f"{names[1]}.png; if those are its masks, name the frames" in message for message in caplog.messages] == [
-        True
-    ] * said
+    assert caplog.messages == [
+        f"{tmp_path} is read as one video, but {pair} have the same number: if these are two videos, or frames and masks, name one by "
+        "a glob"
+        for pair in said
+    ]

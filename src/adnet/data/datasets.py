@@ -108,8 +108,11 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
     """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
     split_file = root / "ImageSets" / splits / f"{split}.txt"
     if not split_file.is_file():
-        known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt"))) or "none"
-        raise UserError(f"no split file {split_file}: the splits here are {known}; set data.split")
+        known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt")))
+        instead = (
+            f"the splits here are {known}; set data.split" if known else "set data.root to the folder of ImageSets"
+        )
+        raise UserError(f"no split file {split_file}: {instead}")
     listed = (Path(line.split()[0]) for line in read_lines(split_file))
     names = dict.fromkeys(path.parent.name or path.name for path in listed)
     attributes = davis_attributes(root)

@@ -86,7 +86,7 @@ def mask_values(path: Path, picture: Picture) -> Values:
         whole = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         if whole is not None and 0 < whole[..., :3].max() <= VOID:
             raise UserError(f"{path} has 16 bits for each colour, but only values up to {VOID}: write 8 bits")
-    values = np.asarray(image.convert("RGB") if image.mode not in ("1", "L", "F") and image.mode[0] != "I" else image)
+    values = np.array(image.convert("RGB") if image.mode not in ("1", "L", "F") and image.mode[0] != "I" else image)
     if image.mode.startswith("I"):
         if values.min() < 0 or values.max() > 65535:
             raise UserError(f"{path} has values from {values.min()} to {values.max()}: write labels of 8 or 16 bits")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from adnet.data.hdr import HLG, PQ, tone_mapped
 from adnet.errors import UserError
@@ -32,6 +32,9 @@ SEVERAL = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
 LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
 
 TWELVE_BITS = 4096
+
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+"""Programs that generate pictures write how, in more than the mebibyte at which Pillow refuses the picture."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

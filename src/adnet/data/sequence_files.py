@@ -65,7 +65,10 @@ def entry(folder: Path, name: str) -> Path:
 
 def lying_in(folder: Path, masks: bool = True) -> str:
     """Say what lies in a folder where images (`masks`, or frames) are expected, as an addition to a message: ", but ..."; or ""."""
-    children = [child for child in folder.iterdir() if child.name[0] != "."] if folder.is_dir() else []
+    if not folder.is_dir():
+        files = [child.name for child in folder.parent.glob("*") if child.stem == folder.name]
+        return f", but {folder.parent} holds {files[0]}" if files else ""
+    children = [child for child in folder.iterdir() if child.name[0] != "."]
     folders = sorted(child.name for child in children if child.is_dir() and images_in(child))
     if folders:
         objects = masks and all(map(str.isdecimal, folders))

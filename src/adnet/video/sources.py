@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import re
 import time
 import typing
 from collections import Counter
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
-from string import ascii_letters
 from typing import Any
 
 import cv2
@@ -29,8 +29,6 @@ VIDEOS = frozenset(
 VIDEOS |= {".264", ".265", ".3g2", ".3gp", ".asf", ".divx", ".dv", ".f4v", ".h264", ".h265", ".hevc", ".ivf", ".m1v"}
 VIDEOS |= {".m2t", ".m2v", ".mjpeg", ".mjpg", ".mpe", ".nut", ".ogm", ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob"}
 VIDEOS |= {".webm", ".wmv", ".y4m"}
-
-_WORD = f"{ascii_letters}_- "
 
 
 class VideoSource(typing.Protocol):
@@ -196,14 +194,16 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
         raise UserError(
             f"{ordered[0].parent} has {number} images called {stem}: masks are named after them; rename one"
         )
-    stems = {path.stem for path in ordered}
-    beside = [path for path in ordered if (base := path.stem.rstrip(_WORD)) != path.stem and base in stems]
-    if beside:
-        logging.getLogger(__name__).warning(
-            "%s is read as one video, with %d images that are called like others, but for a word, such as %s; if those are its masks, "
-            "name the frames alone by a glob",
-            *(ordered[0].parent, len(beside), beside[0].name),
-        )
+    numbered: dict[str, Path] = {}
+    for path in ordered:
+        numbers = " ".join(re.findall(r"\d+", path.stem))
+        if numbers and (other := numbered.setdefault(numbers, path)) != path:
+            logging.getLogger(__name__).warning(
+                "%s is read as one video, but %s and %s have the same number: if these are two videos, or frames and masks, name one by "
+                "a glob",
+                *(path.parent, other.name, path.name),
+            )
+            break
     return ordered
 
 
