@@ -31,6 +31,7 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
     assert all(way["share_of_matmul_peak"] > 0 for way in result["ways"].values())
     torch_way = result["ways"]["torch"]
     assert torch_way["overlapped_frames_per_second"] > 0
+    assert torch_way["overlapped_memory_mib"] >= 0
     assert torch_way["seconds"]["frame"] == pytest.approx(
         sum(seconds for stage, seconds in torch_way["seconds"].items() if stage != "frame")
     )
