@@ -154,6 +154,13 @@ def test_normalisation_by_hand() -> None:
     assert torch.equal(given[:, 5:, 5:], no_motion(torch.zeros(1, 3, 5, 5))[0])
 
 
+def test_the_input_of_bytes_is_that_of_the_same_numbers() -> None:
+    pairs = np.stack(np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)), axis=-1)
+    for vectors in (pairs, pairs[::-1, ::3]):
+        assert torch.equal(to_flow_input(vectors.astype(np.int8)), to_flow_input(vectors.astype(np.float32)))
+    assert torch.equal(to_flow_input(pairs.astype(np.int8)[::-1, ::3]), to_flow_input(pairs[::-1, ::3]))
+
+
 @given(seed=st.integers(0, 2**32))
 def test_a_mirrored_flow_is_that_of_mirrored_vectors(seed: int) -> None:
     vectors = np.random.default_rng(seed).integers(-127, 128, (3, 4, 2)).astype(np.int8)
