@@ -22,7 +22,9 @@ from adnet.data.flow import NO_MOTION, normalised, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
+from adnet.inference.output_folder import Shard
 from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
+from adnet.inference.predict_videos import predict_videos
 from adnet.inference.protocol import fitted_size
 from adnet.models import Encoded, upsample
 from adnet.video.file import VideoFile, VideoFrame
@@ -427,6 +429,16 @@ def test_the_frames_in_memory_are_few(tmp_path: Path, way: str, monkeypatch: pyt
     done = call(model, source, outputs, **rest)
     assert (done.frames, done.segmented) == (300, 200 if way == "resumed" else 300)
     assert source.most < 20
+
+
+def test_the_frames_in_a_shard_s_memory_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    sources = [Counted(100), Counted(100)]
+    sources[1].name = "another"
+    results = predict_videos(sources, tmp_path / "out", InstantModel(), Protocol("test"), (33, 57), shard=Shard(1, 2))
+    assert [(folder.name, done.frames) for folder, done in results] == [("another", 100)]
+    assert sources[0].most == 0
+    assert sources[1].most < 20
 
 
 class SpreadMotionModel(MotionModel):

@@ -263,16 +263,43 @@ class Failing(InstantModel):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()], ids=["error", "ctrl_c"])
-def test_an_error_in_flight_comes_in_its_place(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ValueError("broken"), ValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (torch.OutOfMemoryError("CUDA out of memory"), UserError),
+    ],
+    ids=["error", "ctrl_c", "memory"],
+)
+def test_an_error_in_flight_comes_in_its_place(error: BaseException, raised: type[BaseException]) -> None:
     before, video = threading.active_count(), frames(12)
     video[4][:], video[5][:] = 0, 255
     done: list[np.ndarray] = []  # CPython's `extend` keeps what came before an error
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         done.extend(VideoSegmenter(Failing(error), Protocol("test"), SIZE).segment(iter(video)))
     assert len(done) == 5
     np.testing.assert_array_equal(done, list(VideoSegmenter(InstantModel(), Protocol("test"), SIZE).segment(video))[:5])
     assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_camera_that_stalls_holds_back_no_mask() -> None:
+    """Here until the mask of its last frame is there."""
+    video, got, masks = frames(5), list[np.ndarray](), threading.Semaphore(0)
+
+    def camera() -> Iterator[np.ndarray]:
+        for frame in video:
+            yield frame
+            assert masks.acquire(timeout=30)
+
+    segmenter = VideoSegmenter(MotionModel(), Protocol("test"), SIZE)
+    segmenter.start(video[0])
+    for probability in segmenter.steps(camera(), live=True):
+        got.append(probability)
+        masks.release()
+    segmenter.start(video[0])
+    np.testing.assert_array_equal(got, [segmenter.step(frame) for frame in video])
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -311,6 +338,20 @@ def test_a_device_out_of_memory_gets_smaller_batches(error: type[Exception], cap
     np.testing.assert_allclose(result, expected, atol=1e-6)
     assert model.batches == [1] + [2] * 9 + [1]
     assert caplog.messages == ["out of memory with 8 frames at a time: continuing with 2"]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_device_runs_out_of_memory_with_two_batches_in_flight() -> None:
+    expected = list(VideoSegmenter(InstantModel(), Protocol("test"), SIZE).segment(frames(40)))
+    model = SmallDevice(8)
+
+    def video() -> Iterator[np.ndarray]:
+        for index, frame in enumerate(frames(40)):
+            model.room = max(1, 8 - index // 5)
+            yield frame
+
+    result = list(VideoSegmenter(model, Protocol("test"), SIZE, batch_size=8).segment(video()))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_a_batch_that_ran_out_of_memory_leaves_no_mask_behind(monkeypatch: pytest.MonkeyPatch) -> None:
