@@ -2,7 +2,7 @@
 
 For each sequence: segment it with the network, give it the annotations of the first frame, or of the first, the middle and the worst one
 (by J of the first prediction), adapt as `python -m adnet.adapt` does, segment again. The result is J of the frames that were not given,
-without the first and the last, as everywhere on DAVIS-2016. Sequences that are in RESULT.json already are not done again.
+without the first and the last, as everywhere on DAVIS-2016. Each is written to RESULT.json as soon as it is done, and not done again.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.prepare import for_inference
@@ -41,27 +45,40 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--sequences", nargs="*", help="default: all of the split")
     parser.add_argument("--checkpoint", help="default: the weights that come with adnet")
+    parser.add_argument("--processes", type=int, default=1, help="sequences at a time; then set OMP_NUM_THREADS, too")
     given = parser.parse_args()
     checkpoint = locate(given.checkpoint)
-    network, size = load_checkpoint(checkpoint)
     about = {"checkpoint_sha256": checkpoint_sha256(checkpoint), "dataset": "davis2016", "split": given.split}
     result: dict[str, Any] = read_json(given.result) if given.result.is_file() else about | {"sequences": {}}
     assert {key: result[key] for key in about} == about, f"{given.result} is of another network or split"
     dataset = davis2016(Path(os.environ["ADNET_DATA"]) / "DAVIS", given.split, given.sequences)
-    for sequence in dataset.sequences:
-        if sequence.name not in result["sequences"]:
-            result["sequences"][sequence.name] = measured(network, size, sequence)
-            write_json(given.result, result)
+    left = [sequence for sequence in dataset.sequences if sequence.name not in result["sequences"]]
+    for name, scores in all_measured(checkpoint, left, given.processes):
+        result["sequences"] = dict(sorted({**result["sequences"], name: scores}.items()))
+        write_json(given.result, result)
     write_text(given.result.with_suffix(".md"), "\n".join(table(result["sequences"])) + "\n")
 
 
-def measured(network: ADNet, size: tuple[int, int], sequence: Sequence) -> dict[str, Any]:
+def all_measured(
+    checkpoint: Path, sequences: Iterable[Sequence], processes: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the scores of each sequence as soon as it is done."""
+    if processes == 1:
+        yield from map(partial(measured, checkpoint), sequences)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        jobs = [pool.submit(measured, checkpoint, sequence) for sequence in sequences]
+        yield from (job.result() for job in as_completed(jobs))
+
+
+def measured(checkpoint: Path, sequence: Sequence) -> tuple[str, dict[str, Any]]:
     """Score a sequence before and after 1 and 3 corrected frames; J in [0, 1]."""
+    network, size = load_checkpoint(checkpoint)
     (source,) = video_sources(str(sequence.frames[0].parent))
     before = similarities(network, size, source, sequence)
     middle, inner = len(before) // 2, range(1, len(before) - 1)
     worst = min((index for index in inner if index != middle), key=lambda index: before[index])
-    scores: dict[str, Any] = {"frames": len(before)}
+    scores: dict[str, Any] = {"frames": len(before), "threads": torch.get_num_threads()}
     for chosen in ([0], [0, middle, worst]):
         masks = {sequence.frames[index].stem: sequence.annotation(sequence.frames[index]) for index in chosen}
         started = time.perf_counter()
@@ -79,7 +96,7 @@ def measured(network: ADNet, size: tuple[int, int], sequence: Sequence) -> dict[
             "seconds": round(time.perf_counter() - started, 1),
         }
         print(sequence.name, scores[str(len(chosen))], flush=True)
-    return scores
+    return sequence.name, scores
 
 
 def similarities(network: ADNet, size: tuple[int, int], source: VideoSource, sequence: Sequence) -> Scores:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +43,32 @@ def test_what_was_given_does_not_count(
 
     script.main()  # everything is there already
     assert len(learned) == 2
+
+
+def test_of_several_at_a_time_each_is_written_when_it_is_done(
+    script: ModuleType, tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthesize(tmp_path / "DAVIS", train=0, val=2, frames=2, size=(48, 80))
+    write_checkpoint(tmp_path / "tiny.ckpt", tiny_model, (33, 57))
+    result, written = tmp_path / "result.json", list[bool]()
+
+    def measured(_: Path, sequence: Any) -> tuple[str, Any]:
+        """The first takes until the second is written."""
+        if sequence.name == "val-000":
+            end = time.monotonic() + 60
+            while not result.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+            written.append(result.exists())
+        return sequence.name, {key: {"before": 0.5, "after": 0.75, "seconds": 1} for key in ("1", "3")}
+
+    monkeypatch.setenv("ADNET_DATA", str(tmp_path))
+    monkeypatch.setattr(script, "measured", measured)
+    monkeypatch.setattr(script, "ProcessPoolExecutor", lambda number, _: ThreadPoolExecutor(number))
+    arguments = [str(result), "--checkpoint", str(tmp_path / "tiny.ckpt"), "--processes", "2"]
+    monkeypatch.setattr(sys, "argv", ["corrections", *arguments])
+    script.main()
+    assert written == [True]
+    assert [*read_json(result)["sequences"]] == ["val-000", "val-001"]
 
 
 def test_similarities_are_those_of_each_frame(script: ModuleType, tmp_path: Path, tiny_model: ADNet) -> None:
