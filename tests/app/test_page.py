@@ -97,9 +97,9 @@ def visit(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
     contexts, asked, errors = [], list[str](), list[str]()
     servers = {server.url}
 
-    def opened(server: Server = server, width: int = 1200, touch: bool = False) -> Any:
+    def opened(server: Server = server) -> Any:
         servers.add(server.url)
-        contexts.append(browser.new_context(viewport={"width": width, "height": 1000}, has_touch=touch))
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
         contexts[-1].set_default_timeout(PATIENCE * 1000)
         tab = contexts[-1].new_page()
         tab.on("request", lambda request: asked.append(request.url))
@@ -313,6 +313,16 @@ def test_a_network_learns_what_is_drawn(visit: Any, teachable: Server, tmp_path:
         assert [frame.stem for frame in sequence.frames] == ["00000", "00005"]
         for index, frame in zip((0, 5), sequence.frames, strict=True):
             assert region_similarity(sequence.annotation(frame), disc(index)) > 0.95
+
+    # On a phone, one below the other, none wider than the screen, and no empty space around a wide video.
+    side_by_side = [tab.locator(f"#{name}").bounding_box() for name in ("before", "after")]
+    assert side_by_side[0]["x"] + side_by_side[0]["width"] <= side_by_side[1]["x"]
+    tab.set_viewport_size({"width": 390, "height": 800})
+    until(lambda: tab.locator("#before").bounding_box()["width"] < 390)
+    boxes = [tab.locator(f"#{name}").bounding_box() for name in ("overlay", "brush", "before", "after")]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] < 390 for box in boxes)
+    assert boxes[2]["y"] + boxes[2]["height"] <= boxes[3]["y"]
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
     # It goes with its visitor.
     tab.close()

@@ -35,6 +35,7 @@ STALE = 60
 """Seconds without growth after which an upload has been abandoned."""
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+#overlay video, #before video, #after video { max-height: 440px; }
 #anchor img { cursor: crosshair; }
 #examples .grid-wrap { padding-top: 34px; }
 #examples .thumbnail-item { aspect-ratio: 16 / 9; }
@@ -140,7 +141,7 @@ class Page:
             with gr.Column(visible=False) as results:
                 with gr.Row():
                     overlay = gr.Video(
-                        label="Overlay", autoplay=True, loop=True, buttons=[], scale=3, height=440, elem_id="overlay"
+                        label="Overlay", autoplay=True, loop=True, buttons=[], scale=3, elem_id="overlay"
                     )
                     with gr.Column(scale=1, min_width=240):
                         threshold = gr.Slider(
