@@ -624,15 +624,19 @@ def test_other_ways_to_store_a_picture(tmp_path: Path, suffix: str, options: dic
         (tmp_path / name).rename(tmp_path / f"picture{suffix}")
 
 
-def test_tiles_and_lab_colours_in_a_tiff(tmp_path: Path) -> None:
+def test_lab_colours_and_tiles_of_a_tiff(tmp_path: Path) -> None:
     lab = ImageCms.applyTransform(
         Image.fromarray(SMOOTH),
         ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
     )
     lab.save(tmp_path / "lab.tif")
     assert np.abs(read_frame(tmp_path / "lab.tif").astype(int) - SMOOTH).mean() < 8
-    plain = write_tiff(tmp_path / "strips.tif", (SMOOTH, {}))
-    np.testing.assert_array_equal(read_frame(plain), SMOOTH)
+    tiled = write_tiff(tmp_path / "tiled.tif", (SMOOTH, {322: 80, 323: 48}))
+    for strip, tile in ((273, 324), (279, 325)):
+        content = tiled.read_bytes()
+        assert content.count(struct.pack("<HH", strip, 4)) == 1
+        tiled.write_bytes(content.replace(struct.pack("<HH", strip, 4), struct.pack("<HH", tile, 4)))
+    np.testing.assert_array_equal(read_frame(tiled), SMOOTH)
 
 
 @pytest.mark.parametrize(

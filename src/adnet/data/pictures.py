@@ -188,7 +188,9 @@ def _check_tiff(path: Path, image: Image.Image) -> None:
     tags, pages = getattr(image, "tag_v2", {}), getattr(image, "n_frames", 1)
     text = str(tags.get(270, ""))
     stack = re.match(r"ImageJ=.*?^images=(\d+)", text, re.DOTALL | re.MULTILINE)
-    axes = re.findall(r'(?:^|Size)(channels|slices|frames|[CZT])="?(\d+)', text, re.MULTILINE)  # of ImageJ, or OME
+    axes = re.findall(
+        r'(?:^(?=[a-z])|Size)(channels|slices|frames|[CZT])="?(\d+)', text, re.MULTILINE
+    )  # of ImageJ, or OME
     moments = max((int(count) for axis, count in axes if axis not in ("channels", "C")), default=1)
     kinds = (
         ("holds only a preview of its picture, as a camera's raw files do", tags.get(254, 0) & 1 and 330 in tags),
@@ -241,7 +243,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _transfer(path: Path, format_: str | None) -> int:
     """Return what `Picture.transfer` is: FFmpeg, for one, writes it into the frames of a video."""
-    found = re.search(rb"cICP.(.)|colrnclx...(.)", _part(path), re.DOTALL) if format_ in ("PNG", "AVIF") else None
+    head = _part(path).partition(b"IDAT")[0] if format_ in ("PNG", "AVIF") else b""
+    found = re.search(rb"cICP.(.)|colrnclx...(.)", head, re.DOTALL)
     return int.from_bytes(found[1] or found[2], "big") if found else 0
 
 
