@@ -16,12 +16,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adnet.data.synthetic import synthesize
+from adnet.shared.locks import one_at_a_time
 
 # A busy machine is not a failure.
 settings.register_profile("adnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("adnet")
 
 sys.path.append(str(Path(__file__).parent))  # for modules that tests share
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as commands do, if a test imports OpenVINO first
 
 SIZE = (64, 112)
 """Height and width in pixels of the frames of `tiny_davis`."""
@@ -55,9 +58,7 @@ def tiny_davis(tmp_path: Path, _tiny_davis: Path) -> Path:
     return Path(shutil.copytree(_tiny_davis, tmp_path / "tiny_davis"))
 
 
-@pytest.fixture
-def tiny_model_config() -> dict[str, Any]:
-    """What `tiny_model` is built from, as it lies in a checkpoint."""
+def _tiny_model_config() -> dict[str, Any]:
     return {
         "_target_": "adnet.models.ADNet",
         "_convert_": "all",
@@ -74,14 +75,53 @@ def tiny_model_config() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def tiny_model(tiny_model_config: dict[str, Any]) -> Any:
-    """An ADNet of the `full` variant with random weights."""
+def _tiny_model(config: dict[str, Any]) -> Any:
     import torch
     from hydra.utils import instantiate
 
     torch.manual_seed(0)
-    return instantiate(tiny_model_config)
+    return instantiate(config)
+
+
+@pytest.fixture
+def tiny_model_config() -> dict[str, Any]:
+    """What `tiny_model` is built from, as it lies in a checkpoint."""
+    return _tiny_model_config()
+
+
+@pytest.fixture
+def tiny_model(tiny_model_config: dict[str, Any]) -> Any:
+    """An ADNet of the `full` variant with random weights."""
+    return _tiny_model(tiny_model_config)
+
+
+@pytest.fixture(scope="session")
+def shared_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_model` in a file that all tests in all processes share, whose test size is 65 x 97."""
+    from adnet.models.checkpoint import write_checkpoint
+
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "exports" / "last.ckpt"
+    with one_at_a_time(path.with_suffix(".lock")):
+        if not path.is_file():
+            write_checkpoint(path, _tiny_model(_tiny_model_config()), (65, 97))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
+    """The folder, not to be changed, of the export of `shared_checkpoint` for a backend, which whoever comes first makes."""
+
+    def folder(backend: str) -> Path:
+        from adnet.backends.load import load_backend
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("adnet.backends.load.CALIBRATION_FRAMES", 4)
+            load_backend(shared_checkpoint, backend)
+        [made] = shared_checkpoint.parent.glob(f"last-{backend}-*")
+        return made
+
+    return folder
 
 
 @pytest.fixture(autouse=True)

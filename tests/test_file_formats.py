@@ -10,7 +10,6 @@ import pytest
 from schemas import hold
 from videos import pictures, write_video
 
-from adnet.backends.export import export_model
 from adnet.data import davis2016
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.models import ADNet
@@ -30,9 +29,8 @@ def test_an_evaluation(tiny_davis: Path, tmp_path: Path, tiny_model: ADNet) -> N
     assert hold(tmp_path / "out" / "evaluation.json")["frames"] == 8
 
 
-def test_an_export(tmp_path: Path, tiny_model: ADNet) -> None:
-    export_model(tiny_model.eval(), (65, 113), tmp_path / "out", "openvino")
-    assert not hold(tmp_path / "out" / "export.json")["int8"]
+def test_an_export(exported: Callable[[str], Path]) -> None:
+    assert not hold(exported("openvino") / "export.json")["int8"]
 
 
 def test_a_prediction(tmp_path: Path, run: Callable[..., Any]) -> None:

@@ -19,7 +19,6 @@ from PIL import Image
 from published_weights import shapes
 from videos import pictures, write_video
 
-from adnet.backends.export import export_model
 from adnet.data import davis2016
 from adnet.data.synthetic import synthesize
 from adnet.metrics import score_dataset
@@ -158,14 +157,6 @@ def _write_run(folder: Path, root: Path) -> None:
     for file, content in files.items():
         file.write_text(json.dumps(content))
     (folder / "metrics.csv").write_text("epoch,step,train/loss,train/lr,val/J\n0,0,0.7,0.005,\n0,1,,,0.31\n")
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network for ONNX Runtime."""
-    folder = tmp_path_factory.mktemp("bad_input") / "onnx"
-    export_model(_network({})[0], SIZE, folder)
-    return folder
 
 
 def _network(more: dict[str, Any]) -> tuple[ADNet, dict[str, Any]]:

@@ -201,7 +201,7 @@ def test_a_damaged_file_is_one_line_or_a_right_result(
     number: int,
 ) -> None:
     if file.startswith("onnx"):
-        shutil.copytree(request.getfixturevalue("exported"), kitchen.folder / "onnx")
+        shutil.copytree(request.getfixturevalue("exported")("onnx"), kitchen.folder / "onnx")
     if command == "download":
         arguments += (f"url={request.getfixturevalue('server')}/davis.zip",)
     expected = kitchen.expected(command, *arguments)

@@ -186,7 +186,7 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
         anchor, frame, flow = upsample(coarse, size)[:, None]
         with torch.inference_mode():
             expected = model.segment(model.embed(anchor), model.encode(frame, flow))
-            got = exported.segment(exported.embed(anchor), exported.encode(frame, flow))
+            got = exported.logits(exported.embed(anchor), frame, flow)
         if got.shape != expected.shape:
             raise UserError(f"the export gives logits of shape {list(got.shape)}, the network {list(expected.shape)}")
         largest = max(largest, float((got - expected).abs().max() / expected.abs().max()))

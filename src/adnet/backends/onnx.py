@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adnet.shared.machine import need_extra
 from adnet.video.threads import FRAMES_IN_FLIGHT
 
-SUFFIX, INT8 = "onnx", ""
+SUFFIX, INT8, JOINS = "onnx", "", False
 
 _BLOCKS = 32
 """Number of parts that a file cuts attention's queries into: two `N / 32 x N` matrices at a time are in memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from adnet.shared.machine import need_extra
 from adnet.video.threads import FRAMES_IN_FLIGHT
 
-SUFFIX, INT8 = "xml", "nncf"
+SUFFIX, INT8, JOINS = "xml", "nncf", True
+
+_CHANNELS_LAST = {"frames", "flow"}
 
 Inputs = tuple[Tensor, ...]
 
@@ -34,8 +37,7 @@ def write(
 
     `given` turns an item of `calibration` into the part's inputs. Raises UserError without the extra `openvino`.
     """
-    need_extra("openvino", "openvino", "an OpenVINO export")
-    openvino: Any = import_module("openvino")
+    openvino = _library("an OpenVINO export")
     network = openvino.convert_model(part, example_input=example)
     for entry, name in zip(network.inputs, names, strict=True):
         entry.get_tensor().set_names({name})
@@ -44,6 +46,13 @@ def write(
         network = _quantised(network, names, calibration, given)
     # The default would halve the file by rounding weights to 16 bits.
     openvino.save_model(network, file, compress_to_fp16=False)
+
+
+def _library(what: str) -> Any:
+    need_extra("openvino", "openvino", what)
+    # Through this package, OpenVINO's converter and NNCF report each use to an outside server; they work without it, too.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")
 
 
 def _quantised(
@@ -71,10 +80,12 @@ def _quantised(
     )
 
 
-def open(file: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other file)
-    """Open what `write` wrote as a function of its inputs. Raises UserError without the extra `openvino`."""
-    need_extra("openvino", "openvino", "backend=openvino")
-    openvino: Any = import_module("openvino")
+def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other file)
+    """Open what `write` wrote as a function of its inputs: of the encoder or the fusion, or of frames (and flow) and X_0 for both.
+
+    Raises UserError without the extra `openvino`.
+    """
+    openvino = _library("backend=openvino")
     core = openvino.Core()
     # The default precision is bfloat16 if the processor has it.
     threads = torch.get_num_threads()
@@ -90,22 +101,37 @@ def open(file: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other f
     compiling = Lock()
 
     @lru_cache(maxsize=8)
-    def compiled(*shapes: tuple[int, ...]) -> SimpleQueue[Any]:
-        """Compile for one size of frames, which runs faster than a network for any size; return a request for each stream."""
-        model = core.read_model(file)
+    def compiled(*shapes: tuple[int, ...]) -> tuple[SimpleQueue[Any], list[bool]]:
+        """Compile for one size of frames, which runs faster than a network for any size.
+
+        Returns a request for each stream, and for each input whether its channels come last.
+        """
+        model, *rest = map(core.read_model, files)
+        for fusion in rest:
+            anchor, *encoded = fusion.get_parameters()
+            for given, result in zip(encoded, model.get_results(), strict=True):
+                given.output(0).replace(result.input_value(0))
+            model = openvino.Model(fusion.get_results(), [*model.get_parameters(), anchor], "frame")
         model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
-        network = in_own_thread(lambda: core.compile_model(model, "CPU", options))
+        # PyTorch's frames and flow have their channels last in memory, where OpenVINO's convolutions want them, too.
+        names = [given.any_name for given in model.inputs]
+        layouts = openvino.preprocess.PrePostProcessor(model)
+        for name in _CHANNELS_LAST & {*names}:
+            layouts.input(name).tensor().set_layout(openvino.Layout("NHWC"))
+            layouts.input(name).model().set_layout(openvino.Layout("NCHW"))
+        network = in_own_thread(lambda: core.compile_model(layouts.build(), "CPU", options))
         requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             requests.put(network.create_infer_request())
-        return requests
+        return requests, [name in _CHANNELS_LAST for name in names]
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         with compiling:
-            requests = compiled(*(tuple(tensor.shape) for tensor in tensors))
+            requests, last = compiled(*(tuple(tensor.shape) for tensor in tensors))
+        given = [tensor.permute(0, 2, 3, 1) if turned else tensor for tensor, turned in zip(tensors, last, strict=True)]
         request = requests.get()
         try:
-            outputs = request.infer([tensor.contiguous().numpy() for tensor in tensors], share_inputs=True)
+            outputs = request.infer([tensor.contiguous().numpy() for tensor in given], share_inputs=True)
             return tuple(torch.from_numpy(array) for array in outputs.values())
         finally:
             requests.put(request)

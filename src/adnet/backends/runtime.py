@@ -18,7 +18,7 @@ from adnet.shared.files import sha256
 
 FORMATS: dict[str, Any] = {"onnx": onnx, "openvino": openvino}
 """The formats of exports, each a module called like its extra: the `SUFFIX` of its files, the library that `INT8` needs ("": it has no
-int8), and `write` and `open`.
+int8), `write` and `open`, and whether `open` `JOINS` encoder and fusion to one network if it is given both files.
 
 torch.export's format is none of them, because its files are pickles, which could run any code.
 """
@@ -44,10 +44,11 @@ class ExportedModel:
         self.needs_flow: bool = self.metadata.get("needs_flow", False)
         self.takes_several_anchors: bool = self.metadata["takes_several_anchors"]
         _check_files(folder, self.metadata)
-        form = FORMATS[self.metadata["format"]]
-        embed, segment = files_of(self.metadata["format"])
-        self._embed: Runner = form.open(folder / embed)
-        self._segment: Runner | None = form.open(folder / segment) if segment in self.metadata["sha256"] else None
+        form, files = FORMATS[self.metadata["format"]], files_of(self.metadata["format"])
+        embed, *segment = (folder / name for name in files if name in self.metadata["sha256"])
+        self._embed: Runner = form.open(embed)
+        self._segment: Runner | None = form.open(*segment) if segment else None
+        self._joined: Runner | None = form.open(embed, *segment) if segment and form.JOINS else None
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embed frames `[B, 3, H, W]` in [0, 1]: X `[B, C, h, w]`. Raises UserError for sides other than 8k + 1."""
@@ -55,11 +56,7 @@ class ExportedModel:
 
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
         """Encode frames for `segment`, as `ADNet.encode` does. Raises UserError for sides other than 8k + 1."""
-        height, width = frames.shape[-2:]
-        if height % 8 != 1 or width % 8 != 1:
-            raise UserError(f"an exported network needs frames with sides of 8k + 1, not {height} x {width}")
-        inputs = (frames, no_motion(frames) if flow is None else flow) if self.needs_flow else (frames,)
-        outputs = _one_by_one(self._embed, *inputs)
+        outputs = _one_by_one(self._embed, *self._inputs(frames, flow))
         motion = outputs.pop() if self.needs_flow else None
         return Encoded(outputs[0], tuple(outputs[1:]), motion)
 
@@ -71,6 +68,23 @@ class ExportedModel:
         anchors = anchor_embedding.expand(len(encoded.embedding), -1, -1, -1)
         motion = () if encoded.motion is None else (encoded.motion,)
         return _one_by_one(self._segment, anchors, encoded.embedding, *encoded.shallow, *motion)[0]
+
+    def logits(self, anchor_embedding: Tensor | None, frames: Tensor, flow: Tensor | None = None) -> Tensor:
+        """Compute the logits of frames as `ADNet.logits` does, with OpenVINO in one network, which copies nothing in between.
+
+        Raises UserError for sides other than 8k + 1.
+        """
+        if self._joined is None or anchor_embedding is None:
+            encoded = self.encode(frames, flow)
+            return self.segment(encoded.embedding if anchor_embedding is None else anchor_embedding, encoded)
+        anchors = anchor_embedding.expand(len(frames), -1, -1, -1)
+        return _one_by_one(self._joined, *self._inputs(frames, flow), anchors)[0]
+
+    def _inputs(self, frames: Tensor, flow: Tensor | None) -> tuple[Tensor, ...]:
+        height, width = frames.shape[-2:]
+        if height % 8 != 1 or width % 8 != 1:
+            raise UserError(f"an exported network needs frames with sides of 8k + 1, not {height} x {width}")
+        return (frames, no_motion(frames) if flow is None else flow) if self.needs_flow else (frames,)
 
 
 SegmentationModel = ADNet | ExportedModel

@@ -22,7 +22,7 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.inference.postprocess import gate, guided_filter
 from adnet.inference.protocol import Protocol, scaled_size
-from adnet.models import Encoded, upsample
+from adnet.models import upsample
 from adnet.video.threads import FRAMES_IN_FLIGHT, in_parallel
 
 T = TypeVar("T")
@@ -240,14 +240,13 @@ class VideoSegmenter:
         """Compute the probability of each frame, or the average logits, which are still to be gated."""
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
-            encoded = [self._encode(view, flow) for view, flow in zip(views, flows, strict=True)]
-            logits = [self.model.segment(self._anchor(i, X.embedding), X).float() for i, X in enumerate(encoded)]
+            previous: list[Tensor] = []
+            logits = [self._logits(i, *given, previous) for i, given in enumerate(zip(views, flows, strict=True))]
         averages = [
             self._average([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
             for i, (frame, _) in enumerate(frames)
         ]
-        if "previous" in self.protocol.anchors:
-            self._previous = [X.embedding[-1:].clone() for X in encoded]
+        self._previous = previous
         # Wait for the device only here, when it has been given all of its work.
         fetched = [average.cpu().numpy() for average in averages]
         if not self.protocol.refine:
@@ -261,11 +260,25 @@ class VideoSegmenter:
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.model.device.type, dtype, enabled=dtype is not torch.float32)
 
-    def _encode(self, view: Tensor, flow: Tensor | None) -> Encoded:
-        """Encode a batch, padded if the network needs full ones."""
-        encoded, count = self.model.encode(self._filled(view), None if flow is None else self._filled(flow)), len(view)
-        motion = None if encoded.motion is None else encoded.motion[:count]
-        return Encoded(encoded.embedding[:count], tuple(shallow[:count] for shallow in encoded.shallow), motion)
+    def _logits(self, index: int, view: Tensor, flow: Tensor | None, previous: list[Tensor]) -> Tensor:
+        """Compute the logits of a view's batch, padded if the network needs full ones.
+
+        Several anchors are stacked vertically, because attention does not depend on the grid. If frames are anchors of the next
+        ones, the last one's embedding is appended to `previous`.
+        """
+        frames, flow, number = self._filled(view), None if flow is None else self._filled(flow), len(view)
+        if not self.model.needs_anchor or self.protocol.anchors == ("first",):
+            anchor = self._first[index] if self.model.needs_anchor else None
+            return self.model.logits(anchor, frames, flow)[:number].float()
+        encoded = self.model.encode(frames, flow)
+        embedding = encoded.embedding
+        known = {
+            "first": self._first[index].expand_as(embedding),
+            "previous": torch.cat([self._previous[index], embedding[:-1]]),
+        }
+        previous.append(embedding[number - 1 : number].clone())
+        anchors = torch.cat([known[anchor] for anchor in self.protocol.anchors], dim=2)
+        return self.model.segment(anchors, encoded)[:number].float()
 
     def _filled(self, batch: Tensor) -> Tensor:
         """Pad `[B, ...]` with copies of its last item to `batch_size`, if each other size would be compiled anew."""
@@ -294,18 +307,6 @@ class VideoSegmenter:
             average = gate(average, self._previous_mask if same else None)
             self._previous_mask = mask
         return torch.from_numpy(average).sigmoid().numpy()
-
-    def _anchor(self, index: int, embedding: Tensor) -> Tensor:
-        """Return X_0 of a view; several anchors are stacked vertically, because attention does not depend on the grid."""
-        if not self.model.needs_anchor:
-            return embedding
-        if self.protocol.anchors == ("first",):
-            return self._first[index]
-        known = {
-            "first": self._first[index].expand_as(embedding),
-            "previous": torch.cat([self._previous[index], embedding[:-1]]),
-        }
-        return torch.cat([known[anchor] for anchor in self.protocol.anchors], dim=2)
 
     def _views(self, frames: Sequence[Frame]) -> list[Tensor]:
         """Return `[B, 3, h, w]` in [0, 1] for each scale, followed by its mirror image."""

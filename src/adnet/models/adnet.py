@@ -178,6 +178,11 @@ class ADNet(HubMixin, nn.Module):
             logits = self.head(torch.cat(outputs, dim=1))
         return logits if self.decoder is None else self.decoder(logits, encoded.shallow)
 
+    def logits(self, anchor_embedding: Tensor | None, frames: Tensor, flow: Tensor | None = None) -> Tensor:
+        """Compute the logits of `segment` from X_0, which is None if no branch uses it, and frames as `encode` takes them."""
+        encoded = self.encode(frames, flow)
+        return self.segment(encoded.embedding if anchor_embedding is None else anchor_embedding, encoded)
+
     def forward(self, anchor: Tensor, frame: Tensor, flow: Tensor | None = None) -> Tensor:
         """Compute the logits of `segment` from anchor and frame `[B, 3, H, W]`, in one encoder pass over both."""
         return self.forward_with_aux(anchor, frame, flow)[0]
