@@ -251,8 +251,9 @@ def test_postprocess_sees_whole_videos(tiny_davis: Path, segmenter: VideoSegment
     assert postprocess.calls == ["val-001 of 4", *names]
 
 
-def test_flow_comes_from_where_it_is_told(tiny_davis: Path, tmp_path: Path) -> None:
+def test_flow_comes_from_where_it_is_told(tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a mask is missing: a frame knows its own flow."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that the network sees batches in order
     dataset, model = davis2016(tiny_davis), MotionModel()
     for sequence in dataset.sequences:
         (tmp_path / "flow" / sequence.name).mkdir(parents=True)

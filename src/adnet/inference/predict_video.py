@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from pathlib import Path
 
 import numpy as np
@@ -200,11 +200,9 @@ def _results(
                 yield frame, None
             continue
         held: deque[VideoFrame] = deque()
-        taken = _noted(members, held)
-        if flow_of:
-            probabilities = segmenter.steps_with_flow((frame.image, flow_of(frame)) for frame in taken)
-        else:
-            probabilities = segmenter.steps((frame.image for frame in taken), live=live)
+        images = (frame.image for frame in _noted(members, held))
+        flows = (flow_of(held[-1]) for _ in repeat(None)) if flow_of else None  # of the image that was taken last
+        probabilities = segmenter.steps(images, live=live, flows=flows)
         with closing(probabilities):  # its thread reads the frames
             for probability in probabilities:
                 frame = held.popleft()

@@ -42,7 +42,7 @@ class VideoSegmenter:
 
     Frames may have any size, which may change within a video: each is resized to the test size, and its probability back. Memory
     does not grow with the length of the video. `steps` and `segment` read ahead and, on a CPU, process two batches at once, each
-    with half of PyTorch's threads, while OpenCV has one; results come in order.
+    with half of PyTorch's threads, while OpenCV uses one thread; results come in order.
 
     A network with a motion branch gets the optical flow from each frame to the frame before, which is kept for this. The first
     frame has none: `segment` looks one frame ahead and uses the flow to the next one with its sign turned, as in training.
@@ -110,7 +110,7 @@ class VideoSegmenter:
     def start(self, anchor: Frame, pixel_aspect: float = 1.0) -> None:
         """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror.
 
-        `pixel_aspect` is the width of the video's pixels divided by their height: optical flow is that of square ones.
+        `pixel_aspect` is the width of the video's pixels divided by their height; optical flow is computed on square pixels.
 
         Raises UserError where the device runs out of memory.
         """
@@ -134,17 +134,18 @@ class VideoSegmenter:
         self._check_started()
         return self._gated(self._step_with_neighbours(list(self._with_neighbour([frame], live=True)))[0])
 
-    def steps(self, frames: Iterable[Frame], *, live: bool = False) -> Generator[Probability, None, None]:
+    def steps(
+        self, frames: Iterable[Frame], *, live: bool = False, flows: Iterable[Vectors | None] | None = None
+    ) -> Generator[Probability, None, None]:
         """Yield the result of `step` for each of `frames`, processing `batch_size` at once.
 
         If the network takes optical flow, the second frame of a video is read before the first is segmented, unless they are
-        `live`. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
+        `live`. `flows` are the frames' normalised flows if they are known (None: of a frame without a neighbour), each taken
+        after its frame; none is computed then. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
         """
+        if flows is not None:
+            return self._in_parallel(self._within_memory, zip(frames, flows, strict=False))
         return self._in_parallel(self._step_with_neighbours, self._with_neighbour(frames, live))
-
-    def steps_with_flow(self, frames: Iterable[tuple[Frame, Vectors | None]]) -> Generator[Probability, None, None]:
-        """Yield what `steps` does for frames with their normalised optical flow, so that none is computed; None: no neighbour."""
-        return self._in_parallel(self._within_memory, frames)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
         """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
@@ -168,7 +169,7 @@ class VideoSegmenter:
         self._check_started()
         items, threads, opencv_threads = iter(frames), torch.get_num_threads(), cv2.getNumThreads()
         batches = iter(lambda: list(islice(items, self.batch_size)), [])
-        # A GPU has one queue, a compiled network would be compiled once for each thread, and one frame needs the one before.
+        # A GPU has one queue, a compiled network would be compiled for each thread, and `previous` needs the frame before.
         alone = self.model.device.type != "cpu" or getattr(self.model, "fixed_batch", False)
         alone |= "previous" in self.protocol.anchors
         workers = 1 if alone else min(FRAMES_IN_FLIGHT, threads)

@@ -45,19 +45,19 @@ VIEWS = 4
 """Views of each corrected frame: the frame, its mirror image, and crops around the object."""
 
 OWN, OWN_EVERY, CONFIDENT = 6, 3, 0.4
-"""Other frames whose present masks are to stay, one in each third step, and how far from one half the probability of a pixel must
-be for it to count."""
+"""Number of other frames that are to keep their present masks, every how many steps one of them is learned, too, and how far from
+one half a pixel's probability must be for it to count."""
 
 LOSS = Loss(boundary=1)
 """Of the corrected frames: that by which the released weights were trained."""
 
 RATE = 2e-3
 CHECK = 20
-"""Steps between two looks at the loss of the corrected frames themselves, by which the weights are chosen."""
+"""Steps after which the loss of the corrected frames themselves is computed; the weights with the lowest are returned."""
 
 
 class _Example(NamedTuple):
-    """What the backbones see in a view, `shallow`, `last` and `motion`, and the foreground to find, `[1, 1, H, W]`.
+    """The backbones' features of a view, `shallow`, `last` and `motion`, and the foreground to find, `[1, 1, H, W]`.
 
     `target` is the probability of foreground, `known` says in which pixels it counts.
     """
@@ -230,7 +230,7 @@ def _written(shape: tuple[int, ...]) -> str:
 
 
 def _same(image: Frame, _: int) -> Frame:
-    """Read a frame for the augmentation, which could do with a reduced one."""
+    """Return the whole frame; the augmentation would accept a reduced one."""
     return image
 
 
@@ -267,7 +267,7 @@ def _example(
     mask: Mask,
     flow: npt.NDArray[np.number[Any]] | None = None,
 ) -> _Example:
-    """Compute what the backbones see in a view; all of its mask is known."""
+    """Compute the backbones' features of a view, whose whole mask is known."""
 
     def sent(values: Tensor) -> Tensor:
         return upsample(values[None].float().to(model.device), size).contiguous(memory_format=torch.channels_last)
