@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from adnet.backends.load import checkpoint_sha256
-from adnet.backends.prepare import for_inference
+from adnet.backends.runtime import for_inference
 from adnet.data.datasets import davis2016
 from adnet.data.sequence import Sequence
 from adnet.inference import Protocol, VideoSegmenter

@@ -19,7 +19,7 @@ from adnet.shared.command import command
 def main(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
-    from adnet.backends.prepare import for_inference
+    from adnet.backends.runtime import for_inference
     from adnet.data.flow import SequenceFlow
     from adnet.inference.output_folder import contents, without_device
     from adnet.inference.predict_videos import check_extras, predict_videos

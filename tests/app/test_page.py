@@ -20,7 +20,7 @@ from PIL import Image
 from videos import InstantModel, pictures, write_video
 
 from adnet.app.segmentation import Network
-from adnet.backends.prepare import for_inference
+from adnet.backends.runtime import for_inference
 from adnet.data.coco_dataset import coco
 from adnet.data.datasets import folder
 from adnet.data.synthetic import synthesize

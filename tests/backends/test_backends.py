@@ -29,8 +29,7 @@ from torch._dynamo.testing import CompileCounter
 from adnet.backends import export, load, runtime
 from adnet.backends.export import export_model, synthetic_inputs, with_standard_layers
 from adnet.backends.load import load_backend
-from adnet.backends.prepare import for_inference
-from adnet.backends.runtime import ExportedModel
+from adnet.backends.runtime import ExportedModel, for_inference
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.models import ADNet

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from adnet.app.segmentation import Segmentation
-from adnet.backends.prepare import for_inference
+from adnet.backends.runtime import for_inference
 from adnet.data.coco_masks import write_coco
 from adnet.data.masks import Mask, read_mask, write_mask
 from adnet.data.pictures import write_png

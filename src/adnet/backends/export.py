@@ -14,8 +14,7 @@ from timm.layers import AvgPool2dSame, Conv2dSame, to_2tuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adnet.backends.prepare import for_inference
-from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, files_of
+from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, files_of, for_inference
 from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame

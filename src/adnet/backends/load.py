@@ -9,8 +9,7 @@ import torch
 
 from adnet import __version__
 from adnet.backends.export import REVISION, export_model, synthetic_inputs
-from adnet.backends.prepare import for_inference
-from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, SegmentationModel, read_metadata
+from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, SegmentationModel, for_inference, read_metadata
 from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
 from adnet.models import ADNet
@@ -40,7 +39,7 @@ def load_backend(
     Args:
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
-        backend: `torch` (see `adnet.backends.prepare`), `compile` (the same through torch.compile, once for each size of
+        backend: `torch` (see `for_inference`), `compile` (the same through torch.compile, once for each size of
             frames), or one of `on_cpu()`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
             hash and adnet's version in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
             synthetic videos (see `synthetic_inputs`); `adnet.export` takes others.

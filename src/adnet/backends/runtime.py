@@ -1,7 +1,8 @@
-"""Run an exported network with another library."""
+"""What runs a network: a copy of it prepared for inference, or an export and the library that reads it."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from adnet.backends import onnx, openvino
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded
 from adnet.models.adnet import no_motion
+from adnet.models.backbone import fold_batch_norms
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
@@ -89,6 +91,20 @@ class ExportedModel:
 
 SegmentationModel = ADNet | ExportedModel
 """What segments videos: a network, or its export run by another library. `ADNet` documents the members."""
+
+
+def for_inference(model: ADNet) -> ADNet:
+    """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
+
+    The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
+    """
+    model = copy.deepcopy(model).eval()
+    model.aux = None
+    folded = copy.deepcopy(model)
+    frame = torch.rand(1, 3, 65, 65, device=model.device)
+    if fold_batch_norms(folded, lambda: folded(frame, frame)):
+        model = folded
+    return model.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
