@@ -29,6 +29,7 @@ def named(name: Any) -> Any:
         named(lambda key: key.replace("1.", "1._orig_mod.", 1)),
         lambda state: {"model": state, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3},
         lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()} | {"loss.weight": torch.ones(1)}},
+        lambda state: {"module": state, "optimizer": None},  # DeepSpeed
         lambda state: {"model": {"model_state_dict": {f"backbone.{key}": value for key, value in state.items()}}},
         lambda state: {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")},
     ],
@@ -50,9 +51,30 @@ def test_what_does_not_fit_is_one_short_line() -> None:
         (state | {"0.bias": torch.ones(7)}, "has '0.bias' of another shape"),
         (state | {"0.bias": "none"}, "has '0.bias' of another shape"),
         ({}, "lacks '0.weight' and 7 more such"),
+        (
+            state | {"0.bias": torch.full((4,), torch.inf)},
+            "has '0.bias', whose values are not finite floating-point numbers",
+        ),
+        (
+            state | {"0.bias": torch.full((4,), torch.nan)},
+            "has '0.bias', whose values are not finite floating-point numbers",
+        ),
+        (
+            state | {"0.bias": torch.ones(4, dtype=torch.int8)},
+            "has '0.bias', whose values are not finite floating-point numbers",
+        ),
     ):
         with pytest.raises(UserError) as caught:
             load_into(own, wrong, "w.pth", "this network")
         assert str(caught.value) == f"w.pth doesn't fit this network: it {said}"
         assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
     load_into(own, state | {"2.weight": torch.ones(1)}, "w.pth", "this network", more_allowed=True)
+    with pytest.raises(
+        UserError, match=r"two networks are there, below 'student\.' and 'teacher\.': save one of them alone"
+    ):
+        load_into(
+            own,
+            {f"{whose}.{key}": value for whose in ("student", "teacher") for key, value in state.items()},
+            "w",
+            "it",
+        )

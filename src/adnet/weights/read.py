@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 
-_WITHIN = ("state_dict", "model", "model_state_dict")
+_WITHIN = ("state_dict", "model", "model_state_dict", "module")
 """Where training scripts put a state dict in a file that holds more."""
 
 
@@ -68,7 +68,8 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     """Return the state dict in what a file holds, by the names that a network gives its tensors.
 
     If they lie below a prefix, such as the `module.` of DistributedDataParallel, it is removed, and what lies elsewhere is
-    left out. The prefix is the one below which most of `names` are found.
+    left out. The prefix is the one below which most of `names` are found. Raises UserError if there are two of these, such as
+    `student.` and `teacher.`.
 
     Examples:
         >>> tensors_named({"model": {"module.a.weight": 1, "module.b": 2, "step": 3}}, ["a.weight", "b"])
@@ -81,7 +82,12 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
         for depth in range(len(parts)):
             if ".".join(parts[depth:]) in names:
                 below["".join(f"{part}." for part in parts[:depth])] += 1
-    prefix = max(below, key=below.__getitem__, default="")
+    best = [prefix for prefix in below if below[prefix] == max(below.values())] or [""]
+    prefix = "" if "" in best else best[0]
+    if prefix and best[1:]:
+        raise UserError(
+            f"the weights of two networks are there, below {best[0]!r} and {best[1]!r}: save one of them alone"
+        )
     return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
 
 
@@ -94,7 +100,8 @@ def load_into(
         source, target: name the file and the network in an error.
         more_allowed: leave out tensors that the network hasn't.
 
-    Raises UserError, in one line, for tensors that are missing, of another shape, or more than the network has.
+    Raises UserError, in one line, for tensors that are missing, of another shape, without finite numbers, or more than the network
+    has.
     """
     own = network.state_dict()
     given = tensors_named(content, own)
@@ -102,6 +109,13 @@ def load_into(
         "lacks {}": [key for key in own if key not in given and not key.endswith("num_batches_tracked")],
         "has {}, which the network hasn't": [] if more_allowed else [key for key in given if key not in own],
         "has {} of another shape": [key for key in own if key in given and _shape(given[key]) != _shape(own[key])],
+        "has {}, whose values are not finite floating-point numbers": [
+            key
+            for key in own
+            if own[key].is_floating_point()
+            and _shape(given.get(key)) == _shape(own[key])
+            and not _is_finite(given[key])
+        ],
     }
     if said := [
         text.format(repr(keys[0])) + (f" and {len(keys) - 1} more such" if keys[1:] else "")
@@ -114,3 +128,7 @@ def load_into(
 
 def _shape(value: Any) -> list[int] | None:
     return list(value.shape) if isinstance(value, Tensor) else None
+
+
+def _is_finite(value: Tensor) -> bool:
+    return value.is_floating_point() and bool(value.isfinite().all())
