@@ -79,7 +79,9 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     if source.live:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")
     if folder.is_file():
-        raise UserError(f"masks={folder} is a file: give the folder that it lies in")
+        raise UserError(
+            f"masks={folder} is a file: give a folder of masks; python -m adnet.convert data=coco makes them of a COCO file"
+        )
     files = images_in(folder)
     if not files:
         raise UserError(f"masks={folder}: no masks there{lying_in(folder)}; put the corrected frames' masks there")
