@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adnet.errors import UserError
 
@@ -70,6 +73,19 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that results depend on."""
     packages = "adnet torch torchvision lightning timm albumentations opencv-python-headless numpy"
     return {"python": platform.python_version(), **installed(*packages.split())}
+
+
+@contextmanager
+def handling(number: int, handler: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Handle a signal by `handler` in the block, if it runs in the main thread and nothing handles the signal yet."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL
+    if ours:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def need_extra(extra: str, module: str, what: str) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from adnet.shared.command import quoted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.locks import try_lock
+from adnet.shared.machine import handling
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.gpus import reserved, undo_hiding
 
@@ -142,7 +143,7 @@ def _wait(
 
     The process inherits `lock`, in which its number is written, and the locks of its `gpus`.
     """
-    with _sigterm_raises():
+    with handling(signal.SIGTERM, _leave):  # so that `finally` blocks run; a launcher's own handler stays
         # In its own session, the process gets Ctrl-C only from us, and the processes that it leaves behind can be killed.
         process = subprocess.Popen(
             command,
@@ -169,24 +170,8 @@ def _wait(
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Make SIGTERM raise, so that `finally` blocks run. A handler that a launcher has set is left alone."""
-
-    def stop(*_: Any) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    try:
-        ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if ours:
-            signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        ours = False
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _leave(number: int, _: Any) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 _RAISED = re.compile(r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Pruned)\b.*)")

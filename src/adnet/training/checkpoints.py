@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.nn.utils import get_total_norm
 
 from adnet.errors import UserError
+from adnet.shared.machine import handling
 from adnet.training.finite_loss import FiniteLoss
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -223,21 +223,9 @@ def _progress(total: int, current: int) -> dict[str, Any]:
     return {"total": dict.fromkeys(stages, total), "current": dict.fromkeys(stages, current)}
 
 
-@contextmanager
-def requeued() -> Iterator[None]:
+def requeued() -> AbstractContextManager[None]:
     """Queue a Slurm job again if SIGUSR1 comes while the run prepares or is evaluated; while it trains, `Checkpoints` does."""
-    ours = (
-        _slurm_job() is not None
-        and threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-    )
-    if ours:
-        signal.signal(signal.SIGUSR1, requeue_and_leave)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    return handling(signal.SIGUSR1, requeue_and_leave) if _slurm_job() is not None else nullcontext()
 
 
 def requeue_and_leave(number: int, _: Any) -> None:
