@@ -62,7 +62,7 @@ class Outputs:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
         images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
         videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
-        counts = {sum(map(is_whole_png, (self.folder / name).glob("*.png"))) for name in images}
+        counts = {sum(map(is_whole_png, (self.folder / name / self.video).glob("*.png"))) for name in images}
         return counts == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
