@@ -37,7 +37,7 @@ def refused(run: Callable[..., Any]) -> Callable[[str], str]:
         ("pairs.batch_size=-1", "pairs.batch_size=-1: expected a whole number of at least 1"),
         ("pairs.workers=2.0", "pairs.workers=2.0: expected a whole number of at least 0"),
         ("pairs.anchor=frist", "pairs.anchor=frist: expected first or random; did you mean first?"),
-        ("pairs.holdout=bear", "pairs.holdout=bear: expected a list of a text"),
+        ("pairs.holdout=bear", "pairs.holdout=bear: expected a list of a text; did you mean pairs.holdout=[bear]?"),
         ("pairs.augmentation.min_crop=0", "pairs.augmentation.min_crop=0: expected a number above 0 and at most 1"),
         ("pairs.augmentation.rotate=1", "pairs.augmentation.rotate=1: expected true or false"),
         ("pairs.augmentation=null", "pairs.augmentation=null: expected Augmentation"),

@@ -41,6 +41,7 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
     ("argument", "line"),
     [
         ("model=ful", "no model is called 'ful'; did you mean full?"),
+        ("data=davis", "no data is called 'davis'; did you mean davis2016 or davis2017?"),
         ("scale=lit", "no scale is called 'lit'; did you mean lite?"),
         ("+experiment=ablation_anchr", "no experiment is called 'ablation_anchr'; did you mean ablation_anchor?"),
         ("seeed=1", "unknown key seeed; did you mean seed?"),

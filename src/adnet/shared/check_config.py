@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, NamedTuple, Optional, get_type_hints
@@ -129,6 +129,7 @@ def _check_values(group: _Group, importing: bool) -> None:
         left_out = value is None and target is None and name.startswith(OPTIONAL)
         if not left_out and not fits(value, hint):
             near = get_close_matches(str(value), choices(hint), n=1)
+            near += [f"{name}=[{value}]"] if fits([value], hint) else []
             hope = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
 
@@ -136,8 +137,12 @@ def _check_values(group: _Group, importing: bool) -> None:
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     """Say which of the `known` keys or names is meant by `word`, or list them all if none is near."""
     known = sorted({*known} - _HYDRA_KEYS)
-    near = get_close_matches(word, known, n=1) or get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else f"; known are: {', '.join(known) or 'none'}"
+    near = get_close_matches(word, known) or get_close_matches(word := word.lower(), known)
+    ratios = [SequenceMatcher(None, name, word).ratio() for name in near]
+    nearest_ones = [f"{prefix}{name}" for name, ratio in zip(near, ratios, strict=True) if ratio == ratios[0]]
+    return (
+        f"; did you mean {' or '.join(sorted(nearest_ones))}?" if near else f"; known are: {', '.join(known) or 'none'}"
+    )
 
 
 @cache
