@@ -126,11 +126,16 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def _as_a_fresh_process() -> Iterator[None]:
-    """Put back what commands that run in this process change in it: the handlers of signals, and the rank that Lightning keeps."""
+    """Put back what commands that run in this process change in it: the handlers of signals, the rank that Lightning keeps, and
+    PyTorch's number of threads, which a segmenter sets to what a test says there are.
+    """
     handlers = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     }
+    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     yield
+    if threads:
+        sys.modules["torch"].set_num_threads(threads)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     if "lightning" in sys.modules:
