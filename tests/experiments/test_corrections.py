@@ -78,3 +78,9 @@ def test_similarities_are_those_of_each_frame(script: ModuleType, tmp_path: Path
     scores = script.similarities(tiny_model, (33, 57), source, sequence)
     assert scores.shape == (3,)
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_the_page_has_the_table_of_the_committed_result(script: ModuleType) -> None:
+    folder = Path(script.__file__ or "").parent
+    table = "\n".join(script.table(read_json(folder / "val.json")["sequences"]))
+    assert table in (folder / "README.md").read_text()
