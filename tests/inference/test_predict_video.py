@@ -23,10 +23,11 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.output_folder import Shard
-from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
+from adnet.inference.predict_video import Outputs, check_flow, predict
 from adnet.inference.predict_videos import predict_videos
 from adnet.inference.protocol import fitted_size
 from adnet.models import Encoded, upsample
+from adnet.shared.file_formats import Predicted
 from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import draw_overlay
 from adnet.video.sources import Images, VideoSource, video_sources

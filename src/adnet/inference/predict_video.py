@@ -22,6 +22,7 @@ from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
 from adnet.errors import UserError
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.segmenter import VideoSegmenter
+from adnet.shared.file_formats import Predicted
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource
@@ -71,16 +72,6 @@ class Outputs:
             self.folder / name
             for name in ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
         ]
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Result of a video. `frames`: total; `segmented`: processed in this call, in `seconds`; `problem`: what was unreadable."""
-
-    frames: int
-    segmented: int
-    seconds: float
-    problem: str | None = None
 
 
 class Reading:

@@ -27,9 +27,10 @@ from adnet.inference.output_folder import (
     removed_if_empty,
 )
 from adnet.inference.postprocess import Postprocess
-from adnet.inference.predict_video import Outputs, Predicted, check_flow, predict
+from adnet.inference.predict_video import Outputs, check_flow, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
+from adnet.shared.file_formats import Predicted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile, VideoFrame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -279,7 +280,10 @@ class Export(TypedDict):
     """of logits from the network's, as a share of the largest logit"""
 
 
-class PredictedVideo(TypedDict):
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a video that was segmented."""
+
     frames: NonNegativeInt
     """total"""
     segmented: NonNegativeInt
@@ -302,7 +306,7 @@ class Prediction(Settings):
     """height and width whose area frames are resized to"""
     anchor: str | int | None
     """null: the first frame"""
-    videos: NotRequired[dict[str, PredictedVideo]]
+    videos: NotRequired[dict[str, Predicted]]
     """by name; each is added when it is done"""
 
 
@@ -405,7 +409,8 @@ class JobScores(TypedDict):
 
 
 @json_file
-class SweepJob(TypedDict):
+@dataclass(frozen=True)
+class SweepJob:
     """Written last into a sweep's folder: what became of each job."""
 
     folder: str

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from adnet.errors import UserError
 from adnet.shared.check_config import check_config
 from adnet.shared.command import quoted
+from adnet.shared.file_formats import JobScores, SweepJob
 from adnet.shared.files import write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names
@@ -38,18 +39,6 @@ STATUSES = {
     "failed": "failed",
 }
 """What becomes of jobs, in the order of the table, and the words for it in the table's head."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A job: its folder, `status` (one of STATUSES), J and F in [0, 1], seconds and, for a failure, its reason and log."""
-
-    folder: Path
-    status: str
-    scores: dict[str, float | None]
-    seconds: float | None = None
-    reason: str | None = None
-    log: str | None = None
 
 
 class Sweep:
@@ -89,7 +78,7 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, self.folder / "multirun.yaml")
 
-    def run(self, jobs: dict[str, list[str]], first: int = 0, batch: int | None = None) -> list[Row]:
+    def run(self, jobs: dict[str, list[str]], first: int = 0, batch: int | None = None) -> list[SweepJob]:
         """Run the jobs (folder name -> overrides) that have not finished; return the result of each.
 
         `first` is the number of the first job; `batch` is how many jobs the launcher gets at once (None: all). Raises UserError,
@@ -138,21 +127,21 @@ class Sweep:
         # As overrides, because launchers compose the config of each job again.
         return [f"hydra.sweep.dir={quoted(str(self.folder))}", f"hydra.sweep.subdir={quoted(name)}"]
 
-    def _row(self, folder: Path, error: Exception | None, skipped: bool) -> Row:
+    def _row(self, folder: Path, error: Exception | None, skipped: bool) -> SweepJob:
         summary = finished_summary(folder) or {}
-        scores = {name: summary.get(name) for name in ("J", "F")}
+        scores: JobScores = {"J": summary.get("J"), "F": summary.get("F")}
         if skipped:
-            return Row(folder, "skipped", scores)
+            return SweepJob(str(folder), "skipped", scores, None, None, None)
         outcome = last_outcome(folder)
         if outcome is None:
             reason = f"the launcher: {error}".splitlines()[0] if error else "another process works in this folder"
-            return Row(folder, "failed" if error else "busy", scores, reason=reason)
+            return SweepJob(str(folder), "failed" if error else "busy", scores, None, reason, None)
         details = (outcome.get(name) for name in ("seconds", "reason", "log"))
-        return Row(folder, outcome["status"], scores, *details)
+        return SweepJob(str(folder), outcome["status"], scores, *details)
 
-    def finish(self, rows: Sequence[Row]) -> bool:
+    def finish(self, rows: Sequence[SweepJob]) -> bool:
         """Print the table, write it to `sweep.json`, and return whether no job failed."""
-        write_json(self.folder / "sweep.json", [asdict(row) | {"folder": str(row.folder)} for row in rows])
+        write_json(self.folder / "sweep.json", [asdict(row) for row in rows])
         print(f"\nsweep {self.folder}: {_table(rows)}")
         return all(row.status in ("finished", "skipped", "pruned") for row in rows)
 
@@ -184,19 +173,20 @@ def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
         restore()
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[SweepJob]) -> str:
     """Format the rows as text, failures last, below a line with the counts."""
-    counts = Counter(row.status for row in rows)
+    counts: Counter[str] = Counter(row.status for row in rows)
     head = ", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])
     ordered = sorted(rows, key=lambda row: list(STATUSES).index(row.status))
-    width = max((len(row.folder.name) for row in rows), default=0)
+    width = max((len(Path(row.folder).name) for row in rows), default=0)
     return "\n".join([head, *(_line(row, width) for row in ordered)])
 
 
-def _line(row: Row, width: int) -> str:
-    scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in row.scores.items() if value is not None)
+def _line(row: SweepJob, width: int) -> str:
+    measured = ("J", row.scores["J"]), ("F", row.scores["F"])
+    scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in measured if value is not None)
     seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""
-    line = f"  {row.status:<9} {row.folder.name:<{width}}  {scores}  {seconds}".rstrip()
+    line = f"  {row.status:<9} {Path(row.folder).name:<{width}}  {scores}  {seconds}".rstrip()
     if row.status in ("failed", "stopped", "busy"):
         line += f"\n            {row.reason or 'interrupted'}" + (f"\n            {row.log}" if row.log else "")
     return line

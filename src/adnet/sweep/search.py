@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import quoted
+from adnet.shared.file_formats import SweepJob
 from adnet.shared.machine import need_extra
-from adnet.sweep.runner import Row, Sweep
+from adnet.sweep.runner import Sweep
 
 if TYPE_CHECKING:
     import optuna
@@ -129,21 +130,21 @@ def _name(number: int) -> str:
     return f"trial-{number:03}"
 
 
-def _earlier_row(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> Row:
-    status = "pruned" if trial.state.name == "PRUNED" else "skipped"
-    return Row(sweep.folder / _name(trial.number), status, {"J": _best(trial)})
+def _earlier_row(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> SweepJob:
+    folder, pruned = str(sweep.folder / _name(trial.number)), trial.state.name == "PRUNED"
+    return SweepJob(folder, "pruned" if pruned else "skipped", {"J": _best(trial), "F": None}, None, None, None)
 
 
 def _best(trial: optuna.trial.FrozenTrial) -> float | None:
     return max((value for value in trial.intermediate_values.values() if not math.isnan(value)), default=None)
 
 
-def _tell(study: optuna.Study, number: int, row: Row) -> Row:
+def _tell(study: optuna.Study, number: int, row: SweepJob) -> SweepJob:
     """Tell the study how a trial ended, unless it knows; return the row with the trial's value and state."""
     trial = study.trials[number]
     value = _best(trial)
     if trial.state.name == "PRUNED":
-        return replace(row, status="pruned", scores={"J": value})
+        return replace(row, status="pruned", scores={"J": value, "F": None})
     if row.status in ("finished", "skipped") and value is not None:
         study.tell(number, value)
     elif row.status in ("finished", "skipped", "failed"):
@@ -151,4 +152,4 @@ def _tell(study: optuna.Study, number: int, row: Row) -> Row:
 
         study.tell(number, state=optuna.trial.TrialState.FAIL)
         row = replace(row, status="failed", reason=row.reason or "there was no validation")
-    return replace(row, scores={"J": value})
+    return replace(row, scores={"J": value, "F": None})
