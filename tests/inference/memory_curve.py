@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from adnet.data.flow_folder import FlowFolder
+from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.postprocess import PublishedGate
 from adnet.inference.predict_video import Outputs, predict
 from adnet.models import ADNet, DeepLabV3
 from adnet.video.file import VideoFile, VideoFrame
@@ -59,6 +59,17 @@ class Watched(VideoFile):
             yield frame
 
 
+class Mirrored:
+    """A postprocess that needs nothing of the frames."""
+
+    def start(self, video: str, frames: Iterable[Frame]) -> None:  # noqa: ARG002
+        for _ in frames:
+            pass
+
+    def step(self, frame: str, probability: Probability) -> Probability:  # noqa: ARG002
+        return probability[:, ::-1]
+
+
 def memory_curve(folder: Path, number: int, way: str = "file") -> list[float]:
     """Resident memory in MiB at each of `number` frames."""
     torch.manual_seed(0)
@@ -72,13 +83,14 @@ def memory_curve(folder: Path, number: int, way: str = "file") -> list[float]:
     object.__setattr__(video, "live", way == "live")
     outputs, more = Outputs(folder / "out", overlay=True), dict[str, Any]()
     if way == "postprocess":
-        more["postprocess"] = PublishedGate(0.5)
+        more["postprocess"] = Mirrored()
     elif way == "flow_folder":
         (folder / "flow" / "long").mkdir(parents=True)
         for index in range(1, number):
             file = folder / "flow" / "long" / f"{index:05d}.flo"
             cv2.writeOpticalFlow(str(file), np.zeros((*SIZE, 2), np.float32))
-        more["flow"] = FlowFolder(folder / "flow", camera=False)
+        flow = FlowFolder(folder / "flow", camera=False)
+        more["flow_of"] = lambda frame: flow.of_frame("long", frame.name, SIZE)
     elif way == "resumed":
         more["resume"] = True
         predict(video, Outputs(folder / "out"), lambda size: segmenter)  # noqa: ARG005

@@ -59,6 +59,7 @@ def test_interval_holds_the_mean_and_stays_among_the_values(values: np.ndarray) 
 @given(samples, st.floats(-2, 2))
 @settings(max_examples=50, deadline=None)
 def test_interval_moves_with_its_values(values: np.ndarray, shift: float) -> None:
+    values = values.round(6)  # two that differ by less could be the same number once they are shifted
     if np.ptp(values) < 1e-3:
         values = values + np.arange(len(values))
     still, moved = bootstrap_interval(values, resamples=200), bootstrap_interval(values + shift, resamples=200)
