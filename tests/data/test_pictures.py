@@ -610,7 +610,7 @@ def test_every_command_reads_a_mask_the_same(
     (".tif", {"tiffinfo": {278: 5}}), (".tga", {}), (".jp2", {}), (".bmp", {}),
     (".png", {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()}),
     (".png", {"pnginfo": "long"}),
-], ids=str)  # fmt: skip
+], ids=lambda given: given if isinstance(given, str) else " ".join(given))  # fmt: skip
 def test_other_ways_to_store_a_picture(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
     """Whatever the file is called, and with colour profiles and texts of any length left out."""
     if options.get("pnginfo"):
