@@ -279,11 +279,7 @@ def test_colours_without_a_matrix_are_those_that_players_show(
     assert np.abs(frame.image.astype(int) - image).max() <= 3
 
 
-@pytest.mark.parametrize("interlaced", [0, 1])
-def test_interlaced_frames_are_as_stored_with_a_word(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, interlaced: int
-) -> None:
-    path = tmp_path / "clip.mp4"
+def three_frames(path: Path, interlaced: int) -> Path:
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 80, 64, "yuv420p"
@@ -291,6 +287,14 @@ def test_interlaced_frames_are_as_stored_with_a_word(
         for image in pictures(3, (64, 80)):
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(video.encode())
+    return path
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_interlaced_frames_are_as_stored_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, interlaced: int
+) -> None:
+    path = three_frames(tmp_path / "clip.mp4", interlaced)
     assert len(read(path)) == 3
     assert ["is interlaced" in message for message in caplog.messages] == [True] * interlaced
 
@@ -299,14 +303,7 @@ def test_interlaced_frames_after_others_are_seen(tmp_path: Path, caplog: pytest.
     """As on a DVD whose first seconds are a logo."""
     content = b""
     for interlaced in (0, 1):
-        with av.open(str(tmp_path / "part.ts"), "w") as container:
-            video = container.add_stream("libx264", rate=25)
-            video.width, video.height, video.pix_fmt = 80, 64, "yuv420p"
-            video.options = {"x264-params": f"interlaced={interlaced}"}
-            for image in pictures(3, (64, 80)):
-                container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-            container.mux(video.encode())
-        content += (tmp_path / "part.ts").read_bytes()
+        content += three_frames(tmp_path / "part.ts", interlaced).read_bytes()
     (tmp_path / "clip.ts").write_bytes(content)
     assert len(read(tmp_path / "clip.ts")) == 6
     assert ["is interlaced" in message for message in caplog.messages] == [True]
