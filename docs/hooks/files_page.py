@@ -25,6 +25,7 @@ schemas that are linked above each; a test holds files against them.
 | `probabilities/<sequence>/<frame>.png` | 8-bit grey, round(255 p) |
 | `cutouts/<frame>.png` | RGBA; alpha is the mask |
 | `overlay.mp4` | H.264, the video's own timestamps |
+| `rle.json`, `polygons.json` | COCO annotations of the category 1, `foreground`: what pycocotools' `COCO(file)` reads |
 
 What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page [Score another method](../how_to/score_another_method.md).
 
@@ -41,6 +42,11 @@ What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page
 
 A row for each step that was logged: `epoch`, `step`, and where they were measured `train/loss`, `train/lr`, `val/J`, `val/F` and
 others. Of a loss of several terms, each has its column, weighted as in the sum: `train/bce`, `train/boundary`.
+
+## job.json and nan_batch.json
+
+How the last process of a sweep's job ended: `overrides`, `command`, `log`, `status` (`finished`, `failed` or `stopped`), exit `code`, `reason`
+and `seconds`. And the batch whose loss was not finite: `step`, `batch`, `loss`, and its `pairs` of `sequence`, `anchor` and `frame`.
 """
 
 

@@ -39,7 +39,10 @@ def check_table(ended: Any, folder: Path) -> None:
     table = ended.out[ended.out.rindex("\nsweep ") :]
     assert f"sweep {folder}: 1 finished, 1 failed\n" in table
     rows = hold(folder / "sweep.json")
-    assert [hold(Path(row["folder"]) / "job.json")["status"] for row in rows] == ["finished", "failed"]
+    assert [json.loads((Path(row["folder"]) / "job.json").read_text())["status"] for row in rows] == [
+        "finished",
+        "failed",
+    ]
     assert [row["status"] for row in rows] == ["finished", "failed"]
     assert rows[0]["log"] is not None
     failed = rows[1]

@@ -310,98 +310,6 @@ class Prediction(Settings):
     """by name; each is added when it is done"""
 
 
-class Image(TypedDict):
-    id: PositiveInt
-    """from 1, in time order"""
-    file_name: str
-    """of the mask"""
-    height: PositiveInt
-    width: PositiveInt
-
-
-class Category(TypedDict):
-    id: Literal[1]
-    name: Literal["foreground"]
-
-
-class RunLengths(TypedDict):
-    size: Size
-    """height and width"""
-    counts: str
-    """COCO's compressed run lengths"""
-
-
-Polygon = Annotated[
-    list[NonNegativeInt],
-    Field(min_length=8, description="x, y, x, y, ...: corners of pixels, from the left and from the top"),
-]
-
-
-class Annotation(TypedDict):
-    id: PositiveInt
-    image_id: PositiveInt
-    category_id: Literal[1]
-    iscrowd: Literal[0]
-    area: PositiveInt
-    """in pixels"""
-    bbox: Annotated[list[NonNegativeFloat], Field(min_length=4, max_length=4)]
-    """x, y, width, height"""
-    segmentation: RunLengths | Annotated[list[Polygon], Field(min_length=1)]
-
-
-@json_file
-class RleFile(TypedDict):
-    """Masks of a video as COCO annotations, by `adnet.predict rle=true`: what pycocotools' `COCO(file)` reads.
-
-    `polygons.json`, by `polygons=true`, has polygons in place of the run lengths, along the edges of pixels: the same masks.
-    """
-
-    images: list[Image]
-    """one for each frame"""
-    categories: Annotated[list[Category], Field(min_length=1, max_length=1)]
-    annotations: list[Annotation]
-    """one for each frame with any foreground"""
-
-
-class Pair(TypedDict):
-    sequence: str
-    anchor: str
-    """name of the frame's file, without suffix"""
-    frame: str
-    """likewise"""
-
-
-@json_file
-class NanBatch(TypedDict):
-    """The batch that ended a training, because its loss was not finite. Rank N above 0 writes nan_batch-N.json."""
-
-    step: NonNegativeInt
-    """optimiser steps when the batch ended"""
-    batch: NonNegativeInt
-    """its number in the epoch"""
-    loss: Literal["nan", "inf", "-inf"]
-    pairs: list[Pair]
-
-
-@json_file
-class Job(TypedDict):
-    """In the folder of a sweep's job: how its last process ended."""
-
-    overrides: list[str]
-    """as given"""
-    command: list[str]
-    """what was run, one item per argument"""
-    log: str
-    """what it printed"""
-    status: Literal["finished", "failed", "stopped"]
-    code: NotRequired[int]
-    """the exit code; if a signal ended the process, minus its number"""
-    reason: NotRequired[str | None]
-    """why it failed or stopped, in one line; null if it did neither"""
-    seconds: NonNegativeFloat
-    """wall clock"""
-
-
 class JobScores(TypedDict):
     J: Proportion | None
     """null if the job has no summary.json"""
@@ -432,11 +340,8 @@ FORMATS: dict[str, Any] = {
     "embeddings": Embeddings,
     "evaluation": Evaluation,
     "export": Export,
-    "job": Job,
-    "nan_batch": NanBatch,
     "predict": Prediction,
     "provenance": Provenance,
-    "rle": RleFile,
 }
 """The type of each file by its name without `.json`."""
 
@@ -447,12 +352,7 @@ def _adapter(name: str) -> TypeAdapter[Any]:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """Make the JSON schema of a format, which files as adnet writes them now satisfy.
-
-    Examples:
-        >>> json_schema("scores")["title"]
-        'scores.json'
-    """
+    """Make the JSON schema of a format, which files as adnet writes them now satisfy."""
     kind = next(iter(get_args(FORMATS[name])), FORMATS[name])  # of a list that of its items
     about = {"title": f"{name}.json", "description": " ".join((kind.__doc__ or "").split())}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _adapter(name).json_schema() | about
