@@ -45,8 +45,8 @@ others. Of a loss of several terms, each has its column, weighted as in the sum:
 
 ## job.json and nan_batch.json
 
-How the last process of a sweep's job ended: `overrides`, `command`, `log`, `status` (`finished`, `failed` or `stopped`), exit `code`, `reason`
-and `seconds`. And the batch whose loss was not finite: `step`, `batch`, `loss`, and its `pairs` of `sequence`, `anchor` and `frame`.
+How the last process of a sweep's job ended: `overrides`, `command`, `log`, `status` (`finished`, `failed` or `stopped`), exit `code`,
+`reason` and `seconds`. And the batch whose loss was not finite: `step`, `batch`, `loss`, and its `pairs` (`sequence`, `anchor`, `frame`).
 """
 
 

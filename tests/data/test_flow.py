@@ -325,8 +325,6 @@ def test_no_flow_is_no_motion_in_any_frame(tiny_davis: Path) -> None:
 
 
 def test_mistakes(tiny_davis: Path) -> None:
-    with pytest.raises(UserError, match=r"flow\.preset=slow: choose from ultrafast, fast, medium"):
-        OpticalFlow(preset="slow")
     with pytest.raises(UserError, match="a frame of 240x160 follows one of 160x240"):
         OpticalFlow()(texture(), texture().transpose(1, 0, 2))
     sequence = davis2016(tiny_davis, "train").sequences[0]

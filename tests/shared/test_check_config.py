@@ -62,6 +62,7 @@ def refused(run: Callable[..., Any]) -> Callable[[str], str]:
         ("optim.schedule=poly", "optim.schedule=poly: nothing runs without it; leave it out"),
         ("~optim.schedule", "optim.schedule=null: nothing runs without it; leave it out"),
         ("flow.method=null", "flow.method=null: expected FlowMethod"),
+        ("flow.method.preset=slow", "flow.method.preset=slow: expected ultrafast or fast or medium"),
         ("test_at_end=null", "test_at_end=null: expected true or false"),
         ("test_at_end={a:1}", "test_at_end={'a':1}: expected true or false"),
         ("optim.optimizer.weight_decay={a:1}", "optim.optimizer.weight_decay={'a':1}: expected a number of at least 0"),

@@ -7,14 +7,13 @@ subtracted, and the rest divided by its 95th percentile, so that objects move ab
 from __future__ import annotations
 
 import hashlib
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -38,11 +37,6 @@ NO_MOTION: Vectors = np.zeros((2, 2, 2), np.int8)
 """The flow of a frame without neighbours; flow may be of any size."""
 
 CLIP = 3.0
-_PRESETS = {
-    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-}
 _GRID = 8
 """Spacing in pixels of the points that the camera's motion is fitted to."""
 
@@ -56,7 +50,22 @@ _VERSION = 3
 """Is part of the names of cached files: raise it whenever the same files and settings come to give other vectors."""
 
 
-class FrameFlow(ABC):
+class FlowMethod(ABC):
+    """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
+
+    def check(self, video: str, frames: list[str]) -> None:  # noqa: B027 (most methods make flow of any frames)
+        """Raise UserError if there can't be flow for the `frames` of `video`, named in time order."""
+
+    @abstractmethod
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+        """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
+
+    @abstractmethod
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:
+        """Make the normalised flow, int8 `[h, w, 2]`, from `files`. Raises UserError if one can't be read."""
+
+
+class FrameFlow(FlowMethod):
     """A method that computes flow from a frame and its neighbour; subclasses implement `vectors`."""
 
     camera: bool
@@ -76,9 +85,6 @@ class FrameFlow(ABC):
         flow = self.vectors(frame, neighbour)
         return normalised(flow - camera_motion(flow) if self.camera else flow)
 
-    def check(self, video: str, frames: list[str]) -> None:  # noqa: B027 (it is complete)
-        """Accept any frames: their flow is computed from them."""
-
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the frame and the previous one, and the sign 1; for the first frame, the next one and -1."""
         if len(sequence.frames) < 2:
@@ -86,7 +92,6 @@ class FrameFlow(ABC):
         return (sequence.frames[index], sequence.frames[index - 1 if index else 1]), 1 if index else -1
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Compute the normalised flow from a frame to its neighbour. Raises UserError for unreadable files or different sizes."""
         return self(*map(read_frame, files))
 
 
@@ -96,7 +101,7 @@ class OpticalFlow(FrameFlow):
 
     Args:
         height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
-        preset: OpenCV's preset: `ultrafast`, `fast` or `medium`.
+        preset: OpenCV's.
         camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
 
     Examples:
@@ -106,16 +111,12 @@ class OpticalFlow(FrameFlow):
     """
 
     height: PositiveInt = 240
-    preset: str = "medium"
+    preset: Literal["ultrafast", "fast", "medium"] = "medium"
     camera: bool = True
-
-    def __post_init__(self) -> None:
-        if self.preset not in _PRESETS:
-            raise UserError(f"flow.preset={self.preset}: choose from {', '.join(_PRESETS)}")
 
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
         """Compute the flow on reduced grey frames."""
-        dis = cv2.DISOpticalFlow.create(_PRESETS[self.preset])
+        dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}"))
         before, after = (reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), self.height) for image in (frame, neighbour))
         height, width = before.shape
         border = 0, max(_LEAST - height, 0), 0, max(_LEAST - width, 0)
@@ -189,12 +190,7 @@ def normalised(flow: npt.NDArray[np.float32], known: Mask | None = None) -> Vect
 
 
 def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
-    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1], channels last: right, down (both 0.5 at rest), length.
-
-    Examples:
-        >>> to_flow_input(np.zeros((1, 1, 2))).flatten().tolist()
-        [0.5, 0.5, 0.0]
-    """
+    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1], channels last: right, down (both 0.5 at rest), length."""
     if vectors.dtype == np.int8:  # a third of the time
         found = np.take(_inputs_of_bytes(), np.ascontiguousarray(vectors).view(np.uint16)[..., 0], axis=0)
     else:
@@ -219,23 +215,6 @@ def mirrored_flow(flow: Tensor) -> Tensor:
     """Mirror the flow input `[B, 3, h, w]` of mirrored frames: what moved right moves left."""
     flow = flow.flip(-1)
     return torch.cat([1 - flow[:, :1], flow[:, 1:]], dim=1)
-
-
-@typing.runtime_checkable  # so that values of a config can be checked against it
-class FlowMethod(typing.Protocol):
-    """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
-
-    def check(self, video: str, frames: list[str]) -> None:
-        """Raise UserError if there can't be flow for the `frames` of `video`, named in time order."""
-        ...
-
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
-        """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
-        ...
-
-    def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Make the normalised flow, int8 `[h, w, 2]`, from `files`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -264,15 +243,16 @@ class SequenceFlow:
         if self.cache is None:
             return np.asarray(sign * self.method.of_files(files), np.int8)
         file = from_home(self.cache) / self._name(files)
-        if (found := _read(file)) is None:
+        try:
+            found = read_array(file)
+        except UserError:  # missing or damaged
             found = self.method.of_files(files)
             with replacing(file) as draft, draft.open("wb") as stream:
                 np.save(stream, found)
         return np.asarray(sign * found, np.int8)
 
     def _settings(self) -> str:
-        # From 4.14 to 5, OpenCV's flow of the same frames changed.
-        return f"{_VERSION} OpenCV {cv2.__version__} {self.method!r}"
+        return f"{_VERSION} OpenCV {cv2.__version__} {self.method!r}"  # OpenCV 5 gives other flow than 4.14
 
     def _name(self, files: tuple[Path, ...]) -> str:
         try:
@@ -297,11 +277,7 @@ class SequenceFlow:
         self.check(sequences)
         if self.cache is None:
             return
-        wanted = [
-            (sequence, index)
-            for sequence in sequences
-            for index in (sequence.annotated if annotated else range(len(sequence.frames)))
-        ]
+        wanted = [(s, index) for s in sequences for index in (s.annotated if annotated else range(len(s.frames)))]
         files = [file for place in wanted for file in self.method.files(*place)[0]]
         if files:  # images have no motion
             remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
@@ -315,12 +291,3 @@ class SequenceFlow:
             finally:
                 pool.shutdown(cancel_futures=True)
         return {"frames": len(wanted)}
-
-
-def _read(file: Path) -> Vectors | None:
-    """Read the flow in `file`; None if it is missing or damaged."""
-    try:
-        found = read_array(file)
-    except UserError:
-        return None
-    return found if found.dtype == np.int8 and found.ndim == 3 and found.shape[2] == 2 else None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveInt
 
-from adnet.data.flow import Vectors, camera_motion, normalised, reduced
+from adnet.data.flow import FlowMethod, Vectors, camera_motion, normalised, reduced
 from adnet.data.masks import Mask
 from adnet.data.pictures import image_size
 from adnet.data.sequence import Sequence
@@ -25,7 +25,7 @@ UNKNOWN = 1e9
 
 
 @dataclass(frozen=True)
-class FlowFolder:
+class FlowFolder(FlowMethod):
     """Flow in `root/<sequence>/<frame>.flo`, or `.png` in the 16-bit encoding of KITTI (Menze and Geiger, CVPR 2015).
 
     A sequence's first frame (with `to=previous`; with `to=next` its last) may lack a file, and then has no motion.
@@ -70,7 +70,6 @@ class FlowFolder:
         raise self._missing(sequence.name, frame.stem)
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
-        """Read the normalised flow of a frame; `files` are the frame and its flow. Raises UserError as `of_frame` does."""
         frame, file = files
         return self._vectors(file, image_size(frame))
 
