@@ -48,7 +48,7 @@ def test_holdout_takes_training_sequences_to_validate_on(tiny_davis: Path) -> No
 
 
 def test_unknown_holdout_offers_the_nearest(tiny_davis: Path) -> None:
-    with pytest.raises(UserError, match=r"pairs\.holdout: no training sequence 'train-01'; did you mean 'train-0"):
+    with pytest.raises(UserError, match=r"no sequence 'train-01' in this split; did you mean 'train-0"):
         module(tiny_davis, holdout=["train-01"])
 
 

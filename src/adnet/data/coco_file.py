@@ -7,7 +7,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NotRequired
@@ -21,6 +20,7 @@ from adnet.data.masks import Mask
 from adnet.data.pictures import image_size
 from adnet.data.sequence_files import composed
 from adnet.errors import UserError
+from adnet.shared.check_config import nearest
 
 Id = int | str
 Segmentation = list[Any] | dict[str, Any] | None
@@ -161,9 +161,7 @@ def _wanted(contents: Mapping[Path, _File], category: str | list[str] | None) ->
     known = {category["name"] for content in contents.values() for category in content["categories"]}
     wanted = known if category is None else {category} if isinstance(category, str) else {*category}
     if unknown := sorted(wanted - known):
-        near = get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-        raise UserError(f"no category {unknown[0]!r} in {', '.join(map(str, contents))}; {hint}")
+        raise UserError(f"no category {unknown[0]!r} in {', '.join(map(str, contents))}{nearest(unknown[0], known)}")
     return wanted
 
 
@@ -189,9 +187,8 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
         if repeated := [one for one, times in ids.items() if times > 1]:
             raise UserError(f"{file}: {ids[repeated[0]]} {kind} have the id {repeated[0]}: number them anew")
     for video in videos:
-        images = images + [
-            _Image(id=f"{video['id']}/{i}", file_name=name) for i, name in enumerate(video.get("file_names", ()))
-        ]
+        names = enumerate(video.get("file_names", ()))
+        images = images + [_Image(id=f"{video['id']}/{i}", file_name=name) for i, name in names]
     categories = {category["id"]: category["name"] for category in content["categories"]}
     parts: dict[Id | None, list[tuple[str, Segmentation]]] = {image["id"]: [] for image in images}
     annotated = set()
@@ -199,9 +196,8 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
         called = f"annotation {annotation.get('id', f'number {number}')}"
         category = categories.get(annotation["category_id"])
         if category is None:
-            raise UserError(
-                f"{file}: {called} has the category {annotation['category_id']}, which isn't in its categories"
-            )
+            number = annotation["category_id"]
+            raise UserError(f"{file}: {called} has the category {number}, which isn't in its categories")
         each: dict[Id | None, Segmentation] = {annotation.get("image_id"): annotation.get("segmentation")}
         if "segmentations" in annotation:
             each = {f"{annotation.get('video_id')}/{i}": one for i, one in enumerate(annotation["segmentations"])}
@@ -215,11 +211,11 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
                 raise UserError(
                     f"{file}: {called} is a box without a mask: draw a polygon or a mask, or choose data.category"
                 )
-    names = {video["id"]: video.get("name", str(video["id"])) for video in videos}
+    called_by = {video["id"]: video.get("name", str(video["id"])) for video in videos}
     for entry in images:
         key, of_video = entry["id"], entry.get("video_id")
         size = entry.get("height") or 0, entry.get("width") or 0
-        clip = None if of_video is None else re.sub(r"[/\\:]|^\.+", "-", names.get(of_video, str(of_video)))
+        clip = None if of_video is None else re.sub(r"[/\\:]|^\.+", "-", called_by.get(of_video, str(of_video)))
         yield Labelled(file, entry["file_name"], parts[key], key in annotated, size if all(size) else None, clip)
 
 

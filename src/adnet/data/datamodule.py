@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from threading import Thread
 
@@ -21,6 +20,7 @@ from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
 from adnet.data.sequence import VideoDataset, report_odd_masks
+from adnet.data.sequence_files import select
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
 
@@ -64,19 +64,14 @@ class PairDataModule(L.LightningDataModule):
         pin_memory: bool = True,
     ) -> None:
         super().__init__()
-        names = [sequence.name for sequence in train.sequences]
-        for name in holdout:
-            if name not in names:
-                near = "".join(f"; did you mean {other!r}?" for other in get_close_matches(name, names, n=1))
-                raise UserError(f"pairs.holdout: no training sequence {name!r}{near}")
         if holdout:
-            left = tuple(s for s in train.sequences if s.name not in holdout)
-            if not left:
+            held = select([sequence.name for sequence in train.sequences], holdout)
+            if len(held) == len(train.sequences):
                 raise UserError(
                     f"no training sequence is left in {train.name}: shorten pairs.holdout, or name more in data.train_sequences"
                 )
-            val = replace(train, sequences=tuple(s for s in train.sequences if s.name in holdout))
-            train = replace(train, sequences=left)
+            val = replace(train, sequences=tuple(s for s in train.sequences if s.name in held))
+            train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in held))
         self.train = train = mixed(train, mix or {})
         self.val = val
         self.batch_size = batch_size

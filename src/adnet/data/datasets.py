@@ -16,7 +16,6 @@ from typing import Literal
 
 import yaml
 
-from adnet.data.fbms_annotations import fbms_annotations
 from adnet.data.known_dataset import Keep, KnownDataset, Split
 from adnet.data.sequence import Sequence, all_but_first_and_last
 from adnet.data.sequence_files import (
@@ -119,14 +118,13 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
     for sequence in select(names, wanted):
         folders = entry(root / "JPEGImages" / "480p", sequence), entry(root / "Annotations" / "480p", sequence)
         frames, masks = map(images_in, folders)
-        check_names(frames, masks)
-        if alone := sorted(frames.keys() - masks.keys()):
-            file = f"Annotations/480p/{sequence}/{alone[0]}.png"
-            instead = "" if masks else lying_in(folders[1])
+        checked = checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders)
+        if alone := [frame.stem for frame in checked.frames if frame.stem not in checked.annotations]:
+            where = f"frame {alone[0]} in sequence {sequence!r} of {root}"
             raise UserError(
-                f"frame {alone[0]} in sequence {sequence!r} of {root} has no mask ({len(alone)} such){instead}: add {file}"
+                f"{where} has no mask ({len(alone)} such): add {folders[1].relative_to(root)}/{alone[0]}.png"
             )
-        yield checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders)
+        yield checked
 
 
 @partial(
@@ -158,6 +156,36 @@ def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Se
         frames = {stem: path for stem, path in images_in(video).items() if path.suffix.lower() == ".jpg"}
         masks, regions = fbms_annotations(video / "GroundTruth", frames)
         yield checked_sequence(part, name, frames, masks, regions=regions)
+
+
+def fbms_annotations(truth: Path, frames: Mapping[str, Path]) -> tuple[dict[str, Path], tuple[int, ...]]:
+    """Find the annotations in `truth` by the stems of their `frames`, and the labels that they use, the background's first.
+
+    `*Def.dat` there lists both: file names of annotations and frames, and each region's label ("scale"), 8-bit grey or a 24-bit
+    colour (`65536 red + 256 green + blue`). Raises UserError if it is missing or lists no region 0 or no frame, and for a missing
+    annotation.
+    """
+    file = min(truth.glob("*Def.dat"), default=None)
+    if file is None:
+        raise UserError(f"no *Def.dat in {truth}: it says which colour is the background; complete the dataset")
+    text = file.read_text(encoding="latin-1")
+    labels = {int(region): int(label) for region, label in re.findall(r"Scale of region (\d+)\s*:\s*(\d+)", text)}
+    listed = re.findall(r"^File name\s*:\s*(\S+)\s+Input file name\s*:\s*(\S+)", text, re.MULTILINE)
+    if 0 not in labels or not listed:
+        missing = "region 0, the background" if listed else "annotated frame"
+        raise UserError(f"{file} lists no {missing}: replace it with the original")
+    masks = {}
+    for name, frame in listed:
+        stem = Path(name).stem.removesuffix("_gt")
+        # The probabilities of an annotation (*PROB*) lie beside it, but are never listed.
+        candidates = (truth / f"{stem}_gt.ppm", truth / name, truth / f"{stem}.pgm")
+        annotation = next((path for path in candidates if path.is_file()), None)
+        if annotation is None:
+            raise UserError(f"no annotation {truth / name}, which {file.name} lists: complete the dataset")
+        number = re.search(r"\d+$", stem)
+        named = next((name for name in (Path(frame).stem, stem) if name in frames), None)
+        masks[named or (number and frame_numbered(number[0], frames)) or stem] = annotation
+    return masks, tuple(labels[region] for region in sorted(labels))
 
 
 @partial(

@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pydantic import PositiveFloat
+
 from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset to train on beside the first: on average `weight` of its pairs for each pair of the first.
-
-    Raises UserError for a weight that is not above 0.
-    """
+    """A dataset to train on beside the first: on average `weight` of its pairs for each pair of the first."""
 
     dataset: VideoDataset
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise UserError(
-                f"mix: the weight of {self.dataset.name} is {self.weight}; give a number above 0, or leave it out"
-            )
+    weight: PositiveFloat = 1.0
 
 
 def mixed(first: VideoDataset, sources: Mapping[str, Source]) -> VideoDataset:

@@ -122,18 +122,10 @@ def report_odd_masks(dataset: VideoDataset) -> None:
             shares.append(sequence.annotation(frame).mean())
             file = sequence.annotations[frame.stem]
             void = void or (file if not sequence.regions and has_void(file) else None)
-    where = f"{dataset.name} {dataset.split} in {dataset.root}"
+    where, say = f"{dataset.name} {dataset.split} in {dataset.root}", logging.getLogger(__name__).warning
     if shares and min(shares) >= NEARLY_ALL:
-        logging.getLogger(__name__).warning(
-            "%s: nearly all pixels of all masks are foreground (of %d masks at least %.0f %%): are they inverted, or not masks?",
-            where,
-            len(shares),
-            100 * min(shares),
-        )
+        share = f"of {len(shares)} masks at least {100 * min(shares):.0f} %"
+        say("%s: nearly all pixels of all masks are foreground (%s): are they inverted, or not masks?", where, share)
     if void:
-        logging.getLogger(__name__).warning(
-            '%s: %s has the label 255 beside others; if one of them means "not annotated" (void) or "unknown", set it to 0: it '
-            "counts as foreground",
-            where,
-            void,
-        )
+        what = 'if one of them means "not annotated" (void) or "unknown", set it to 0: it counts as foreground'
+        say("%s: %s has the label 255 beside others; %s", where, void, what)

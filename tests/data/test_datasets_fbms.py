@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from adnet.data.fbms_annotations import read_definition
+from adnet.data.datasets import fbms_annotations
 from adnet.errors import UserError
 
 TEXT = """Ground truth definition file; do not change!
@@ -40,24 +40,30 @@ cats01_0020.ppm
 """
 
 
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    """A folder with the annotations that `TEXT` lists."""
+    for name in ("cats01_0001_gt.ppm", "cats01_0020_gt.ppm"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_regions_and_frames(tmp_path: Path, newline: str) -> None:
-    file = tmp_path / "cats01Def.dat"
-    file.write_bytes(TEXT.replace("\n", newline).encode())
-    definition = read_definition(tmp_path)
-    assert definition.file == file
-    assert definition.regions == (16777215, 255, 65280)
-    assert definition.frames == (("cats01_0001_gt.ppm", "cats01_0001.ppm"), ("cats01_0020_gt.ppm", "cats01_0020.ppm"))
+def test_regions_and_frames(truth: Path, newline: str) -> None:
+    (truth / "cats01Def.dat").write_bytes(TEXT.replace("\n", newline).encode())
+    masks, regions = fbms_annotations(truth, {"cats01_0001": Path("a"), "cats01_20": Path("b")})
+    assert regions == (16777215, 255, 65280)
+    assert masks == {"cats01_0001": truth / "cats01_0001_gt.ppm", "cats01_20": truth / "cats01_0020_gt.ppm"}
 
 
-def test_regions_are_ordered_by_their_numbers(tmp_path: Path) -> None:
-    (tmp_path / "aDef.dat").write_text(TEXT.replace("region 0", "region 9").replace("region 2", "region 0"))
-    assert read_definition(tmp_path).regions == (65280, 255, 16777215)
+def test_regions_are_ordered_by_their_numbers(truth: Path) -> None:
+    (truth / "aDef.dat").write_text(TEXT.replace("region 0", "region 9").replace("region 2", "region 0"))
+    assert fbms_annotations(truth, {})[1] == (65280, 255, 16777215)
 
 
 def test_without_definition(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no \*Def\.dat in .*: it says which colour is the background"):
-        read_definition(tmp_path)
+        fbms_annotations(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -67,4 +73,4 @@ def test_without_definition(tmp_path: Path) -> None:
 def test_incomplete_definition(tmp_path: Path, old: str, new: str, missing: str) -> None:
     (tmp_path / "aDef.dat").write_text(TEXT.replace(old, new))
     with pytest.raises(UserError, match=rf"aDef\.dat lists no {missing}"):
-        read_definition(tmp_path)
+        fbms_annotations(tmp_path, {})
