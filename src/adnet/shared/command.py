@@ -46,12 +46,7 @@ _SEVERAL_CHOICES = ("mix", "callbacks", "logger", "+experiment")
 
 
 def conf_dir() -> Path:
-    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout.
-
-    Examples:
-        >>> (conf_dir() / "train.yaml").is_file()
-        True
-    """
+    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout."""
     shipped = Path(__file__).parents[1] / "conf"
     return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
 
@@ -160,17 +155,17 @@ def expand_home(cfg: DictConfig) -> None:
 
     Raises UserError as `from_home` does.
     """
-    for key, value in _in_home(OmegaConf.to_container(cfg), ""):
-        OmegaConf.update(cfg, key, str(from_home(value)))
+    for key, value in _walk(OmegaConf.to_container(cfg)):
+        if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+            OmegaConf.update(cfg, key, str(from_home(value)))
 
 
-def _in_home(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield each text that begins with `~/`, with its full key."""
-    if isinstance(node, str) and (node == "~" or node.startswith("~/")):
-        yield path, node
-    elif isinstance(node, dict | list):
-        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _in_home(child, f"{path}.{key}" if path else str(key))
+def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each key within `node`, those of lists being numbers, in full, with its value."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield f"{prefix}{key}", child
+        yield from _walk(child, f"{prefix}{key}.")
 
 
 def check_groups(overrides: Iterable[str]) -> None:
@@ -261,15 +256,7 @@ def _known_keys(name: str) -> list[str]:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
     groups = [group for group in cfg["hydra"]["runtime"]["choices"] if not group.startswith("hydra/")]
-    return groups + _paths(cfg, "")
-
-
-def _paths(node: dict[str, Any], prefix: str) -> list[str]:
-    return [
-        path
-        for key, child in node.items()
-        for path in (f"{prefix}{key}", *(_paths(child, f"{prefix}{key}.") if isinstance(child, dict) else ()))
-    ]
+    return groups + [key for key, _ in _walk(cfg)]
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -1,10 +1,9 @@
-"""Files from the network: resumed where they were cut off, checked, with a progress bar."""
+"""Files from the network: resumed where they were cut off, with a progress bar."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import requests
 from tqdm import tqdm
@@ -14,55 +13,40 @@ from adnet.errors import UserError
 _CHUNK = 1 << 16
 
 
-def fetch(url: str, path: Path, known_hash: str | None = None, attempts: int = 5, timeout: float = 20) -> Path:
-    """Download `url` to `path`, unless it is there already (with the hash, if one is given), and return `path`.
+def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
+    """Download `url` to `path`, unless it is there already, and return `path`.
 
     The part that has arrived is kept in `<path>.part`, also after a failure, and the next try, in this call or another, asks the
-    server for the rest; `path` appears only when it is complete. `known_hash` is pooch's, `"sha256:..."` or `"md5:..."`. The
-    download fails after `attempts` in a row that bring nothing new; each gives up after `timeout` seconds without a byte.
-
-    Raises UserError if the file can't be downloaded or has another hash; a damaged file is removed.
+    server for the rest; `path` appears only when it is complete. The download fails after `attempts` in a row that bring nothing
+    new; each gives up after `timeout` seconds without a byte. Raises UserError if the file can't be downloaded.
     """
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")
-
-    def download(url: str, target: Any, _: Any) -> None:
-        part = path.with_name(f"{path.name}.part")
-        _resume(url, part, attempts, timeout)
-        os.replace(part, target)
-
-    try:
-        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
-    except ValueError as error:
-        raise UserError(
-            f"{url} is not the file that it should be: its hash is not {known_hash}; try again, or give another url"
-        ) from error
-    except OSError as error:  # requests' errors are, too
-        raise _failed(url, error) from error
+    if path.is_file():
+        return path
+    part, left = path.with_name(f"{path.name}.part"), attempts
+    part.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        before = _size(part)
+        try:
+            _stream(url, part, timeout)
+            break
+        except OSError as error:  # requests' errors are, too
+            left = attempts if _size(part) > before else left - 1
+            again = isinstance(error, requests.RequestException) and not isinstance(error, requests.HTTPError)
+            if left < 1 or not again:
+                kept = f"; {_size(part) / 1e6:.1f} MB are kept in {part}, and the next try goes on there"
+                reason = _reason(error) + kept * (_size(part) > 0)
+                raise UserError(f"cannot download {url}: {reason}; try again, or give another url") from error
+    os.replace(part, path)
     return path
 
 
-def _resume(url: str, part: Path, attempts: int, timeout: float) -> None:
-    """Bring `part` to its full length. Raises UserError when `attempts` in a row brought nothing."""
-    left = attempts
-    while True:
-        before = part.stat().st_size if part.is_file() else 0
-        try:
-            return _stream(url, part, timeout)
-        except requests.HTTPError:
-            raise
-        except requests.RequestException as error:
-            now = part.stat().st_size if part.is_file() else 0
-            left = attempts if now > before else left - 1
-            if left < 1:
-                kept = f"; {now / 1e6:.1f} MB are kept in {part}, and the next try goes on there" if now else ""
-                raise _failed(url, error, kept) from error
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
 
 
 def _stream(url: str, part: Path, timeout: float) -> None:
     """Request what `part` lacks, once, and append it."""
-    have = part.stat().st_size if part.is_file() else 0
+    have = _size(part)
     # Compressed on the way, the length and the place to go on from would be another file's.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
@@ -84,12 +68,8 @@ def _stream(url: str, part: Path, timeout: float) -> None:
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and (size := part.stat().st_size) != total:
+    if total is not None and (size := _size(part)) != total:
         raise requests.ConnectionError(f"the connection ended after {size} of {total} bytes")
-
-
-def _failed(url: str, error: BaseException, kept: str = "") -> UserError:
-    return UserError(f"cannot download {url}: {_reason(error)}{kept}; try again, or give another url")
 
 
 def _reason(error: BaseException) -> str:

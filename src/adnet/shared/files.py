@@ -119,11 +119,8 @@ def read_lines(file: Path) -> list[str]:
 
 def sha256(path: Path) -> str:
     """Hash a file's content, of any size; hexadecimal. Raises OSError if it can't be read."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_sha256(files: Iterable[Path]) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -21,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from adnet.errors import UserError
+from adnet.shared.file_formats import read_document
 
 
 @contextmanager
@@ -126,27 +125,18 @@ def model_card(name: str, variant: str, scores: str | Path | None) -> str:
 
 
 def _results(file: Path) -> list[EvalResult]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        common = {
-            "task_type": _TASK,
-            "task_name": f"protocol {content['protocol']}" if content.get("protocol") else "protocol not named",
-            "dataset_type": content["dataset"],
-            "dataset_name": content["dataset"],
-            "dataset_split": content.get("split"),
-        }
-        return [
-            EvalResult(
-                **common,
-                metric_type=f"{metric}-{line}",
-                metric_name=f"{metric} {line} ({meaning})" if line != "mean" else f"{metric} mean",
-                metric_value=round(100 * content["mean"][metric][line], 1),
-            )
-            for metric in ("J", "F")
-            for line, meaning in _DAVIS_LINES.items()
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{file} is not a scores.json of adnet's ({reason}); python -m adnet.evaluate writes one"
-        ) from error
+    content = read_document(file, "scores", ("dataset", "mean", "mean.*"), "python -m adnet.evaluate writes one")
+    return [
+        EvalResult(
+            task_type=_TASK,
+            task_name=f"protocol {content['protocol']}" if content.get("protocol") else "protocol not named",
+            dataset_type=content["dataset"],
+            dataset_name=content["dataset"],
+            dataset_split=content.get("split"),
+            metric_type=f"{metric}-{line}",
+            metric_name=f"{metric} {line} ({meaning})" if line != "mean" else f"{metric} mean",
+            metric_value=round(100 * content["mean"][metric][line], 1),
+        )
+        for metric in ("J", "F")
+        for line, meaning in _DAVIS_LINES.items()
+    ]
