@@ -6,8 +6,6 @@
 The checkpoint goes wherever one of a training goes: `python -m adnet.evaluate checkpoint=full.ckpt protocol=published`.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Resumes an interrupted download; checks a dataset that exists already. For one without a public address, it says where to get it.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """Augmentation of a training frame; every call to albumentations is here."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable

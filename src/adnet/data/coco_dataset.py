@@ -3,8 +3,6 @@
 Masks are written as PNG into the cache, called by their content, so that every command reads them like those of other datasets.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

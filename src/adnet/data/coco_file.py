@@ -1,7 +1,5 @@
 """Read COCO files of any tool, and find the pictures that they speak of."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Masks as COCO's run lengths and polygons: write those of a video, read those of files that may come from anyone."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Loaders of training and validation pairs, for a Trainer."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

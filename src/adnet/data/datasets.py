@@ -6,8 +6,6 @@ UserError for a missing root or split, an unknown sequence, an annotation withou
 than two frames. An image is a sequence of one frame. To add one, write its entry here and `conf/data/NAME.yaml`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial

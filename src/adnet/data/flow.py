@@ -4,8 +4,6 @@ Flow points to the previous frame; the first frame's is the negative of its flow
 subtracted, and the rest divided by its 95th percentile, so that objects move about equally fast in every video.
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable

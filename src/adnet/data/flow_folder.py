@@ -1,7 +1,5 @@
 """Optical flow computed elsewhere, one file per frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

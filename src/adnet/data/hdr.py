@@ -1,7 +1,5 @@
 """Show high dynamic range (PQ or HLG, ITU-R BT.2100) as ordinary screens do."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is known of a dataset in one entry: the facts, the rule that scores it, and the function that finds it on disk."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceABC
@@ -33,7 +31,7 @@ class Split:
     sha256: str | None = None
 
 
-DATASETS: dict[str, KnownDataset] = {}
+DATASETS: dict[str, "KnownDataset"] = {}
 """Every dataset by its name: that of its function, of its file in `conf/data`, and of `VideoDataset`."""
 
 

@@ -8,8 +8,6 @@
   alpha channel says nothing and is left out.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

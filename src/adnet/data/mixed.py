@@ -1,7 +1,5 @@
 """Train on several datasets at once, each with its share of the pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

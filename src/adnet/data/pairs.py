@@ -1,7 +1,5 @@
 """Pairs of an anchor and a frame (Section 4, Training), the same for any number of workers and ranks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NotRequired, TypedDict

@@ -3,8 +3,6 @@
 A picture is upright: the orientation that its EXIF data state is applied. What a file can't be understood as is refused.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

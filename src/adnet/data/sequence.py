@@ -1,7 +1,5 @@
 """Videos on disk: their frames and annotations, fingerprints of whole datasets, and a word about masks that look odd."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Find the files of a dataset's sequences, and check that frames and annotations belong together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Sequence as SequenceABC

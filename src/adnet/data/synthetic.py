@@ -1,7 +1,5 @@
 """Synthetic videos in DAVIS layout, for training in minutes without a download; `adnet.data.synthetic_video` draws them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path

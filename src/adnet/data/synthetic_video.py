@@ -10,8 +10,6 @@ Fourier series of the direction. Arithmetic is float64 until the final rounding,
 a sine or in the order of a sum don't reach the files.
 """
 
-from __future__ import annotations
-
 import colorsys
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Read NumPy's files, which may be damaged or come from anyone: completely, or not at all."""
 
-from __future__ import annotations
-
 import tokenize
 import zlib
 from pathlib import Path

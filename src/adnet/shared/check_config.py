@@ -1,13 +1,11 @@
 """Check the keys of a config, and the types and ranges of its values, before anything is built."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from pkgutil import resolve_name
-from typing import Annotated, Any, Literal, NamedTuple, Optional, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Optional, Self, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -57,11 +55,11 @@ class _Group(NamedTuple):
     usual: Any
     below_target: bool
 
-    def child(self, key: str) -> _Group | None:
+    def child(self, key: str) -> Self | None:
         """Return the group in `key`; None if that is a value, be it a dictionary."""
         value, usual = self.given[key], self.usual.get(key) if isinstance(self.usual, dict) else None
         if isinstance(value, dict) and (isinstance(usual, dict) or _holds_target(value)):
-            return _Group(f"{self.name}{key}.", value, usual, self.below_target or "_target_" in self.given)
+            return type(self)(f"{self.name}{key}.", value, usual, self.below_target or "_target_" in self.given)
         return None
 
 

@@ -1,7 +1,5 @@
 """The Hydra main that all entry points share: it reports a user's mistake in one line."""
 
-from __future__ import annotations
-
 import errno
 import io
 import logging

@@ -1,7 +1,5 @@
 """Files from the network: resumed where they were cut off, with a progress bar."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Types of the JSON files that commands write and read: pydantic checks what is read, and the documentation's schemas are made of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """Files on disk: written atomically, compared by content, removed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

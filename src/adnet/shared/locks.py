@@ -1,7 +1,5 @@
 """Locks between processes. The system frees each when its holder dies, be it by SIGKILL. Windows has only `one_at_a_time`."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator

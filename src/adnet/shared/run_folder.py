@@ -1,7 +1,5 @@
 """Read what a training left in its run folder: its config, and its summary if it has finished."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

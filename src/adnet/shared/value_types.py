@@ -1,7 +1,5 @@
 """Types of config values: check a value against an argument's annotation, limits included, and describe what it asks for."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Sequence
 from pathlib import Path

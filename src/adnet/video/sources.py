@@ -1,7 +1,5 @@
 """Videos to segment: files of any codec, folders of images, webcams."""
 
-from __future__ import annotations
-
 import glob
 import logging
 import re

@@ -1,7 +1,5 @@
 """Read ahead of the network, work on several frames at once, and write behind, each in threads of its own."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

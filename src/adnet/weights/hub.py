@@ -1,7 +1,5 @@
 """The Hugging Face hub: downloads and uploads that fail within seconds and in one line, and the page that it shows of a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

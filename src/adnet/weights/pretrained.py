@@ -1,7 +1,5 @@
 """Pretrained weights: a folder with `model.safetensors` and the `config.json` that describes their network."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Read tensors from untrusted files, and fit them to a network, whatever was put around their names."""
 
-from __future__ import annotations
-
 import pickle
 from collections import Counter
 from collections.abc import Iterable, Mapping
