@@ -28,9 +28,8 @@ def main(cfg: DictConfig) -> None:
     known, root = resolve_name(cfg.data._target_), Path(cfg.data.root)
     for split, dataset in download(known, root, cfg.url, cfg.verify).items():
         content = fingerprint(dataset)
-        print(
-            f"{dataset.name} {split}: {len(content['sequences'])} sequences, {content['frames']} frames, annotations {content['sha256']}"
-        )
+        number, frames = len(content["sequences"]), content["frames"]
+        print(f"{dataset.name} {split}: {number} sequences, {frames} frames, annotations {content['sha256']}")
     print(root)
 
 
@@ -50,9 +49,8 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
         try:
             return _checked(known, root, verify)
         except UserError as error:
-            raise UserError(
-                f"{root} already exists and isn't {known.name} ({error}); give another data.root, or move it"
-            ) from error
+            said = f"{root} already exists and isn't {known.name} ({error})"
+            raise UserError(f"{said}; give another data.root, or move it") from error
     url = url or known.url
     if url is None:
         raise UserError(f"{known.name}: {known.page}; then put it at {root}, or give url=...")
@@ -95,9 +93,8 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
         for what in ("sequences", "frames", "sha256"):
             expected = getattr(content, what)
             if verify and expected is not None and found[what] != expected:
-                raise UserError(
-                    f"{split} is not the official release: {what} {found[what]}, expected {expected} (verify=false accepts it)"
-                )
+                differs = f"{what} {found[what]}, expected {expected}"
+                raise UserError(f"{split} is not the official release: {differs} (verify=false accepts it)")
     return datasets
 
 
@@ -112,9 +109,8 @@ def extract(archive: Path, folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
             if needed > free:
-                raise UserError(
-                    f"{archive} unpacks to {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB left: make room"
-                )
+                room = f"{folder.parent} has {free / 1e9:.1f} GB left"
+                raise UserError(f"{archive} unpacks to {needed / 1e9:.1f} GB and {room}: make room")
             for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
                 file.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:

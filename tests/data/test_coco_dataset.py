@@ -276,7 +276,7 @@ RUNS = {"size": list(SIZE), "counts": [100, 900]}
         ),
         (
             {"images": [{"id": 1, "file_name": "0.png", "height": 30, "width": 36}]},
-            r"a\.json: 0\.png is 36x30, .*0\.png 36x24: annotate the image as it is",
+            r"a\.json: 0\.png is 36x30 and .*0\.png 36x24, both upright: resize one",
         ),
         ({"categories": []}, r"annotation 1 has the category 1, which isn't in its categories"),
         (

@@ -325,7 +325,7 @@ def test_no_flow_is_no_motion_in_any_frame(tiny_davis: Path) -> None:
 
 
 def test_mistakes(tiny_davis: Path) -> None:
-    with pytest.raises(UserError, match="a frame of 240x160 follows one of 160x240"):
+    with pytest.raises(UserError, match="a frame is 240x160 and the next 160x240"):
         OpticalFlow()(texture(), texture().transpose(1, 0, 2))
     sequence = davis2016(tiny_davis, "train").sequences[0]
     gone = replace(sequence, frames=(Path("gone.jpg"), *sequence.frames[1:]))

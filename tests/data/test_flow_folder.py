@@ -205,7 +205,7 @@ def test_mistakes_are_one_line_before_training(bear: Sequence, tmp_path: Path) -
     assert f"{folder} has flow of 4 frames, including 00004, which is not among the 4 frames of bear" in mistake()
     (folder / "00004.flo").unlink()
     write(folder / "00002.flo", field()[:, :60])
-    assert mistake() == f"{folder}/00002.flo is 60x48 and its frame 80x48: compute flow at the frame's size"
+    assert mistake() == f"{folder}/00002.flo is 60x48 and its frame 80x48, both upright: resize one"
     (folder / "00002.flo").write_bytes((folder / "00001.flo").read_bytes()[:-8])
     assert mistake() == f"cannot read {folder}/00002.flo: it is not a complete .flo file; replace it"
     (folder / "00002.flo").unlink()

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict  # pydantic reads this one before Python
 
 from adnet.data.coco_masks import segmentation_mask
 from adnet.data.masks import Mask
-from adnet.data.pictures import image_size
+from adnet.data.pictures import check_same_size, image_size
 from adnet.data.sequence_files import composed
 from adnet.errors import UserError
 from adnet.shared.check_config import nearest
@@ -87,10 +87,7 @@ class Labelled:
     def mask(self, picture: Path) -> Mask:
         """Read the foreground in `picture`: bool `[H, W]`. Raises UserError for another size, and for what is no mask."""
         size = image_size(picture)
-        if self.size and self.size != size:
-            raise UserError(
-                f"{self.file}: {self.name} is {self.size[1]}x{self.size[0]}, {picture} {size[1]}x{size[0]}: annotate the image as it is"
-            )
+        check_same_size(f"{self.file}: {self.name}", self.size or size, picture, size)
         mask = np.zeros(size, bool)
         for name, segmentation in self.parts:
             try:
@@ -131,9 +128,8 @@ def read_results(
     for number, result in enumerate(results):
         image = result["image_id"]
         if isinstance(image, int) and image not in names:
-            raise UserError(
-                f"{file}: no image has the id {image}; numbers are ids of data=coco, for other datasets write 'SEQUENCE/FRAME'"
-            )
+            advice = "numbers are ids of data=coco, for other datasets write 'SEQUENCE/FRAME'"
+            raise UserError(f"{file}: no image has the id {image}; {advice}")
         if result.get("score", 1) >= least and (category is None or result.get("category_id") in ids):
             parts[image].append((f"result {number}", result["segmentation"]))
     return [Labelled(file, names.get(image, str(image)), found) for image, found in parts.items()]
@@ -174,13 +170,8 @@ def _valid(file: Path, document: Any, adapter: TypeAdapter[Any]) -> Any:
 
 def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled]:
     images, annotations, videos = content.get("images", []), content["annotations"], content.get("videos", [])
-    by_kind: dict[str, list[Any]] = {
-        "images": images,
-        "videos": videos,
-        "categories": content["categories"],
-        "annotations": annotations,
-    }
-    for kind, items in by_kind.items():
+    for kind in ("images", "videos", "categories", "annotations"):
+        items: Any = content.get(kind, ())
         ids = Counter(item["id"] for item in items if "id" in item)
         if repeated := [one for one, times in ids.items() if times > 1]:
             raise UserError(f"{file}: {ids[repeated[0]]} {kind} have the id {repeated[0]}: number them anew")
@@ -206,9 +197,7 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
             if category in wanted and segmentation and segmentation != [[]]:
                 parts[image].append((called, segmentation))
             elif category in wanted and (box := annotation.get("bbox")) and box[2] * box[3]:
-                raise UserError(
-                    f"{file}: {called} is a box without a mask: draw a polygon or a mask, or choose data.category"
-                )
+                raise UserError(f"{file}: {called} is a box without a mask: draw one, or choose data.category")
     called_by = {video["id"]: video.get("name", str(video["id"])) for video in videos}
     for entry in images:
         key, of_video = entry["id"], entry.get("video_id")
@@ -242,9 +231,8 @@ class Pictures:
         found = self._called.get(stem) or ([] if number is None else self._called.get(number, []))
         ranks = sorted((_fit(path, name, labelled.file), path) for path in found)
         if len(ranks) > 1 and ranks[-1][0] == ranks[-2][0]:
-            raise UserError(
-                f"{labelled.file}: {labelled.name} may be {ranks[-2][1]} or {ranks[-1][1]}: put the file beside its images"
-            )
+            either = f"{ranks[-2][1]} or {ranks[-1][1]}"
+            raise UserError(f"{labelled.file}: {labelled.name} may be {either}: put the file beside its images")
         return ranks[-1][1] if ranks else None
 
 
@@ -267,9 +255,8 @@ def located(labelled: Iterable[Labelled], pictures: Pictures, where: str) -> dic
 
 def words(names: Iterable[str]) -> set[str]:
     """Return the words in names, with and without digits, and the names whole: of `instances_val2017` also `val`."""
-    return {
-        word for name in names for word in (name, *re.findall(r"[a-zA-Z0-9]+", name), *re.findall(r"[a-zA-Z]+", name))
-    }
+    patterns = (r"[a-zA-Z0-9]+", r"[a-zA-Z]+")
+    return {word for name in names for pattern in patterns for word in (name, *re.findall(pattern, name))}
 
 
 def _number(stem: str) -> int | None:

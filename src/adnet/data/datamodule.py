@@ -65,9 +65,7 @@ class PairDataModule(L.LightningDataModule):
         if holdout:
             held = select([sequence.name for sequence in train.sequences], holdout)
             if len(held) == len(train.sequences):
-                raise UserError(
-                    f"no training sequence is left in {train.name}: shorten pairs.holdout, or name more in data.train_sequences"
-                )
+                raise UserError(f"no training sequence is left in {train.name}: shorten pairs.holdout")
             val = replace(train, sequences=tuple(s for s in train.sequences if s.name in held))
             train = replace(train, sequences=tuple(s for s in train.sequences if s.name not in held))
         self.train = train = mixed(train, mix or {})
@@ -116,9 +114,8 @@ class PairDataModule(L.LightningDataModule):
         """Return the pairs per device and forward pass. Raises UserError if the batch can't be split evenly."""
         if self.batch_size % (devices * accumulated):
             by = f"{devices} devices" + (f" x {accumulated} accumulated batches" if accumulated > 1 else "")
-            raise UserError(
-                f"pairs.batch_size={self.batch_size} can't be split over {by}: take a multiple of {devices * accumulated}"
-            )
+            advice = f"take a multiple of {devices * accumulated}"
+            raise UserError(f"pairs.batch_size={self.batch_size} can't be split over {by}: {advice}")
         return self.batch_size // (devices * accumulated)
 
     def train_dataloader(self) -> DataLoader[TrainingPair]:

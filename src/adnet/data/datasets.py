@@ -106,10 +106,8 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
     split_file = root / "ImageSets" / splits / f"{split}.txt"
     if not split_file.is_file():
         known = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.txt")))
-        instead = (
-            f"the splits here are {known}; set data.split" if known else "set data.root to the folder of ImageSets"
-        )
-        raise UserError(f"no split file {split_file}: {instead}")
+        here = f"the splits here are {known}; set data.split"
+        raise UserError(f"no split file {split_file}: {here if known else 'set data.root to the folder of ImageSets'}")
     listed = (Path(line.split()[0]) for line in read_lines(split_file))
     names = dict.fromkeys(path.parent.name or path.name for path in listed)
     attributes = davis_attributes(root)
@@ -119,9 +117,7 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
         checked = checked_sequence(root, sequence, frames, masks, attributes.get(sequence, ()), folders=folders)
         if alone := [frame.stem for frame in checked.frames if frame.stem not in checked.annotations]:
             where = f"frame {alone[0]} in sequence {sequence!r} of {root}"
-            raise UserError(
-                f"{where} has no mask ({len(alone)} such): add {folders[1].relative_to(root)}/{alone[0]}.png"
-            )
+            raise UserError(f"{where} has no mask ({len(alone)} such): add {folders[1] / alone[0]}.png")
         yield checked
 
 
@@ -148,7 +144,7 @@ def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Se
     part = root / known.folder
     names = subfolders(part)
     if not sequences:
-        check_number("FBMS", part, names, known.sequences)
+        check_number("FBMS", part, len(names), known.sequences)
     for name in select(names, sequences):
         video = part / name
         frames = {stem: path for stem, path in images_in(video).items() if path.suffix.lower() == ".jpg"}
@@ -206,7 +202,7 @@ def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[S
     videos = root / "ViSal" if (root / "ViSal").is_dir() else root
     names = [name for name in subfolders(videos) if name != "GroundTruth"]
     if not sequences:
-        check_number("ViSal", videos, names, known.sequences)
+        check_number("ViSal", videos, len(names), known.sequences)
     frames = {name: images_in(videos / name) for name in names}
     masks: dict[str, dict[str, Path]] = {name: {} for name in names}
     for path in images_in(root / "GroundTruth").values():
@@ -313,9 +309,9 @@ def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[S
     """
     names = subfolders(root / "frames")
     if not names:
+        lying = lying_in(root / "frames", masks=False)
         raise UserError(
-            f"no folder of images in {root / 'frames'}{lying_in(root / 'frames', masks=False)}: put each video's frames in a folder "
-            "of its own, such as frames/video1"
+            f"no folder of images in {root / 'frames'}{lying}: put each video's frames in a folder of its own"
         )
     if alone := sorted({*map(composed, subfolders(root / "masks"))} - {*map(composed, names)}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
@@ -344,10 +340,8 @@ def davis_attributes(root: Path) -> dict[str, tuple[str, ...]]:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))["sequences"]
         return {str(entry["name"]): tuple(map(str, entry["attributes"])) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{file}: cannot be read as the sequences' attributes ({type(error).__name__}: {reason}); replace it"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{file}: cannot be read as the sequences' attributes ({reason}); replace it") from error
 
 
 def _visal_frame(mask: Path, frames: Mapping[str, Mapping[str, Path]]) -> tuple[str, str]:

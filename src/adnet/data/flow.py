@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adnet.data.masks import Mask
-from adnet.data.pictures import Frame, read_frame
+from adnet.data.pictures import Frame, check_same_size, read_frame
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
@@ -77,9 +77,7 @@ class FrameFlow(FlowMethod):
 
         Raises UserError if the two differ in size.
         """
-        if frame.shape != neighbour.shape:
-            own, other = (f"{image.shape[1]}x{image.shape[0]}" for image in (frame, neighbour))
-            raise UserError(f"a frame of {own} follows one of {other}: optical flow needs frames of one size")
+        check_same_size("a frame", frame.shape[:2], "the next", neighbour.shape[:2])
         flow = self.vectors(frame, neighbour)
         return normalised(flow - camera_motion(flow) if self.camera else flow)
 

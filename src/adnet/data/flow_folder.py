@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from adnet.data.flow import FlowMethod, Vectors, camera_motion, normalised, reduced
 from adnet.data.masks import Mask
-from adnet.data.pictures import image_size
+from adnet.data.pictures import check_same_size, image_size
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 
@@ -50,10 +50,9 @@ class FlowFolder(FlowMethod):
             return
         found = self.found(video)
         if whole and (foreign := sorted(found.keys() - set(frames))):
-            raise UserError(
-                f"{Path(self.root) / video} has flow of {len(found)} frames, including {foreign[0]}, which is not among the "
-                f"{len(frames)} frames of {video}: remove it, or set flow.method.root"
-            )
+            has = f"{Path(self.root) / video} has flow of {len(found)} frames, including {foreign[0]}"
+            what = f"which is not among the {len(frames)} frames of {video}"
+            raise UserError(f"{has}, {what}: remove it, or set flow.method.root")
         for frame in frames[1:] if self.to == "previous" else frames[:-1]:
             if frame not in found:
                 raise self._missing(video, frame)
@@ -92,16 +91,12 @@ class FlowFolder(FlowMethod):
         return next((file for file in files if file.is_file()), None)
 
     def _missing(self, video: str, frame: str) -> UserError:
-        return UserError(
-            f"no optical flow of frame {frame} in {Path(self.root) / video}: add {frame}.flo or {frame}.png"
-        )
+        folder = Path(self.root) / video
+        return UserError(f"no optical flow of frame {frame} in {folder}: add {frame}.flo or {frame}.png")
 
     def _vectors(self, file: Path, size: tuple[int, int]) -> Vectors:
         flow, valid = read_flow(file)
-        if valid.shape != size:
-            raise UserError(
-                f"{file} is {valid.shape[1]}x{valid.shape[0]} and its frame {size[1]}x{size[0]}: compute flow at the frame's size"
-            )
+        check_same_size(file, valid.shape, "its frame", size)
         small, share = reduced(flow, self.height), reduced(valid.astype(np.float32), self.height)
         known = share > 0
         if not known.any():
@@ -129,9 +124,7 @@ def read_flow(file: Path) -> tuple[npt.NDArray[np.float32], Mask]:
     else:
         encoded = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if encoded is None or encoded.dtype != np.uint16 or encoded.shape[2:] != (3,):
-            raise UserError(
-                f"cannot read {file}: it is not a 16-bit PNG of three channels, like KITTI's flow; replace it"
-            )
+            raise UserError(f"cannot read {file}: it is not a 16-bit PNG of three channels, as KITTI's; replace it")
         # OpenCV gives blue, green, red.
         flow, valid = (encoded[..., :0:-1].astype(np.float32) - 2**15) / 64, encoded[..., 0] > 0
     return np.where(valid[..., None], flow, np.float32(0)), valid

@@ -107,7 +107,6 @@ class KnownDataset:
     def known_split(self, split: str) -> Split:
         """Return the facts of a split of the release. Raises UserError if there is no such split."""
         if split not in self.splits:
-            raise UserError(
-                f"{self.name} has no split {split!r}: the splits are {', '.join(self.splits)}; set data.split"
-            )
+            known = ", ".join(self.splits)
+            raise UserError(f"{self.name} has no split {split!r}: the splits are {known}; set data.split")
         return self.splits[split]

@@ -95,9 +95,7 @@ def mask_values(path: Path, picture: Picture) -> Values:
     if int((brightest - darkest).max()) <= (8 if picture.lossy else 0):
         return brightest
     if picture.lossy:
-        raise UserError(
-            f"{path} is a mask in colours that are not exact, as {picture.lossy} doesn't keep them: write it as PNG"
-        )
+        raise UserError(f"{path} is a mask in colours, which {picture.lossy} doesn't keep exactly: write it as PNG")
     return foreground(path, values @ np.array([65536, 256, 1]), brightness=brightest)
 
 
@@ -112,9 +110,8 @@ def foreground(path: Path, values: Values, lossy: str = "", brightness: Values |
     brightness = values if brightness is None else brightness
     if values.dtype.kind == "f":
         if not (values.min() >= 0 and values.max() <= 1):
-            raise UserError(
-                f"{path} has floating-point values from {values.min():.4g} to {values.max():.4g}: write labels of 8 bits"
-            )
+            limits = f"{values.min():.4g} to {values.max():.4g}"
+            raise UserError(f"{path} has floating-point values from {limits}: write labels of 8 bits")
         return _bright(values)
     if lossy:
         _check_soft(path, values, lossy)
@@ -138,10 +135,8 @@ def foreground(path: Path, values: Values, lossy: str = "", brightness: Values |
         return _bright(brightness)
     if steep < 0.5 and (few or steep < 0.1):
         return _labelled(path, values)
-    raise UserError(
-        f"{path} is no mask: it has {len(np.unique(values))} different values, neither flat, as labels are, nor one bright area "
-        "with soft edges: write it as 0 and 255"
-    )
+    what = f"{len(np.unique(values))} values, neither flat, as labels are, nor one bright area with soft edges"
+    raise UserError(f"{path} is no mask: it has {what}: write it as 0 and 255")
 
 
 def has_void(path: Path) -> bool:
@@ -183,9 +178,7 @@ def _alpha_mask(path: Path, colours: npt.NDArray[np.uint8], alpha: npt.NDArray[n
     different = np.unique(labels)
     labelled = 1 < len(different) <= MOST_LABELS and different[0] == 0
     if labelled and (((labels != 0) & (alpha == 0)) | ((labels == 0) & (alpha == alpha.max()))).any():
-        raise UserError(
-            f"{path} has one mask in its colours and another in its alpha channel: write the right one as 0 and 255"
-        )
+        raise UserError(f"{path} has one mask in its colours and another in its alpha channel: write it as 0 and 255")
     mask = _bright(alpha)
     if mask.all():
         raise UserError(f"the alpha channel of {path} is nowhere below half: write the mask as 0 and 255")
@@ -198,10 +191,8 @@ def _indexed(path: Path, image: Image.Image) -> Mask:
     palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     black = [index for index in np.unique(indices) if index >= len(palette) or not palette[index].any()]
     if palette[0].any() and black:
-        raise UserError(
-            f"the background of {path} may be index 0 of its palette, which is not black, or {black[0]}, which is: write the mask "
-            "as 0 and 255"
-        )
+        either = f"index 0 of its palette, which is not black, or {black[0]}, which is"
+        raise UserError(f"the background of {path} may be {either}: write the mask as 0 and 255")
     return indices != 0
 
 

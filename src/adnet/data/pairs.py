@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
 from adnet.data.flow import SequenceFlow, to_flow_input
-from adnet.data.pictures import Frame, image_size, read_frame
+from adnet.data.pictures import Frame, check_same_size, image_size, read_frame
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
 
@@ -106,9 +106,7 @@ class TrainingPairs(Dataset[TrainingPair]):
     ) -> Augmented:
         path = sequence.frames[index]
         mask = sequence.annotation(path)
-        if (size := image_size(path)) != mask.shape:
-            annotation = sequence.annotations[path.stem]
-            raise UserError(f"{path} has {size} pixels and its annotation {annotation} {mask.shape}: replace one")
+        check_same_size(path, image_size(path), sequence.annotations[path.stem], mask.shape)
         vectors = None if flow is None else flow(sequence, index)
         return self.augmentation(partial(read_frame, path), mask, rng, vectors)
 
@@ -119,9 +117,8 @@ class ValidationPairs(Dataset[ValidationPair]):
     def __init__(self, dataset: VideoDataset, frames: int, flow: SequenceFlow | None = None) -> None:
         self.dataset = dataset
         self.flow = flow
-        self.pairs = [
-            (s, t) for s, sequence in enumerate(dataset.sequences) for t in _evenly_spaced(sequence.annotated, frames)
-        ]
+        sequences = enumerate(dataset.sequences)
+        self.pairs = [(s, t) for s, sequence in sequences for t in _evenly_spaced(sequence.annotated, frames)]
 
     def __len__(self) -> int:
         return len(self.pairs)

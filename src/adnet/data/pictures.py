@@ -30,6 +30,7 @@ SEVERAL = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
 LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
 
 TWELVE_BITS = 4096
+AS_OF_12_BITS = "as if of 12 bits: it would be black; scale the values to 65535, or write 8 bits"
 
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 """Programs that generate pictures write how, in more than the mebibyte at which Pillow refuses the picture."""
@@ -113,6 +114,13 @@ def image_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def check_same_size(one: object, size: tuple[int, ...], other: object, other_size: tuple[int, ...]) -> None:
+    """Raise UserError, naming both, for two pictures that differ in height and width in pixels."""
+    if size != other_size:
+        shown, other_shown = (f"{width}x{height}" for height, width in (size, other_size))
+        raise UserError(f"{one} is {shown} and {other} {other_shown}, both upright: resize one")
+
+
 def open_picture(path: Path, reduction: int = 1) -> Picture:
     """Read a whole image file; `reduction` is as in `read_frame`. Raises UserError as `read_frame` does."""
     with _opened(path) as image:
@@ -175,9 +183,7 @@ def _seek_single(path: Path, image: Image.Image) -> None:
     if image.format in SEVERAL and getattr(image, "n_frames", 1) > 1:
         places = [picture.tell() for picture in _pictures(image)]
         if len(places) > 1:
-            raise UserError(
-                f"{path} holds {len(places)} pictures, where one is needed: write each to a file of its own"
-            )
+            raise UserError(f"{path} holds {len(places)} pictures, where one is needed: write each to its own file")
         image.seek(places[0] if places else 0)
 
 
@@ -186,9 +192,8 @@ def _check_tiff(path: Path, image: Image.Image) -> None:
     tags, pages = getattr(image, "tag_v2", {}), getattr(image, "n_frames", 1)
     text = str(tags.get(270, ""))
     stack = re.match(r"ImageJ=.*?^images=(\d+)", text, re.DOTALL | re.MULTILINE)
-    axes = re.findall(
-        r'(?:^(?=[a-z])|Size)(channels|slices|frames|[CZT])="?(\d+)', text, re.MULTILINE
-    )  # of ImageJ, or OME
+    of_imagej_or_ome = r'(?:^(?=[a-z])|Size)(channels|slices|frames|[CZT])="?(\d+)'
+    axes = re.findall(of_imagej_or_ome, text, re.MULTILINE)
     moments = max((int(count) for axis, count in axes if axis not in ("channels", "C")), default=1)
     kinds = (
         ("holds only a preview of its picture, as a camera's raw files do", tags.get(254, 0) & 1 and 330 in tags),
@@ -266,29 +271,21 @@ def _as_stored(path: Path, picture: Picture) -> Frame:
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
-            raise UserError(
-                f"{path} has floating-point values from {values.min():.4g} to {values.max():.4g}: scale them to 0 to 1, or "
-                "write 8 bits"
-            )
+            limits = f"{values.min():.4g} to {values.max():.4g}"
+            raise UserError(f"{path} has floating-point values from {limits}: scale them to 0 to 1, or write 8 bits")
         return _grey(np.rint(255 * values).astype(np.uint8))
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UserError(f"{path} has values from {values.min()} to {values.max()}: write 8 or 16 bits")
         if 0 < values.max() < TWELVE_BITS:
-            raise UserError(
-                f"{path} has 16 bits, but no value above {values.max()}, as if of 12 bits: it would be black; scale the values "
-                "to 65535, or write 8 bits"
-            )
+            raise UserError(f"{path} has 16 bits, but no value above {values.max()}, {AS_OF_12_BITS}")
         return _grey((values >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # by itself Pillow warns that it is left out
     frame = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if deep and 0 < frame.max() <= TWELVE_BITS >> 8:  # a decoder may have rounded up
-        raise UserError(
-            f"{path} has 16 bits, but only dark values, as if of 12 bits: it would be black; scale the values to 65535, or "
-            "write 8 bits"
-        )
+        raise UserError(f"{path} has 16 bits, but only dark values, {AS_OF_12_BITS}")
     return frame
 
 

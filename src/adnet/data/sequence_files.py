@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
-from adnet.data.pictures import IMAGES, image_size
+from adnet.data.pictures import IMAGES, check_same_size, image_size
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 
@@ -69,12 +69,8 @@ def lying_in(folder: Path, masks: bool = True) -> str:
     children = [child for child in folder.iterdir() if child.name[0] != "."]
     folders = sorted(child.name for child in children if child.is_dir() and images_in(child))
     if folders:
-        objects = masks and all(map(str.isdecimal, folders))
-        some = (
-            f"has folders with images ({_some(folders)})"
-            + ", perhaps one per object: write one mask per frame" * objects
-        )
-        return f", but {folder} {some}"
+        objects = ", perhaps one per object: write one mask per frame" * (masks and all(map(str.isdecimal, folders)))
+        return f", but {folder} has folders with images ({_some(folders)}){objects}"
     suffixes = sorted({child.suffix or child.name for child in children})
     return f", but {folder} holds {', '.join(suffixes[:5])}" if suffixes else ""
 
@@ -115,12 +111,11 @@ def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]
     return [sequence for sequence in known if sequence in kept]
 
 
-def check_number(dataset: str, path: Path, names: SequenceABC[str], number: int) -> None:
+def check_number(dataset: str, path: Path, found: int, number: int) -> None:
     """Raise UserError unless `path` has the `number` of sequences that the dataset has."""
-    if len(names) != number:
-        raise UserError(
-            f"{path} has {len(names)} sequences, {dataset} has {number}: complete it, or name those to use in data.sequences"
-        )
+    if found != number:
+        advice = "complete it, or name those to use in data.sequences"
+        raise UserError(f"{path} has {found} sequences, {dataset} has {number}: {advice}")
 
 
 def checked_sequence(
@@ -139,9 +134,7 @@ def checked_sequence(
     """
     where = f"in sequence {name!r} of {root}"
     if not frames and folders:
-        raise UserError(
-            f"no images in {folders[0]}{lying_in(folders[0], masks=False)}: put the frames of {name!r} there"
-        )
+        raise UserError(f"no images in {folders[0]}{lying_in(folders[0], masks=False)}: put the frames there")
     check_names(frames, masks)
     if alone := sorted(masks.keys() - frames.keys()):
         file = masks[alone[0]].relative_to(root)
@@ -151,10 +144,6 @@ def checked_sequence(
     if not masks:
         raise UserError(f"no frame {where} has a mask{lying_in(folders[1]) if folders else ''}: leave the sequence out")
     for stem, mask in masks.items():
-        size, mask_size = image_size(frames[stem]), image_size(mask)
-        if size != mask_size:
-            raise UserError(
-                f"frame {stem} {where} is {size[1]}x{size[0]} and its mask {mask_size[1]}x{mask_size[0]}, both upright: resize one"
-            )
+        check_same_size(f"frame {stem} {where}", image_size(frames[stem]), "its mask", image_size(mask))
     annotations = {frames[stem].stem: mask for stem, mask in masks.items()}  # by the name of the frame's file
     return Sequence(name, tuple(frames.values()), annotations, attributes, regions)

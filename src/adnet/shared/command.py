@@ -215,17 +215,14 @@ def _how_to_write(override: str) -> str:
     # In double quotes, for the shell's own are single.
     texts = [quoted(text.strip(), '"') for text in (value[1:-1].split(",") if is_list else [value])]
     written = shlex.quote(f"{key}=[{','.join(texts)}]" if is_list else f"{key}={texts[0]}")
-    return (
-        f"{override}: put text with characters other than letters, digits and ./-_%+ into quotes of its own: {written}"
-    )
+    return f"{override}: put text with others than letters, digits and ./-_%+ into quotes of its own: {written}"
 
 
 def quoted(value: str, quote: str = "'") -> str:
     """Quote any text as a value in Hydra's override grammar, in single or double quotes."""
     # A backslash is literal, except before a quote, where it must be doubled.
-    return (
-        quote + re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + f"\\{quote}" * bool(found[2]), value) + quote
-    )
+    inside = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + f"\\{quote}" * bool(found[2]), value)
+    return f"{quote}{inside}{quote}"
 
 
 def _mistake(error: BaseException | None) -> UserError | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adnet.data.hdr import HLG, PQ, tone_mapped
-from adnet.data.pictures import TWELVE_BITS, Frame
+from adnet.data.pictures import AS_OF_12_BITS, TWELVE_BITS, Frame
 from adnet.errors import UserError
 from adnet.shared.files import sha256
 from adnet.shared.machine import need_extra
@@ -111,10 +111,7 @@ class VideoFile:
                 yield VideoFrame(name, image, time, duration, aspect)
             end = _end(container, stream)
         if 0 < brightest <= TWELVE_BITS >> 8:  # FFmpeg rounds
-            say(
-                "%s has 16 bits, but only dark values, as if of 12 bits: scale them to 65535, or write 8 bits",
-                self.path,
-            )
+            say("%s has 16 bits, but only dark values, %s", self.path, AS_OF_12_BITS)
         # The two may differ by a few frames in intact files.
         missing = 0.0 if end is None else end - max(times.origin + times.end, *shown_on[-1:], 0.0)
         reasons = [
@@ -122,10 +119,8 @@ class VideoFile:
             f"{len(damaged)} packets can't be decoded, first {damaged[0]}" if damaged else "",
             f"the last {missing:.1f} s of {times.end + missing:.1f} s are missing" if missing > 0.5 else "",
         ]
-        if any(reasons):
-            raise UserError(
-                f"{self.path} is damaged ({index} frames could be read): {'; '.join(filter(None, reasons))}"
-            )
+        if reason := "; ".join(filter(None, reasons)):
+            raise UserError(f"{self.path} is damaged ({index} frames could be read): {reason}")
 
 
 @contextmanager
@@ -208,9 +203,8 @@ def _end(container: InputContainer, stream: VideoStream) -> float | None:
     flags: Any = av.format.Flags
     if container.format.flags & (flags.ts_discont.value | flags.no_timestamps.value):
         return None
-    own = (
-        container.format.name != "asf" or len(container.streams) == 1
-    )  # there each stream is said to last as long as the file
+    # In ASF, each stream is said to last as long as the file.
+    own = container.format.name != "asf" or len(container.streams) == 1
     if own and stream.duration and stream.time_base:
         return (_start(stream) or 0.0) + float(stream.duration * stream.time_base)
     if "matroska" not in container.format.name or not container.duration:
@@ -243,9 +237,7 @@ def _shown(path: Path, frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame
         image: Any = frame.to_ndarray(format="rgb48" if hdr else "rgb24")
     except (av.FFmpegError, ValueError) as error:
         kind = f"{frame.format.name}, colour matrix {int(frame.colorspace)}: {_reason(error)}"
-        raise UserError(
-            f"cannot read the video {path}: its pixels ({kind}) are not read; convert it to 8 bits"
-        ) from error
+        raise UserError(f"cannot read {path}: its pixels ({kind}) are not read; convert it to 8 bits") from error
     if hdr:
         image = tone_mapped(image, frame.color_trc)
     matrix = _side_data(frame).get("DISPLAYMATRIX")
@@ -266,9 +258,8 @@ def _side_data(frame: av.VideoFrame) -> Any:
         return frame.side_data
     except ValueError:
         graph = av.filter.Graph()
-        source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
-        )
+        base = frame.time_base or Fraction(1)
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
         unknown = set(range(64)) - {kind.value for kind in Type}
         filters = [graph.add("sidedata", f"mode=delete:type={number}") for number in sorted(unknown)]
         graph.link_nodes(source, *filters, graph.add("buffersink")).configure()

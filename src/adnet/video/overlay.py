@@ -100,9 +100,8 @@ class OverlayVideo:
         import av
 
         if min(image.shape[:2]) < 2:
-            raise UserError(
-                f"no overlay of a video of {image.shape[0]}x{image.shape[1]} pixels; leave overlay=true out"
-            )
+            shown = f"{image.shape[1]}x{image.shape[0]}"
+            raise UserError(f"no overlay of a video of {shown} pixels; leave overlay=true out")
         draft = self._on_exit.enter_context(replacing(self.path))
         container = av.open(str(draft), "w", format="mp4")
         self._on_exit.callback(container.close)

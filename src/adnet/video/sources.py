@@ -113,9 +113,8 @@ class Webcam:
                 count += 1
         finally:
             camera.release()
-        raise UserError(
-            f"the webcam {self.index} stopped after {count} frames" if count else f"no webcam answers as {self.index}"
-        )
+        stopped = f"the webcam {self.index} stopped after {count} frames"
+        raise UserError(stopped if count else f"no webcam answers as {self.index}")
 
 
 def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> list[VideoSource]:
@@ -173,9 +172,8 @@ def _matches(part: str) -> list[Path]:
     if "://" in part:
         raise UserError(f"{part} is an address: download it first")
     if not hits:
-        raise UserError(
-            f"there is no {part}; input is a video, a folder of images, a glob in quotes, or a webcam's number"
-        )
+        kinds = "a video, a folder of images, a glob in quotes, or a webcam's number"
+        raise UserError(f"there is no {part}; input is {kinds}")
     folders = [hit for hit in hits if hit.is_dir()]
     # Ignore other files that the pattern matches.
     files = [hit for hit in hits if hit.suffix.lower() in IMAGES | VIDEOS and not hit.is_dir()]
@@ -189,9 +187,8 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
     ordered = tuple(sorted(images, key=natural_order))
     stem, number = Counter(path.stem for path in ordered).most_common(1)[0]
     if number > 1:
-        raise UserError(
-            f"{ordered[0].parent} has {number} images called {stem}: masks are named after them; rename one"
-        )
+        many = f"{ordered[0].parent} has {number} images called {stem}"
+        raise UserError(f"{many}: masks are named after them; rename one")
     numbered: dict[str, Path] = {}
     for path in ordered:
         numbers = " ".join(re.findall(r"\d+", path.stem))

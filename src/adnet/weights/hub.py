@@ -47,10 +47,8 @@ def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
         with hub_without_retries():
             return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise UserError(
-            f"can't get hub:{name}: {_reason(error, revision)}; check its name and revision, or download its "
-            f"{' and '.join(files)} into a folder and give that"
-        ) from error
+        advice = f"check its name and revision, or download its {' and '.join(files)} into a folder and give that"
+        raise UserError(f"can't get hub:{name}: {_reason(error, revision)}; {advice}") from error
 
 
 def upload(folder: Path, name: str, revision: str | None, private: bool | None, message: str) -> str:
@@ -67,9 +65,8 @@ def upload(folder: Path, name: str, revision: str | None, private: bool | None, 
             commit = api.upload_folder(repo_id=name, folder_path=folder, revision=revision, commit_message=message)
             return str(commit.commit_url)
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise UserError(
-            f"can't put {name} on the hub: {_reason(error, revision)}; check the name, and that you are logged in (hf auth login)"
-        ) from error
+        advice = "check the name, and that you are logged in (hf auth login)"
+        raise UserError(f"can't put {name} on the hub: {_reason(error, revision)}; {advice}") from error
 
 
 def _reason(error: Exception, revision: str | None) -> str:

@@ -71,13 +71,8 @@ def write_pretrained(
     stored = {name: _stored(name, value).contiguous() for name, value in weights.items()}
     with new_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(save(stored))  # save_file would make it readable by its owner only
-        content = {
-            "model": config,
-            "test_size": list(test_size),
-            "about": dict(about),
-            "sha256": sha256(draft / WEIGHTS),
-        }
-        write_json(draft / CONFIG, content)
+        content = {"model": config, "test_size": list(test_size), "about": dict(about)}
+        write_json(draft / CONFIG, content | {"sha256": sha256(draft / WEIGHTS)})
         if card is not None:
             (draft / CARD).write_text(card, encoding="utf-8")
 
@@ -86,9 +81,8 @@ def _stored(name: str, value: Tensor) -> Tensor:
     if not value.is_floating_point():
         return value
     if not value.isfinite().all():
-        raise UserError(
-            f"{name} has values that are infinite or not a number: take a checkpoint from before its training failed"
-        )
+        advice = "take a checkpoint from before its training failed"
+        raise UserError(f"{name} has values that are infinite or not a number: {advice}")
     half = value.half()
     # Statistics are as large or small as the features are, squared.
     precise = name.endswith(("running_mean", "running_var")) or not half.isfinite().all()

@@ -83,9 +83,8 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     best = [prefix for prefix in below if below[prefix] == max(below.values())] or [""]
     prefix = "" if "" in best else best[0]
     if prefix and best[1:]:
-        raise UserError(
-            f"the weights of two networks are there, below {best[0]!r} and {best[1]!r}: save one of them alone"
-        )
+        both = f"below {best[0]!r} and {best[1]!r}"
+        raise UserError(f"the weights of two networks are there, {both}: save one of them alone")
     return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
 
 
