@@ -19,7 +19,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
 from adnet.data.sequence import VideoDataset
-from adnet.data.synthetic_video import synthetic_video
+from adnet.data.synthetic import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
 from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import adnet.data.synthetic_video as module
+module = import_module("adnet.data.synthetic")
 
 
 def video(number: int) -> tuple[np.ndarray, np.ndarray]:
