@@ -33,10 +33,10 @@ OUTSIDE = (124, 116, 104)
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle to cut out of a frame, turned by `angle` about the frame's centre.
+    """A rectangle of `height` x `width` pixels to cut out of a frame, turned by `angle` about the frame's centre.
 
-    `x` and `y` locate its centre, in pixels from the frame's centre along the rectangle's sides; `height` and `width` are in
-    pixels, `angle` in degrees, anticlockwise as seen in the crop. `mirrored` flips the crop left to right.
+    `x` and `y` locate its centre, in pixels from the frame's centre along the rectangle's sides; `angle` is in degrees,
+    anticlockwise as seen in the crop. `mirrored` flips the crop left to right.
     """
 
     x: float
@@ -75,19 +75,17 @@ class Augmented(NamedTuple):
 class Augmentation:
     """Cut a random region around the foreground, turned in 45-degree steps; optionally flip it and jitter its colours.
 
-    Rotation and crop are one warp of the frame, so that neither cuts off foreground and each pixel is sampled once. Pixels of
-    a turned region that lie outside the frame have the colour `OUTSIDE` and are background. The two frames of a pair are
-    augmented separately, since the paper crops each around its own foreground.
+    Rotation and crop are one warp, so that neither cuts off foreground and each pixel is sampled once. Pixels outside the frame
+    have the colour `OUTSIDE` and are background. The two frames of a pair are augmented separately, as in the paper.
 
     Args:
         crop_size: height and width of the crop in pixels.
-        min_crop: smallest side of the random region relative to that of the largest upright one in the frame, in (0, 1]; a
-            larger foreground enlarges it.
+        min_crop: smallest side of the region relative to that of the largest upright one, in (0, 1]; foreground enlarges it.
         rotate: whether to rotate, with the probabilities of `ROTATIONS`.
         flip: probability of a horizontal flip (0 in the paper).
         jitter: strength of brightness, contrast, saturation and hue changes, 0 to 1 (0 in the paper).
-        reduced_decoding: decode a frame at 1/2, 1/4 or 1/8 of its size if the region is at least that many times as large
-            as the crop. Faster for JPEG, and it averages pixels that resizing would skip. It doesn't affect what is drawn.
+        reduced_decoding: decode a JPEG at 1/2, 1/4 or 1/8 of its size if the region is at least that many times as large as
+            the crop: faster, and it averages pixels that resizing would skip.
     """
 
     crop_size: FrameSize
@@ -107,13 +105,14 @@ class Augmentation:
     ) -> Augmented:
         """Augment a frame, its `mask` `[H, W]` and its `flow` in the same way; all randomness comes from `rng`.
 
-        `read(reduction)` is called once and returns the frame `[H, W, 3]`, its sides divided by `reduction` and rounded up
-        if the format allows. `flow` is normalised, int8 `[h, w, 2]` of any size.
+        `read(reduction)` returns the frame `[H, W, 3]`, its sides divided by `reduction` and rounded up if the format allows.
+        `flow` is normalised, int8 `[h, w, 2]` of any size.
         """
         angle = int(rng.choice(list(ROTATIONS), p=list(ROTATIONS.values()))) if self.rotate else 0
         region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng, angle)
         region = replace(region, mirrored=bool(rng.random() < self.flip))
-        frame = read(self._reduction(region))
+        ratio = min(region.height / self.crop_size[0], region.width / self.crop_size[1]) if self.reduced_decoding else 1
+        frame = read(max(n for n in (1, 2, 4, 8) if n <= max(1, ratio)))
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
         back = region.to_frame(mask.shape, self.crop_size)
         reduced = 1 / round(mask.shape[0] / frame.shape[0])
@@ -125,10 +124,6 @@ class Augmentation:
         smaller = np.array([flow.shape[1] / mask.shape[1], flow.shape[0] / mask.shape[0]])
         cut = self._warp(flow.astype(np.float32), _rescaled(back, smaller), cv2.INTER_LINEAR, (0, 0, 0))
         return Augmented(image, cropped, np.asarray(cut @ region.axes, np.float32))  # vectors turn with the region
-
-    def _reduction(self, region: Region) -> int:
-        ratio = min(region.height / self.crop_size[0], region.width / self.crop_size[1])
-        return max(n for n in (1, 2, 4, 8) if n <= max(1, ratio)) if self.reduced_decoding else 1
 
     def _warp(
         self, image: npt.NDArray[Any], back: Matrix, interpolation: int, outside: tuple[int, int, int]
@@ -148,9 +143,7 @@ def _rescaled(back: Matrix, scale: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class FlowAugmentation:
-    """Degrade optical flow at random, so that the network doesn't rely on it where it is useless.
-
-    With still cameras, slow objects or several moving ones, flow differs from that of most training videos.
+    """Degrade optical flow at random, so that the network doesn't rely on it where cameras or objects move otherwise.
 
     Args:
         drop: probability of no flow at all, as for a single image.
@@ -180,10 +173,9 @@ class FlowAugmentation:
 def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Generator, angle: int = 0) -> Region:
     """Draw a region, turned by `angle`, that encloses the foreground of `mask` `[H, W]` (Section 4, Training).
 
-    Its height / width is `aspect`. Its size is uniform between the smallest that encloses the foreground (at least `min_crop`
-    of the largest upright one in the frame) and the largest that fits into the frame when turned. If the smallest doesn't fit,
-    it is taken, and reaches outside the frame. The region lies inside the frame if it can while it encloses the foreground.
-    An empty mask counts as a foreground of one random pixel.
+    Its height / width is `aspect`, its size uniform between the smallest that encloses the foreground (at least `min_crop` of the
+    largest upright one in the frame) and the largest that fits into the frame when turned. It reaches outside the frame only
+    where it must to enclose the foreground. An empty mask counts as a foreground of one random pixel.
     """
     frame_height, frame_width = mask.shape
     cos, sin = _cos_sin(angle)

@@ -1,6 +1,6 @@
 """COCO files as CVAT, Label Studio, Roboflow, labelme's converter and YouTube-VIS write them: as a dataset, and as predictions.
 
-Masks are written as PNG into the cache, called by their content, so that every command reads them like those of other datasets.
+Masks are written as PNG into the cache, called by their content, so that commands read them like any others.
 """
 
 import hashlib
@@ -57,10 +57,8 @@ def coco(
     found = located(read_coco(files, category), Pictures(pictures), str(root))
     blank = {path for path, group in found.items() if not any(one.annotated for one in group)}
     if blank and not empty:
-        logging.getLogger(__name__).warning(
-            "%s: %d of %d images have an entry, but no annotation, and count as background; data.empty=unannotated leaves them out",
-            *(root, len(blank), len(found)),
-        )
+        so = "have an entry, but no annotation, and count as background; data.empty=unannotated leaves them out"
+        logging.getLogger(__name__).warning("%s: %d of %d images %s", root, len(blank), len(found), so)
     if empty == "unannotated":
         found = {path: group for path, group in found.items() if path not in blank}
     videos = _named(root, {path: [path] for path in found} if stills else _videos(found))
@@ -97,9 +95,7 @@ def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category:
 
 def _files(root: Path, split: str) -> tuple[list[Path], list[str] | None]:
     """Find the COCO files of a split, and the sequences that it lists, if it is a text. Raises UserError for none."""
-    every = sorted(
-        path for path in root.rglob("*.json") if not any(part[0] == "." for part in path.relative_to(root).parts)
-    )
+    every = sorted(p for p in root.rglob("*.json") if not any(part[0] == "." for part in p.relative_to(root).parts))
     # COCO's own folder also has captions and key points of the same images.
     every = [file for file in every if file.stem.startswith("instances_")] or every
     text = root / f"{split}.txt"
@@ -109,10 +105,8 @@ def _files(root: Path, split: str) -> tuple[list[Path], list[str] | None]:
         same = VALIDATION if split in VALIDATION else {split}
         chosen, listed = [file for file in every if same & words(file.relative_to(root).with_suffix("").parts)], None
     if not chosen:
-        here = ", ".join(str(file.relative_to(root)) for file in every[:5]) or "none"
-        raise UserError(
-            f"no COCO file of the split {split} in {root}: the JSON files are {here}; set data.split, or write {text.name}"
-        )
+        here = f"the JSON files are {', '.join(str(file.relative_to(root)) for file in every[:5]) or 'none'}"
+        raise UserError(f"no COCO file of the split {split} in {root}: {here}; set data.split, or write {text.name}")
     return chosen, listed
 
 

@@ -73,8 +73,8 @@ class _Result(TypedDict):
 class Labelled:
     """What a COCO file says about one image.
 
-    `size` is height and width, None if the file has none. `parts` are the segmentations of the foreground, each with what to call
-    it in an error. `annotated` says whether there is an annotation of any category.
+    `size` is height and width, None if the file has none. `parts` are the foreground's segmentations and what to call each in an
+    error. `annotated` says whether there is an annotation of any category.
     """
 
     file: Path

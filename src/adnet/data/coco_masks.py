@@ -13,10 +13,10 @@ from adnet.shared.machine import need_extra
 
 
 def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False, folder: str = "") -> None:
-    """Write `masks` (images of any mode; every value except 0 is foreground) as COCO annotations: run lengths (RLE), or polygons.
+    """Write `masks` (images of any mode) as COCO annotations of the category 1: run lengths (RLE), or polygons.
 
-    `pycocotools.coco.COCO(target)` reads the same masks from either. The file has an image for each mask, numbered from 1, with
-    the mask's `file_name` after `folder`, and an annotation for each mask that is not empty. Raises UserError without the extra `video`.
+    The file has an image for each mask, numbered from 1, with the mask's `file_name` after `folder`, and an annotation for each
+    that is not empty. Raises UserError without the extra `video`.
     """
     need_extra("video", "pycocotools", "polygons=true" if polygons else "rle=true")
     from pycocotools import mask as rle
@@ -28,18 +28,10 @@ def write_coco(masks: Sequence[Path], target: Path, polygons: bool = False, fold
         images.append({"id": number, "file_name": folder + path.name, "height": mask.shape[0], "width": mask.shape[1]})
         if mask.any():
             code = rle.encode(np.asfortranarray(mask, np.uint8))
-            run_lengths = {"size": list(mask.shape), "counts": code["counts"].decode()}
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "area": int(rle.area(code)),
-                    "bbox": rle.toBbox(code).tolist(),
-                    "segmentation": to_polygons(mask) if polygons else run_lengths,
-                }
-            )
+            outline = to_polygons(mask) if polygons else {**code, "counts": code["counts"].decode()}
+            box = {"bbox": rle.toBbox(code).tolist(), "area": int(rle.area(code)), "segmentation": outline}
+            ids = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
+            annotations.append(ids | box)
     categories = [{"id": 1, "name": "foreground"}]
     write_json(target, {"images": images, "categories": categories, "annotations": annotations})
 
@@ -69,8 +61,7 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
     """Read the `segmentation` of a COCO annotation, run lengths or polygons `[[x, y, ...], ...]`, as bool `[H, W]` of this size.
 
     What lies outside of the frame is cut off. Raises ValueError as `decode` does, and for polygons of fewer than three points,
-    entirely outside of the frame or by more than its side (the memory that pycocotools uses grows with the coordinates), or in shares
-    of the frame instead of pixels.
+    entirely outside of the frame or by more than its side (pycocotools' memory grows with the coordinates), or in shares of it.
     """
     if isinstance(segmentation, Mapping):
         return decode(segmentation, {size})
@@ -88,9 +79,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
         low, high = points.min(axis=0), points.max(axis=0)
         inside = (high > 0).all() and (low < (width, height)).all()
         if not (inside and (low >= (-width, -height)).all() and (high <= (2 * width, 2 * height)).all()):
-            raise ValueError(
-                f"a polygon from x={low[0]:g}, y={low[1]:g} to x={high[0]:g}, y={high[1]:g} lies outside of the frame of {width}x{height}"
-            )
+            corners = f"from x={low[0]:g}, y={low[1]:g} to x={high[0]:g}, y={high[1]:g}"
+            raise ValueError(f"a polygon {corners} lies outside of the frame of {width}x{height}")
         if high.max() <= 1 and (points % 1).any():
             raise ValueError("a polygon has coordinates from 0 to 1: write them in pixels")
         mask |= rle.decode(rle.frPyObjects([points.flatten().tolist()], height, width))[..., 0].astype(bool)
@@ -100,9 +90,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
 def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
     """Decode `{"size": [H, W], "counts": ...}` to bool `[H, W]`; the counts are a list or COCO's compressed string.
 
-    Raises ValueError for anything else, for runs that do not fill the mask exactly, and for a size that is not in `sizes`
-    (height and width in pixels), because a few bytes can encode gigabytes. pycocotools would leave pixels uninitialised where a
-    code is too short.
+    Raises ValueError for anything else, for runs that do not fill the mask exactly (pycocotools would leave pixels uninitialised),
+    and for a size that is not in `sizes` (height and width in pixels), because a few bytes can encode gigabytes.
     """
     try:
         (height, width), counts = segmentation["size"], segmentation["counts"]

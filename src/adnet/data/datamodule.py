@@ -75,15 +75,8 @@ class PairDataModule(L.LightningDataModule):
         self._pin_memory = pin_memory
         self.epoch_steps = epoch_steps
         self.flow = flow
-        self.training_pairs = partial(
-            TrainingPairs,
-            train,
-            augmentation=augmentation,
-            seed=seed,
-            anchor=anchor,
-            flow=flow,
-            flow_augmentation=flow_augmentation,
-        )
+        flows = partial(TrainingPairs, flow=flow, flow_augmentation=flow_augmentation)
+        self.training_pairs = partial(flows, train, augmentation=augmentation, seed=seed, anchor=anchor)
         self.validation_pairs = ValidationPairs(val, val_frames, flow)
 
     @property
@@ -101,10 +94,7 @@ class PairDataModule(L.LightningDataModule):
         return min(max(available_cpus() // self.trainer.num_devices - 1, 1), 16)
 
     def prepare_data(self) -> None:
-        """Look at the masks, and compute the pairs' optical flow that is not cached yet.
-
-        Lightning calls this in one process per machine.
-        """
+        """Look at the masks, and compute the pairs' flow that is not cached yet, in one process per machine."""
         for dataset in (self.train, self.val):
             report_odd_masks(dataset)
         if self.flow is not None:
@@ -121,8 +111,8 @@ class PairDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[TrainingPair]:
         """Load an epoch of pairs from the current step on, in order, for a distributed sampler to deal out in turn.
 
-        Each epoch needs a new loader (`reload_dataloaders_every_n_epochs=1`). The last epoch ends with the training, so that
-        it is validated, too. If a run resumes in the middle of an epoch, Lightning stops before the last of the pairs.
+        Each epoch needs a new loader (`reload_dataloaders_every_n_epochs=1`). The last ends with the training, and is validated,
+        too. If a run resumes in the middle of an epoch, Lightning stops before the last of the pairs.
         """
         step, size, steps = 0, self.batch_size, self.epoch_steps
         if trainer := self.trainer:

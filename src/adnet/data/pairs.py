@@ -42,10 +42,9 @@ class TrainingPairs(Dataset[TrainingPair]):
 
     Pair i of the endless stream depends on (`seed`, i) only: neither workers nor ranks change what is drawn, and a resumed
     run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
-    (the paper tried both and found the first slightly better). Both frames are annotated, since the anchor is cropped around
-    its foreground, too. Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by
-    `flow_augmentation` unless that is None; an image has none. Raises UserError for a video with fewer than two annotated frames
-    and an image without annotation.
+    (the paper tried both and found the first slightly better); it is cropped around its foreground, so both frames are annotated.
+    Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by `flow_augmentation` unless
+    that is None. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
     """
 
     dataset: VideoDataset
@@ -60,10 +59,9 @@ class TrainingPairs(Dataset[TrainingPair]):
     def __post_init__(self) -> None:
         for sequence in self.dataset.sequences:
             if len(sequence.annotated) < min(2, len(sequence.frames)):
-                raise UserError(
-                    f"sequence {sequence.name} of {self.dataset.name} {self.dataset.split} has fewer than two annotated frames, but a "
-                    "training pair needs two: leave it out of data.train_sequences"
-                )
+                where = f"sequence {sequence.name} of {self.dataset.name} {self.dataset.split}"
+                why = "has fewer than two annotated frames, and a training pair needs two"
+                raise UserError(f"{where} {why}: leave it out of data.train_sequences")
         weights = np.cumsum([sequence.weight for sequence in self.dataset.sequences])
         # Equal weights keep the older way of drawing, so that runs of an older version see the same pairs.
         uniform = len({sequence.weight for sequence in self.dataset.sequences}) == 1

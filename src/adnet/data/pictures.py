@@ -32,8 +32,8 @@ LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO"})
 TWELVE_BITS = 4096
 AS_OF_12_BITS = "as if of 12 bits: it would be black; scale the values to 65535, or write 8 bits"
 
+# Programs that generate pictures write how, in more than the mebibyte at which Pillow refuses the picture.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
-"""Programs that generate pictures write how, in more than the mebibyte at which Pillow refuses the picture."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,8 +51,8 @@ class Picture(NamedTuple):
     """A picture as stored, but upright.
 
     `lossy` is the name of its format, if its values are not exactly those written, otherwise "". `deep`: colours of 16 bits, cut
-    to 8. `white_is_0`: a TIFF that stores brightness the other way round, and is turned. `transfer`: the transfer
-    characteristics that a PNG or an AVIF states, as H.273 numbers them; 0: none.
+    to 8. `white_is_0`: of a TIFF that stores brightness so. `transfer`: the transfer characteristics of a PNG or an AVIF, as
+    H.273 numbers them; 0: none.
     """
 
     image: Image.Image
@@ -72,9 +72,9 @@ class TimedFrame(NamedTuple):
 def read_frame(path: Path, reduction: int = 1) -> Frame:
     """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read, and if it is several pictures.
 
-    A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, by averaging, which is much faster. Other
-    formats are read at full size. Of 16 bits the upper 8 are taken; floating-point numbers are from 0, black, to 1, white. An
-    alpha channel is left out, and high dynamic range is shown as on an ordinary screen (`tone_mapped`).
+    A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, by averaging, which is much faster; other formats
+    at full size. Of 16 bits the upper 8 are taken; floating-point numbers are from 0, black, to 1, white. An alpha channel is left
+    out, and high dynamic range is shown as on an ordinary screen (`tone_mapped`).
 
     Examples:
         >>> Image.new("RGB", (80, 48)).save("frame.png")

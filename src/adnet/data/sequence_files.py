@@ -62,7 +62,7 @@ def entry(folder: Path, name: str) -> Path:
 
 
 def lying_in(folder: Path, masks: bool = True) -> str:
-    """Say what lies in a folder where images (`masks`, or frames) are expected, as an addition to a message: ", but ..."; or ""."""
+    """Say what lies in a folder where images (`masks`, or frames) are expected, to be added to a message: ", but ..."; or ""."""
     if not folder.is_dir():
         files = [child.name for child in folder.parent.glob("*") if child.stem == folder.name]
         return f", but {folder.parent} holds {files[0]}" if files else ""
@@ -82,10 +82,8 @@ def _some(names: SequenceABC[str]) -> str:
 def check_names(frames: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
     """Raise UserError if there are both, but no mask is called like a frame."""
     if frames and masks and frames.keys().isdisjoint(masks):
-        raise UserError(
-            f"no mask in {next(iter(masks.values())).parent} is called like its frame: masks are called {_some([*masks])}, frames "
-            f"{_some([*frames])}; rename the masks"
-        )
+        names = f"masks are called {_some([*masks])}, frames {_some([*frames])}; rename the masks"
+        raise UserError(f"no mask in {next(iter(masks.values())).parent} is called like its frame: {names}")
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

@@ -1,11 +1,11 @@
 """Check the keys of a config, and the types and ranges of its values, before anything is built."""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from pkgutil import resolve_name
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Self, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -47,22 +47,6 @@ OPTIONAL = ("logger", "callbacks")
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
-class _Group(NamedTuple):
-    """A group of keys: its name, ending in a dot, what it holds, what it holds by default, and whether a `_target_` is above it."""
-
-    name: str
-    given: dict[str, Any]
-    usual: Any
-    below_target: bool
-
-    def child(self, key: str) -> Self | None:
-        """Return the group in `key`; None if that is a value, be it a dictionary."""
-        value, usual = self.given[key], self.usual.get(key) if isinstance(self.usual, dict) else None
-        if isinstance(value, dict) and (isinstance(usual, dict) or _holds_target(value)):
-            return type(self)(f"{self.name}{key}.", value, usual, self.below_target or "_target_" in self.given)
-        return None
-
-
 def _holds_target(node: Any) -> bool:
     return isinstance(node, dict) and ("_target_" in node or any(map(_holds_target, node.values())))
 
@@ -81,55 +65,48 @@ def check_against(cfg: DictConfig, defaults: DictConfig) -> None:
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
     _check_groups(given, usual)
-    groups = [*_groups(_Group("", given, usual, below_target=False))]
     for importing in (False, True):  # most mistakes are answered before PyTorch is imported
-        for group in groups:
-            if ("_target_" in group.given) is importing:
-                _check_keys(group)
-            _check_values(group, importing)
+        _check_group(given, usual, "", importing)
 
 
-def _groups(group: _Group) -> Iterator[_Group]:
-    yield group
-    for key in group.given:
-        if child := group.child(key):
-            yield from _groups(child)
+def _check_group(given: dict[str, Any], usual: Any, prefix: str, importing: bool, inside_target: bool = False) -> None:
+    """Check what a group holds: if `importing`, the arguments of each `_target_`, otherwise all else.
+
+    `prefix` is the group's name and a dot, `usual` what it holds by default, `inside_target` whether a `_target_` is above it.
+    """
+    target, defaults = given.get("_target_"), usual if isinstance(usual, dict) else {}
+    if (target is not None) is importing and not (target is None and inside_target):
+        _check_keys(given, usual, prefix)
+    for key, value in given.items():
+        name, default = f"{prefix}{key}", defaults.get(key)
+        if isinstance(value, dict) and (isinstance(default, dict) or _holds_target(value)):
+            _check_group(value, default, f"{name}.", importing, inside_target or target is not None)
+        elif (target is not None and name not in TYPES) is importing and not str(key).startswith("_"):
+            _check_value(name, value, default, target)
 
 
-def _check_keys(group: _Group) -> None:
-    if (known := _known_keys(group)) is None:
+def _check_keys(given: dict[str, Any], usual: Any, prefix: str) -> None:
+    if "_target_" in given:
+        known = _argument_names(given["_target_"], prefix)
+    elif isinstance(usual, dict) and "_target_" not in usual:
+        added = given if prefix else {}
+        known = [*usual, *(key for key, child in added.items() if isinstance(child, dict) and "_target_" in child)]
+    else:
         return
-    for key in group.given:
-        if key not in known and key not in _HYDRA_KEYS:
-            raise UserError(f"unknown key {group.name}{key}" + nearest(str(key), known, group.name))
+    for key in given:
+        if known is not None and key not in known and key not in _HYDRA_KEYS:
+            raise UserError(f"unknown key {prefix}{key}" + nearest(str(key), known, prefix))
 
 
-def _known_keys(group: _Group) -> list[str] | None:
-    """Return the keys that something reads; None if it may be any."""
-    if "_target_" in group.given:
-        return _argument_names(group.given["_target_"], group.name)
-    if group.below_target or not isinstance(group.usual, dict) or "_target_" in group.usual:
-        return None
-    added = group.given if group.name else {}
-    return [*group.usual, *(key for key, child in added.items() if isinstance(child, dict) and "_target_" in child)]
-
-
-def _check_values(group: _Group, importing: bool) -> None:
-    """Check the values whose type is found by importing the group's `_target_`, or the others."""
-    target = group.given.get("_target_")
-    for key, value in group.given.items():
-        if _is_elsewhere(value) or str(key).startswith("_") or group.child(key):
-            continue
-        name = f"{group.name}{key}"
-        if (target is not None and name not in TYPES) is not importing:
-            continue
-        hint = value_type(name, group.usual.get(key) if isinstance(group.usual, dict) else None, target)
-        left_out = value is None and target is None and name.startswith(OPTIONAL)
-        if not left_out and not fits(value, hint):
-            near = get_close_matches(str(value), choices(hint), n=1)
-            near += [f"{name}=[{value}]"] if fits([value], hint) else []
-            hope = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
+def _check_value(name: str, value: Any, default: Any, target: str | None) -> None:
+    if _is_elsewhere(value) or (value is None and target is None and name.startswith(OPTIONAL)):
+        return
+    hint = value_type(name, default, target)
+    if not fits(value, hint):
+        near = get_close_matches(str(value), choices(hint), n=1)
+        near += [f"{name}=[{value}]"] if fits([value], hint) else []
+        hope = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -138,9 +115,8 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     near = get_close_matches(word, known) or get_close_matches(word := word.lower(), known)
     ratios = [SequenceMatcher(None, name, word).ratio() for name in near]
     nearest_ones = [f"{prefix}{name}" for name, ratio in zip(near, ratios, strict=True) if ratio == ratios[0]]
-    return (
-        f"; did you mean {' or '.join(sorted(nearest_ones))}?" if near else f"; known are: {', '.join(known) or 'none'}"
-    )
+    said = f"did you mean {' or '.join(sorted(nearest_ones))}?" if near else f"known are: {', '.join(known) or 'none'}"
+    return f"; {said}"
 
 
 @cache

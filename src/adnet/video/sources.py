@@ -204,7 +204,5 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
 
 def _names(paths: Sequence[Path], files: Sequence[bool]) -> list[str]:
     short = [path.stem if file else path.name for path, file in zip(paths, files, strict=True)]
-    if len(set(short)) == len(short):
-        return short
     top = commonpath([path.parent for path in paths])
-    return [path.relative_to(top).as_posix() for path in paths]
+    return short if len({*short}) == len(short) else [path.relative_to(top).as_posix() for path in paths]
