@@ -37,10 +37,8 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
     """Download a dataset to `root`, unless it is there, and check it; return its splits.
 
     The archive is fetched to beside `root` (and resumed if it was cut off), unpacked there, checked, and finally renamed to
-    `root`; then the archive is removed. `verify=False` skips the comparison with the official release.
-
-    Raises UserError for a dataset that can't be downloaded, for an archive of something else, and as `fetch` and `extract`
-    do.
+    `root`; then the archive is removed. `verify=False` skips the comparison with the official release. Raises UserError for a
+    dataset that can't be downloaded, for an archive of something else, and as `fetch` and `extract` do.
     """
     if not known.page:
         others = ", ".join(name for name, other in DATASETS.items() if other.page)

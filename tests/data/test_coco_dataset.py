@@ -289,7 +289,7 @@ RUNS = {"size": list(SIZE), "counts": [100, 900]}
             r"annotation 1 of 0\.png is no mask: a polygon is not a list of at least three",
         ),
         ({"segmentation": [[40, 1, 50, 1, 50, 9]]}, r"from x=40, y=1 to x=50, y=9 lies outside of the frame of 36x24"),
-        ({"segmentation": [], "bbox": [1, 1, 5, 5]}, r"annotation 1 is a box without a mask: draw a polygon or a mask"),
+        ({"segmentation": [], "bbox": [1, 1, 5, 5]}, r"annotation 1 is a box without a mask: draw one"),
         ({"segmentation": "abc"}, r"isn't COCO: annotations\.0\.segmentation\."),
     ],
 )

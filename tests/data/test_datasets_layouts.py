@@ -518,7 +518,7 @@ def test_an_animation_is_no_frame(tmp_path: Path) -> None:
         (["walk.mp4"], ["walk/0.png"], r"no folder of images in .*frames, but .*frames holds \.mp4: put each video's frames"),
         (["walk/0.jpg"], ["walk.mp4"], r"no frame in sequence 'walk' of .* has a mask, but .*masks holds walk\.mp4: leave the"),
         (["walk/rgb/0.jpg"], ["walk/0.png"], r"no images in .*frames/walk, but .*walk has folders with images \(rgb\): put the"),
-        (["walk/0.txt"], ["walk/0.png"], r"no images in .*frames/walk, but .*frames/walk holds \.txt: put the frames of 'walk' th"),
+        (["walk/0.txt"], ["walk/0.png"], r"no images in .*frames/walk, but .*frames/walk holds \.txt: put the frames th"),
         (["walk/0.jpg"], ["walk/0_mask.png"], r"no mask in .*masks/walk is called like its frame: masks are called 0_mask, frame"),
         (["walk/0.jpg"], ["walk/0.jpg.png"], r"masks are called 0\.jpg, frames 0; rename the masks"),
         (["walk/00007.jpg", "walk/00008.jpg"], ["walk/7.png", "walk/8.png"], r"masks are called 7, 8, frames 00007, 00008; rename"),

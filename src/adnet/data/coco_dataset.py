@@ -48,8 +48,8 @@ def coco(
     an annotation are background, or not annotated either, as `empty` says; None: background, and a warning says so. With `stills`,
     each image is a sequence.
 
-    Raises UserError as `read_coco` does, for an image that is missing or of another size, run lengths or polygons that don't fit
-    it, and sequences whose frames differ in size.
+    Raises UserError as `read_coco` does, for an image that is missing or of another size, masks that don't fit it, and sequences
+    whose frames differ in size.
     """
     need_extra("coco", "pycocotools", "data=coco")
     files, listed = _files(root, split)
@@ -75,8 +75,7 @@ def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category:
     """Write predictions in a COCO file, or in COCO results, as `folder/<sequence>/<frame>.png`.
 
     `category` is as in `coco`; a COCO file of one category needs none. Results with a score below `SURE` are left out, and frames
-    without any result are background. Raises UserError as `read_coco` and `read_results` do, and for images that are not in the
-    dataset.
+    without any result are background. Raises UserError as `read_coco` and `read_results` do, and for images of other datasets.
     """
     need_extra("coco", "pycocotools", f"{file}, in COCO's format,")
     frames = {frame: sequence for sequence in dataset.sequences for frame in sequence.frames}

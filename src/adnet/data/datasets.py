@@ -156,8 +156,7 @@ def fbms_annotations(truth: Path, frames: Mapping[str, Path]) -> tuple[dict[str,
     """Find the annotations in `truth` by the stems of their `frames`, and the labels that they use, the background's first.
 
     `*Def.dat` there lists both: file names of annotations and frames, and each region's label ("scale"), 8-bit grey or a 24-bit
-    colour (`65536 red + 256 green + blue`). Raises UserError if it is missing or lists no region 0 or no frame, and for a missing
-    annotation.
+    colour (`65536 red + 256 green + blue`). Raises UserError if it is missing or incomplete, and for a missing annotation.
     """
     file = min(truth.glob("*Def.dat"), default=None)
     if file is None:
@@ -283,9 +282,7 @@ def _stills(
 ) -> Iterator[Sequence]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
-    `suffixes` are those of the images and of the masks.
-
-    Raises UserError for an image without a mask or a mask without an image.
+    `suffixes` are those of images and masks. Raises UserError for an image without a mask or a mask without an image.
     """
     frames, annotations = images_in(root / images, suffixes[0]), images_in(root / masks, suffixes[1])
     if not frames:

@@ -26,10 +26,6 @@ def tone_mapped(image: npt.NDArray[np.uint16], transfer: int) -> npt.NDArray[np.
 
     `transfer` is `PQ` or `HLG`. Up to half of `WHITE`, luminances are kept; above, the brightest channel is compressed so that
     `PEAK` becomes 255, with the other two in proportion.
-
-    Examples:
-        >>> tone_mapped(np.full((1, 1, 3), 65535, np.uint16), HLG).tolist()
-        [[[255, 255, 255]]]
     """
     light = _light(transfer)[image]
     if transfer == HLG:  # from the scene's light to the screen's

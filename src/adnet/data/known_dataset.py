@@ -45,8 +45,8 @@ class KnownDataset:
         @partial(KnownDataset, terms="CC BY 4.0", splits={"val": Split(12)}, page="ask us")
         def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Sequence]:
 
-    To the function's arguments (`sequences` keeps only these), the call adds `train_sequences` and `val_sequences`, which take
-    precedence in the splits to train on and to validate on. Where a dataset has `test` but no `val`, `val` is another name for it.
+    The call adds the arguments `train_sequences` and `val_sequences`, which take precedence over `sequences` in the splits to train
+    on and to validate on. Where a dataset has `test` but no `val`, `val` is another name for it.
 
     Args:
         find: the decorated function.
@@ -55,8 +55,7 @@ class KnownDataset:
         splits: those of the release.
         page: where to get it: an address, or a sentence if it can't be downloaded; "": it is not for download.
         url: address of its ZIP file, if anyone may download it, and `top`: a folder that lies in its root.
-        prepare: called first, if given, with the root and the further options, which are its keyword-only arguments; without it,
-            these are arguments of `find`.
+        prepare: called first with the root and the options, which then are its keyword-only arguments and not those of `find`.
     """
 
     find: Callable[..., Iterable[Sequence]]

@@ -40,12 +40,9 @@ _RUNS = (
 def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
     """Read an annotation as bool `[H, W]`, by the rule of this module.
 
-    `regions` lists the labels, the background's first, for datasets whose background isn't 0 (FBMS); then only labels count: a
-    colour is the label `65536 red + 256 green + blue`, an alpha channel is ignored, and labels that are not listed are
-    background, as in the published evaluation of FBMS.
-
-    Raises UserError if the image can't be read, if it is neither labels nor a soft mask, and if no pixel has a label in
-    `regions`.
+    `regions` lists the labels, the background's first, for datasets whose background isn't 0 (FBMS); then a colour is the label
+    `65536 red + 256 green + blue`, an alpha channel is ignored, and labels that are not listed are background, as in the published
+    evaluation of FBMS. Raises UserError if the image can't be read, is neither labels nor a soft mask, or has none of `regions`.
 
     Examples:
         >>> write_mask(Path("mask.png"), np.eye(4, dtype=bool))
@@ -148,13 +145,7 @@ def has_void(path: Path) -> bool:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically.
-
-    Examples:
-        >>> write_mask(Path("masks/00000.png"), np.eye(4, dtype=bool))
-        >>> Image.open("masks/00000.png").getextrema()
-        (0, 255)
-    """
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically."""
     with replacing(path) as draft:
         draft.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255, _RUNS)[1].tobytes())
 

@@ -23,10 +23,9 @@ NEARLY_ALL = 0.95  # share of foreground from which on a mask is odd
 class Sequence:
     """One video.
 
-    `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be
-    sparse. `attributes` are the dataset's labels for the video (DAVIS: `OCC`, `FM`, ...). `regions` are the annotations'
-    labels for `read_mask`; without any, every label but 0 is foreground. `weight` is the relative probability that a
-    training pair is drawn from the video.
+    `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be sparse.
+    `attributes` are the dataset's labels for the video (DAVIS: `OCC`, `FM`, ...), `regions` those of `read_mask`. `weight` is the
+    relative probability that a training pair is drawn from the video.
     """
 
     name: str

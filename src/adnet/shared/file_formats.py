@@ -173,31 +173,16 @@ class Summary(Provenance):
     """of the network"""
 
 
-class ProtocolSettings(TypedDict):
-    name: str
-    scales: list[float]
-    mirror: bool
-    threshold: Proportion
-    average: Literal["probability", "logits"]
-    gate: bool
-    resize: Literal["aligned", "opencv"]
-    anchors: list[Literal["first", "previous"]]
-    refine: NotRequired[bool]
-    """only if true"""
-
-
-class FlowSettings(TypedDict):
-    method: str
-    """and its settings"""
-    files_sha256: dict[str, Sha256]
-    """of each video, where flow was read"""
-
-
 class Settings(TypedDict):
-    protocol: Annotated[ProtocolSettings, Field(description="see adnet.inference.Protocol")]
+    protocol: Annotated[dict[str, Any], Field(description="the settings of adnet.inference.Protocol")]
     precision: NotRequired[Annotated[str, Field(description="in which the network computed: fp32, bf16 or fp16")]]
     backend: Annotated[str, Field(description="torch, compile, openvino, openvino_int8, onnx")]
-    flow: Annotated[FlowSettings | None, Field(description="optical flow, of networks that need it")]
+    flow: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="optical flow, of networks that need it: method, and files_sha256 of each video that was read"
+        ),
+    ]
     postprocess: Annotated[dict[str, Any] | None, Field(description="its config")]
     files_sha256: Annotated[dict[str, Sha256], Field(description="of each file that the settings name, by its path")]
 

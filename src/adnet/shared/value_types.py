@@ -43,12 +43,6 @@ def fits(value: Any, hint: Any) -> bool:
     """Return whether `value`, as YAML reads it, is of type `hint` without conversion.
 
     A list can be a tuple, a text a path, a whole number a float. Nothing is an instance of a class: only a `_target_` makes one.
-
-    Examples:
-        >>> fits([193, 337], FrameSize), fits([200, 337], FrameSize)
-        (True, False)
-        >>> fits(1, float), fits(1.0, int), fits(True, int)
-        (True, False, False)
     """
     try:
         checked = create_model("Checked", __config__=_AS_YAML, value=(hint, ...))

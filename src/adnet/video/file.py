@@ -80,8 +80,7 @@ class VideoFile:
         return {"sha256": sha256(self.path)} if self.path.is_file() else None
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp (variable frame rate),
-        rotated as its metadata say, and with high dynamic range shown as on an ordinary screen (`tone_mapped`).
+        """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp, rotated as its metadata say.
 
         Warns of interlaced frames, of 16 bits that hold 12, and if the start can't be decoded because no key frame comes before it.
         Raises UserError if the file cannot be opened, if its kind of pixels isn't read, and AFTER the last frame if something is
@@ -93,7 +92,9 @@ class VideoFile:
         shown_on: list[float] = []  # until when, on the file's clock
         index, brightest, interlaced = 0, 0, False
         with _opened(self.path) as (container, stream):
-            times, starts, pixel_aspect = FrameTimes(container, stream), _start(stream), _pixel_aspect(stream)
+            times, starts = FrameTimes(container, stream), _start(stream)
+            stated = float(stream.sample_aspect_ratio or 1)
+            pixel_aspect = stated if 0.25 <= stated <= 4 else 1.0  # others are implausible
             for index, frame in enumerate(_decoded(container, stream, damaged, shown_on), start=1):
                 name = f"{index - 1:05d}"
                 time, duration = times(frame)
@@ -101,11 +102,8 @@ class VideoFile:
                     say("%s: its first %.1f s come before the first key frame and can't be shown", self.path, skipped)
                 if frame.interlaced_frame and not interlaced:
                     interlaced = True
-                    say(
-                        "%s says that it is interlaced: if its frames hold two moments each, masks are combed where things move; "
-                        "deinterlace it first (ffmpeg -i VIDEO -vf bwdif NEW)",
-                        self.path,
-                    )
+                    hint = "masks are combed where things move; deinterlace it first (ffmpeg -i VIDEO -vf bwdif NEW)"
+                    say("%s says that it is interlaced: if its frames hold two moments each, %s", self.path, hint)
                 flawed += [name] * frame.is_corrupt
                 image, aspect = _shown(self.path, frame, pixel_aspect)
                 deep = frame.format.components[0].bits == 16
@@ -180,12 +178,6 @@ def _decoded(
             damaged.append(_reason(error) + ("" if at is None else f" at {float(at):.1f} s"))
         else:
             yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
-
-
-def _pixel_aspect(stream: VideoStream) -> float:
-    """Return the width of a pixel divided by its height; 1 if nothing, or nothing plausible, is stated."""
-    stated = float(stream.sample_aspect_ratio or 1)
-    return stated if 0.25 <= stated <= 4 else 1.0
 
 
 def _start(stream: VideoStream) -> float | None:
@@ -279,9 +271,6 @@ class FrameTimes:
     A video that starts after its sound starts late. Where the file's clock goes back by more than a second, as at the seam of
     joined recordings, or where it tells no time, a frame follows the one before after the time that that one lasts. Where it
     goes back by less, or stands still, after half of that time, until the clock is right again.
-
-    Args:
-        container, stream: an open file and the stream that the frames are from.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:

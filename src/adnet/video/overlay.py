@@ -28,13 +28,7 @@ CLOCK = 90_000  # ticks per second, as in broadcasting: a frame takes a whole nu
 
 
 def draw_overlay(image: Frame, mask: Mask) -> Frame:
-    """Tint and outline `mask` `[H, W]` in a copy of `image`, RGB uint8 `[H, W, 3]`.
-
-    Examples:
-        >>> drawn = draw_overlay(np.zeros((9, 9, 3), np.uint8), np.eye(9, dtype=bool))
-        >>> drawn[0, 0].tolist(), drawn[0, 1].tolist()
-        ([224, 30, 132], [0, 0, 0])
-    """
+    """Tint and outline `mask` `[H, W]` in a copy of `image`, RGB uint8 `[H, W, 3]`."""
     drawn = image.copy()
     drawn[mask] = np.rint((1 - OPACITY) * image[mask] + OPACITY * COLOUR)
     # The outline's width is relative to the picture's size; there is none at the picture's edge.
@@ -48,8 +42,7 @@ class OverlayVideo:
     """An MP4 (H.264) of `draw_overlay` with the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
     All frames are scaled to the size of the first, cropped to even sides; its pixels' aspect is kept. The colours' matrix is
-    BT.709 in HD and BT.601 below, as players expect it, and the file says so. It appears when the block succeeds, unless there
-    are no frames. Needs the extra `video`.
+    BT.709 in HD and BT.601 below, as players expect it. The file appears when the block succeeds, unless there are no frames.
     """
 
     def __init__(self, path: Path) -> None:

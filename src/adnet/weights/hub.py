@@ -89,20 +89,12 @@ _DAVIS_LINES = {"mean": "mean", "recall": "share of frames above 0.5", "decay": 
 def model_card(name: str, variant: str, scores: str | Path | None) -> str:
     """Compose the card of a network, in Markdown with a YAML header.
 
-    Args:
-        name: OWNER/NAME, or the folder's name.
-        variant: the network's variant.
-        scores: the `scores.json` of an evaluation of this network; None: the card says that there is none.
-
+    `name` is OWNER/NAME, or the folder's name; `scores` the `scores.json` of an evaluation of this network, None if there is none.
     Raises UserError if `scores` is no such file.
     """
     results = [] if scores is None else _results(Path(scores))
-    data = ModelCardData(
-        library_name="adnet",
-        tags=["pytorch", _TASK, "anchor-diffusion"],
-        model_name=name if results else None,
-        eval_results=results or None,
-    )
+    tags, scored = ["pytorch", _TASK, "anchor-diffusion"], name if results else None
+    data = ModelCardData(library_name="adnet", tags=tags, model_name=scored, eval_results=results or None)
     lines = [
         f"---\n{data.to_yaml()}\n---\n\n# {name}\n",
         f"A network of adnet, variant `{variant}`: it finds the main object of a video, with no hint at test time.\n",

@@ -68,10 +68,6 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     If they lie below a prefix, such as the `module.` of DistributedDataParallel, it is removed, and what lies elsewhere is
     left out. The prefix is the one below which most of `names` are found. Raises UserError if there are two of these, such as
     `student.` and `teacher.`.
-
-    Examples:
-        >>> tensors_named({"model": {"module.a.weight": 1, "module.b": 2, "step": 3}}, ["a.weight", "b"])
-        {'a.weight': 1, 'b': 2}
     """
     given, names = unwrapped(content), set(names)
     below: Counter[str] = Counter()
@@ -91,35 +87,25 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
 def load_into(
     network: nn.Module, content: Mapping[str, Any], source: str, target: str, more_allowed: bool = False
 ) -> None:
-    """Load what a file of weights holds into `network`.
+    """Load what a file of weights holds into `network`; `source` and `target` name the two in an error.
 
-    Args:
-        source, target: name the file and the network in an error.
-        more_allowed: leave out tensors that the network hasn't.
-
-    Raises UserError, in one line, for tensors that are missing, of another shape, without finite numbers, or more than the network
-    has.
+    Raises UserError for tensors that are missing, of another shape, without finite numbers, or, unless `more_allowed`, more than
+    the network has.
     """
     own = network.state_dict()
     given = tensors_named(content, own)
+    fit = [key for key in own if key in given and _shape(given[key]) == _shape(own[key])]
+    floats = [key for key in fit if own[key].is_floating_point()]
     faults = {
         "lacks {}": [key for key in own if key not in given and not key.endswith("num_batches_tracked")],
         "has {}, which the network hasn't": [] if more_allowed else [key for key in given if key not in own],
-        "has {} of another shape": [key for key in own if key in given and _shape(given[key]) != _shape(own[key])],
-        "has {}, whose values are not finite floating-point numbers": [
-            key
-            for key in own
-            if own[key].is_floating_point()
-            and _shape(given.get(key)) == _shape(own[key])
-            and not _is_finite(given[key])
-        ],
+        "has {} of another shape": [key for key in own if key in given and key not in fit],
+        "has {}, whose values are not finite floating-point numbers": [k for k in floats if not _is_finite(given[k])],
     }
-    if said := [
-        text.format(repr(keys[0])) + (f" and {len(keys) - 1} more such" if keys[1:] else "")
-        for text, keys in faults.items()
-        if keys
-    ]:
-        raise UserError(f"{source} doesn't fit {target}: it {'; it '.join(said)}")
+    found = [(text.format(repr(keys[0])), len(keys) - 1) for text, keys in faults.items() if keys]
+    if found:
+        said = "; it ".join(text + f" and {more} more such" * bool(more) for text, more in found)
+        raise UserError(f"{source} doesn't fit {target}: it {said}")
     network.load_state_dict({key: given[key] for key in own if key in given}, strict=False)
 
 
