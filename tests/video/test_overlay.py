@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from videos import pictures
 
+from adnet.errors import UserError
 from adnet.video.file import VideoFile
 from adnet.video.overlay import COLOUR, OverlayVideo, draw_overlay
 
@@ -73,9 +74,13 @@ def test_the_last_frame_lasts(tmp_path: Path, times: list[float], duration: floa
         assert container.duration == pytest.approx(1e6 * expected, abs=2000)
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_a_late_start_is_kept(tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("av.codecs_available", {codec})
+def test_without_the_codec_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("av.codecs_available", {"mpeg4"})
+    with pytest.raises(UserError, match="overlay=true needs FFmpeg with libx264"):
+        OverlayVideo(tmp_path / "overlay.mp4")
+
+
+def test_a_late_start_is_kept(tmp_path: Path) -> None:
     with OverlayVideo(tmp_path / "overlay.mp4") as video:
         for index, image in enumerate(pictures(5)):
             video.add(image, MASK, 3 + index / 25, 0.5)

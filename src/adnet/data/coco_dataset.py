@@ -18,14 +18,12 @@ from adnet.data.coco_file import Labelled, Pictures, located, read_coco, read_do
 from adnet.data.known_dataset import Keep, KnownDataset
 from adnet.data.masks import write_mask
 from adnet.data.pictures import image_size
-from adnet.data.sequence import Sequence, VideoDataset
-from adnet.data.sequence_files import PICTURES, images_in, natural_order, select
+from adnet.data.sequence import PICTURES, Sequence, VideoDataset, images_in, natural_order, select
 from adnet.errors import UserError
 from adnet.shared.files import cache_folder, read_lines
 from adnet.shared.machine import need_extra
 
-SURE = 0.5
-"""Results with a lower score are left out."""
+SURE = 0.5  # results with a lower score are left out
 
 VALIDATION = {"val", "valid", "validation"}
 

@@ -17,8 +17,7 @@ from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
-from adnet.data.sequence import VideoDataset, report_odd_masks
-from adnet.data.sequence_files import select
+from adnet.data.sequence import VideoDataset, report_odd_masks, select
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
 

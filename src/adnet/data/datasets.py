@@ -15,9 +15,10 @@ from typing import Literal
 import yaml
 
 from adnet.data.known_dataset import Keep, KnownDataset, Split
-from adnet.data.sequence import Sequence, all_but_first_and_last
-from adnet.data.sequence_files import (
+from adnet.data.sequence import (
     PICTURES,
+    Sequence,
+    all_but_first_and_last,
     check_names,
     check_number,
     checked_sequence,

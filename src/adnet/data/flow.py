@@ -31,12 +31,10 @@ from adnet.shared.files import from_home, remembered, replacing
 Vectors = npt.NDArray[np.int8]
 """Normalised flow `[h, w, 2]`, to the right and down: 127 is three times the frame's 95th percentile."""
 
-NO_MOTION: Vectors = np.zeros((2, 2, 2), np.int8)
-"""The flow of a frame without neighbours; flow may be of any size."""
+NO_MOTION: Vectors = np.zeros((2, 2, 2), np.int8)  # the flow of a frame without neighbours; flow may be of any size
 
 CLIP = 3.0
-_GRID = 8
-"""Spacing in pixels of the points that the camera's motion is fitted to."""
+_GRID = 8  # spacing in pixels of the points that the camera's motion is fitted to
 
 _STILL = 0.1
 """Flow in pixels below which a point stands still: more than the error of DIS on a still picture with noise."""

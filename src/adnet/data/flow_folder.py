@@ -15,11 +15,9 @@ from adnet.data.pictures import check_same_size, image_size
 from adnet.data.sequence import Sequence
 from adnet.errors import UserError
 
-SUFFIXES = (".png", ".flo")
-"""Of files of flow; where a frame has both, the first is read."""
+SUFFIXES = (".png", ".flo")  # of files of flow; where a frame has both, the first is read
 
-UNKNOWN = 1e9
-"""Components from here on mark unknown flow in a `.flo` (Baker et al., Middlebury, IJCV 2011)."""
+UNKNOWN = 1e9  # components from here on mark unknown flow in a `.flo` (Baker et al., Middlebury, IJCV 2011)
 
 
 @dataclass(frozen=True)

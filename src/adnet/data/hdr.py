@@ -5,11 +5,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-WHITE = 203.0
-"""Candelas per square metre of a white page (ITU-R BT.2408), which becomes about 224 of 255."""
+WHITE = 203.0  # candelas per square metre of a white page (ITU-R BT.2408), which becomes about 224 of 255
 
-PEAK = 1000.0
-"""Candelas per square metre that become 255, as does everything brighter."""
+PEAK = 1000.0  # candelas per square metre that become 255, as does everything brighter
 
 PQ, HLG = 16, 18
 """Transfer characteristics, as H.273 numbers them."""

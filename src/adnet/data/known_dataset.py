@@ -12,8 +12,7 @@ from adnet.data.sequence import Rule, Sequence, VideoDataset, annotated_frames
 from adnet.errors import UserError
 
 Root = str | Path
-Keep = SequenceABC[str] | None
-"""Names of the sequences to keep; None: all."""
+Keep = SequenceABC[str] | None  # names of the sequences to keep; None: all
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,12 @@ class ValidationPairs(Dataset[ValidationPair]):
     def __init__(self, dataset: VideoDataset, frames: int, flow: SequenceFlow | None = None) -> None:
         self.dataset = dataset
         self.flow = flow
-        sequences = enumerate(dataset.sequences)
-        self.pairs = [(s, t) for s, sequence in sequences for t in _evenly_spaced(sequence.annotated, frames)]
+        self.pairs: list[tuple[int, int]] = []
+        for s, sequence in enumerate(dataset.sequences):
+            if annotated := sequence.annotated:
+                first = min(1, len(annotated) - 1)  # without the first frame, unless it is the only one
+                places = np.linspace(0, len(annotated) - 1, frames + 2).round()[1:-1].clip(first)
+                self.pairs += [(s, annotated[int(place)]) for place in np.unique(places)]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -134,13 +138,6 @@ class ValidationPairs(Dataset[ValidationPair]):
         if self.flow is not None:
             pair["flow"] = to_flow_input(self.flow(sequence, t))
         return pair
-
-
-def _evenly_spaced(annotated: list[int], frames: int) -> list[int]:
-    """Choose up to `frames` of the annotated frames, without the first unless it is the only one."""
-    first = min(1, len(annotated) - 1)
-    places = np.linspace(0, len(annotated) - 1, frames + 2).round()[1:-1].clip(first)
-    return [annotated[int(place)] for place in np.unique(places)] if annotated else []
 
 
 def to_tensor(frame: Frame) -> Tensor:

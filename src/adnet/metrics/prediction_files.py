@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from adnet.data.masks import MOST_LABELS, Mask, foreground, mask_values, read_mask
 from adnet.data.pictures import open_picture
-from adnet.data.sequence_files import PICTURES, images_in
+from adnet.data.sequence import PICTURES, images_in
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
 

@@ -23,8 +23,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import NEARLY_ALL, Sequence, VideoDataset, evenly_spaced, report_odd_masks
-from adnet.data.sequence_files import composed, entry, lying_in
+from adnet.data.sequence import (
+    NEARLY_ALL,
+    Sequence,
+    VideoDataset,
+    composed,
+    entry,
+    evenly_spaced,
+    lying_in,
+    report_odd_masks,
+)
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
 from adnet.metrics.prediction_files import Kind, find_predictions, guess_kind

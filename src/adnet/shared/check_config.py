@@ -41,8 +41,7 @@ TYPES: dict[str, Any] = {
 }
 """Types of the keys that no annotation of ours covers: those that a command reads itself, and arguments of PyTorch and Lightning."""
 
-OPTIONAL = ("logger", "callbacks")
-"""Groups that may be null, as each of their members may."""
+OPTIONAL = ("logger", "callbacks")  # groups that may be null, as each of their members may
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 

@@ -177,9 +177,12 @@ def check_groups(overrides: Iterable[str]) -> None:
 
 def _explain(error: BaseException, name: str) -> str:
     """Put an error of Hydra into one line, with the nearest known name."""
-    if (mistake := _mistake(error)) is not None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__  # Hydra wraps what is raised while it builds an object
+    if cause is not None:
         # PyTorch wraps the message of a loader worker into its traceback.
-        return str(mistake).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
+        return str(cause).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2]
     if isinstance(error, OverrideParseException):
         return _how_to_write(error.override)
     text = str(error)
@@ -223,13 +226,6 @@ def quoted(value: str, quote: str = "'") -> str:
     # A backslash is literal, except before a quote, where it must be doubled.
     inside = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + f"\\{quote}" * bool(found[2]), value)
     return f"{quote}{inside}{quote}"
-
-
-def _mistake(error: BaseException | None) -> UserError | None:
-    """Find the UserError in a chain of causes: Hydra wraps what is raised while it builds an object."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
 
 
 def _nearest_key(key: str, name: str) -> str:

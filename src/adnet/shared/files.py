@@ -51,10 +51,10 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
     try:
         yield draft
-        if overwrite:
-            os.replace(draft, path)
-        else:
-            _take(draft, path)
+        if not overwrite:
+            _reserve(draft, path)
+        os.replace(draft, path)
+        draft.unlink(missing_ok=True)  # where both are the same file by now, nothing was renamed
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -76,18 +76,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def _take(draft: Path, path: Path) -> None:
-    """Rename the draft, where no other process can do the same. Raises UserError if `path` is there."""
-    if not path.exists():
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            os.replace(draft, path)
-            return
-        else:
-            draft.unlink()
+def _reserve(draft: Path, path: Path) -> None:
+    """Take the name `path`, where no other process can do the same. Raises UserError if `path` is there."""
+    try:
+        os.link(draft, path)
+        return
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
             return
     raise UserError(f"{path} is there already; give another output, or overwrite=true")
 

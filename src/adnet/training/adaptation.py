@@ -27,7 +27,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Mask, read_mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
-from adnet.data.sequence_files import composed, frame_numbered, images_in, lying_in
+from adnet.data.sequence import composed, frame_numbered, images_in, lying_in
 from adnet.errors import UserError
 from adnet.inference.predict_video import Reading, anchor_frame, check_flow
 from adnet.inference.protocol import fitted_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 UNSTATED, BT709, BT601 = 2, 1, 6
 """Colour matrices, as H.273 numbers them."""
 
-JUMP = 10.0
-"""Seconds. As in FFmpeg, a longer gap in a format that may set its clock anew is another recording."""
+JUMP = 10.0  # seconds. As in FFmpeg, a longer gap in a format that may set its clock anew is another recording
 
 
 class VideoFrame(NamedTuple):
@@ -64,16 +63,10 @@ class VideoFile:
 
     def length(self) -> int | None:
         """Return the frame count in the header, or estimate it from duration and mean rate; None if neither is known."""
-        try:
-            with _opened(self.path) as (container, stream):
-                if stream.frames or not stream.average_rate:
-                    return stream.frames or None
-                duration = stream.duration * stream.time_base if stream.duration and stream.time_base else None
-                if duration is None and container.duration:
-                    duration = Fraction(container.duration, 1_000_000)
-                return None if duration is None else round(duration * stream.average_rate)
-        except UserError:
-            return None
+        with suppress(UserError), _opened(self.path) as (container, stream):
+            estimated = round(container.duration / 1e6 * (stream.average_rate or 0)) if container.duration else 0
+            return stream.frames or estimated or None
+        return None
 
     def content(self) -> dict[str, Any] | None:
         # A device or a pipe can be read only once.

@@ -49,14 +49,14 @@ class OverlayVideo:
         need_extra("video", "av", "overlay=true")
         import av
 
+        if "libx264" not in av.codecs_available:
+            raise UserError("overlay=true needs FFmpeg with libx264, as the PyAV of PyPI has it: pip install av")
         self.path = path
-        self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._clock = CLOCK if self._codec == "libx264" else 60_000  # MPEG-4 has 16 bits for it
         self._on_exit = ExitStack()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._ticks = -1
-        self._lasts = self._clock // 25  # ticks of the last frame
+        self._lasts = CLOCK // 25  # ticks of the last frame
 
     def __enter__(self) -> OverlayVideo:
         return self
@@ -79,11 +79,11 @@ class OverlayVideo:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), "rgb24").reformat(
             format="yuv420p", src_color_range="JPEG", dst_colorspace=matrix, dst_color_range="MPEG"
         )
-        ticks = max(round(time * self._clock), self._ticks + 1)
+        ticks = max(round(time * CLOCK), self._ticks + 1)
         if duration or self._ticks >= 0:
-            self._lasts = round(duration * self._clock) or ticks - self._ticks
+            self._lasts = round(duration * CLOCK) or ticks - self._ticks
         self._ticks = frame.pts = ticks
-        frame.time_base = Fraction(1, self._clock)
+        frame.time_base = Fraction(1, CLOCK)
         self._write(self._container, self._stream, frame)
 
     def __exit__(self, *error: Any) -> None:
@@ -98,19 +98,16 @@ class OverlayVideo:
         draft = self._on_exit.enter_context(replacing(self.path))
         container = av.open(str(draft), "w", format="mp4")
         self._on_exit.callback(container.close)
-        stream: VideoStream = container.add_stream(self._codec, rate=30)  # type: ignore[assignment]
+        stream: VideoStream = container.add_stream("libx264", rate=30)
         stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])
         stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, self._clock)
+        stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
         stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
         stream.color_primaries = stream.color_trc = BT709
         stream.colorspace = BT709 if is_hd(stream.width, stream.height) else BT601
         stream.color_range = 1  # limited
-        if self._codec == "libx264":
-            # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.
-            stream.options = {"crf": "18", "preset": "veryfast", "bf": "0"}
-        else:
-            stream.bit_rate = 8_000_000
+        # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.
+        stream.options = {"crf": "18", "preset": "veryfast", "bf": "0"}
         self._on_exit.callback(lambda: self._write(container, stream, None))
         return container, stream
 

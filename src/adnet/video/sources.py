@@ -6,7 +6,7 @@ import re
 import time
 import typing
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from adnet.data.pictures import IMAGES, count_pictures, read_frames
-from adnet.data.sequence_files import lying_in, natural_order
+from adnet.data.sequence import lying_in, natural_order
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, from_home
 from adnet.video.file import VideoFile, VideoFrame
@@ -144,7 +144,7 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
     for path in dict.fromkeys(paths):
         still = path.suffix.lower() in IMAGES and count_pictures(path) == 1
         sequences.setdefault(path.parent if still else path, []).append(path)
-    names = _names([path.resolve() for path in sequences], [path in paths for path in sequences])
+    names = _names(sequences, paths)
     files: list[VideoSource] = [
         Images(name, _in_order(found), fps) if found[0].suffix.lower() in IMAGES else VideoFile(name, key)
         for name, (key, found) in zip(names, sequences.items(), strict=True)
@@ -202,7 +202,8 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
     return ordered
 
 
-def _names(paths: Sequence[Path], files: Sequence[bool]) -> list[str]:
-    short = [path.stem if file else path.name for path, file in zip(paths, files, strict=True)]
-    top = commonpath([path.parent for path in paths])
-    return short if len({*short}) == len(short) else [path.relative_to(top).as_posix() for path in paths]
+def _names(videos: Iterable[Path], files: Collection[Path]) -> list[str]:
+    resolved = [(path.resolve(), path in files) for path in videos]
+    short = [path.stem if is_file else path.name for path, is_file in resolved]
+    top = commonpath([path.parent for path, _ in resolved])
+    return short if len({*short}) == len(short) else [path.relative_to(top).as_posix() for path, _ in resolved]

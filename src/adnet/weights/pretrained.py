@@ -17,8 +17,7 @@ from adnet.weights.read import read_weights
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-LITE = "adnet/lite"
-"""The name of the weights that come with the package."""
+LITE = "adnet/lite"  # the name of the weights that come with the package
 
 RELEASED = Path(__file__).parents[1] / "released"
 """The folder of the weights that come with the package; see docs/released_model.md."""

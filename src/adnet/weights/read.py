@@ -100,7 +100,9 @@ def load_into(
         "lacks {}": [key for key in own if key not in given and not key.endswith("num_batches_tracked")],
         "has {}, which the network hasn't": [] if more_allowed else [key for key in given if key not in own],
         "has {} of another shape": [key for key in own if key in given and key not in fit],
-        "has {}, whose values are not finite floating-point numbers": [k for k in floats if not _is_finite(given[k])],
+        "has {}, whose values are not finite floating-point numbers": [
+            k for k in floats if not (given[k].is_floating_point() and given[k].isfinite().all())
+        ],
     }
     found = [(text.format(repr(keys[0])), len(keys) - 1) for text, keys in faults.items() if keys]
     if found:
@@ -111,7 +113,3 @@ def load_into(
 
 def _shape(value: Any) -> list[int] | None:
     return list(value.shape) if isinstance(value, Tensor) else None
-
-
-def _is_finite(value: Tensor) -> bool:
-    return value.is_floating_point() and bool(value.isfinite().all())
