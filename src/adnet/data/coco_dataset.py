@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from adnet.data.coco_file import Labelled, Pictures, located, read_coco, read_document, read_results, words
+from adnet.data.coco_file import Labelled, located, read_coco, read_document, read_results, words
 from adnet.data.known_dataset import Keep, KnownDataset
 from adnet.data.masks import write_mask
 from adnet.data.pictures import image_size
@@ -52,7 +52,7 @@ def coco(
     need_extra("coco", "pycocotools", "data=coco")
     files, listed = _files(root, split)
     pictures = (path for path in root.rglob("*") if path.suffix.lower() in PICTURES and path.name[0] != ".")
-    found = located(read_coco(files, category), Pictures(pictures), str(root))
+    found = located(read_coco(files, category), pictures, str(root))
     blank = {path for path, group in found.items() if not any(one.annotated for one in group)}
     if blank and not empty:
         so = "have an entry, but no annotation, and count as background; data.empty=unannotated leaves them out"
@@ -84,7 +84,7 @@ def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category:
     else:
         lone = isinstance(document, dict) and len(document.get("categories") or ()) == 1
         labelled, rest = read_coco([file], None if lone else category), set()
-    found = located(labelled, Pictures(frames), f"{dataset.name} {dataset.split}")
+    found = located(labelled, frames, f"{dataset.name} {dataset.split}")
     for frame in {*found} | rest:
         masks = [one.mask(frame) for one in found.get(frame, ())] or [np.zeros(image_size(frame), bool)]
         write_mask(folder / frames[frame].name / f"{frame.stem}.png", np.logical_or.reduce(masks))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
@@ -206,62 +206,48 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
         yield Labelled(file, entry["file_name"], parts[key], key in annotated, size if all(size) else None, clip)
 
 
-class Pictures:
-    """Find the pictures that COCO files name, whatever folder their tool has put in front of the name.
+def located(labelled: Iterable[Labelled], pictures: Iterable[Path], where: str) -> dict[Path, list[Labelled]]:
+    """Find the picture of each, whatever folder its tool has put in front of the name; that of several files is perhaps the same.
 
     A picture has the stem of the name, of any format, or both are called by their number, as CVAT's `frame_000012` and `00012.jpg`.
+    Its folders fit best: those in the name, then the file's. Raises UserError for missing ones (`where` says in what), where several
+    fit equally, and for a picture that a file names twice.
     """
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._called: dict[str | int, list[Path]] = defaultdict(list)
-        for path in paths:
-            stem = composed(path.stem)
-            self._called[stem].append(path)
-            if (number := _number(stem)) is not None:
-                self._called[number].append(path)
-
-    def find(self, labelled: Labelled) -> Path | None:
-        """Return the picture whose folders fit best: those in the name, then the file's; None if there is none.
-
-        Raises UserError if several fit equally.
-        """
-        name = PurePosixPath(labelled.name.replace("\\", "/"))
-        stem = composed(name.stem)
-        number = _number(stem)
-        found = self._called.get(stem) or ([] if number is None else self._called.get(number, []))
-        ranks = sorted((_fit(path, name, labelled.file), path) for path in found)
-        if len(ranks) > 1 and ranks[-1][0] == ranks[-2][0]:
-            either = f"{ranks[-2][1]} or {ranks[-1][1]}"
-            raise UserError(f"{labelled.file}: {labelled.name} may be {either}: put the file beside its images")
-        return ranks[-1][1] if ranks else None
-
-
-def located(labelled: Iterable[Labelled], pictures: Pictures, where: str) -> dict[Path, list[Labelled]]:
-    """Find the picture of each, in several files perhaps the same. Raises UserError for missing ones, and two in one file."""
+    called: dict[str | int, list[Path]] = defaultdict(list)
+    for path in pictures:
+        for key in _keys(path):
+            called[key].append(path)
     found: dict[Path, list[Labelled]] = defaultdict(list)
     missing = []
     for one in labelled:
-        path = pictures.find(one)
-        if path is None:
+        name = PurePosixPath(one.name.replace("\\", "/"))
+        candidates: list[Path] = next((called[key] for key in _keys(name) if key in called), [])
+        ranks = sorted((_fit(path, name, one.file), path) for path in candidates)
+        if not ranks:
             missing.append(one)
-        elif found[path] and found[path][-1].file == one.file:
+            continue
+        path = ranks[-1][1]
+        if len(ranks) > 1 and ranks[-1][0] == ranks[-2][0]:
+            raise UserError(f"{one.file}: {one.name} may be {ranks[-2][1]} or {path}: put the file beside its images")
+        if found[path] and found[path][-1].file == one.file:
             raise UserError(f"{one.file}: {found[path][-1].name} and {one.name} are both {path}: keep one of them")
-        else:
-            found[path].append(one)
+        found[path].append(one)
     if missing:
         raise UserError(f"{missing[0].file}: {missing[0].name} isn't in {where} ({len(missing)} such): add it")
     return found
+
+
+def _keys(name: PurePath) -> list[str | int]:
+    """Return what a picture may be found by: its stem, and its number."""
+    stem = composed(name.stem)
+    number = re.fullmatch(r"(?:frame_?)?(\d+)", stem, re.IGNORECASE)
+    return [stem, int(number[1])] if number else [stem]
 
 
 def words(names: Iterable[str]) -> set[str]:
     """Return the words in names, with and without digits, and the names whole: of `instances_val2017` also `val`."""
     patterns = (r"[a-zA-Z0-9]+", r"[a-zA-Z]+")
     return {word for name in names for pattern in patterns for word in (name, *re.findall(pattern, name))}
-
-
-def _number(stem: str) -> int | None:
-    found = re.fullmatch(r"(?:frame_?)?(\d+)", stem, re.IGNORECASE)
-    return int(found[1]) if found else None
 
 
 def _fit(path: Path, name: PurePosixPath, file: Path) -> tuple[int, bool, int, bool]:

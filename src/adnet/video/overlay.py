@@ -19,7 +19,6 @@ from adnet.video.file import BT601, BT709, is_hd
 
 if TYPE_CHECKING:
     import av
-    from av.container import OutputContainer
     from av.video.stream import VideoStream
 
 COLOUR = np.array([0xE0, 0x1E, 0x84])  # magenta: rare in nature, and distinct from white for all kinds of colour vision
@@ -38,7 +37,7 @@ def draw_overlay(image: Frame, mask: Mask) -> Frame:
     return np.asarray(drawn)
 
 
-class OverlayVideo:
+class OverlayVideo(ExitStack):
     """An MP4 (H.264) of `draw_overlay` with the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
     All frames are scaled to the size of the first, cropped to even sides; its pixels' aspect is kept. The colours' matrix is
@@ -51,15 +50,11 @@ class OverlayVideo:
 
         if "libx264" not in av.codecs_available:
             raise UserError("overlay=true needs FFmpeg with libx264, as the PyAV of PyPI has it: pip install av")
+        super().__init__()
         self.path = path
-        self._on_exit = ExitStack()
-        self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._ticks = -1
         self._lasts = CLOCK // 25  # ticks of the last frame
-
-    def __enter__(self) -> OverlayVideo:
-        return self
 
     def add(self, image: Frame, mask: Mask, time: float, duration: float = 0.0, pixel_aspect: float = 1.0) -> None:
         """Append a frame, RGB uint8 `[H, W, 3]`, at `time` seconds, or one tick after the last frame if that is not earlier.
@@ -69,8 +64,8 @@ class OverlayVideo:
         """
         import av
 
-        if self._stream is None or self._container is None:
-            self._container, self._stream = self._open(image, pixel_aspect)
+        if self._stream is None:
+            self._stream = self._open(image, pixel_aspect)
         size = (self._stream.width, self._stream.height)
         drawn = draw_overlay(image, mask)[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if drawn.shape[1::-1] != size:
@@ -84,20 +79,17 @@ class OverlayVideo:
             self._lasts = round(duration * CLOCK) or ticks - self._ticks
         self._ticks = frame.pts = ticks
         frame.time_base = Fraction(1, CLOCK)
-        self._write(self._container, self._stream, frame)
+        self._write(self._stream, frame)
 
-    def __exit__(self, *error: Any) -> None:
-        self._on_exit.__exit__(*error)
-
-    def _open(self, image: Frame, pixel_aspect: float) -> tuple[OutputContainer, VideoStream]:
+    def _open(self, image: Frame, pixel_aspect: float) -> VideoStream:
         import av
 
         if min(image.shape[:2]) < 2:
             shown = f"{image.shape[1]}x{image.shape[0]}"
             raise UserError(f"no overlay of a video of {shown} pixels; leave overlay=true out")
-        draft = self._on_exit.enter_context(replacing(self.path))
+        draft = self.enter_context(replacing(self.path))
         container = av.open(str(draft), "w", format="mp4")
-        self._on_exit.callback(container.close)
+        self.callback(container.close)
         stream: VideoStream = container.add_stream("libx264", rate=30)
         stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])
         stream.pix_fmt = "yuv420p"
@@ -108,11 +100,12 @@ class OverlayVideo:
         stream.color_range = 1  # limited
         # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.
         stream.options = {"crf": "18", "preset": "veryfast", "bf": "0"}
-        self._on_exit.callback(lambda: self._write(container, stream, None))
-        return container, stream
+        self.callback(self._write, stream, None)
+        return stream
 
-    def _write(self, container: OutputContainer, stream: VideoStream, frame: av.VideoFrame | None) -> None:
+    def _write(self, stream: VideoStream, frame: av.VideoFrame | None) -> None:
         """Write the packets of a frame; None: those of frames that are still buffered."""
+        container: Any = stream.container
         for packet in stream.encode(frame):
             packet.duration = self._lasts  # counts only for the last packet: others end where the next begins
             container.mux(packet)

@@ -6,15 +6,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, errors, snapshot_download
 
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
@@ -46,7 +38,7 @@ def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
     try:
         with hub_without_retries():
             return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
-    except (OSError, ValueError, HfHubHTTPError) as error:
+    except (OSError, ValueError, errors.HfHubHTTPError) as error:
         advice = f"check its name and revision, or download its {' and '.join(files)} into a folder and give that"
         raise UserError(f"can't get hub:{name}: {_reason(error, revision)}; {advice}") from error
 
@@ -64,20 +56,20 @@ def upload(folder: Path, name: str, revision: str | None, private: bool | None, 
                 api.create_branch(name, branch=revision, exist_ok=True)
             commit = api.upload_folder(repo_id=name, folder_path=folder, revision=revision, commit_message=message)
             return str(commit.commit_url)
-    except (OSError, ValueError, HfHubHTTPError) as error:
+    except (OSError, ValueError, errors.HfHubHTTPError) as error:
         advice = "check the name, and that you are logged in (hf auth login)"
         raise UserError(f"can't put {name} on the hub: {_reason(error, revision)}; {advice}") from error
 
 
 def _reason(error: Exception, revision: str | None) -> str:
     """Say in one line what the hub's client says in several."""
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision {revision!r}"
-    if isinstance(error, GatedRepoError):
+    if isinstance(error, errors.GatedRepoError):
         return "access to it must be requested on its page, and needs a login"
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError):
         return "there is no such model, or it is private and you are not logged in"
-    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
         return "the hub doesn't answer, or HF_HUB_OFFLINE is set, and it isn't in the cache"
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 

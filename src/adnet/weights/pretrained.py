@@ -67,25 +67,21 @@ def write_pretrained(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder; give another output")
-    stored = {name: _stored(name, value).contiguous() for name, value in weights.items()}
+    stored = {}
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            advice = "take a checkpoint from before its training failed"
+            raise UserError(f"{name} has values that are infinite or not a number: {advice}")
+        half = value.half() if value.is_floating_point() else value
+        # Statistics are as large or small as the features are, squared.
+        precise = name.endswith(("running_mean", "running_var")) or not half.isfinite().all()
+        stored[name] = (value.float() if precise and value.is_floating_point() else half).contiguous()
     with new_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(save(stored))  # save_file would make it readable by its owner only
         content = {"model": config, "test_size": list(test_size), "about": dict(about)}
         write_json(draft / CONFIG, content | {"sha256": sha256(draft / WEIGHTS)})
         if card is not None:
             (draft / CARD).write_text(card, encoding="utf-8")
-
-
-def _stored(name: str, value: Tensor) -> Tensor:
-    if not value.is_floating_point():
-        return value
-    if not value.isfinite().all():
-        advice = "take a checkpoint from before its training failed"
-        raise UserError(f"{name} has values that are infinite or not a number: {advice}")
-    half = value.half()
-    # Statistics are as large or small as the features are, squared.
-    precise = name.endswith(("running_mean", "running_var")) or not half.isfinite().all()
-    return value.float() if precise else half
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
