@@ -257,7 +257,7 @@ def test_a_quantised_soft_mask(tmp_path: Path) -> None:
     [
         (".png", Image.fromarray(PHOTO), "is no mask: it has 38.. values"),
         (".jpg", Image.fromarray(np.where(OBJECT[..., None], [128, 0, 0], 0).astype(np.uint8)), "write it as PNG"),
-        (".tif", Image.fromarray(100 * OBJECT.astype(np.float32)), "floating-point values from 0 to 100"),
+        (".tif", Image.fromarray(100 * OBJECT.astype(np.float32)), "has values from 0 to 100: scale them to 0 to 1"),
         (".tif", Image.fromarray(OBJECT.astype(np.int32) * 70000), "values from 0 to 70000"),
         (".png", colours(OBJECT, 0, 7, 0, 0), "one mask in its colours and another in its alpha channel"),
         (".png", Image.fromarray(np.where(OBJECT[..., None], VIRIDIS[1], VIRIDIS[0])), "no pixel of .* is black"),

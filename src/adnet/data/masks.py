@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adnet.data.pictures import Picture, open_picture, write_png
+from adnet.data.pictures import Picture, check_range, open_picture, write_png
 from adnet.errors import UserError
 from adnet.shared.files import replacing
 
@@ -83,8 +83,7 @@ def mask_values(path: Path, picture: Picture) -> Values:
             raise UserError(f"{path} has 16 bits for each colour, but only values up to {VOID}: write 8 bits")
     values = np.array(image.convert("RGB") if image.mode not in ("1", "L", "F") and image.mode[0] != "I" else image)
     if image.mode.startswith("I"):
-        if values.min() < 0 or values.max() > 65535:
-            raise UserError(f"{path} has values from {values.min()} to {values.max()}: write labels of 8 or 16 bits")
+        check_range(path, values, 65535)
         return values.astype(np.uint16)
     if values.ndim == 2:
         return values
@@ -106,9 +105,7 @@ def foreground(path: Path, values: Values, lossy: str = "", brightness: Values |
         return values
     brightness = values if brightness is None else brightness
     if values.dtype.kind == "f":
-        if not (values.min() >= 0 and values.max() <= 1):
-            limits = f"{values.min():.4g} to {values.max():.4g}"
-            raise UserError(f"{path} has floating-point values from {limits}: write labels of 8 bits")
+        check_range(path, values, 1)
         return _bright(values)
     if lossy:
         _check_soft(path, values, lossy)

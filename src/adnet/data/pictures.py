@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,13 +62,6 @@ class Picture(NamedTuple):
     transfer: int
 
 
-class TimedFrame(NamedTuple):
-    """One of a file's pictures: RGB, uint8 `[H, W, 3]`, and how many seconds it is shown; None if the file doesn't say."""
-
-    image: Frame
-    seconds: float | None
-
-
 def read_frame(path: Path, reduction: int = 1) -> Frame:
     """Read an image as RGB, uint8 `[H, W, 3]`. Raises UserError if it can't be read, and if it is several pictures.
 
@@ -81,17 +74,19 @@ def read_frame(path: Path, reduction: int = 1) -> Frame:
         >>> read_frame(Path("frame.png")).shape
         (48, 80, 3)
     """
-    with _opened(path) as image:
-        return _rgb(path, _single(path, image, reduction))
+    return _rgb(path, open_picture(path, reduction))
 
 
-def read_frames(path: Path) -> Iterator[TimedFrame]:
-    """Yield all pictures of a file, as `read_frame` reads one. Raises UserError AFTER the last readable one if one can't be read."""
+def read_frames(path: Path) -> Iterator[tuple[Frame, float | None]]:
+    """Yield all pictures of a file, as `read_frame` reads one, and how many seconds each is shown; None if the file doesn't say.
+
+    Raises UserError AFTER the last readable one if one can't be read.
+    """
     with _opened(path) as file:
         for image in _pictures(file):
             picture = _upright(path, image)
             milliseconds = float(image.info.get("duration") or 0) if file.format != "TIFF" else 0
-            yield TimedFrame(_rgb(path, picture), milliseconds / 1000 or None)
+            yield _rgb(path, picture), milliseconds / 1000 or None
 
 
 def count_pictures(path: Path) -> int:
@@ -124,7 +119,10 @@ def check_same_size(one: object, size: tuple[int, ...], other: object, other_siz
 def open_picture(path: Path, reduction: int = 1) -> Picture:
     """Read a whole image file; `reduction` is as in `read_frame`. Raises UserError as `read_frame` does."""
     with _opened(path) as image:
-        return _single(path, image, reduction)
+        _seek_single(path, image)
+        if reduction > 1:
+            image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
+        return _upright(path, image)
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -169,13 +167,6 @@ def _unidentified(path: Path) -> str:
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "it is a TIFF of a kind that is not read: write 8 or 16 bits"
     return "it is text" if head.isascii() and b"\0" not in head else "it is of no known format, or damaged"
-
-
-def _single(path: Path, image: Image.Image, reduction: int) -> Picture:
-    _seek_single(path, image)
-    if reduction > 1:
-        image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
-    return _upright(path, image)
 
 
 def _seek_single(path: Path, image: Image.Image) -> None:
@@ -259,35 +250,27 @@ def _part(path: Path, head: bool = True) -> bytes:
         return file.read(65536)
 
 
+def check_range(path: Path, values: npt.NDArray[Any], most: int) -> None:
+    """Raise UserError for values of a picture that are not from 0 to `most`, black to white."""
+    if not (values.min() >= 0 and values.max() <= most):
+        limits = f"{values.min():.4g} to {values.max():.4g}"
+        raise UserError(f"{path} has values from {limits}: scale them to 0 to {most}, or write 8 bits")
+
+
 def _rgb(path: Path, picture: Picture) -> Frame:
-    """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError as `_as_stored` does."""
-    frame = _as_stored(path, picture)
-    return tone_mapped(frame * np.uint16(257), picture.transfer) if picture.transfer in (PQ, HLG) else frame
-
-
-def _as_stored(path: Path, picture: Picture) -> Frame:
-    """Convert a picture to 8 bits of each colour `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
-    image, deep = picture.image, picture.deep
-    if image.mode == "F":
-        values = np.asarray(image)
-        if not (values.min() >= 0 and values.max() <= 1):
-            limits = f"{values.min():.4g} to {values.max():.4g}"
-            raise UserError(f"{path} has floating-point values from {limits}: scale them to 0 to 1, or write 8 bits")
-        return _grey(np.rint(255 * values).astype(np.uint8))
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise UserError(f"{path} has values from {values.min()} to {values.max()}: write 8 or 16 bits")
-        if 0 < values.max() < TWELVE_BITS:
+    """Convert a picture to RGB, uint8 `[H, W, 3]`. Raises UserError if its values have no plain meaning as brightness."""
+    image = picture.image
+    if image.mode[0] in "FI":  # floating-point numbers, or 16 bits
+        values, most = np.asarray(image), 1 if image.mode == "F" else 65535
+        check_range(path, values, most)
+        if most > 1 and 0 < values.max() < TWELVE_BITS:
             raise UserError(f"{path} has 16 bits, but no value above {values.max()}, {AS_OF_12_BITS}")
-        return _grey((values >> 8).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # by itself Pillow warns that it is left out
-    frame = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    if deep and 0 < frame.max() <= TWELVE_BITS >> 8:  # a decoder may have rounded up
+        grey = (np.rint(255 * values) if most == 1 else values >> 8).astype(np.uint8)
+        frame = np.repeat(grey[..., None], 3, axis=-1)
+    else:
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # by itself Pillow warns that it is left out
+        frame = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if picture.deep and 0 < frame.max() <= TWELVE_BITS >> 8:  # a decoder may have rounded up
         raise UserError(f"{path} has 16 bits, but only dark values, {AS_OF_12_BITS}")
-    return frame
-
-
-def _grey(values: npt.NDArray[np.uint8]) -> Frame:
-    return np.repeat(values[..., None], 3, axis=-1)
+    return tone_mapped(frame * np.uint16(257), picture.transfer) if picture.transfer in (PQ, HLG) else frame
