@@ -51,8 +51,7 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
     """
     picture = open_picture(path)
     if not regions:
-        values = mask_values(path, picture)
-        return values if values.dtype == np.bool_ else foreground(path, values, picture.lossy)
+        return foreground(path, mask_values(path, picture), picture.lossy)
     labels = _labels(picture.image)
     if not np.isin(labels, regions).any():
         raise UserError(f"{path} has none of the labels that its dataset lists for it ({', '.join(map(str, regions))})")
@@ -75,8 +74,7 @@ def mask_values(path: Path, picture: Picture) -> Values:
             return _alpha_mask(path, np.asarray(image.convert("RGB")), alpha)
         image = image.convert("L" if image.mode in ("LA", "La") else "RGB") if image.mode != "P" else image
     if image.mode == "P":
-        grey = _grey_palette(image)
-        return _indexed(path, image) if grey is None else grey
+        return _palette_values(path, image)
     if picture.deep:
         whole = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         if whole is not None and 0 < whole[..., :3].max() <= VOID:
@@ -173,15 +171,21 @@ def _alpha_mask(path: Path, colours: npt.NDArray[np.uint8], alpha: npt.NDArray[n
     return mask
 
 
-def _indexed(path: Path, image: Image.Image) -> Mask:
-    """Read a palette image of colours by index. Raises UserError if index 0 is coloured and another black: either may be meant."""
+def _palette_values(path: Path, image: Image.Image) -> Values:
+    """Return the brightness of a palette image if its colours are different greys, otherwise where its index is not 0.
+
+    Raises UserError if index 0 is coloured and another black: either may be meant.
+    """
+    colours = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
+    own = colours[: max(2, len(image.palette.palette) // len(image.palette.mode))] if image.palette else colours
+    if not (own != own[:, :1]).any() and len(np.unique(own[:, 0])) > 1:
+        return np.asarray(image.convert("L"))
     indices = np.asarray(image)
-    palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    black = [index for index in np.unique(indices) if index >= len(palette) or not palette[index].any()]
-    if palette[0].any() and black:
+    black = [index for index in np.unique(indices) if index >= len(colours) or not colours[index].any()]
+    if colours[0].any() and black:
         either = f"index 0 of its palette, which is not black, or {black[0]}, which is"
         raise UserError(f"the background of {path} may be {either}: write the mask as 0 and 255")
-    return indices != 0
+    return np.asarray(indices != 0)
 
 
 def _labelled(path: Path, labels: Values) -> Mask:
@@ -203,15 +207,6 @@ def _check_soft(path: Path, values: Values, lossy: str) -> None:
         raise UserError(f"{path} has areas of grey: {lossy} doesn't keep labels apart; write it as PNG")
     if between.mean() > 0.75:
         raise UserError(f"{path} is no mask: most of it is neither dark nor bright: write it as 0 and 255")
-
-
-def _grey_palette(image: Image.Image) -> npt.NDArray[np.uint8] | None:
-    """Return the brightness `[H, W]` of a palette image, if its colours are different greys."""
-    palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
-    palette = palette[: max(2, len(image.palette.palette) // len(image.palette.mode))] if image.palette else palette
-    if (palette != palette[:, :1]).any() or len(np.unique(palette[:, 0])) < 2:
-        return None
-    return np.asarray(image.convert("L"))
 
 
 def _bright(values: Values) -> Mask:
