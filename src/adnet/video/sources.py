@@ -205,5 +205,7 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
 def _names(videos: Iterable[Path], files: Collection[Path]) -> list[str]:
     resolved = [(path.resolve(), path in files) for path in videos]
     short = [path.stem if is_file else path.name for path, is_file in resolved]
+    if len({*short}) == len(short):
+        return short
     top = commonpath([path.parent for path, _ in resolved])
-    return short if len({*short}) == len(short) else [path.relative_to(top).as_posix() for path, _ in resolved]
+    return [path.relative_to(top).as_posix() for path, _ in resolved]
