@@ -268,8 +268,7 @@ def images(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[S
 
     The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without suffix, per line.
     """
-    listed = None if split == "all" else _listed(root, split)
-    return _stills(root, "Image", "Mask", sequences, listed=listed)
+    return _stills(root, "Image", "Mask", sequences, listed=_listed(root, split))
 
 
 def _stills(
@@ -307,14 +306,11 @@ def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[S
     """
     names = subfolders(root / "frames")
     if not names:
-        lying = lying_in(root / "frames", masks=False)
-        raise UserError(
-            f"no folder of images in {root / 'frames'}{lying}: put each video's frames in a folder of its own"
-        )
+        here = f"{root / 'frames'}{lying_in(root / 'frames', masks=False)}"
+        raise UserError(f"no folder of images in {here}: put each video's frames in a folder of its own")
     if alone := sorted({*map(composed, subfolders(root / "masks"))} - {*map(composed, names)}):
         raise UserError(f"{root / 'masks' / alone[0]} has no frames ({len(alone)} such): add frames/{alone[0]}")
-    if split != "all":
-        listed = _listed(root, split)
+    if (listed := _listed(root, split)) is not None:
         select(names, listed)  # so that an unknown one is named
         names = listed
     for name in select(names, sequences):
@@ -322,7 +318,10 @@ def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[S
         yield checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), least=1, folders=folders)
 
 
-def _listed(root: Path, split: str) -> list[str]:
+def _listed(root: Path, split: str) -> list[str] | None:
+    """Read the names that `root/<split>.txt` lists; None for `all`. Raises UserError if there is no such file."""
+    if split == "all":
+        return None
     file = root / f"{split}.txt"
     if not file.is_file():
         raise UserError(f"no {file}: write it with a sequence's name per line, or set data.split=all")

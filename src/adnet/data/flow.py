@@ -97,11 +97,6 @@ class OpticalFlow(FrameFlow):
         height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
         preset: OpenCV's.
         camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
-
-    Examples:
-        >>> frame = np.zeros((240, 320, 3), np.uint8)
-        >>> OpticalFlow()(frame, frame).shape  # right and down, in 127ths of the largest
-        (240, 320, 2)
     """
 
     height: PositiveInt = 240
@@ -213,14 +208,10 @@ def mirrored_flow(flow: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SequenceFlow:
-    """Optical flow of a dataset's frames, each computed once and kept in `cache`.
+    """Optical flow of a dataset's frames by `method`, each computed once and kept in the folder `cache`; None: computed each time.
 
     A cached file's name is a hash of the method's settings, of the files that it was made from, of `_VERSION` and of OpenCV's
     version, so that a changed frame or setting gives another file, and several processes and datasets can share the folder.
-
-    Args:
-        method: computes or reads the flow.
-        cache: a folder, possibly below `~`; None: compute the flow each time.
     """
 
     method: FlowMethod

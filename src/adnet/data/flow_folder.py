@@ -110,8 +110,7 @@ class FlowFolder(FlowMethod):
 def read_flow(file: Path) -> tuple[npt.NDArray[np.float32], Mask]:
     """Read flow in pixels `[H, W, 2]`, to the right and down, and where it is known `[H, W]`; elsewhere it is 0.
 
-    Raises UserError for a file that is neither a `.flo` nor a 16-bit PNG of three channels: right and down as (value - 2^15)
-    / 64, and whether the flow is known.
+    Raises UserError for what is no `.flo` nor 16-bit PNG: right and down as (value - 2^15) / 64, and whether the flow is known.
     """
     if file.suffix.lower() == ".flo":
         flow = cv2.readOpticalFlow(str(file))

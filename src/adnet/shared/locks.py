@@ -21,11 +21,8 @@ else:
 def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> bool:
     """Lock an open file or folder without waiting, until its descriptor is closed; return False if another process prevents it.
 
-    Args:
-        shared: tolerate other shared locks.
-        inherited: child processes hold the lock, too, for as long as they live. Otherwise this must be a file open for writing.
-
-    Returns True, without a lock, on Windows and on file systems without locks (some NFS).
+    A `shared` lock tolerates others of its kind. An `inherited` one is held by child processes, too, for as long as they live;
+    otherwise this must be a file open for writing. Returns True, without a lock, on Windows and on file systems without locks.
     """
     if not LOCKS:
         return True

@@ -35,11 +35,10 @@ def available_cpus() -> int:
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for this process instead of returning it to the system.
 
-    On a CPU each step allocates and frees the same large tensors. Fresh pages, which the system clears first, took a fifth of
-    the training time at `scale=lite` and a seventh of the time of a ResNet-101 frame. The process stays as large as it was at
-    its peak. No effect with other C libraries.
+    On a CPU each step allocates and frees the same large tensors, and the system clears fresh pages first, which took a fifth of
+    the training time at `scale=lite`. The process stays as large as it was at its peak. No effect with other C libraries.
     """
-    if sys.platform == "win32":  # it has no handle to the program itself
+    if sys.platform == "win32":  # CDLL(None) does not work there
         return
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_TRIM_THRESHOLD, -1)

@@ -57,14 +57,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def described(hint: Any) -> str:
-    """Say what a value of type `hint` is.
-
-    Examples:
-        >>> described(Proportion | None)
-        'a number of at least 0 and at most 1 or null'
-        >>> described(tuple[int, str])
-        'a list of a whole number and a text'
-    """
+    """Say what a value of type `hint` is: of `Proportion | None` "a number of at least 0 and at most 1 or null"."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _limited(FieldInfo.from_annotation(hint))

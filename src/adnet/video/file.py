@@ -31,14 +31,10 @@ JUMP = 10.0  # seconds. As in FFmpeg, a longer gap in a format that may set its 
 
 
 class VideoFrame(NamedTuple):
-    """A frame of a video.
+    """A frame of a video, called as its mask: RGB uint8 `[H, W, 3]`, upright.
 
-    Args:
-        name: also of its mask.
-        image: RGB uint8 `[H, W, 3]`, upright.
-        time: in seconds since the start of the file.
-        duration: how many seconds it is shown, as far as is known; 0 if it is not.
-        pixel_aspect: width of a pixel divided by its height, as a player shows it.
+    `time` is in seconds since the start of the file, `duration` how many it is shown, 0 if that is not known, and `pixel_aspect`
+    the width of a pixel divided by its height, as a player shows it.
     """
 
     name: str

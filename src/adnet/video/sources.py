@@ -127,15 +127,6 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
     Each video gets a unique name: the name of its file without the suffix, or of its folder, with more of the path if two would
     be the same. Raises UserError if nothing is found, and if two images of a video have the same name.
-
-    Examples:
-        >>> from PIL import Image
-        >>> Path("bear").mkdir()
-        >>> for number in (2, 10):
-        ...     Image.new("RGB", (80, 48)).save(f"bear/frame{number}.png")
-        >>> (video,) = video_sources("bear")
-        >>> video.name, [frame.name for frame in video.frames()]
-        ('bear', ['frame2', 'frame10'])
     """
     parts = [given] if isinstance(given, (str, int)) else list(given)
     webcams = [Webcam(int(part)) for part in parts if str(part).isdecimal() and not Path(str(part)).exists()]
@@ -161,10 +152,9 @@ def _matches(part: str) -> list[Path]:
         if not images and not videos:
             raise UserError(f"no images and no videos in the folder {part}{lying_in(path, masks=False)}")
         if images and videos:  # a thumbnail, or phones' live photos
-            logging.getLogger(__name__).warning(
-                "%s is read as a folder of images (%d), and not the videos in it (%d): name those by a glob such as '%s'",
-                *(part, len(images), len(videos), path / f"*{videos[0].suffix}"),
-            )
+            advice = f"name those by a glob such as '{path / f'*{videos[0].suffix}'}'"
+            so = "%s is read as a folder of images (%d), and not the videos in it (%d): %s"
+            logging.getLogger(__name__).warning(so, part, len(images), len(videos), advice)
         return sorted(images or videos, key=natural_order)
     if path.exists():
         return [path]
@@ -193,11 +183,9 @@ def _in_order(images: Iterable[Path]) -> tuple[Path, ...]:
     for path in ordered:
         numbers = " ".join(re.findall(r"\d+", path.stem))
         if numbers and (other := numbered.setdefault(numbers, path)) != path:
-            logging.getLogger(__name__).warning(
-                "%s is read as one video, but %s and %s have the same number: if these are two videos, or frames and masks, name one by "
-                "a glob",
-                *(path.parent, other.name, path.name),
-            )
+            advice = "if these are two videos, or frames and masks, name one by a glob"
+            same = "%s is read as one video, but %s and %s have the same number: %s"
+            logging.getLogger(__name__).warning(same, path.parent, other.name, path.name, advice)
             break
     return ordered
 

@@ -51,19 +51,11 @@ def write_pretrained(
     about: Mapping[str, Any],
     card: str | None = None,
 ) -> None:
-    """Write a network's weights in half precision, and the config to build it, into a new `folder`.
+    """Write a network's weights (its state dict) in half precision, and what `ADNet.from_config` takes, into a new `folder`.
 
-    Batch norms' statistics, and tensors with values beyond float16, stay in float32.
-
-    Args:
-        folder: created with its parents; may exist if it is empty.
-        config: of the network, as `ADNet.from_config` takes it.
-        test_size: height and width in pixels.
-        weights: the network's state dict.
-        about: where the weights come from; stored with the config.
-        card: the model card in Markdown; None: none.
-
-    Raises UserError if the folder is not empty, or a weight is not finite.
+    Batch norms' statistics, and tensors with values beyond float16, stay in float32. `test_size` is height and width in pixels,
+    `about` says where the weights come from, and `card` is the model card in Markdown. Raises UserError if the folder is not empty,
+    or a weight is not finite.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder; give another output")
