@@ -97,6 +97,11 @@ class OpticalFlow(FrameFlow):
         height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
         preset: OpenCV's.
         camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
+
+    Examples:
+        >>> frame = np.zeros((240, 320, 3), np.uint8)
+        >>> OpticalFlow()(frame, frame).shape  # right and down, in 127ths of the largest
+        (240, 320, 2)
     """
 
     height: PositiveInt = 240
@@ -179,7 +184,12 @@ def normalised(flow: npt.NDArray[np.float32], known: Mask | None = None) -> Vect
 
 
 def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
-    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1], channels last: right, down (both 0.5 at rest), length."""
+    """Convert normalised flow `[h, w, 2]` to float32 `[3, h, w]` in [0, 1], channels last: right, down (both 0.5 at rest), length.
+
+    Examples:
+        >>> to_flow_input(np.zeros((1, 1, 2))).flatten().tolist()
+        [0.5, 0.5, 0.0]
+    """
     if vectors.dtype == np.int8:  # a third of the time
         found = np.take(_inputs_of_bytes(), np.ascontiguousarray(vectors).view(np.uint16)[..., 0], axis=0)
     else:

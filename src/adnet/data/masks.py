@@ -140,7 +140,13 @@ def has_void(path: Path) -> bool:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically."""
+    """Write bool `[H, W]` as an 8-bit 0/255 PNG, atomically.
+
+    Examples:
+        >>> write_mask(Path("masks/00000.png"), np.eye(4, dtype=bool))
+        >>> Image.open("masks/00000.png").getextrema()
+        (0, 255)
+    """
     with replacing(path) as draft:
         draft.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255, _RUNS)[1].tobytes())
 

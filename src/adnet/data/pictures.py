@@ -253,7 +253,7 @@ def _part(path: Path, head: bool = True) -> bytes:
 def check_range(path: Path, values: npt.NDArray[Any], most: int) -> None:
     """Raise UserError for values of a picture that are not from 0 to `most`, black to white."""
     if not (values.min() >= 0 and values.max() <= most):
-        limits = f"{values.min():.4g} to {values.max():.4g}"
+        limits = f"{values.min():.6g} to {values.max():.6g}"
         raise UserError(f"{path} has values from {limits}: scale them to 0 to {most}, or write 8 bits")
 
 

@@ -44,7 +44,12 @@ _SEVERAL_CHOICES = ("mix", "callbacks", "logger", "+experiment")
 
 
 def conf_dir() -> Path:
-    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout."""
+    """Return the folder of the configs: inside the package when installed from a wheel, else at the top of the checkout.
+
+    Examples:
+        >>> (conf_dir() / "train.yaml").is_file()
+        True
+    """
     shipped = Path(__file__).parents[1] / "conf"
     return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
 

@@ -27,7 +27,13 @@ CLOCK = 90_000  # ticks per second, as in broadcasting: a frame takes a whole nu
 
 
 def draw_overlay(image: Frame, mask: Mask) -> Frame:
-    """Tint and outline `mask` `[H, W]` in a copy of `image`, RGB uint8 `[H, W, 3]`."""
+    """Tint and outline `mask` `[H, W]` in a copy of `image`, RGB uint8 `[H, W, 3]`.
+
+    Examples:
+        >>> drawn = draw_overlay(np.zeros((9, 9, 3), np.uint8), np.eye(9, dtype=bool))
+        >>> drawn[0, 0].tolist(), drawn[0, 1].tolist()
+        ([224, 30, 132], [0, 0, 0])
+    """
     drawn = image.copy()
     drawn[mask] = np.rint((1 - OPACITY) * image[mask] + OPACITY * COLOUR)
     # The outline's width is relative to the picture's size; there is none at the picture's edge.

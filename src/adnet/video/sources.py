@@ -127,6 +127,12 @@ def video_sources(given: str | int | Sequence[str | int], fps: float = 24) -> li
 
     Each video gets a unique name: the name of its file without the suffix, or of its folder, with more of the path if two would
     be the same. Raises UserError if nothing is found, and if two images of a video have the same name.
+
+    Examples:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (80, 48)).save("frame.png")
+        >>> [frame.name for frame in video_sources("frame.png")[0].frames()]
+        ['frame']
     """
     parts = [given] if isinstance(given, (str, int)) else list(given)
     webcams = [Webcam(int(part)) for part in parts if str(part).isdecimal() and not Path(str(part)).exists()]
