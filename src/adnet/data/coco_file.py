@@ -17,8 +17,7 @@ from adnet.data.coco_masks import segmentation_mask
 from adnet.data.masks import Mask
 from adnet.data.pictures import check_same_size, image_size
 from adnet.data.sequence import composed
-from adnet.errors import UserError
-from adnet.shared.check_config import nearest
+from adnet.errors import UserError, nearest
 
 Id = int | str
 Segmentation = list[Any] | dict[str, Any] | None

@@ -1,8 +1,7 @@
 """Check the keys of a config, and the types and ranges of its values, before anything is built."""
 
 import inspect
-from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from functools import cache
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Optional, get_type_hints
@@ -12,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from adnet.errors import UserError
+from adnet.errors import UserError, nearest
 from adnet.shared.value_types import FrameSize, Proportion, Text, choices, described, fits
 
 _TEXTS = "checkpoint output masks device predictions variant url entity sweep scores inference.checkpoint"
@@ -94,7 +93,7 @@ def _check_keys(given: dict[str, Any], usual: Any, prefix: str) -> None:
         return
     for key in given:
         if known is not None and key not in known and key not in _HYDRA_KEYS:
-            raise UserError(f"unknown key {prefix}{key}" + nearest(str(key), known, prefix))
+            raise UserError(f"unknown key {prefix}{key}" + nearest(str(key), {*known} - _HYDRA_KEYS, prefix))
 
 
 def _check_value(name: str, value: Any, default: Any, target: str | None) -> None:
@@ -106,16 +105,6 @@ def _check_value(name: str, value: Any, default: Any, target: str | None) -> Non
         near += [f"{name}=[{value}]"] if fits([value], hint) else []
         hope = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{name}={_shown(value)}: expected {described(hint)}{hope}")
-
-
-def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Say which of the `known` keys or names is meant by `word`, or list them all if none is near."""
-    known = sorted({*known} - _HYDRA_KEYS)
-    near = get_close_matches(word, known) or get_close_matches(word := word.lower(), known)
-    ratios = [SequenceMatcher(None, name, word).ratio() for name in near]
-    nearest_ones = [f"{prefix}{name}" for name, ratio in zip(near, ratios, strict=True) if ratio == ratios[0]]
-    said = f"did you mean {' or '.join(sorted(nearest_ones))}?" if near else f"known are: {', '.join(known) or 'none'}"
-    return f"; {said}"
 
 
 @cache

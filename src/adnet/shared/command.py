@@ -22,8 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adnet import __version__
-from adnet.errors import UserError
-from adnet.shared.check_config import check_config, nearest
+from adnet.errors import UserError, nearest
+from adnet.shared.check_config import check_config
 from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
 
@@ -244,7 +244,7 @@ def _nearest_key(key: str, name: str) -> str:
         parent = parent.rpartition(".")[0]
     prefix = f"{parent}." if parent else ""
     below = [known.removeprefix(prefix) for known in keys if known.startswith(prefix)]
-    return nearest(key.removeprefix(prefix), [known for known in below if "." not in known], prefix)
+    return nearest(key.removeprefix(prefix), [known for known in below if "." not in known and known[0] != "_"], prefix)
 
 
 def _known_keys(name: str) -> list[str]:
