@@ -30,7 +30,7 @@ from adnet.inference.protocol import fitted_size
 from adnet.metrics.region import region_similarity
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
-from adnet.report.read.runs import paper_tables
+from adnet.report.read import paper_tables
 from adnet.shared.files import read_json, write_json, write_text
 from adnet.training.adaptation import adapt
 from adnet.video.sources import VideoSource, video_sources

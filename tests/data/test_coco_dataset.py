@@ -21,7 +21,7 @@ from adnet.data.masks import read_mask
 from adnet.data.sequence import annotated_frames
 from adnet.errors import UserError
 from adnet.report.figures.gallery import find_sequence
-from adnet.report.read.evaluations import Evaluation
+from adnet.report.read import Evaluation
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "coco"
 SIZE = (24, 36)

@@ -14,7 +14,7 @@ from adnet.data.known_dataset import DATASETS
 from adnet.data.masks import write_mask
 from adnet.download import main as download
 from adnet.report.figures.gallery import find_sequence, overlay
-from adnet.report.read.evaluations import Evaluation
+from adnet.report.read import Evaluation
 from adnet.score import main as score
 
 ENTRY = """

@@ -22,7 +22,8 @@ FRAMES = 6
 def scores_of(values: Mapping[str, float]) -> dict[str, Any]:
     """`sequences` of a scores.json: J as given, F a tenth lower, recall 1 above one half."""
     return {
-        name: {
+        name: {"frames": [f"{frame:05d}" for frame in range(FRAMES)]}
+        | {
             measure: {"mean": score, "recall": float(score > 0.5), "decay": 0.02, "frames": [score] * FRAMES}
             for measure, score in (("J", value), ("F", value - 0.1))
         }

@@ -171,7 +171,7 @@ def test_a_run_that_is_cut_short_goes_on(
 ) -> None:
     """Without the limit, to the weights of a run that never had one."""
     from adnet import train
-    from adnet.report.read.runs import find_runs
+    from adnet.report.read import find_runs
 
     words = (*TINY, "callbacks=averaged", "test_at_end=false", f"data.root={tiny_davis}")
     folder = tmp_path / "runs" / "cut"

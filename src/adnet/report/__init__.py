@@ -2,8 +2,7 @@
 
 from adnet.report.analysis.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
 from adnet.report.page import build_report
-from adnet.report.read.evaluations import Evaluation
-from adnet.report.read.runs import Run, find_runs
+from adnet.report.read import Evaluation, Run, find_runs
 
 __all__ = [
     "Evaluation",

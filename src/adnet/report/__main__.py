@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from adnet.report.page import Options, write_report
-from adnet.report.read.runs import Run, find_runs, unfinished_runs
+from adnet.report.read import Run, find_runs, unfinished_runs
 from adnet.shared.command import command
 
 

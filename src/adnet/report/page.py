@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adnet.errors import UserError
+from adnet.report import tables
 from adnet.report.analysis.pooling import Comparison, differing_settings, pool
-from adnet.report.figures.curve_plots import drift_plot, precision_recall_plot
+from adnet.report.figures import plots
 from adnet.report.figures.gallery import Pictures, strip_gallery, worst_gallery
 from adnet.report.figures.plot import Plot, data_uri, slug
-from adnet.report.figures.score_plots import attribute_plot, score_plot, sequence_plot, training_plot
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
-from adnet.report.read.runs import Run, find_runs, paper_tables
-from adnet.report.tables.comparison_tables import comparison_table, convention_table, saliency_table
-from adnet.report.tables.score_tables import difference_table, duration, run_table, score_table
-from adnet.report.tables.table import Table, to_csv, to_latex, to_markdown
+from adnet.report.read import Run, find_runs, paper_tables
+from adnet.report.table import Table, to_csv, to_latex, to_markdown
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
@@ -36,7 +35,7 @@ EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 ta
 
 @dataclass(frozen=True)
 class Options:
-    """How much the page shows. Raises UserError for a value that is not a whole number, or too small.
+    """How much the page shows.
 
     Args:
         strip_sequences: sequences shown as overlay strips, half of them the hardest and half the easiest; 0: none.
@@ -51,13 +50,6 @@ class Options:
     strip_width: int = 240
     worst_frames: int = 8
     explorer_sequences: int = 4
-
-    def __post_init__(self) -> None:
-        least = {"strip_frames": 1, "strip_width": 16}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or value < least.get(field.name, 0):
-                raise UserError(f"{field.name}={value}: expected a whole number, {least.get(field.name, 0)} or more")
 
 
 def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **options: int) -> Path:
@@ -102,11 +94,9 @@ def _check_output(output: Path, runs: Iterable[Path]) -> None:
 
 
 def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> None:
-    figures = folder / "figures"
-    figures.mkdir()
     found = pool(runs)
-    pictures = Pictures(figures)
-    sections = [_section(folder, pictures, found, number, options) for number in range(len(found))]
+    pictures = Pictures(folder / "figures")
+    pictures.folder.mkdir()
     environment = Environment(
         loader=PackageLoader("adnet.report", "."),
         autoescape=True,
@@ -119,41 +109,43 @@ def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> N
         title=title,
         introduction=_introduction(runs, found),
         properties=_properties(runs, found),
-        sections=sections,
-        explorer=_explorer(found, figures, options.explorer_sequences),
-        saliency=_saved(saliency_table(found), folder),
-        runs=_saved(run_table(runs), folder),
-        training_plot=_shown(training_plot(runs), figures),
+        sections=[_section(pictures, found, number, options) for number in range(len(found))],
+        explorer=_explorer(found, pictures.folder, options.explorer_sequences),
+        saliency=_saved(tables.saliency_table(found), folder),
+        runs=_saved(tables.run_table(runs), folder),
+        training_plot=_shown(plots.training_plot(runs), pictures.folder),
         source=paper_tables()["source"],
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
 
 
-def _section(
-    folder: Path, pictures: Pictures, found: Sequence[Comparison], number: int, options: Options
-) -> dict[str, Any]:
+def _section(pictures: Pictures, found: Sequence[Comparison], number: int, options: Options) -> dict[str, Any]:
     """Save the tables and figures of comparison `number` and return them by their names in the template."""
     comparison = found[number]
     # The files of the first are called `table1` and so on; those of the others end in a name of their own.
-    key = f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}"
-    suffix = f"-{slug(key)}" if number else ""
-    width = options.strip_width
-    figures = pictures.folder
-    several = len(comparison.results) > 1
+    key = slug(f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}")
+    suffix = f"-{key}" if number else ""
+    saved = {
+        "scores": tables.score_table(comparison, f"table1{suffix}"),
+        "differences": tables.difference_table(comparison, f"differences{suffix}")
+        if len(comparison.results) > 1
+        else None,
+        "comparison": tables.comparison_table(comparison, found, f"table2{suffix}"),
+        "saliency": tables.convention_table(comparison, f"saliency{suffix}"),
+    }
+    shown = {
+        "score_plot": plots.score_plot(comparison, f"scores{suffix}"),
+        "sequence_plot": plots.sequence_plot(comparison, f"sequences{suffix}"),
+        "attribute_plot": plots.attribute_plot(comparison, f"attributes{suffix}"),
+        "drift_plot": plots.drift_plot(comparison, f"drift{suffix}"),
+        "precision_recall_plot": plots.precision_recall_plot(comparison, f"precision_recall{suffix}"),
+    }
+    strips, frames, width = options.strip_sequences, options.strip_frames, options.strip_width
     return {
         "title": _comparison_title(comparison),
-        "scores": _saved(score_table(comparison, f"table1{suffix}"), folder),
-        "score_plot": _shown(score_plot(comparison, f"scores{suffix}"), figures),
-        "differences": _saved(difference_table(comparison, f"differences{suffix}") if several else None, folder),
-        "comparison": _saved(comparison_table(comparison, found, f"table2{suffix}"), folder),
-        "sequence_plot": _shown(sequence_plot(comparison, f"sequences{suffix}"), figures),
-        "attribute_plot": _shown(attribute_plot(comparison, f"attributes{suffix}"), figures),
-        "drift_plot": _shown(drift_plot(comparison, f"drift{suffix}"), figures),
-        "saliency": _saved(convention_table(comparison, f"saliency{suffix}"), folder),
-        "precision_recall_plot": _shown(precision_recall_plot(comparison, f"precision_recall{suffix}"), figures),
-        "strips": strip_gallery(
-            comparison, pictures, f"masks{suffix}", options.strip_sequences, options.strip_frames, width
-        ),
+        **{name: _saved(table, pictures.folder.parent) for name, table in saved.items()},
+        **{name: _shown(plot, pictures.folder) for name, plot in shown.items()},
+        "strips": strip_gallery(comparison, pictures, f"masks{suffix}", strips, frames, width),
         "worst": worst_gallery(comparison, pictures, f"worst{suffix}", options.worst_frames, width),
     }
 
@@ -163,11 +155,10 @@ def _explorer(found: Sequence[Comparison], figures: Path, sequences: int) -> dic
     for comparison in found if sequences else ():
         embedded, left_out = embedded_sequences(comparison, EMBEDDING_BUDGET, sequences)
         if embedded:
-            plot = similarity_plot(embedded)
             return {
                 "data": json.dumps([item.page_data() for item in embedded]),
                 "script": files("adnet.report.figures").joinpath("similarity_explorer.js").read_text(encoding="utf-8"),
-                "plot": _shown(plot, figures),
+                "plot": _shown(similarity_plot(embedded), figures),
                 "note": f"Left out to keep the page small: {'; '.join(left_out)}." if left_out else "",
             }
     return None
@@ -194,37 +185,34 @@ def _comparison_title(comparison: Comparison) -> str:
 
 def _introduction(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
     """Say how many runs of how many variants the report is about, and what they were scored on."""
-    trained = [run for run in runs if run.trained]
+    trained = [run.variant for run in runs if run.trained]
     others = len({run.variant for run in runs if not run.trained})
-    parts = []
-    if trained:
-        parts.append(f"{_count(len(trained), 'run')} of {_count(len({run.variant for run in trained}), 'variant')}")
+    parts = [f"{_count(len(trained), 'run')} of {_count(len({*trained}), 'variant')}"] if trained else []
     if others:
         parts.append(_count(others, "other method" if trained else "method"))
-    text = " and ".join(parts)
-    return f"{text}, scored on {'; '.join(map(_comparison_title, found))}." if found else f"{text}."
+    scored = f", scored on {'; '.join(map(_comparison_title, found))}" if found else ""
+    return f"{' and '.join(parts)}{scored}."
 
 
 def _properties(runs: Sequence[Run], found: Sequence[Comparison]) -> list[tuple[str, str]]:
     """List what is known about the runs, as (name, value). Where runs differ, the value lists all of them."""
     seconds = [run.summary["seconds"] for run in runs if run.summary.get("seconds") is not None]
-    versions: dict[str, list[Any]] = {}
+    versions: dict[str, list[Any]] = defaultdict(list)
     for run in runs:
         for package, version in (run.summary.get("versions") or {}).items():
-            versions.setdefault(package, []).append(version)
+            versions[package].append(version)
     properties = [
         ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
         ("Scored on", "; ".join(f"{_comparison_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
         ("Checkpoint", _distinct(sorted({e.weights for run in runs if run.trained for e in run.evaluations}))),
         ("Steps", _distinct(run.summary.get("steps") for run in runs)),
-        ("Training time", f"{duration(sum(seconds))} in all" if seconds else ""),
+        ("Training time", f"{tables.duration(sum(seconds))} in all" if seconds else ""),
         ("Encoder", _distinct(run.config.get("model.encoder.backbone") for run in runs)),
         ("Parameters", _distinct(run.summary.get("parameters") for run in runs)),
         ("Commit", _distinct(run.summary.get("git_commit") for run in runs)),
         ("Versions", ", ".join(f"{package} {_distinct(values, ' / ')}" for package, values in versions.items())),
+        *((f"Runs of {variant} differ in", ", ".join(keys)) for variant, keys in differing_settings(runs).items()),
     ]
-    for variant, keys in differing_settings(runs).items():
-        properties.append((f"Runs of {variant} differ in", ", ".join(keys)))
     return [(name, value) for name, value in properties if value]
 
 

@@ -17,12 +17,15 @@ from adnet.shared.value_types import FrameSize, Proportion, Text, choices, descr
 _TEXTS = "checkpoint output masks device predictions variant url entity sweep scores inference.checkpoint"
 _AT_LEAST_1 = """
     steps epoch_steps checkpoint_steps batch_size shards workers calibration_frames max_megabytes max_frames max_waiting
-    trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames inference.calibration_frames
+    trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames inference.calibration_frames strip_frames
 """
 TYPES: dict[str, Any] = {
     **dict.fromkeys(_TEXTS.split(), Text),
     **dict.fromkeys(_AT_LEAST_1.split(), PositiveInt),
-    **dict.fromkeys(("embeddings", "shard", "examples"), NonNegativeInt),
+    **dict.fromkeys(
+        ("embeddings", "shard", "examples", "strip_sequences", "worst_frames", "explorer_sequences"), NonNegativeInt
+    ),
+    "strip_width": Annotated[int, Field(ge=16)],
     **dict.fromkeys(("fps", "max_megapixels", "trainer.gradient_clip_val"), PositiveFloat),
     **dict.fromkeys(("optim.new_layers_lr", "optim.optimizer.lr", "optim.optimizer.weight_decay"), NonNegativeFloat),
     **dict.fromkeys(("size", "test_size", "inference.size"), FrameSize),

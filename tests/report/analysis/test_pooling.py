@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adnet.report.analysis.pooling import differing_settings, label_runs, pool
-from adnet.report.read.runs import find_runs
+from adnet.report.read import find_runs
 
 
 def test_seeds_are_pooled(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from adnet.report.figures.gallery import Pictures
+from adnet.report.figures.gallery import Pictures, Tile
 
 
 def test_a_label_longer_than_a_file_name(tmp_path: Path) -> None:
     """Labels list the settings in which runs differ, and other methods are called what they like."""
     label = "full (" + ", ".join(f"setting{number}=value{number}" for number in range(30))
     picture = np.zeros((4, 6, 3), np.uint8)
-    sources = Pictures(tmp_path).add(
-        [(f"{label}, {end})", picture) for end in ("seed=1", "seed=2")] + [("a b", picture)]
-    )
-    assert sources is not None
-    assert len(sources) == 3
+    names = [*(f"{label}, {end})" for end in ("seed=1", "seed=2")), "a b"]
+    tiles = [Tile(name, "", "", "", picture) for name in names]
+    (group,) = Pictures(tmp_path).gallery("", "", "", {"": tiles}).groups
+    assert all(shown["source"].startswith("data:image/jpeg") for shown in group["pictures"])
     names = sorted(path.name for path in tmp_path.iterdir())
     assert (len(names), names[0]) == (3, "a_b.png")
     assert max(map(len, names)) <= 204

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from adnet.data.sequence import evenly_spaced
 from adnet.report.analysis.pooling import Comparison, pool
-from adnet.report.figures.gallery import ANNOTATION_COLOUR, overlay_strips
-from adnet.report.read.runs import find_runs
+from adnet.report.figures.gallery import ANNOTATION_COLOUR, Gallery, Pictures, strip_gallery
+from adnet.report.read import find_runs
 from adnet.video.overlay import COLOUR, OPACITY
 
 
@@ -24,26 +25,39 @@ def comparison(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Co
     return pool(find_runs([tmp_path / "runs"]))[0]
 
 
-def test_hardest_first_and_easiest_last(comparison: Comparison) -> None:
-    groups = overlay_strips(comparison, sequences=3, frames=2, width=48)
-    assert [[(strip.sequence, strip.label) for strip in group] for group in groups] == [
-        [("camel", "baseline"), ("camel", "full")],
-        [("kite", "baseline"), ("kite", "full")],
-        [("bear", "baseline"), ("bear", "full")],
-    ]
-    assert pytest.approx(0.4) == groups[0][0].J
+def strips(comparison: Comparison, folder: Path, sequences: int, frames: int, width: int) -> Gallery:
+    """The gallery of strips, with its pictures in `folder`."""
+    folder.mkdir()
+    gallery = strip_gallery(comparison, Pictures(folder), "masks", sequences, frames, width)
+    assert gallery is not None
+    return gallery
 
 
-def test_no_sequence_twice(comparison: Comparison) -> None:
-    groups = overlay_strips(comparison, sequences=9, frames=2, width=48)
-    assert [group[0].sequence for group in groups] == ["camel", "kite", "dog", "bear"]
+def picture(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image)
 
 
-def test_picture(comparison: Comparison) -> None:
-    strip = overlay_strips(comparison, sequences=1, frames=3, width=48)[0][0]
-    assert strip.frames == ("00000", "00002", "00005")
-    assert strip.picture.shape == (32, 3 * 48 + 2 * 4, 3)
-    first, last = strip.picture[:, :48], strip.picture[:, -48:]
+def test_hardest_first_and_easiest_last(comparison: Comparison, tmp_path: Path) -> None:
+    gallery = strips(comparison, tmp_path / "figures", sequences=3, frames=2, width=48)
+    shown = [(group["title"], [picture["label"] for picture in group["pictures"]]) for group in gallery.groups]
+    assert shown == [(name, ["baseline", "full"]) for name in ("camel", "kite", "bear")]
+    assert gallery.groups[0]["pictures"][0]["scores"] == "J 40.0\N{EN SPACE}F 30.0"
+    lines = (tmp_path / "figures/masks.csv").read_text().splitlines()
+    assert lines[:2] == ["sequence,variant,J,F,frames", "camel,baseline,40.0,30.0,00000 00005"]
+
+
+def test_no_sequence_twice(comparison: Comparison, tmp_path: Path) -> None:
+    gallery = strips(comparison, tmp_path / "figures", sequences=9, frames=2, width=48)
+    assert [group["title"] for group in gallery.groups] == ["camel", "kite", "dog", "bear"]
+
+
+def test_picture(comparison: Comparison, tmp_path: Path) -> None:
+    gallery = strips(comparison, tmp_path / "figures", sequences=1, frames=3, width=48)
+    assert gallery.groups[0]["pictures"][0]["alt"] == "camel, baseline, frames 00000, 00002, 00005"
+    strip = picture(tmp_path / "figures/masks-camel-baseline.png")
+    assert strip.shape == (32, 3 * 48 + 2 * 4, 3)
+    first, last = strip[:, :48], strip[:, -48:]
     # Frame 0: mask and annotation are the same square, columns 8 to 23. Frame 5: the mask has moved by 5.
     assert (first[8, 8:24] == ANNOTATION_COLOUR).all()
     assert (last[8, 24:29] == COLOUR).all()
@@ -51,17 +65,17 @@ def test_picture(comparison: Comparison) -> None:
     assert abs(last[16, 4].astype(int) - 90).max() < 4
 
 
-def test_frames_are_shrunk(comparison: Comparison) -> None:
-    strip = overlay_strips(comparison, sequences=1, frames=1, width=24)[0][0]
-    assert strip.picture.shape == (16, 24, 3)
+def test_frames_are_shrunk(comparison: Comparison, tmp_path: Path) -> None:
+    strips(comparison, tmp_path / "figures", sequences=1, frames=1, width=24)
+    assert picture(tmp_path / "figures/masks-camel-baseline.png").shape == (16, 24, 3)
 
 
-def test_what_is_not_on_disk_is_left_out(comparison: Comparison, davis: Path) -> None:
+def test_what_is_not_on_disk_is_left_out(comparison: Comparison, davis: Path, tmp_path: Path) -> None:
     (davis / "JPEGImages/480p/camel").rename(davis / "elsewhere")
-    groups = overlay_strips(comparison, sequences=4, frames=1, width=48)
-    assert [group[0].sequence for group in groups] == ["kite", "dog", "bear"]
+    gallery = strips(comparison, tmp_path / "figures", sequences=4, frames=1, width=48)
+    assert [group["title"] for group in gallery.groups] == ["kite", "dog", "bear"]
     (davis / "JPEGImages").rename(davis / "gone")
-    assert overlay_strips(comparison, sequences=4, frames=1, width=48) == []
+    assert strips(comparison, tmp_path / "none", sequences=4, frames=1, width=48).groups == ()
 
 
 def test_frames_and_annotations_are_found_as_the_dataset_has_them(
@@ -73,9 +87,11 @@ def test_frames_and_annotations_are_found_as_the_dataset_has_them(
     (davis / "masks/camel/00005.png").unlink()
     make_run("0", root=davis, dataset="folder", split="all")
     (comparison,) = pool(find_runs([tmp_path / "runs"]))
-    strip = overlay_strips(comparison, sequences=1, frames=2, width=48)[0][0]
-    outlines = [(half == ANNOTATION_COLOUR).all(axis=-1).any() for half in np.split(strip.picture, [48, 52], axis=1)]
-    assert (strip.frames, outlines) == (("00000", "00005"), [True, True, False])  # between them a white gap
+    gallery = strips(comparison, tmp_path / "figures", sequences=1, frames=2, width=48)
+    assert gallery.groups[0]["pictures"][0]["alt"] == "camel, full, frames 00000, 00005"
+    halves = np.split(picture(tmp_path / "figures/masks-camel-full.png"), [48, 52], axis=1)
+    outlines = [(half == ANNOTATION_COLOUR).all(axis=-1).any() for half in halves]
+    assert outlines == [True, True, False]  # between them a white gap
 
 
 @given(st.integers(1, 200), st.integers(1, 12))

@@ -13,7 +13,7 @@ from chromium import chromium
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import pool
 from adnet.report.figures.similarity_explorer import Embedded, embedded_sequences, similarity_plot
-from adnet.report.read.runs import find_runs
+from adnet.report.read import find_runs
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adnet.report.read.evaluations import MEASURES, STATISTICS, Evaluation, Values
-from adnet.report.read.runs import VARIANTS, Run
+from adnet.report.read import MEASURES, STATISTICS, VARIANTS, Evaluation, Run, Values
 
 # Runs that differ only in these settings (a path, a seed, a machine, what is measured on the side) are replicates. GROUPS
 # are compared with the first part of a dotted key, KEYS with its last part.

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from adnet.report.read.evaluations import Values
+from adnet.report.read import Values
 
 # All sign patterns of 20 sequences (DAVIS-2016 val) take 4 MB: 2^19, since the first sign is fixed by symmetry.
 EXACT_SEQUENCES = 20

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,12 +26,13 @@ YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 _OF_VARIANT = {"baseline": BLACK, "intra": ORANGE, "anchor": SKY, "anchor_diffusion": GREEN, "full": VERMILION}
 _SPARE = (BLUE, PURPLE, YELLOW)
 
-MARKERS = "osD^vPX*"  # in the order of the rows, so that colour is not the only distinction
-
 STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("plot.mplstyle"), use_default_template=False)
 
 styled = matplotlib.rc_context(STYLE)
 """Decorate what draws or saves a figure."""
+
+
+Rows = list[tuple[str | float, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Plot:
     caption: str
     figure: Figure
     header: tuple[str, ...]
-    rows: tuple[tuple[str | float, ...], ...]
+    rows: Rows
 
     @styled
     def save(self, folder: Path) -> str:
@@ -72,6 +74,12 @@ def colours(variants: Mapping[str, str]) -> dict[str, str]:
     spare = [*_SPARE, *(colour for colour in _OF_VARIANT.values() if colour not in palette.values())]
     others = [label for label in variants if label not in palette]
     return palette | {label: spare[index % len(spare)] for index, label in enumerate(others)}
+
+
+def line_style(palette: Mapping[str, str], label: str) -> dict[str, Any]:
+    """Return arguments of `plot` for a label's line: its colour and, because colour alone may not be seen, its marker."""
+    marker = "osD^vPX*"[list(palette).index(label) % 8]
+    return {"color": palette[label], "marker": marker, "markersize": 4.5}
 
 
 def rounded(*values: float) -> tuple[float | str, ...]:

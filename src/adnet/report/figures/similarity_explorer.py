@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, hardest_first
-from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, base64_text, data_uri, jpeg, styled
+from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, Rows, base64_text, data_uri, jpeg, styled
 from adnet.shared.arrays import read_arrays
 
 POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
@@ -60,24 +60,20 @@ class Embedded:
     def page_data(self) -> dict[str, Any]:
         """Return the data that the page's script reads: arrays as base64, thumbnails as JPEG."""
         _, height, width, channels = self.values.shape
-        rows = zip(self.names, self.values, self.scales, self.foreground, self.thumbnails, strict=True)
-        return {
-            "label": self.label,
-            "sequence": self.sequence,
-            "height": height,
-            "width": width,
-            "channels": channels,
-            "frames": [
-                {
-                    "name": name,
-                    "values": base64_text(values.tobytes()),
-                    "scales": base64_text(scales.astype("<f4").tobytes()),
-                    "foreground": base64_text(foreground.astype(np.uint8).tobytes()),
-                    "picture": data_uri("image/jpeg", jpeg(thumbnail)),
-                }
-                for name, values, scales, foreground, thumbnail in rows
-            ],
-        }
+        frames = [
+            {
+                "name": name,
+                "values": base64_text(values.tobytes()),
+                "scales": base64_text(scales.astype("<f4").tobytes()),
+                "foreground": base64_text(foreground.astype(np.uint8).tobytes()),
+                "picture": data_uri("image/jpeg", jpeg(thumbnail)),
+            }
+            for name, values, scales, foreground, thumbnail in zip(
+                self.names, self.values, self.scales, self.foreground, self.thumbnails, strict=True
+            )
+        ]
+        size = {"height": height, "width": width, "channels": channels}
+        return {"label": self.label, "sequence": self.sequence, **size, "frames": frames}
 
 
 def embedded_sequences(comparison: Comparison, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
@@ -88,16 +84,16 @@ def embedded_sequences(comparison: Comparison, budget: int, sequences: int) -> t
     """
     chosen: list[Embedded] = []
     left_out: list[str] = []
+    files = {result.label: result.evaluations[0].embeddings for result in reversed(comparison.results)}
     order = [comparison.sequences[index] for index in hardest_first(comparison)[::-1]]
-    available = [name for name in order if any(name in r.evaluations[0].embeddings for r in comparison.results)]
+    available = [name for name in order if any(name in of_label for of_label in files.values())]
     for name in available[:sequences]:
-        for result in reversed(comparison.results):
-            file = result.evaluations[0].embeddings.get(name)
-            if file is None:
+        for label, of_label in files.items():
+            if name not in of_label:
                 continue
-            embedded = read_embedded(file, result.label, name)
+            embedded = read_embedded(of_label[name], label, name)
             if embedded.values.nbytes > budget:
-                left_out.append(f"{name}, {result.label}")
+                left_out.append(f"{name}, {label}")
                 continue
             budget -= embedded.values.nbytes
             chosen.append(embedded)
@@ -110,7 +106,7 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
     shown = [embedded for embedded in found if embedded.sequence == found[0].sequence and embedded.points(-1)]
     if not shown:
         return None
-    rows: list[tuple[str | float, ...]] = []
+    rows: Rows = []
     figure = Figure(figsize=(10, 0.4 + 1.6 * len(shown)), layout="constrained")
     for line, (panels, embedded) in enumerate(zip(figure.subplots(len(shown), 4, squeeze=False), shown, strict=True)):
         _, height, width, _ = embedded.values.shape
@@ -140,15 +136,14 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
         "points are the innermost foreground pixel, and the background pixels whose embeddings are most and least similar "
         "to the foreground's mean. Each map is scaled to its own maximum."
     )
-    return Plot(name, caption, figure, header, tuple(rows))
+    return Plot(name, caption, figure, header, rows)
 
 
 def read_embedded(file: Path, label: str, sequence: str) -> Embedded:
     """Read the embeddings of a sequence, as written by `write_embeddings`. Raises UserError for an unreadable file."""
-    arrays_of_frames = ("values", "scales", "foreground", "thumbnails")
     try:
         arrays = read_arrays(file)
         names = tuple(arrays["names"].tolist())
-        return Embedded(label, sequence, names, *(arrays[key] for key in arrays_of_frames))
+        return Embedded(label, sequence, names, *map(arrays.pop, ("values", "scales", "foreground", "thumbnails")))
     except (UserError, KeyError) as error:
         raise UserError(f"{file}: cannot be read as embeddings ({error}); evaluate with embeddings=N again") from error

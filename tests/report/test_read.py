@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adnet.errors import UserError
-from adnet.report.read.runs import find_runs
+from adnet.report.read import find_runs
 
 SCORES = "evaluation/davis2016-val-paper/scores.json"
 OF = {"dataset": "davis2016", "split": "val", "protocol": "paper"}
@@ -192,15 +192,6 @@ def test_what_an_evaluation_may_lack(make_run: Callable[..., Path], tmp_path: Pa
     (run,) = find_runs([make_run("a", root=tmp_path / "nowhere")])
     (evaluation,) = run.evaluations
     assert (evaluation.attributes, evaluation.saliency, evaluation.drift, evaluation.embeddings) == ({}, {}, {}, {})
-
-
-def test_attributes_come_from_the_dataset_where_the_scores_have_none(
-    make_run: Callable[..., Path], davis: Path
-) -> None:
-    entries = [{"name": "dog", "attributes": ["OCC", "FM"]}, {"name": "elsewhere", "attributes": ["SV"]}]
-    (davis / "db_info.yml").write_text(json.dumps({"sequences": entries}))
-    (run,) = find_runs([make_run("a", root=davis)])
-    assert run.evaluations[0].attributes == {"FM": ("dog",), "OCC": ("dog",)}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from adnet.report.analysis.pooling import Comparison, pool
-from adnet.report.figures.curve_plots import drift_plot, drift_sequences, mean_drift, precision_recall_plot
-from adnet.report.read.runs import find_runs
+from adnet.report.figures.plots import drift_plot, drift_sequences, mean_drift, precision_recall_plot
+from adnet.report.read import find_runs
 
 
 @pytest.fixture

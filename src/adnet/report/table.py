@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -39,6 +39,9 @@ class Column:
         return f"{self.group} {self.title}".strip()
 
 
+Row = dict[Column, Value]
+
+
 class Cell(NamedTuple):
     """A value as it is printed."""
 
@@ -54,6 +57,11 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
+
+    @classmethod
+    def of(cls, name: str, caption: str, rows: Sequence[Row]) -> Table:
+        """Make a table of rows, at least one, that have the same columns."""
+        return cls(name, caption, tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 
     def cells(self) -> list[list[Cell]]:
         """Print the values. The best of a column is bold, unless all are printed alike."""
@@ -104,19 +112,17 @@ def to_markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """Format as CSV with full-precision numbers. An interval takes two columns, `low` and `high`."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     columns: list[list[Value]] = []
     for index, column in enumerate(table.columns):
         values = [row[index] for row in table.rows]
         if any(isinstance(value, Interval) for value in values):
             ends = ("low", "high")
-            columns += [
-                [f"{column.flat_title} {end}", *(getattr(value, end, None) for value in values)] for end in ends
-            ]
+            columns += [[f"{column.flat_title} {end}", *(getattr(one, end, None) for one in values)] for end in ends]
         else:
             columns.append([column.flat_title, *values])
-    writer.writerows(map(_csv_value, line) for line in zip(*columns, strict=True))
+    stream = io.StringIO()
+    lines = (map(_csv_value, line) for line in zip(*columns, strict=True))
+    csv.writer(stream, lineterminator="\n").writerows(lines)
     return stream.getvalue()
 
 
@@ -161,23 +167,16 @@ def _text(value: Value, column: Column) -> str:
 def _csv_value(value: Value) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return repr(round(value, 6)) if isinstance(value, float) else str(value)
+    return repr(round(float(value), 6)) if isinstance(value, float) else str(value)
 
 
-_TEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    MINUS: "$-$",
-    DASH: "--",
-    "<": "$<$",
-    ">": "$>$",
-    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
-    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
-    "\N{SUPERSCRIPT TWO}": r"$^2$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-}
+_TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {MINUS: "$-$", DASH: "--", "<": "$<$", ">": "$>$"}
+    | {"\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$", "\N{GREEK SMALL LETTER BETA}": r"$\beta$"}
+    | {"\N{SUPERSCRIPT TWO}": r"$^2$", "\N{MULTIPLICATION SIGN}": r"$\times$"}
+)
 
 
 def _tex_title(text: str) -> str:
@@ -186,4 +185,4 @@ def _tex_title(text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    return text.translate(_TEX)

@@ -13,14 +13,14 @@ from PIL import Image
 
 from adnet.report.analysis.pooling import hardest_first, pool
 from adnet.report.figures.plot import colours
-from adnet.report.figures.score_plots import (
+from adnet.report.figures.plots import (
     attribute_plot,
     score_plot,
     sequence_plot,
     smoothed,
     training_plot,
 )
-from adnet.report.read.runs import find_runs
+from adnet.report.read import find_runs
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_attributes_have_a_bar_per_variant(two_runs: Path) -> None:
     plot = attribute_plot(pool(find_runs([two_runs]))[0])
     assert plot is not None
     # OCC: of its sequences one is scored here.
-    assert plot.rows[:2] == (("FM", 2, "baseline", "J", 75.0), ("OCC", 1, "baseline", "J", 50.0))
+    assert plot.rows[:2] == [("FM", 2, "baseline", "J", 75.0), ("OCC", 1, "baseline", "J", 50.0)]
     heights = [bar.get_height() for bar in plot.figure.axes[0].patches]
     assert heights == pytest.approx([75, 50, 80, 60])
     assert [label.get_text() for label in plot.figure.axes[1].get_xticklabels()] == ["FM\n2", "OCC\n1"]

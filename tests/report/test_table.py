@@ -8,7 +8,7 @@ import io
 import pytest
 
 from adnet.report.analysis.statistics import Interval
-from adnet.report.tables.table import DASH, Cell, Column, Table, to_csv, to_latex, to_markdown
+from adnet.report.table import DASH, Cell, Column, Table, to_csv, to_latex, to_markdown
 
 TABLE = Table(
     "demo",

@@ -1,1 +1,0 @@
-"""Read runs, evaluations and the published numbers from disk."""
