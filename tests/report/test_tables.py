@@ -9,8 +9,8 @@ import pytest
 
 from adnet.report.analysis.pooling import pool
 from adnet.report.read import find_runs
-from adnet.report.tables import difference_table, duration, run_table, score_table
 from adnet.report.table import Table, Value
+from adnet.report.tables import difference_table, duration, run_table, score_table
 
 
 def column(table: Table, title: str) -> list[Value]:

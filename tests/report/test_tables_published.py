@@ -10,8 +10,8 @@ import pytest
 
 from adnet.report.analysis.pooling import pool
 from adnet.report.read import find_runs
-from adnet.report.tables import comparison_table, convention_table, mean_saliency, saliency_table
 from adnet.report.table import Table, Value
+from adnet.report.tables import comparison_table, convention_table, mean_saliency, saliency_table
 
 
 def column(table: Table | None, title: str) -> list[Value]:

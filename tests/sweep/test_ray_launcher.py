@@ -31,7 +31,7 @@ def launched(
 
     def remote(**options: Any) -> Any:
         asked.append(options)
-        return lambda _: SimpleNamespace(remote=lambda *arguments: arguments[3])
+        return lambda _: SimpleNamespace(remote=lambda *arguments: arguments[0])
 
     ray = SimpleNamespace(
         is_initialized=lambda: False,

@@ -34,7 +34,7 @@ def sweep_name(overrides: Sequence[str], config: Mapping[str, Any]) -> str:
         plain, end = key.lstrip("+~"), _last_part(key)
         labels.append(_label(plain if key.startswith("+") or ends[end] > 1 else end, value))
     name = "+".join(labels) or "one"
-    return name if len(name) <= 80 else f"{name[:72]}-{hashlib.sha256(','.join(named).encode()).hexdigest()[:7]}"
+    return name if len(name) <= 80 else f"{name[:72]}-{_digest(named)}"
 
 
 def job_names(jobs: Sequence[Sequence[str]]) -> list[str]:
@@ -45,10 +45,11 @@ def job_names(jobs: Sequence[Sequence[str]]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     # Some values differ only in characters that are replaced.
-    return [
-        f"{name}-{hashlib.sha256(','.join(job).encode()).hexdigest()[:7]}"
-        for name, job in zip(names, jobs, strict=True)
-    ]
+    return [f"{name}-{_digest(job)}" for name, job in zip(names, jobs, strict=True)]
+
+
+def _digest(overrides: Sequence[str]) -> str:
+    return hashlib.sha256(",".join(overrides).encode()).hexdigest()[:7]
 
 
 def _last_part(key: str) -> str:

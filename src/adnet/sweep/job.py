@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -49,12 +49,8 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             return {"status": "busy", "reason": "another process works in this folder"}
         command = [sys.executable, "-m", f"adnet.{hydra.job.config_name}", *_arguments(hydra, folder)]
         log = folder / ("log.txt" if rank == 0 else f"log-{rank}.txt")
-        outcome: dict[str, Any] = {
-            "overrides": list(hydra.overrides.task),
-            "command": command,
-            "log": str(log),
-            "status": "stopped",
-        }
+        outcome: dict[str, Any] = {"overrides": list(hydra.overrides.task), "command": command}
+        outcome |= {"log": str(log), "status": "stopped"}
         started = time.time()
         undo_hiding()
         with reserved(hydra.sweeper.gpus_per_job) as gpus, log.open("a", encoding="utf-8", errors="replace") as output:
@@ -62,8 +58,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             output.flush()
             begin = output.tell()
             try:
-                environment = _environment(folder) | gpus.environment
-                code = _wait(command, environment, output, lock, gpus.locks)
+                code = _wait(command, _environment(folder) | gpus.environment, output, lock, gpus.locks)
                 # A training may end well, and yet short of its steps.
                 short = hydra.job.config_name == "train" and finished_summary(folder) is None
                 status = "failed" if code else "stopped" if short else "finished"
@@ -114,20 +109,15 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def stop_jobs(folders: Iterable[Path]) -> None:
     """Send SIGTERM to the jobs that run in `folders` on this machine, and wait until they have saved and ended."""
-    running = [folder for folder in folders if _is_locked(folder) and _terminate(folder)]
-    for folder in running:
-        while _is_locked(folder):
-            time.sleep(0.2)
-
-
-def _terminate(folder: Path) -> bool:
-    """Return whether the process that is named in a job's lock is of this machine and was sent SIGTERM."""
-    host, _, number = (folder / ".lock").read_text(encoding="utf-8").partition(" ")
-    if host != socket.gethostname() or not number.isdecimal():
-        return False
-    with suppress(ProcessLookupError):
-        os.kill(int(number), signal.SIGTERM)
-    return True
+    running = []
+    for folder in filter(_is_locked, folders):
+        host, _, number = (folder / ".lock").read_text(encoding="utf-8").partition(" ")
+        if host == socket.gethostname() and number.isdecimal():
+            with suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGTERM)
+            running.append(folder)
+    while any(map(_is_locked, running)):
+        time.sleep(0.2)
 
 
 def _is_locked(folder: Path) -> bool:
@@ -143,7 +133,8 @@ def _wait(
 
     The process inherits `lock`, in which its number is written, and the locks of its `gpus`.
     """
-    with handling(signal.SIGTERM, _leave):  # so that `finally` blocks run; a launcher's own handler stays
+    # So that `finally` blocks run; a launcher's own handler stays.
+    with handling(signal.SIGTERM, lambda number, _: sys.exit(128 + number)):
         # In its own session, the process gets Ctrl-C only from us, and the processes that it leaves behind can be killed.
         process = subprocess.Popen(
             command,
@@ -170,11 +161,8 @@ def _wait(
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-def _leave(number: int, _: Any) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
 _RAISED = re.compile(r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Pruned)\b.*)")
+_LEADS = re.compile("direct cause of the following|During handling of the above")
 
 
 def _reason(log: Path, begin: int, code: int) -> str:
@@ -185,13 +173,11 @@ def _reason(log: Path, begin: int, code: int) -> str:
     if mistake := re.search(r"^adnet: (.+)$", text, re.MULTILINE):
         return mistake[1]
     lines = text.splitlines()
-    raised = [(n, match[1]) for n, line in enumerate(lines) if (match := _RAISED.match(line))]
-    for n, exception in raised:
-        if not any(
-            "direct cause of the following" in line or "During handling of the above" in line
-            for line in lines[n + 1 : n + 4]
-        ):
-            return exception
+    for number, line in enumerate(lines):
+        # An exception that leads to another is followed by a line that says so.
+        leads = any(_LEADS.search(after) for after in lines[number + 1 : number + 4])
+        if (raised := _RAISED.match(line)) and not leads:
+            return raised[1]
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}, without any output")

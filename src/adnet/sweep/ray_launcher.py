@@ -38,49 +38,30 @@ def launch_on_ray(
     need_extra("ray", "ray", "launcher=ray")
     import ray
 
+    state, here = Singleton.get_state(), os.getcwd()  # noqa: PTH109
+
+    def run(job: list[str], number: int) -> JobReturn:
+        os.chdir(here)  # so that relative paths mean the same
+        setup_globals()
+        Singleton.set_state(state)
+        cfg = context.config_loader.load_sweep_config(config, job)
+        with open_dict(cfg):
+            cfg.hydra.job.id = cfg.hydra.job.num = number
+        return run_job(task_function, cfg, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context)
+
     starts_ray = not ray.is_initialized()
     if starts_ray:
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(**init | {"runtime_env": _with_shell_variables(init.get("runtime_env") or {})})
+        variables = {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_SHELL)}
+        environment = init.get("runtime_env") or {}
+        variables |= environment.get("env_vars") or {}
+        ray.init(**init | {"runtime_env": environment | {"env_vars": variables}})
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end the sweep without its jobs
     try:
         if remote.get("num_gpus") is None:
             remote = remote | {"num_gpus": int(ray.cluster_resources().get("GPU", 0) >= 1)}
-        task = ray.remote(**remote)(_run)
-        state, here = Singleton.get_state(), os.getcwd()  # noqa: PTH109
-        running = [
-            task.remote(context, task_function, config, list(job), first + n, state, here) for n, job in enumerate(jobs)
-        ]
-        return ray.get(running)
+        task = ray.remote(**remote)(run)
+        return ray.get([task.remote(list(job), first + n) for n, job in enumerate(jobs)])
     finally:
         if starts_ray:
             ray.shutdown()
-
-
-def _with_shell_variables(runtime_env: dict[str, Any]) -> dict[str, Any]:
-    variables = {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_SHELL)}
-    return runtime_env | {"env_vars": variables | (runtime_env.get("env_vars") or {})}
-
-
-def _run(
-    context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    job: list[str],
-    number: int,
-    state: Any,
-    here: str,
-) -> JobReturn:
-    os.chdir(here)  # so that relative paths mean the same
-    setup_globals()
-    Singleton.set_state(state)
-    cfg = context.config_loader.load_sweep_config(config, job)
-    with open_dict(cfg):
-        cfg.hydra.job.id = cfg.hydra.job.num = number
-    return run_job(
-        hydra_context=context,
-        task_function=task_function,
-        config=cfg,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )

@@ -98,14 +98,10 @@ class Sweep:
     def _refuse_another(self, folder: Path, job: Sequence[str]) -> None:
         if (earlier := last_outcome(folder)) is None:
             return
-        before, now = (
-            {override for override in job if changes_results(override)} for job in (earlier["overrides"], job)
-        )
+        before, now = ({*filter(changes_results, overrides)} for overrides in (earlier["overrides"], job))
         if before != now:
-            differing = ", ".join(sorted(before - now)) or "none of this", ", ".join(sorted(now - before)) or "less"
-            raise UserError(
-                f"{folder} holds a finished run of {differing[0]}, not {differing[1]}; give another hydra.sweep.dir"
-            )
+            old, new = ", ".join(sorted(before - now)) or "none of this", ", ".join(sorted(now - before)) or "less"
+            raise UserError(f"{folder} holds a finished run of {old}, not {new}; give another hydra.sweep.dir")
 
     def _launch(self, jobs: dict[str, list[str]], first: int) -> Exception | None:
         """Launch jobs; return the launcher's own exception, if any. The outcome of each job is read from disk."""
@@ -152,8 +148,7 @@ def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
 
     A second signal doesn't wait.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -165,7 +160,7 @@ def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
         stop_jobs(folders)
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, stop)
     try:
         yield
@@ -176,20 +171,16 @@ def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
 def _table(rows: Sequence[SweepJob]) -> str:
     """Format the rows as text, failures last, below a line with the counts."""
     counts: Counter[str] = Counter(row.status for row in rows)
-    head = ", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])
-    ordered = sorted(rows, key=lambda row: list(STATUSES).index(row.status))
     width = max((len(Path(row.folder).name) for row in rows), default=0)
-    return "\n".join([head, *(_line(row, width) for row in ordered)])
-
-
-def _line(row: SweepJob, width: int) -> str:
-    measured = ("J", row.scores["J"]), ("F", row.scores["F"])
-    scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in measured if value is not None)
-    seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""
-    line = f"  {row.status:<9} {Path(row.folder).name:<{width}}  {scores}  {seconds}".rstrip()
-    if row.status in ("failed", "stopped", "busy"):
-        line += f"\n            {row.reason or 'interrupted'}" + (f"\n            {row.log}" if row.log else "")
-    return line
+    lines = [", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])]
+    for row in sorted(rows, key=lambda row: list(STATUSES).index(row.status)):
+        measured = ("J", row.scores["J"]), ("F", row.scores["F"])
+        scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in measured if value is not None)
+        seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""
+        lines.append(f"  {row.status:<9} {Path(row.folder).name:<{width}}  {scores}  {seconds}".rstrip())
+        if row.status in ("failed", "stopped", "busy"):
+            lines += [f"            {text}" for text in (row.reason or "interrupted", row.log) if text]
+    return "\n".join(lines)
 
 
 def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
@@ -204,6 +195,5 @@ def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]
     for name, job in jobs.items():
         sweep.check(name, job)
     sweep.begin()
-    rows = sweep.run(jobs, batch=config.hydra.sweeper.max_batch_size)
-    if not sweep.finish(rows):
+    if not sweep.finish(sweep.run(jobs, batch=config.hydra.sweeper.max_batch_size)):
         sys.exit(1)

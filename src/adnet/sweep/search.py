@@ -46,7 +46,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     parser = OverridesParser.create(config_loader=context.config_loader)
     params = [f"{key}={value}" for key, value in settings.params.items()]
     overrides = {override.get_key_element(): override for override in parser.parse_overrides([*params, *arguments])}
-    space = {key: _checked(override) for key, override in overrides.items() if override.is_sweep_override()}
+    space = {key: _distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
     if not space:
         raise UserError(
@@ -93,26 +93,22 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
         sys.exit(1)
 
 
-def _checked(override: Override) -> BaseDistribution:
-    """Return what to draw from. Raises UserError for a range that Optuna can't draw from, such as `tag(log,interval(0,10))`."""
-    try:
-        return _distribution(override)
-    except ValueError as error:
-        raise UserError(f"{override.input_line}: this can't be searched ({' '.join(str(error).split())})") from error
-
-
 def _distribution(override: Override) -> BaseDistribution:
+    """Return what to draw from. Raises UserError for a range that Optuna can't draw from, such as `tag(log,interval(0,10))`."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value: Any = override.value()
-    if isinstance(value, IntervalSweep):
-        # Hydra makes floats of an interval's ends, unless int(interval(...)) says that all of it is whole.
-        if isinstance(value.start, int) and isinstance(value.end, int):
-            return IntDistribution(value.start, value.end, log="log" in value.tags)
-        return FloatDistribution(float(value.start), float(value.end), log="log" in value.tags)
-    if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
-        last = value.start + (value.stop - 1 - value.start) // value.step * value.step
-        return IntDistribution(value.start, last, step=value.step, log="log" in value.tags)
+    log = "log" in getattr(value, "tags", ())
+    try:
+        if isinstance(value, IntervalSweep):
+            # Hydra makes floats of an interval's ends, unless int(interval(...)) says that all of it is whole.
+            whole = isinstance(value.start, int) and isinstance(value.end, int)
+            return (IntDistribution if whole else FloatDistribution)(value.start, value.end, log=log)
+        if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
+            last = value.start + (value.stop - 1 - value.start) // value.step * value.step
+            return IntDistribution(value.start, last, step=value.step, log=log)
+    except ValueError as error:
+        raise UserError(f"{override.input_line}: this can't be searched ({' '.join(str(error).split())})") from error
     # As text of the command line, because a choice may be a list, which Optuna cannot store.
     return CategoricalDistribution(list(override.sweep_string_iterator()))
 

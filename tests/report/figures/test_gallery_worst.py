@@ -13,7 +13,6 @@ from adnet.report.analysis.pooling import Comparison, pool
 from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery, worst_of_each_sequence
 from adnet.report.read import find_runs
 
-
 NAMES = {"bear": ["00001", "00002", "00003", "00004"]}
 
 
