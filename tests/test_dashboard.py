@@ -62,7 +62,7 @@ def test_without_a_login_the_spec_is_a_file(run: Callable[..., Any]) -> None:
 
 
 def test_library_is_an_extra(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> None:
-    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     ended = run(dashboard.main)
     assert (ended.code, ended.err) == (1, "adnet: adnet.dashboard needs the extra: pip install 'adnet[wandb]'\n")
     assert list(Path.cwd().iterdir()) == []

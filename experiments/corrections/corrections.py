@@ -27,7 +27,7 @@ from adnet.data.datasets import davis2016
 from adnet.data.sequence import Sequence
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.protocol import fitted_size
-from adnet.metrics.region import region_similarity
+from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
 from adnet.report.read import paper_tables

@@ -12,11 +12,23 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import write_json
+from adnet.shared.machine import need_extra
 
 VARIANT = "model.variant"
+CURVES = {
+    "val/J": "J while training",
+    "val/F": "F while training",
+    "train/loss": "Loss",
+    "val/cosine_distance": "Distance of the foreground to the first frame's",
+    "train/lr": "Learning rate",
+    "train/gradient_norm": "Gradient norm",
+}
+SPEEDS = {
+    "train/pairs_per_second": "Pairs per second",
+    "train/data_wait": "Share of the time spent waiting for data",
+}
 
 
 @command("dashboard")
@@ -33,8 +45,6 @@ def main(cfg: DictConfig) -> None:
         print(view.save().url)
         return
     output = Path(cfg.output)
-    if output.exists() and not cfg.overwrite:
-        raise UserError(f"{output} is there already; give another output, or overwrite=true")
     # The library has no public method for this.
     write_json(output, view._to_model().model_dump(mode="json", by_alias=True, exclude_none=True), cfg.overwrite)
     print(f"{output}: the workspace's spec; after `wandb login`, the same command makes the workspace")
@@ -45,24 +55,22 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
 
     Raises UserError without wandb-workspaces.
     """
-    try:
-        reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
-        workspaces: Any = import_module("wandb_workspaces.workspaces")
-        expressions: Any = import_module("wandb_workspaces.expr")
-    except ImportError as error:
-        raise UserError("adnet.dashboard needs the extra: pip install 'adnet[wandb]'") from error
-
+    need_extra("wandb", "wandb_workspaces", "adnet.dashboard")
+    reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
+    workspaces: Any = import_module("wandb_workspaces.workspaces")
+    expressions: Any = import_module("wandb_workspaces.expr")
     by_variant: dict[str, Any] = {"groupby": reports.Config(VARIANT), "groupby_aggfunc": "mean"}
 
-    def bars(metric: str, title: str) -> Any:
-        return reports.BarPlot(
-            title=title, metrics=[reports.SummaryMetric(metric)], groupby_rangefunc="stderr", **by_variant
+    def bars(measure: str) -> Any:
+        title, metric = (
+            f"{measure} by variant, standard error over seeds",
+            reports.SummaryMetric(f"evaluation/{measure}"),
         )
+        return reports.BarPlot(title=title, metrics=[metric], groupby_rangefunc="stderr", **by_variant)
 
-    def curves(metric: str, title: str) -> Any:
-        return reports.LinePlot(
-            title=title, x="trainer/global_step", y=[metric], groupby_rangefunc="stddev", **by_variant
-        )
+    def curves(titles: dict[str, str]) -> list[Any]:
+        common = {"x": "trainer/global_step", "groupby_rangefunc": "stddev", **by_variant}
+        return [reports.LinePlot(title=title, y=[metric], **common) for metric, title in titles.items()]
 
     def chart(key: str, x: str, y: str, title: str) -> Any:
         return reports.CustomChart(
@@ -72,28 +80,12 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
             chart_strings={"title": title},
         )
 
+    grid = {"mode": "grid", "grid_x_axis": "step", "grid_y_axis": "run"}
+    media = reports.MediaBrowser(title="Prediction and annotation over time", media_keys=["val/overlays"], **grid)
     sections = {
-        "Ablation": [
-            bars("evaluation/J", "J by variant, standard error over seeds"),
-            bars("evaluation/F", "F by variant, standard error over seeds"),
-        ],
-        "Curves by variant": [
-            curves("val/J", "J while training"),
-            curves("val/F", "F while training"),
-            curves("train/loss", "Loss"),
-            curves("val/cosine_distance", "Distance of the foreground to the first frame's"),
-            curves("train/lr", "Learning rate"),
-            curves("train/gradient_norm", "Gradient norm"),
-        ],
-        "Overlays": [
-            reports.MediaBrowser(
-                title="Prediction and annotation over time",
-                media_keys=["val/overlays"],
-                mode="grid",
-                grid_x_axis="step",
-                grid_y_axis="run",
-            )
-        ],
+        "Ablation": [bars("J"), bars("F")],
+        "Curves by variant": curves(CURVES),
+        "Overlays": [media],
         "Precision, recall and consistency": [
             chart("val/precision_recall", "recall", "precision", "Precision and recall"),
             chart("val/consistency", "time", "cosine distance", "Temporal consistency (Figure 3)"),
@@ -102,10 +94,7 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
             reports.WeavePanelSummaryTable(table_name="evaluation/sequences"),
             reports.RunComparer(diff_only="split"),
         ],
-        "Speed": [
-            curves("train/pairs_per_second", "Pairs per second"),
-            curves("train/data_wait", "Share of the time spent waiting for data"),
-        ],
+        "Speed": curves(SPEEDS),
     }
     return workspaces.Workspace(
         entity=entity,

@@ -25,7 +25,7 @@ from adnet.data.coco_dataset import coco
 from adnet.data.datasets import folder
 from adnet.data.synthetic import synthesize
 from adnet.inference.protocol import Protocol
-from adnet.metrics.region import region_similarity
+from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint, write_checkpoint
 from adnet.video.sources import VideoSource, video_sources

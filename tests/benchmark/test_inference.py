@@ -21,7 +21,7 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
     kinds = "inference.precisions=[fp32,bf16]"
     ended = run(main, "what=inference", f"data.root={tiny_davis}", f"output={output}", kinds, *small)
     assert ended.code == 0, ended.err
-    for word in ("x torch", "decode", "fusion", "post-process", "GFLOP/s", "Titan X"):
+    for word in ("times_torch", "decode", "fusion", "post-process", "GFLOP/s", "Titan X"):
         assert word in ended.out
     result = json.loads(output.read_text())
     assert set(result["ways"]) == {"torch", "torch bf16"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adnet.instance_pruning.detectors import Box, Detection
-from adnet.instance_pruning.rules import box_iou, link
+from adnet.instance_pruning.rules import link
 
 
 def seen(left: int, top: int = 10, side: int = 20) -> Detection:
@@ -24,7 +24,7 @@ def test_a_detection_is_its_mask() -> None:
     mask[2, 3] = mask[4, 5] = True
     detection = Detection.of(np.asfortranarray(mask), 0.7)
     assert detection is not None
-    assert (detection.box, detection.box.area, detection.area) == (Box(3, 2, 6, 5), 9, 2)
+    assert (detection.box, detection.area) == (Box(3, 2, 6, 5), 2)
     assert (detection.size, detection.score) == ((6, 8), 0.7)
     canvas = np.zeros((6, 8), bool)
     detection.paint(canvas)
@@ -32,18 +32,16 @@ def test_a_detection_is_its_mask() -> None:
     assert Detection.of(np.zeros((6, 8), bool)) is None
 
 
-corner = st.integers(0, 30)
-boxes = st.lists(st.tuples(corner, corner, st.integers(1, 20), st.integers(1, 20)), max_size=5)
-
-
-@given(boxes, boxes)
-def test_overlap_is_torchvision_s(a: list[tuple[int, ...]], b: list[tuple[int, ...]]) -> None:
-    import torch
-    from torchvision.ops import box_iou as oracle
-
-    first, second = ([(x, y, x + width, y + height) for x, y, width, height in given] for given in (a, b))
-    expected = oracle(*(torch.tensor(given, dtype=torch.float64).reshape(-1, 4) for given in (first, second)))
-    np.testing.assert_allclose(box_iou(first, second), expected.numpy())
+def test_what_two_masks_share() -> None:
+    """A mask of its box's corners alone, and one that lies in that box."""
+    corners = np.zeros((6, 8), bool)
+    corners[[1, 1, 4, 4], [2, 6, 2, 6]] = True
+    inside = np.zeros((6, 8), bool)
+    inside[1:3, 2:4] = True
+    one, other = Detection.of(corners), Detection.of(inside)
+    assert one is not None
+    assert other is not None
+    assert (one.shared(other), other.shared(one), one.shared(one)) == (1, 1, 4)
 
 
 def test_two_that_cross_the_frame_are_two_tracks() -> None:

@@ -95,6 +95,11 @@ def test_a_bad_value_is_one_line(refused: Callable[[str], str], argument: str, l
         ("evaluate", "checkpoint=1.5", "checkpoint=1.5: expected a text"),
         ("evaluate", "size={a:1}", "size={'a':1}: expected [height, width] in pixels"),
         ("evaluate", "batch_size=all", "batch_size=all: expected a whole number of at least 1"),
+        (
+            "benchmark",
+            "inference.precisions=[fp8]",
+            "inference.precisions=['fp8']: expected a list of fp32 or tf32 or bf16",
+        ),
         ("benchmark", "inference.backends=[0]", "inference.backends=[0]: expected a list of a text"),
     ],
 )

@@ -13,7 +13,7 @@ from adnet.data.masks import Mask, read_mask
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, load_checkpoint
-from adnet.metrics.region import region_similarity
+from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.training.adaptation import adapt
 from adnet.video.sources import VideoSource, video_sources

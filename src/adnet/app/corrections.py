@@ -18,7 +18,7 @@ from adnet.data.coco_masks import write_coco
 from adnet.data.masks import Mask, read_mask, write_mask
 from adnet.data.pictures import write_png
 from adnet.errors import UserError
-from adnet.metrics.region import region_similarity
+from adnet.metrics import region_similarity
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
 from adnet.training.adaptation import MOST, adapt

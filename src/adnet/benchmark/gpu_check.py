@@ -96,6 +96,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         training.losses = training.run("cpu", gpu=False)
         checks = {name: _run_check(name, check, training) for name, check in CHECKS.items()}
     failed = [name for name, check in checks.items() if check["result"] == "failed"]
+    machine = {"platform": platform.platform(), "processor": platform.processor(), "threads": torch.get_num_threads()}
     print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
     return {
         "half": "gpu" if gpu else "cpu",
@@ -104,11 +105,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "cpu_losses": training.losses,
         "checks": checks,
         "device": _device(gpu),
-        "machine": {
-            "platform": platform.platform(),
-            "processor": platform.processor(),
-            "threads": torch.get_num_threads(),
-        },
+        "machine": machine,
         "git_commit": git_commit(),
         "versions": versions(),
     }
@@ -135,24 +132,19 @@ def _run_check(name: str, check: Callable[[_Training], list[float]], training: _
     try:
         losses = check(training)
         expected = training.losses[-len(losses) :]
-        largest = max(abs(loss - other) / other for loss, other in zip(losses, expected, strict=False))
+        largest = max(abs(loss - other) / other for loss, other in zip(losses, expected, strict=True))
         good = all(map(math.isfinite, losses)) and largest <= tolerance
-        limit = "no more than" if good else "more than"
-        why = f"losses differ by up to {largest:.1e} of the CPU's in float32, {limit} {tolerance:g}"
-        result |= {
-            "result": "passed" if good else "failed",
-            "why": why,
-            "losses": losses,
-            "largest_difference": largest,
-        }
-    except Skipped as reason:
-        result |= {"result": "skipped", "why": str(reason)}
+        limit = f"{'no more' if good else 'more'} than {tolerance:g}"
+        why = f"losses differ by up to {largest:.1e} of the CPU's in float32, {limit}"
+        result |= {"result": "passed" if good else "failed", "why": why}
+        result |= {"losses": losses, "largest_difference": largest}
+    except Skipped as skipped:
+        result |= {"result": "skipped", "why": str(skipped)}
     except Exception as error:  # finding any error of the device is the purpose of the check
         result |= {"result": "failed", "why": f"{type(error).__name__}: {error}"}
     result["seconds"] = round(time.perf_counter() - started, 1)
-    print(
-        f"  {name:<14} {result['result']:<8} {result['seconds']:5.1f} s   {result['why'].splitlines()[0]}", flush=True
-    )
+    reason = result["why"].splitlines()[0]
+    print(f"  {name:<14} {result['result']:<8} {result['seconds']:5.1f} s   {reason}", flush=True)
     return result
 
 

@@ -33,6 +33,7 @@ from adnet.inference.protocol import Protocol
 from adnet.inference.segmenter import PRECISIONS, VideoSegmenter
 from adnet.models import ADNet, model_cost, upsample
 from adnet.models.checkpoint import load_checkpoint
+from adnet.report.table import Column, Row, Table, to_markdown
 from adnet.shared.machine import usable_device
 from adnet.video.sources import Images
 from adnet.weights.pretrained import locate
@@ -63,6 +64,9 @@ class _Measured:
         yield
         wait(self.model.device)
         self.seconds[name].append(time.perf_counter() - started)
+
+    def medians(self) -> dict[str, float]:
+        return {stage: median(taken or [0.0]) for stage, taken in self.seconds.items()}
 
 
 def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = None) -> dict[str, Any]:
@@ -99,9 +103,8 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
         for way in ways.values():
             if isinstance(way.model, SegmentationModel):  # `predict` can't run others
                 _predict(way, frames[:2], size, Path(scratch) / "warm_up")
-                way.overlapped_memory = memory_mib(
-                    device, partial(_predict, way, frames, size, Path(scratch) / "overlapped")
-                )
+                all_frames = partial(_predict, way, frames, size, Path(scratch) / "overlapped")
+                way.overlapped_memory = memory_mib(device, all_frames)
         best = {kind: max(measured) for kind, measured in peaks.items()}
         return _report(ways, model, size, best, describe_device(device))
 
@@ -131,7 +134,7 @@ def _frame(way: _Measured, *arguments: Any) -> None:
 def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
     """Segment a frame, from JPEG to PNG."""
 
-    def resized(image: Any) -> Tensor:
+    def resized(image: Frame) -> Tensor:
         return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
 
     with way.stage("decode"):
@@ -170,57 +173,45 @@ def _predict(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], fo
 
 
 def _report(
-    ways: dict[str, _Measured],
-    model: ADNet,
-    size: tuple[int, int],
-    peaks: dict[str, float],
-    device: dict[str, Any],
+    ways: dict[str, _Measured], model: ADNet, size: tuple[int, int], peaks: dict[str, float], device: dict[str, Any]
 ) -> dict[str, Any]:
-    cost = model_cost(model, size)
-    stages = {
-        name: {stage: median(taken or [0.0]) for stage, taken in way.seconds.items()} for name, way in ways.items()
-    }
-    totals = {name: sum(taken.values()) for name, taken in stages.items()}
+    cost, threads = model_cost(model, size), torch.get_num_threads()
     first = next(iter(ways))
-    differing = {name: _differing(ways[first].masks, way.masks) for name, way in ways.items()}
-    print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
-    print(
-        f"{device['device']}, {torch.get_num_threads()} threads; matrix multiply at "
-        + ", ".join(f"{peak:.0f} GFLOP/s ({kind})" for kind, peak in peaks.items())
-        + f"; clock {device['clock_mhz'] or 'unknown'} MHz"
-    )
-    print(f"\n{'':14}" + "".join(f"{stage:>13}" for stage in (*_STAGES, "frame")) + "  ms")
-    for name, taken in stages.items():
-        print(f"{name:14}" + "".join(f"{1000 * s:13.1f}" for s in (*taken.values(), totals[name])))
-    columns = ("frames/s", "overlapped", f"x {first}", "of peak", "memory MiB", "of predict")
-    print(f"\n{'':14}" + "".join(f"{column:>13}" for column in columns) + f"{'pixels differing':>19}")
+    of_first = sum(ways[first].medians().values())
     result: dict[str, Any] = {"variant": model.variant, "backbone": model.encoder.backbone_name, "size": list(size)}
-    result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": torch.get_num_threads()}
+    result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": threads}
     result |= device | {"precisions_matmul_gflops_per_second": peaks}
     result |= {"matmul_gflops_per_second": peaks["fp32"], "paper": PAPER, "ways": {}}
+    stages: list[Row] = []
+    totals: list[Row] = []
     for name, way in ways.items():
-        share = cost.gflops / peaks[way.precision] / (stages[name]["embed"] + stages[name]["fusion"])
-        ratio = totals[first] / totals[name]
-        memory, of_predict = ("" if mib is None else f"{mib:.0f}" for mib in (way.memory, way.overlapped_memory))
-        overlapped = "" if way.overlapped is None else f"{way.overlapped:.3g}"
-        print(f"{name:14}{1 / totals[name]:13.3g}{overlapped:>13}", end="")
-        print(f"{ratio:13.2f}{share:13.0%}{memory:>13}{of_predict:>13}{differing[name]:19.4%}")
-        result["ways"][name] = {
-            "seconds": stages[name] | {"frame": totals[name]},
-            "frames_per_second": 1 / totals[name],
+        seconds = way.medians()
+        frame = sum(seconds.values())
+        total: dict[str, Any] = {
+            "frames_per_second": 1 / frame,
             "overlapped_frames_per_second": way.overlapped,
-            f"times_{first}": ratio,
-            "share_of_matmul_peak": share,
+            f"times_{first}": of_first / frame,
+            "share_of_matmul_peak": cost.gflops / peaks[way.precision] / (seconds["embed"] + seconds["fusion"]),
             "memory_mib": way.memory,
             "overlapped_memory_mib": way.overlapped_memory,
             "precision": way.precision,
-            "pixels_differing": differing[name],
+            "pixels_differing": _differing(ways[first].masks, way.masks),
         }
-    print(f"\n{PAPER}")
-    for name, share in differing.items():
-        if share > _AGREE and ways[name].precision == "fp32" and not name.endswith("int8"):
+        result["ways"][name] = {"seconds": seconds | {"frame": frame}, **total}
+        milliseconds: Row = {Column(stage, digits=1): 1000 * taken for stage, taken in seconds.items()}
+        stages.append({Column("ms"): name} | milliseconds | {Column("frame", digits=1): 1000 * frame})
+        totals.append({Column(""): name} | {Column(key, digits=4): value for key, value in total.items()})
+    speeds = ", ".join(f"{peak:.0f} GFLOP/s ({kind})" for kind, peak in peaks.items())
+    clock = device["clock_mhz"] or "unknown"
+    print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
+    print(f"{device['device']}, {threads} threads; matrix multiply at {speeds}; clock {clock} MHz\n")
+    print(to_markdown(Table.of("stages", "One stage after the other, medians over frames", stages)))
+    print(to_markdown(Table.of("totals", PAPER, totals)))
+    for name, way in ways.items():
+        differing = result["ways"][name]["pixels_differing"]
+        if differing > _AGREE and way.precision == "fp32" and not name.endswith("int8"):
             raise UserError(
-                f"masks of {name} differ from those of {first} at {share:.2%} of pixels, more than {_AGREE:.1%}"
+                f"masks of {name} differ from those of {first} at {differing:.2%} of pixels, more than {_AGREE:.1%}"
             )
     return result
 

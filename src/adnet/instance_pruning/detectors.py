@@ -5,7 +5,6 @@ Precomputed("detections.json").detect("bear", frames).detections["00012"]
 
 from __future__ import annotations
 
-import json
 import typing
 import warnings
 from collections import defaultdict
@@ -16,8 +15,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic reads this one before Python 3.12
 
 from adnet.data.coco_masks import decode
 from adnet.data.masks import Mask
@@ -36,11 +36,6 @@ class Box(NamedTuple):
     top: int
     right: int
     bottom: int
-
-    @property
-    def area(self) -> int:
-        """The area in pixels."""
-        return (self.right - self.left) * (self.bottom - self.top)
 
 
 @dataclass(frozen=True)
@@ -63,16 +58,26 @@ class Detection:
         if not width:
             return None
         box = Box(left, top, left + width, top + height)
-        return cls(box, mask[box.top : box.bottom, box.left : box.right].copy(), mask.shape, score)
+        return cls(box, mask[_window(box)].copy(), mask.shape, score)
 
     @property
     def area(self) -> int:
         """The area of the mask in pixels."""
         return int(np.count_nonzero(self.crop))
 
-    def paint(self, canvas: npt.NDArray[np.bool_]) -> None:
+    def paint(self, canvas: Mask) -> None:
         """Set the pixels of the mask in `canvas`, bool `[H, W]`, in place."""
-        canvas[self.box.top : self.box.bottom, self.box.left : self.box.right] |= self.crop
+        canvas[_window(self.box)] |= self.crop
+
+    def shared(self, other: Detection) -> int:
+        """Count the pixels that belong to this mask and to `other`, of the same frame."""
+        canvas = np.zeros(self.size, np.bool_)
+        other.paint(canvas)
+        return int(np.count_nonzero(canvas[_window(self.box)] & self.crop))
+
+
+def _window(box: Box) -> tuple[slice, slice]:
+    return np.s_[box.top : box.bottom, box.left : box.right]
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,12 @@ def _fetched(url: str) -> Path:
         ) from error
 
 
+class _Entry(TypedDict):
+    image_id: str
+    segmentation: Any
+    score: float
+
+
 class Precomputed:
     """Read the detections of any detector from a file in COCO's results format.
 
@@ -162,23 +173,20 @@ class Precomputed:
     def __init__(self, file: str | Path, score: float = 0.5) -> None:
         self.file, self.score = Path(file), score
         try:
-            entries = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            entries = TypeAdapter(list[_Entry]).validate_json(self.file.read_bytes(), strict=True)
+        except OSError as error:
             raise UserError(f"cannot read the detections {file}: {error}; give a JSON file") from error
-        if not isinstance(entries, list):
-            raise UserError(f"{file} holds a {type(entries).__name__}, not a list; give COCO results, not a data set")
+        except ValidationError as found:
+            first = found.errors(include_url=False)[0]
+            where = ", ".join(map(str, first["loc"]))
+            raise self._malformed(f"{f'entry {where}: ' if where else ''}{first['msg'].lower()}") from found
         self._videos: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for number, entry in enumerate(entries):
-            try:
-                video, slash, frame = entry["image_id"].rpartition("/")
-                wanted = entry["score"] >= score
-                _ = entry["segmentation"]
-            except (KeyError, TypeError, AttributeError) as error:
-                raise self._malformed(number, f"lacks a key or has one of another type ({error})") from error
+            video, slash, frame = entry["image_id"].rpartition("/")
             if not slash:
-                raise self._malformed(number, f"has the image_id {entry['image_id']!r}")
+                raise self._malformed(f"entry {number}: the image_id is {entry['image_id']!r}")
             frames = self._videos[video]  # the video is known, even if all of its scores are low
-            if wanted:
+            if entry["score"] >= score:
                 frames[frame].append((number, entry))
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
@@ -192,15 +200,12 @@ class Precomputed:
         }
         return Detected(found, len(sizes))
 
-    def _decoded(self, number: int, entry: dict[str, Any], sizes: set[tuple[int, int]]) -> Detection | None:
+    def _decoded(self, number: int, entry: _Entry, sizes: set[tuple[int, int]]) -> Detection | None:
         try:
-            mask = decode(entry["segmentation"], sizes)
+            return Detection.of(decode(entry["segmentation"], sizes), entry["score"])
         except ValueError as error:
-            raise self._malformed(number, f"has an invalid mask ({error})") from error
-        return Detection.of(mask, float(entry["score"]))
+            raise self._malformed(f"entry {number}: the mask is invalid ({error})") from error
 
-    def _malformed(self, number: int, what: str) -> UserError:
-        return UserError(
-            f"entry {number} of {self.file} {what}; expected {{'image_id': '<sequence>/<frame>', 'segmentation': "
-            "{'size': [H, W], 'counts': ...}, 'score': ...}"
-        )
+    def _malformed(self, what: str) -> UserError:
+        entry = "{'image_id': '<sequence>/<frame>', 'segmentation': {'size': [H, W], 'counts': ...}, 'score': ...}"
+        return UserError(f"{self.file}: {what}; expected COCO results, a list of {entry}")

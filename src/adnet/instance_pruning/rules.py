@@ -16,14 +16,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torchvision import ops
 
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
-from adnet.instance_pruning.detectors import Box, Detection, Detector
+from adnet.instance_pruning.detectors import Detection, Detector
 
 
 class Verdict(NamedTuple):
@@ -87,9 +86,10 @@ class InstancePruning:
         for canvas, detections in zip((pruned, protected), verdict, strict=True):
             for detection in detections:
                 if detection.size != probability.shape:
+                    size, wanted = ("x".join(map(str, sides)) for sides in (detection.size, probability.shape))
                     raise UserError(
-                        f"a detection in {self._video}/{frame} is {detection.size[0]}x{detection.size[1]} but the frame "
-                        f"{probability.shape[0]}x{probability.shape[1]} (height x width); detect at the frame's size"
+                        f"a detection in {self._video}/{frame} is {size} but the frame {wanted} (height x width); detect at the "
+                        "frame's size"
                     )
                 detection.paint(canvas)
         grown = cv2.dilate(pruned.view(np.uint8), self.margin).view(bool)
@@ -116,31 +116,9 @@ def keep_related(verdict: Verdict, share: float) -> Verdict:
     pruned: list[Detection] = []
     spared: list[Detection] = []
     for one in verdict.pruned:
-        same = any(intersection(one, other) > share * min(one.area, other.area) for other in verdict.protected)
+        same = any(one.shared(other) > share * min(one.area, other.area) for other in verdict.protected)
         (spared if same else pruned).append(one)
     return Verdict(pruned, verdict.protected + spared)
-
-
-def intersection(a: Detection, b: Detection) -> int:
-    """Count the pixels that belong to both masks."""
-    left, top = max(a.box.left, b.box.left), max(a.box.top, b.box.top)
-    right, bottom = min(a.box.right, b.box.right), min(a.box.bottom, b.box.bottom)
-    if left >= right or top >= bottom:
-        return 0
-    crops = (
-        detection.crop[
-            top - detection.box.top : bottom - detection.box.top, left - detection.box.left : right - detection.box.left
-        ]
-        for detection in (a, b)
-    )
-    return int(np.count_nonzero(np.logical_and(*crops)))
-
-
-def box_iou(a: Sequence[Box], b: Sequence[Box]) -> npt.NDArray[np.float64]:
-    """Compute the intersection over union of each of N boxes with each of M: `[N, M]`, in [0, 1]."""
-    first, second = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (a, b))
-    overlap: npt.NDArray[np.float64] = ops.box_iou(first, second).numpy()
-    return overlap
 
 
 @dataclass
@@ -169,8 +147,11 @@ def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Tr
     tracks: list[Track] = []
     for position, detections in enumerate(frames):
         alive = [track for track in tracks if position - next(reversed(track.detections)) <= gap + 1]
-        last = [next(reversed(track.detections.values())).box for track in alive]
-        overlap = box_iou(last, [detection.box for detection in detections])
+        last = [next(reversed(track.detections.values())) for track in alive]
+        boxes = (
+            torch.tensor([one.box for one in some], dtype=torch.float64).reshape(-1, 4) for some in (last, detections)
+        )
+        overlap = ops.box_iou(*boxes).numpy()
         linked: dict[int, Track] = {}
         for flat in np.argsort(-overlap, axis=None, kind="stable"):
             i, j = divmod(int(flat), len(detections))

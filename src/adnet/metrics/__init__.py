@@ -5,7 +5,7 @@ starts scoring quickly.
 """
 
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.region import region_similarity
+from adnet.metrics.frame_scores import region_similarity
 from adnet.metrics.saliency import Saliency
 from adnet.metrics.scoring import score_dataset, sequence_statistics
 

@@ -1,4 +1,4 @@
-"""Score single frames from their files."""
+"""Score single frames from their files: region similarity J here, contour accuracy F and saliency in files of their own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,23 @@ from adnet.metrics.prediction_files import (
     threshold,
     to_probability,
 )
-from adnet.metrics.region import region_similarity
 from adnet.metrics.saliency import Saliency
+
+
+def region_similarity(mask: npt.NDArray[np.bool_], annotation: npt.NDArray[np.bool_]) -> float:
+    """Compute J = |P and G| / |P or G| of two bool `[H, W]` arrays, in [0, 1]; 1 if both are empty.
+
+    Raises ValueError if the shapes differ. Source: Perazzi et al., CVPR 2016.
+
+    Examples:
+        >>> mask = np.eye(4, dtype=bool)
+        >>> region_similarity(mask, np.ones((4, 4), bool))
+        0.25
+    """
+    if mask.shape != annotation.shape:
+        raise ValueError(f"expected a mask of the annotation's shape {annotation.shape}, got {mask.shape}")
+    union = np.count_nonzero(mask | annotation)
+    return float(np.count_nonzero(mask & annotation) / union) if union else 1.0
 
 
 class FrameFiles(NamedTuple):
@@ -56,40 +71,34 @@ def score_frames(frames: list[FrameFiles], kind: Kind, sampled: bool) -> tuple[l
 
 def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Saliency | None) -> FrameScore:
     annotation = read_mask(frame.annotation, frame.regions)
-    given = kind == "masks" and not sampled
-    prediction = _read(
-        frame.prediction, frame.annotation, annotation.shape, read_predicted_mask if given else read_prediction
-    )
+
+    def read(path: Path, reader: Callable[[Path], npt.NDArray[Any]] = read_prediction) -> npt.NDArray[Any]:
+        prediction = reader(path)
+        if prediction.shape != annotation.shape:
+            size, wanted = ("x".join(map(str, array.shape)) for array in (prediction, annotation))
+            raise UserError(
+                f"{path} is {size} but its annotation {frame.annotation} is {wanted} (height x width): write it at that size"
+            )
+        return prediction
+
+    probability = None
     if kind == "probabilities":
-        prediction = to_probability(prediction, frame.prediction)
-        mask = threshold(prediction)
-    elif sampled and not is_mask(prediction):
-        raise UserError(
-            f"{frame.prediction} has several grey values, but other files have only one besides 0: give kind=masks or "
-            "kind=probabilities"
-        )
-    else:
+        probability = to_probability(read(frame.prediction), frame.prediction)
+        mask = threshold(probability)
+    elif sampled:
+        prediction = read(frame.prediction)
+        if not is_mask(prediction):
+            raise UserError(
+                f"{frame.prediction} has several grey values, but other files have only one besides 0: give kind=masks or "
+                "kind=probabilities"
+            )
         mask = prediction != 0
-    if saliency is not None:
-        if frame.probability:
-            prediction = _read(frame.probability, frame.annotation, annotation.shape)
-            prediction = to_probability(prediction, frame.probability)
-        saliency.update(prediction, annotation)
+    else:
+        mask = read(frame.prediction, read_predicted_mask)
+    if frame.probability:
+        probability = to_probability(read(frame.probability), frame.probability)
+    if saliency is not None and probability is not None:
+        saliency.update(probability, annotation)
     common, predicted, annotated = (int(np.count_nonzero(part)) for part in (mask & annotation, mask, annotation))
     J, F = region_similarity(mask, annotation), contour_accuracy(mask, annotation)
     return FrameScore(J, F, common, predicted, annotated, mask.size)
-
-
-def _read(
-    path: Path,
-    annotation: Path,
-    shape: tuple[int, ...],
-    read: Callable[[Path], npt.NDArray[Any]] = read_prediction,
-) -> npt.NDArray[Any]:
-    prediction = read(path)
-    if prediction.shape != shape:
-        size, wanted = ("x".join(map(str, sides)) for sides in (prediction.shape, shape))
-        raise UserError(
-            f"{path} is {size} but its annotation {annotation} is {wanted} (height x width): write it at that size"
-        )
-    return prediction

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -67,16 +68,10 @@ def score_dataset(
         kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.guess_kind`.
         probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
-    Returns:
-        `{"dataset", "split", "protocol", "kind", "kind_reason", "mean": {"J": {"mean", "recall", "decay"}, "F": ...}, "pixel":
-        {"precision", "recall", "F_measure"}, "sequences": {name: {"frames": [...], "J": {"mean", "recall", "decay", "frames":
-        [...]}, "F": ...}}}`, sequences in the dataset's order; "frames" are the stems of the frames that count, in time order, and
-        their values. "mean" is the plain mean over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R).
-        The F-measure on FBMS in the paper's Table 2 is that of its Table 3: in the published code, the largest F on the
-        pixels' precision-recall curve, here "saliency" "pooled" "F_max". "pixel" is one point of that curve, at 0.5.
-
-        With probability maps, also "saliency" (see `Saliency`); if the dataset has attributes, also "attributes": `{name:
-        {"J", "F", "sequences": [...]}}`, the means over the sequences with that attribute.
+    Returns the content of `scores.json` (`adnet.shared.file_formats.Scores`), sequences in the dataset's order. "mean" is the plain mean
+    over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R). The F-measure on FBMS in the paper's Table
+    2 is that of its Table 3: in the published code, the largest F on the pixels' precision-recall curve, here "saliency" "pooled"
+    "F_max". "pixel" is one point of that curve, at 0.5. "saliency" is there with probability maps, "attributes" if the dataset has any.
 
     Raises UserError, before anything is computed, naming all missing sequences and all missing or extra frames, and if
     "auto" can't decide; and then for a file that can't be read, or differs in size from its annotation.
@@ -107,7 +102,8 @@ def score_dataset(
             saliency.merge(seen)
     remaining = iter(scores)
     sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
-    if odd := _oddity(scores, found):
+    *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
+    if odd := _oddity(shared, predicted, annotated, pixels, found):
         logging.getLogger(__name__).warning("%s: %s", predictions, odd)
     result: Scores = {
         "dataset": dataset.name,
@@ -116,14 +112,23 @@ def score_dataset(
         "kind": found,
         "kind_reason": reason,
         "mean": _mean(sequences.values()),
-        "pixel": _pixel(scores),
+        "pixel": {
+            "precision": shared / predicted if predicted else float(not annotated),
+            "recall": shared / annotated if annotated else float(not predicted),
+            "F_measure": 2 * shared / (predicted + annotated) if predicted + annotated else 1.0,
+        },
     }
     if found == "probabilities" or probabilities:
         result["saliency"] = saliency.compute()
-    if attributes := sorted({attribute for sequence in dataset.sequences for attribute in sequence.attributes}):
+    having: dict[str, list[str]] = defaultdict(list)
+    for sequence in dataset.sequences:
+        for attribute in sequence.attributes:
+            having[attribute].append(sequence.name)
+    if having:
+        means = {attribute: _mean(sequences[name] for name in members) for attribute, members in sorted(having.items())}
         result["attributes"] = {
-            attribute: _attribute(sequences, [s.name for s in dataset.sequences if attribute in s.attributes])
-            for attribute in attributes
+            attribute: {"J": mean["J"]["mean"], "F": mean["F"]["mean"], "sequences": having[attribute]}
+            for attribute, mean in means.items()
         }
     return result | {"sequences": sequences}
 
@@ -169,28 +174,15 @@ def _summary(stems: list[str], scores: Iterable[FrameScore]) -> Scores:
 
 
 def _mean(sequences: Iterable[Scores]) -> Scores:
-    sequences = list(sequences)
+    rows = list(sequences)
     return {
-        measure: {
-            statistic: float(np.mean([sequence[measure][statistic] for sequence in sequences]))
-            for statistic in ("mean", "recall", "decay")
-        }
+        measure: {key: float(np.mean([row[measure][key] for row in rows])) for key in ("mean", "recall", "decay")}
         for measure in ("J", "F")
     }
 
 
-def _pixel(scores: list[FrameScore]) -> dict[str, float]:
-    *_, shared, predicted, annotated, _ = map(sum, zip(*scores, strict=True))
-    return {
-        "precision": shared / predicted if predicted else float(not annotated),
-        "recall": shared / annotated if annotated else float(not predicted),
-        "F_measure": 2 * shared / (predicted + annotated) if predicted + annotated else 1.0,
-    }
-
-
-def _oddity(scores: list[FrameScore], kind: Kind) -> str:
-    """Say what is odd about the predictions as a whole; "" if nothing is."""
-    *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
+def _oddity(shared: int, predicted: int, annotated: int, pixels: int, kind: Kind) -> str:
+    """Say what is odd about the predictions, by the foreground pixels of all; "" if nothing is."""
     if annotated and not predicted:
         certainty = ": is 255 (8 bits), 65535 (16 bits) or 1.0 their certainty?" if kind == "probabilities" else ""
         return f"nothing is foreground in any prediction{certainty}"
@@ -200,11 +192,6 @@ def _oddity(scores: list[FrameScore], kind: Kind) -> str:
     if shared / max(1, predicted + annotated - shared) < 0.5 < inverted:
         return f"inverted, they would have a J of {100 * inverted:.0f} over all pixels: is the object black in them, or in the annotations?"
     return ""
-
-
-def _attribute(sequences: dict[str, Scores], names: list[str]) -> Scores:
-    mean = _mean(sequences[name] for name in names)
-    return {"J": mean["J"]["mean"], "F": mean["F"]["mean"], "sequences": names}
 
 
 def _check(dataset: VideoDataset, folder: Path) -> None:

@@ -32,7 +32,7 @@ TYPES: dict[str, Any] = {
     "what": Literal["inference", "gpu_check"],
     "kind": Literal["auto", "masks", "probabilities"],
     "runs": Text | list[Text],
-    "inference.precisions": list[Text],
+    "inference.precisions": list[Literal["fp32", "tf32", "bf16"]],
     "input": Text
     | int
     | Annotated[list[Text | int], Field(min_length=1, description="a list of a text or a whole number")],
