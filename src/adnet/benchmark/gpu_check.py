@@ -6,7 +6,6 @@ import csv
 import io
 import logging
 import math
-import platform
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
+from torch.utils.collect_env import get_env_info
 
 from adnet.benchmark.device import float32
 from adnet.shared.command import resolved
@@ -96,7 +96,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         training.losses = training.run("cpu", gpu=False)
         checks = {name: _run_check(name, check, training) for name, check in CHECKS.items()}
     failed = [name for name, check in checks.items() if check["result"] == "failed"]
-    machine = {"platform": platform.platform(), "processor": platform.processor(), "threads": torch.get_num_threads()}
     print(f"{len(failed)} of {len(checks)} checks failed, in {time.perf_counter() - started:.0f} s")
     return {
         "half": "gpu" if gpu else "cpu",
@@ -104,8 +103,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "backbone": backbone,
         "cpu_losses": training.losses,
         "checks": checks,
-        "device": _device(gpu),
-        "machine": machine,
+        "environment": get_env_info()._asdict(),  # type: ignore[no-untyped-call]
+        "threads": torch.get_num_threads(),
         "git_commit": git_commit(),
         "versions": versions(),
     }
@@ -149,10 +148,8 @@ def _run_check(name: str, check: Callable[[_Training], list[float]], training: _
 
 
 def _tf32(training: _Training) -> list[float]:
-    if not training.gpu:
-        raise Skipped("only NVIDIA's GPUs have TF32")
-    if torch.cuda.get_device_capability() < (8, 0):
-        raise Skipped("this GPU has no TF32, which needs compute capability 8.0")
+    if not training.gpu or torch.cuda.get_device_capability() < (8, 0):
+        raise Skipped("TF32 needs an NVIDIA GPU of compute capability 8.0")
     return training.run("tf32", tf32=True)
 
 
@@ -203,18 +200,3 @@ def _losses(folder: Path) -> list[float]:
     """Read the loss of each step that a training in `folder` has logged."""
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         return [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
-
-
-def _device(gpu: bool) -> dict[str, Any] | None:
-    if not gpu:
-        return None
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "name": properties.name,
-        "count": torch.cuda.device_count(),
-        "compute_capability": f"{properties.major}.{properties.minor}",
-        "memory_gib": round(properties.total_memory / 2**30, 1),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None,  # type: ignore[no-untyped-call]
-    }

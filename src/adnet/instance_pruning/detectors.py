@@ -103,8 +103,7 @@ class MaskRCNN:
     """torchvision's Mask R-CNN, `maskrcnn_resnet50_fpn_v2`, trained on COCO.
 
     Args:
-        weights: a file with its state dict; None: torchvision's `COCO_V1` weights from the cache of `torch.hub`, which are
-            downloaded on first use.
+        weights: a file with its state dict; None: torchvision's `COCO_V1` weights, downloaded on first use.
         score: detections with a lower score are dropped.
         mask_threshold: pixels with a higher probability belong to the mask.
         device: None: CUDA if there is a GPU.

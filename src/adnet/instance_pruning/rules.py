@@ -33,9 +33,7 @@ class Verdict(NamedTuple):
 
 
 class InstancePruning:
-    """A `Postprocess` that prunes tracks whose masks are small, or that appear in only a part of the video (Section 4).
-
-    Probabilities are multiplied by a filter made from detections: 0 on pruned instances, 1 elsewhere.
+    """A `Postprocess` that sets probabilities to 0 on tracks whose masks are small, or that appear in only a part of the video.
 
     Args:
         part: a detection shows the same object as a kept one if they share more than this part of the smaller mask.
@@ -45,9 +43,8 @@ class InstancePruning:
         presence: the least share of the video's frames in which a kept track appears, in [0, 1].
         margin: by how many pixels pruned masks are dilated, because the network's outlines differ from the detector's.
 
-    There are three exceptions, because detectors lose objects and detect them twice. The track with the largest cumulative area
-    is always kept. Pixels of a kept track are never pruned, and neither is a second detection of the same object. Nothing is
-    pruned in frames without the largest track: the detections there may be parts of it.
+    Because detectors lose objects and detect them twice, the track with the largest cumulative area is always kept, pixels of a kept
+    track and second detections of its object are never pruned, and nothing is pruned in frames without the largest track.
     """
 
     def __init__(
@@ -60,7 +57,7 @@ class InstancePruning:
         self._video, self._position, self._frames, self._used = "", 0, 0, 0
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
-        """Detect objects in the whole video and judge them. Nearly all of the time goes into the detector."""
+        """Detect objects in the whole video and judge them."""
         detected = self.detector.detect(video, frames)
         # A file of detections does not list frames without any.
         seen = {frame: detections for frame, detections in detected.detections.items() if detections}
@@ -96,7 +93,7 @@ class InstancePruning:
         return np.where(grown & ~protected, np.float32(0), probability)
 
     def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
-        """Decide on the detections of each frame that has any, in time order. `frames` is the number of all frames of the video."""
+        """Decide on the detections of each frame that has any, in time order; `frames` counts all frames of the video."""
         tracks = link(detections, self.iou, self.gap)
         main = max(tracks, key=lambda track: track.area, default=Track())
         verdicts = [Verdict([], []) for _ in detections]

@@ -197,27 +197,24 @@ def _oddity(shared: int, predicted: int, annotated: int, pixels: int, kind: Kind
 def _check(dataset: VideoDataset, folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
-    if problems := [problem for sequence in dataset.sequences for problem in _problems(dataset, sequence, folder)]:
+    problems = []
+    for sequence in dataset.sequences:
+        name, wanted, place = sequence.name, dataset.scored(sequence), entry(folder, sequence.name)
+        found = find_predictions(place)
+        if not wanted:
+            problems.append(f"{name} has no annotated frame that counts")
+        elif not found:
+            problems.append(f"sequence {name} is missing{lying_in(place)}")
+        elif missing := [stem for stem in wanted if composed(stem) not in found]:
+            problems.append(f"{name} lacks {', '.join(missing)}")
+        if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
+            problems.append(f"{name} has no frame {', '.join(extra)}")
+    if problems:
         none = not any(entry(folder, sequence.name).is_dir() for sequence in dataset.sequences)
         raise UserError(
             f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}{lying_in(folder, masks=False) * none}. "
             "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
         )
-
-
-def _problems(dataset: VideoDataset, sequence: Sequence, folder: Path) -> Iterator[str]:
-    wanted = dataset.scored(sequence)
-    place = entry(folder, sequence.name)
-    found = find_predictions(place)
-    missing = [stem for stem in wanted if composed(stem) not in found]
-    if not wanted:
-        yield f"{sequence.name} has no annotated frame that counts"
-    elif not found:
-        yield f"sequence {sequence.name} is missing{lying_in(place)}"
-    elif missing:
-        yield f"{sequence.name} lacks {', '.join(missing)}"
-    if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
-        yield f"{sequence.name} has no frame {', '.join(extra)}"
 
 
 def sequence_statistics(values: npt.ArrayLike) -> dict[str, float]:

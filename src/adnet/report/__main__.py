@@ -6,12 +6,11 @@ python -m adnet.report 'runs=[outputs/full,outputs/baseline]'
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adnet.report.page import Options, write_report
+from adnet.report.page import write_report
 from adnet.report.read import Run, find_runs, unfinished_runs
 from adnet.shared.command import command
 
@@ -21,8 +20,8 @@ def main(cfg: DictConfig) -> None:
     """Write the report; print the path of its page, then one line per run, then one per unfinished run."""
     runs = [Path(cfg.runs)] if isinstance(cfg.runs, str) else [Path(path) for path in cfg.runs]
     found = find_runs(runs)
-    options = {field.name: cfg[field.name] for field in fields(Options)}
-    print(write_report(found, Path(cfg.output), title=cfg.title, **options))
+    options = {str(key): value for key, value in cfg.items() if key not in ("runs", "output")}
+    print(write_report(found, Path(cfg.output), **options))
     for run in found:
         print(scores_line(run))
     for folder in unfinished_runs(runs):

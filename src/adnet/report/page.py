@@ -11,7 +11,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,26 @@ TITLE = "Anchor diffusion for unsupervised video object segmentation"
 EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 takes a third more
 
 
-@dataclass(frozen=True)
-class Options:
-    """How much the page shows.
+def build_report(runs: Sequence[Path], output: Path, **options: Any) -> Path:
+    """Write a report on every finished run at or below the folders `runs` into `output`; return its `index.html`.
+
+    See `write_report`. Also raises UserError if there is no finished run, or if a file of a run is malformed.
+    """
+    return write_report(find_runs(runs), output, **options)
+
+
+def write_report(
+    runs: Sequence[Run],
+    output: Path,
+    *,
+    title: str = TITLE,
+    strip_sequences: int = 6,
+    strip_frames: int = 5,
+    strip_width: int = 240,
+    worst_frames: int = 8,
+    explorer_sequences: int = 4,
+) -> Path:
+    """Write a report on `runs` into the folder `output`; return its `index.html`.
 
     Args:
         strip_sequences: sequences shown as overlay strips, half of them the hardest and half the easiest; 0: none.
@@ -43,36 +59,45 @@ class Options:
         strip_width: width of each frame in the page's pictures, in pixels.
         worst_frames: frames per variant in the gallery of worst frames; 0: none.
         explorer_sequences: sequences in the similarity explorer; 0: none.
+
+    An existing report in `output` is replaced as a whole. Raises UserError, before anything is written, if `output` holds anything
+    else.
     """
-
-    strip_sequences: int = 6
-    strip_frames: int = 5
-    strip_width: int = 240
-    worst_frames: int = 8
-    explorer_sequences: int = 4
-
-
-def build_report(runs: Sequence[Path], output: Path, *, title: str = TITLE, **options: int) -> Path:
-    """Write a report on every finished run at or below the folders `runs` into `output`; return its `index.html`.
-
-    See `write_report`. Also raises UserError if there is no finished run, or if a file of a run is malformed.
-    """
-    return write_report(find_runs(runs), output, title=title, **options)
-
-
-def write_report(runs: Sequence[Run], output: Path, *, title: str = TITLE, **options: int) -> Path:
-    """Write a report on `runs` into the folder `output`; return its `index.html`.
-
-    `options` are the fields of `Options`. An existing report in `output` is replaced as a whole. Raises UserError, before
-    anything is written, if `output` holds anything else or an option is invalid.
-    """
-    chosen = Options(**options)
     _check_output(output, [run.folder for run in runs])
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         draft = Path(scratch) / "new"
-        draft.mkdir()
-        _write(draft, runs, title, chosen)
+        pictures = Pictures(draft / "figures")
+        pictures.folder.mkdir(parents=True)
+        found = pool(runs)
+        sections = []
+        for number, comparison in enumerate(found):
+            # The files of the first are called `table1` and so on; those of the others end in a name of their own.
+            key = slug(f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}")
+            suffix = f"-{key}" if number else ""
+            strips = strip_gallery(comparison, pictures, f"masks{suffix}", strip_sequences, strip_frames, strip_width)
+            worst = worst_gallery(comparison, pictures, f"worst{suffix}", worst_frames, strip_width)
+            sections.append(_section(comparison, found, suffix, pictures.folder) | {"strips": strips, "worst": worst})
+        environment = Environment(
+            loader=PackageLoader("adnet.report", "."),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        text = environment.get_template("page.html.j2").render(
+            generator=GENERATOR,
+            title=title,
+            introduction=_introduction(runs, found),
+            properties=_properties(runs, found),
+            sections=sections,
+            explorer=_explorer(found, pictures.folder, explorer_sequences),
+            saliency=_saved(tables.saliency_table(found), draft),
+            runs=_saved(tables.run_table(runs), draft),
+            training_plot=_shown(plots.training_plot(runs), pictures.folder),
+            source=paper_tables()["source"],
+        )
+        (draft / "index.html").write_text(text, encoding="utf-8")
         with suppress(FileNotFoundError):  # there is no old report, or another process has just moved it away
             os.replace(output, Path(scratch) / "old")
         os.replace(draft, output)
@@ -93,43 +118,11 @@ def _check_output(output: Path, runs: Iterable[Path]) -> None:
                 raise UserError(f"output={output}: runs={run} is inside the report that would be replaced; move one")
 
 
-def _write(folder: Path, runs: Sequence[Run], title: str, options: Options) -> None:
-    found = pool(runs)
-    pictures = Pictures(folder / "figures")
-    pictures.folder.mkdir()
-    environment = Environment(
-        loader=PackageLoader("adnet.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("page.html.j2").render(
-        generator=GENERATOR,
-        title=title,
-        introduction=_introduction(runs, found),
-        properties=_properties(runs, found),
-        sections=[_section(pictures, found, number, options) for number in range(len(found))],
-        explorer=_explorer(found, pictures.folder, options.explorer_sequences),
-        saliency=_saved(tables.saliency_table(found), folder),
-        runs=_saved(tables.run_table(runs), folder),
-        training_plot=_shown(plots.training_plot(runs), pictures.folder),
-        source=paper_tables()["source"],
-    )
-    (folder / "index.html").write_text(text, encoding="utf-8")
-
-
-def _section(pictures: Pictures, found: Sequence[Comparison], number: int, options: Options) -> dict[str, Any]:
-    """Save the tables and figures of comparison `number` and return them by their names in the template."""
-    comparison = found[number]
-    # The files of the first are called `table1` and so on; those of the others end in a name of their own.
-    key = slug(f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}")
-    suffix = f"-{key}" if number else ""
+def _section(comparison: Comparison, found: Sequence[Comparison], suffix: str, figures: Path) -> dict[str, Any]:
+    """Save the tables and figures of a comparison, whose names end in `suffix`; return them by their names in the template."""
     saved = {
         "scores": tables.score_table(comparison, f"table1{suffix}"),
-        "differences": tables.difference_table(comparison, f"differences{suffix}")
-        if len(comparison.results) > 1
-        else None,
+        "differences": tables.difference_table(comparison, f"differences{suffix}"),
         "comparison": tables.comparison_table(comparison, found, f"table2{suffix}"),
         "saliency": tables.convention_table(comparison, f"saliency{suffix}"),
     }
@@ -140,13 +133,10 @@ def _section(pictures: Pictures, found: Sequence[Comparison], number: int, optio
         "drift_plot": plots.drift_plot(comparison, f"drift{suffix}"),
         "precision_recall_plot": plots.precision_recall_plot(comparison, f"precision_recall{suffix}"),
     }
-    strips, frames, width = options.strip_sequences, options.strip_frames, options.strip_width
     return {
         "title": _comparison_title(comparison),
-        **{name: _saved(table, pictures.folder.parent) for name, table in saved.items()},
-        **{name: _shown(plot, pictures.folder) for name, plot in shown.items()},
-        "strips": strip_gallery(comparison, pictures, f"masks{suffix}", strips, frames, width),
-        "worst": worst_gallery(comparison, pictures, f"worst{suffix}", options.worst_frames, width),
+        **{name: _saved(table, figures.parent) for name, table in saved.items()},
+        **{name: _shown(plot, figures) for name, plot in shown.items()},
     }
 
 

@@ -70,8 +70,8 @@ def score_table(comparison: Comparison, name: str = "table1") -> Table:
     return Table.of(name, caption, rows)
 
 
-def difference_table(comparison: Comparison, name: str = "differences") -> Table:
-    """Compare pairs of rows: difference, interval, p-value, and p-value adjusted for the number of pairs (Holm).
+def difference_table(comparison: Comparison, name: str = "differences") -> Table | None:
+    """Compare pairs of rows: difference, interval, p-value, and p-value adjusted for the number of pairs (Holm). None for one row.
 
     Up to ALL_PAIRS rows, all pairs are compared; beyond, each row with the baseline, or with the best row if there is none.
     """
@@ -97,7 +97,7 @@ def difference_table(comparison: Comparison, name: str = "differences") -> Table
         "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. Both account for the "
         "choice of sequences, not for the seed of the training."
     )
-    return Table.of(name, caption, rows)
+    return Table.of(name, caption, rows) if rows else None
 
 
 def run_table(runs: Sequence[Run], name: str = "runs") -> Table | None:

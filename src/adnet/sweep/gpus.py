@@ -21,10 +21,7 @@ _OF_THE_SHELL = "ADNET_CUDA_VISIBLE_DEVICES"
 
 
 class Reserved(NamedTuple):
-    """Reserved GPUs: the `environment` that makes only them visible, and the descriptors of their `locks`.
-
-    A process that inherits the locks keeps the GPUs reserved for as long as it lives.
-    """
+    """The `environment` that makes only the reserved GPUs visible, and the descriptors of their `locks`, for a process to inherit."""
 
     environment: dict[str, str]
     locks: tuple[int, ...]
@@ -50,14 +47,12 @@ def undo_hiding() -> None:
 
 @contextmanager
 def reserved(count: int | None) -> Iterator[Reserved]:
-    """Reserve `count` GPUs that no other job of any user on this machine has reserved.
+    """Reserve `count` GPUs, or all if there are fewer, that no other job of any user on this machine has reserved.
 
-    Waits until that many are free. If `count` exceeds the number of GPUs, reserve all of them. If it is None, or there are no
-    GPUs, reserve none and leave the environment as it is. Raises UserError if `FOLDER` is not a folder, OSError if it cannot be
-    written.
+    Waits until they are free; a process that inherits the locks keeps them for as long as it lives. If `count` is None, or there are
+    no GPUs, reserves none. Raises UserError if `FOLDER` is not a folder, OSError if it cannot be written.
     """
-    visible = _visible() if count else {}
-    if not count or not visible:
+    if not count or not (visible := _visible()):
         yield Reserved({}, ())
         return
     with _for_everyone(), suppress(FileExistsError):
