@@ -51,10 +51,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def workspace(project: str, entity: str, name: str, sweep: str | None = None) -> Any:
-    """Build a `wandb_workspaces.workspaces.Workspace` of the runs of `project`, or of one sweep.
-
-    Raises UserError without wandb-workspaces.
-    """
+    """Build a `Workspace` of the runs of `project`, or of one sweep. Raises UserError without wandb-workspaces."""
     need_extra("wandb", "wandb_workspaces", "adnet.dashboard")
     reports: Any = import_module("wandb_workspaces.reports.v2")  # its type stubs are incomplete
     workspaces: Any = import_module("wandb_workspaces.workspaces")

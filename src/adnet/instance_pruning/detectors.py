@@ -1,7 +1,4 @@
-"""Detect objects and their masks: with torchvision's Mask R-CNN, or from a file.
-
-Precomputed("detections.json").detect("bear", frames).detections["00012"]
-"""
+"""Detect objects and their masks: with torchvision's Mask R-CNN, or from a file."""
 
 from __future__ import annotations
 

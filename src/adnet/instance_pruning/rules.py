@@ -1,11 +1,8 @@
 """Instance pruning (Section 4): link detections into tracks, and remove the masks of small or short-lived ones from the foreground.
 
-    pruning = InstancePruning(Precomputed("detections.json"))
-    pruning.start("bear", frames)
-    probability = pruning.step("00000", probability)
-
-The paper leaves its hyper-parameters to a supplement; ours were chosen on the training videos of DAVIS-2016, see
-`experiments/instance_pruning`.
+pruning = InstancePruning(Precomputed("detections.json"))
+pruning.start("bear", frames)
+probability = pruning.step("00000", probability)
 """
 
 from __future__ import annotations

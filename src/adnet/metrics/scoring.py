@@ -1,10 +1,4 @@
-"""Score a folder of predictions against a dataset, by the rules of its benchmark.
-
-    scores = score_dataset(dataset, Path("masks"))     # masks/<sequence>/<frame>.png
-    scores["mean"]["J"]["mean"]
-
-Which frames count is the dataset's rule: DAVIS-2016 leaves out each sequence's first and last, others take all that are annotated.
-"""
+"""Score a folder of predictions against a dataset, by its rule: DAVIS-2016 leaves out each sequence's first and last frame."""
 
 from __future__ import annotations
 

@@ -101,10 +101,7 @@ def difference_table(comparison: Comparison, name: str = "differences") -> Table
 
 
 def run_table(runs: Sequence[Run], name: str = "runs") -> Table | None:
-    """Make one row per training: its seed, its length, and the scores that it recorded before and after training.
-
-    None if only other methods are in the report.
-    """
+    """Make one row per training: its seed, its length, and its scores before and after. None if there is no training."""
     labels = label_runs(runs)
     rows = []
     for run in sorted_runs([run for run in runs if run.trained], labels):

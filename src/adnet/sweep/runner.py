@@ -42,12 +42,7 @@ STATUSES = {
 
 
 class Sweep:
-    """The jobs in one folder, run by one launcher. Jobs that have finished there are not run again.
-
-    Args:
-        config: the sweep's config, composed by Hydra; `hydra.sweep.dir` is the folder.
-        context: Hydra's context of the sweep.
-    """
+    """The jobs in the folder `hydra.sweep.dir` of a config, run by one launcher. Those that have finished are not run again."""
 
     def __init__(self, config: DictConfig, context: HydraContext) -> None:
         # `${now:...}` and relative paths could mean another folder in another process.
@@ -144,7 +139,7 @@ class Sweep:
 
 @contextmanager
 def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
-    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills them or leaves them behind.
+    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills or leaves them.
 
     A second signal doesn't wait.
     """

@@ -10,7 +10,7 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, pool
-from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery, worst_of_each_sequence
+from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery
 from adnet.report.read import find_runs
 
 NAMES = {"bear": ["00001", "00002", "00003", "00004"]}
@@ -44,7 +44,6 @@ def test_worst_first_and_named_as_the_scores_have_them(make_run: Callable[..., P
     ]
     assert [frame.J for frame in found] == sorted(frame.J for frame in found)
     assert len(found) == 11
-    assert [frame.sequence for frame in worst_of_each_sequence(found)] == ["bear", "camel", "dog"]
 
 
 def test_names_and_values_of_another_number_are_refused(make_run: Callable[..., Path], davis: Path) -> None:

@@ -1,7 +1,4 @@
-"""Galleries of overlays: strips of a sequence (Figure 5), and the frames that a variant segments worst.
-
-They are saved as PNG beside the page, and embedded in it as JPEG up to a size limit.
-"""
+"""Galleries of overlays, as PNG beside the page and as JPEG in it: strips of a sequence (Figure 5), and a variant's worst frames."""
 
 from __future__ import annotations
 
@@ -125,16 +122,16 @@ def strip_gallery(
 
 
 def worst_gallery(comparison: Comparison, pictures: Pictures, name: str, count: int, width: int) -> Gallery | None:
-    """Show, for each variant, the worst frame of each sequence, limited to the `count` worst. None if `count` is 0.
-
-    The CSV has all frames. A frame that is not on disk is listed without a picture.
-    """
+    """Show each variant's worst frames: the worst of each sequence, and of these the `count` worst. None if `count` is 0."""
     groups: dict[str, list[Tile]] = {}
     rows: list[tuple[object, ...]] = []
     for result in comparison.results if count else ():
         frames = worst_frames(result)
         rows += [(result.label, frame.sequence, frame.frame, round(100 * frame.J, 4)) for frame in frames]
-        for sequence, frame, J in worst_of_each_sequence(frames)[:count]:
+        worst: dict[str, ScoredFrame] = {}
+        for scored in frames:
+            worst.setdefault(scored.sequence, scored)  # its other frames fail in the same way
+        for sequence, frame, J in list(worst.values())[:count]:
             evaluation = result.evaluations[0]
             alt = f"{sequence}, frame {frame}, {result.label}"
             picture = overlay(evaluation, find_sequence(evaluation, sequence), frame, width)
@@ -222,11 +219,3 @@ def worst_frames(result: Result) -> list[ScoredFrame]:
         stems = evaluation.stems.get(sequence) or [f"#{number}" for number in range(1, len(values) + 1)]
         found += [ScoredFrame(sequence, stem, float(J)) for stem, J in zip(stems, values, strict=True)]
     return sorted((frame for frame in found if np.isfinite(frame.J)), key=lambda frame: frame.J)
-
-
-def worst_of_each_sequence(frames: list[ScoredFrame]) -> list[ScoredFrame]:
-    """Keep the first frame of each sequence, of frames sorted by J: its neighbours fail in the same way."""
-    first: dict[str, ScoredFrame] = {}
-    for frame in frames:
-        first.setdefault(frame.sequence, frame)
-    return list(first.values())

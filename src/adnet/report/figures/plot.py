@@ -63,10 +63,7 @@ def lightened(colour: str, amount: float) -> tuple[float, ...]:
 
 
 def colours(variants: Mapping[str, str]) -> dict[str, str]:
-    """Choose a colour for each label of `variants` (label to variant).
-
-    The first label of each of the paper's variants gets the colour of the variant; the others share the remaining ones.
-    """
+    """Choose a colour for each label of `variants` (label to variant): that of the paper's variant for its first label."""
     palette: dict[str, str] = {}
     for label, variant in variants.items():
         if variant in _OF_VARIANT and _OF_VARIANT[variant] not in palette.values():

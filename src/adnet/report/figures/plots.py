@@ -78,10 +78,7 @@ def sequence_plot(comparison: Comparison, name: str = "sequences") -> Plot:
 
 @styled
 def attribute_plot(comparison: Comparison, name: str = "attributes") -> Plot | None:
-    """Draw mean J and F over the sequences with each of the dataset's attributes, one bar per variant.
-
-    None if the dataset has no attributes.
-    """
+    """Draw mean J and F over the sequences with each of the dataset's attributes, one bar per variant. None without any."""
     members = next((e.attributes for r in comparison.results for e in r.evaluations if e.attributes), None)
     if not members:
         return None
