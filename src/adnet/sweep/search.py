@@ -107,10 +107,10 @@ def _distribution(override: Override) -> BaseDistribution:
         if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
             last = value.start + (value.stop - 1 - value.start) // value.step * value.step
             return IntDistribution(value.start, last, step=value.step, log=log)
+        # As text of the command line, because a choice may be a list, which Optuna cannot store.
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:
         raise UserError(f"{override.input_line}: this can't be searched ({' '.join(str(error).split())})") from error
-    # As text of the command line, because a choice may be a list, which Optuna cannot store.
-    return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
 def _ask(study: optuna.Study, space: dict[str, BaseDistribution]) -> int:
