@@ -18,11 +18,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from adnet.backends.export import export_model, synthetic_inputs
-from adnet.backends.load import describe, load_backend, on_cpu
+from adnet.backends.load import load_backend, on_cpu
 from adnet.backends.runtime import SegmentationModel
-from adnet.benchmark.device import computing, matmul_peak, memory_mib, precisions, wait
-from adnet.benchmark.device import describe as describe_device
+from adnet.benchmark.device import computing, describe, matmul_peak, memory_mib, precisions, wait
 from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.masks import Mask, write_mask
 from adnet.data.pairs import to_tensor
@@ -77,9 +75,6 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
     """
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
-    known = ["torch", "compile", *on_cpu()]
-    if unknown := [name for name in wanted.backends if name not in known]:
-        raise UserError(f"inference.backends names {unknown[0]!r}: choose from {', '.join(known)}")
     sequence = instantiate(cfg.data).sequences[0]
     frames = sequence.frames[: wanted.frames + 1]
     with TemporaryDirectory() as scratch:
@@ -87,7 +82,13 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
         model, size = load_checkpoint(checkpoint)
         size = tuple(wanted.size or size)
         ways = {name: _Measured(make(model.to(device))) for name, make in (others or {}).items()}
-        ways |= _backends(cfg, model.to(device), checkpoint, Path(scratch), size, kinds)
+        for name in wanted.backends:
+            exported = name in on_cpu()
+            if exported and device.type != "cpu":
+                continue
+            for kind in ["fp32"] if exported else kinds:
+                named = name if kind == "fp32" else f"{name} {kind}"
+                ways[named] = _Measured(load_backend(checkpoint, name, device)[0], precision=kind)
         if not ways:
             raise UserError(f"inference.backends: none of them runs on {device.type}; give torch")
         peaks = {kind: [matmul_peak(device, kind)] for kind in {"fp32", *kinds}}
@@ -106,24 +107,7 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
                 all_frames = partial(_predict, way, frames, size, Path(scratch) / "overlapped")
                 way.overlapped_memory = memory_mib(device, all_frames)
         best = {kind: max(measured) for kind, measured in peaks.items()}
-        return _report(ways, model, size, best, describe_device(device))
-
-
-def _backends(
-    cfg: DictConfig, model: ADNet, checkpoint: Path, scratch: Path, size: tuple[int, int], kinds: list[str]
-) -> dict[str, _Measured]:
-    ways = {}
-    for name in cfg.inference.backends:
-        if name in on_cpu():
-            if model.device.type == "cpu":
-                library, _, int8 = name.partition("_")
-                given = synthetic_inputs(cfg.inference.calibration_frames, size, model.needs_flow) if int8 else []
-                ways[name] = _Measured(export_model(model, size, scratch / name, library, given, describe(checkpoint)))
-        else:
-            for kind in kinds:
-                named = name if kind == "fp32" else f"{name} {kind}"
-                ways[named] = _Measured(load_backend(checkpoint, name, model.device)[0], precision=kind)
-    return ways
+        return _report(ways, model, size, best, describe(device))
 
 
 def _frame(way: _Measured, *arguments: Any) -> None:

@@ -17,7 +17,7 @@ from adnet.shared.value_types import FrameSize, Proportion, Text, choices, descr
 _TEXTS = "checkpoint output masks device predictions variant url entity sweep scores inference.checkpoint"
 _AT_LEAST_1 = """
     steps epoch_steps checkpoint_steps batch_size shards workers calibration_frames max_megabytes max_frames max_waiting
-    trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames inference.calibration_frames strip_frames
+    trainer.log_every_n_steps trainer.accumulate_grad_batches inference.frames strip_frames
 """
 TYPES: dict[str, Any] = {
     **dict.fromkeys(_TEXTS.split(), Text),
