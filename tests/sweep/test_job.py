@@ -184,12 +184,17 @@ def _lives(process: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_the_number_of_an_earlier_process_is_forgotten(folder: Path) -> None:
-    """Its number may be another's by now, which `stop_jobs` would end."""
+def test_the_number_of_an_earlier_process_is_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another's by now, which `stop_jobs` would end before the job's process has begun."""
     folder.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another:
         (folder / ".lock").write_text(f"{socket.gethostname()} {another.pid}")
-        with job._lock(folder, 0) as lock:
-            assert lock is not None
+
+        def start(_: Any, **options: Any) -> subprocess.Popen[Any]:
+            assert job._is_locked(folder)
             job.stop_jobs([folder])
             assert another.poll() is None
+            return subprocess.Popen([sys.executable, "-c", ""], **options)
+
+        monkeypatch.setattr(job, "subprocess", SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL))
+        assert outcome(folder)["status"] == "finished"

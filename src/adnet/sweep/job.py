@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,9 +44,14 @@ def run_job(_: DictConfig) -> dict[str, Any]:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     rank = int(os.environ.get("SLURM_PROCID", 0))  # with several Slurm tasks per job, each runs one rank
-    with _lock(folder, rank) as lock:
-        if lock is None:
-            return {"status": "busy", "reason": "another process works in this folder"}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open(
+        "a", encoding="utf-8"
+    ) as lock:  # the process inherits it: it lasts as long as either lives
+        if rank == 0:
+            if not try_lock(lock.fileno()):
+                return {"status": "busy", "reason": "another process works in this folder"}
+            lock.truncate(0)  # of the number of an earlier process
         command = [sys.executable, "-m", f"adnet.{hydra.job.config_name}", *_arguments(hydra, folder)]
         log = folder / ("log.txt" if rank == 0 else f"log-{rank}.txt")
         outcome: dict[str, Any] = {"overrides": list(hydra.overrides.task), "command": command}
@@ -70,22 +75,6 @@ def run_job(_: DictConfig) -> dict[str, Any]:
                     write_json(folder / "job.json", outcome)
                     print(f"{outcome['status']}: {folder.name}, {outcome['seconds']:.0f} s", flush=True)
     return outcome
-
-
-@contextmanager
-def _lock(folder: Path, rank: int) -> Iterator[IO[str] | None]:
-    """Yield a lock on the job's folder, or None if another process has it.
-
-    The job's process inherits the lock, which therefore lasts as long as either process lives.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a", encoding="utf-8") as lock:
-        if rank == 0:
-            if not try_lock(lock.fileno()):
-                yield None
-                return
-            lock.truncate(0)  # of the number of an earlier process
-        yield lock
 
 
 def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
