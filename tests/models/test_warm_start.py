@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from hydra.utils import instantiate
-from torchvision.models.segmentation import deeplabv3_resnet50
 
 from adnet.errors import UserError
-from adnet.models import ADNet, DeepLabV3
+from adnet.models import ADNet
 
 ANCHOR, FRAME, FLOW = torch.rand(3, 2, 3, 33, 49, generator=torch.Generator().manual_seed(0))
 
@@ -126,27 +125,3 @@ def test_a_file_that_could_run_code_is_refused(build: Callable[..., ADNet], chec
     torch.save({"state_dict": {"model.x": Path}}, checkpoint)
     with pytest.raises(Exception, match="is refused: it holds more than tensors"):
         build()
-
-
-def test_a_deeplabv3_of_torchvision(tmp_path: Path) -> None:
-    """Its backbone gives the same features, and its ASPP the same before the activations, which are other ones."""
-    torch.manual_seed(0)
-    theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).eval()
-    torch.save(theirs.state_dict(), tmp_path / "deeplab.pth")
-    model = ADNet(DeepLabV3("resnet50", False, aspp_channels=256), weights=str(tmp_path / "deeplab.pth")).eval()
-    said = str(model.warm_start_report)
-    assert "; new: encoder.project (2), head (" in said
-    assert "; missing: none; unused: classifier (" in said
-    assert "aux_classifier (" in said
-    encoder, aspp = model.encoder, theirs.classifier[0]
-    frames = torch.randn(1, 3, 33, 33)
-    with torch.inference_mode():
-        features = theirs.backbone(frames)["out"]
-        assert torch.allclose(encoder.backbone(frames)[-1], features, atol=1e-4)
-        pooled = features.mean((2, 3), keepdim=True)
-        pairs = [(ours, [*their], features) for ours, their in zip(encoder.aspp.convolutions, aspp.convs, strict=False)]
-        pairs.append((encoder.aspp.pooling[1], [*aspp.convs[4]][1:], pooled))  # type: ignore[arg-type]
-        pairs.append((encoder.aspp.project[0], [*aspp.project], torch.randn(1, 1280, 5, 5)))
-        for ours, their, given in pairs:
-            (conv, norm, *_), (their_conv, their_norm, *_) = ours, their  # type: ignore[misc]
-            assert torch.allclose(norm(conv(given)), their_norm(their_conv(given)), atol=1e-5)

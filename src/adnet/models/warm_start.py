@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,19 @@ from adnet.errors import UserError
 from adnet.models.branches import VARIANTS
 from adnet.weights.read import read_weights, tensors_named
 
-_TORCHVISION = {
-    "backbone.": "encoder.backbone.",
-    **{f"classifier.0.convs.{n}.": f"encoder.aspp.convolutions.{n}." for n in range(4)},
-    "classifier.0.convs.4.1.": "encoder.aspp.pooling.1.0.",
-    "classifier.0.convs.4.2.": "encoder.aspp.pooling.1.1.",
-    "classifier.0.project.": "encoder.aspp.project.0.",
-}
-"""Prefix of a torchvision DeepLabv3 -> ours; nothing here corresponds to its layers after the ASPP."""
-
 
 def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) -> str:
     """Load the weights of another network into `model`, an `ADNet` with these `branches`; report in one line what differed.
 
-    The file is a checkpoint of training or of `adnet.convert`, or a state dict of an `ADNet` or of a torchvision DeepLabv3.
-    If the checkpoint's variant has fewer branches, the head's weights for the new ones start at 0, so that the outputs are
-    those of the other network. Raises UserError for a file that can't be read or could run code, another backbone or
-    normalisation of frames, and tensors of other shapes.
+    The file is a checkpoint of training or of `adnet.convert`, or a state dict of an `ADNet`. If the checkpoint's variant has
+    fewer branches, the head's weights for the new ones start at 0, so that the outputs are those of the other network. Raises
+    UserError for a file that can't be read or could run code, another backbone or normalisation of frames, and tensors of other
+    shapes.
     """
     content = read_weights(path)
     config = content.get("hyper_parameters", {}).get("model") or {}
     own = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    given = _our_names(content, own)
+    given = {key: value for key, value in tensors_named(content, own).items() if isinstance(value, Tensor)}
     _widen(given, "head.0.weight", VARIANTS.get(config.get("variant", ""), ()), branches)
     taken = {key: given[key] for key in own if key in given}
     parts = set(map(_part, taken))
@@ -59,30 +49,13 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
         raise UserError(
             f"model.weights: {path} has tensors of another shape: {', '.join(wrong[:3])}{more}; set model.* as in its training"
         )
-    _check_normalisation(model, config.get("encoder"), path)
-
+    if encoder := config.get("encoder"):
+        _check_normalisation(model, encoder, path)
     model.load_state_dict(taken, strict=False)
     return (
         f"weights of {path}: {len(taken)} tensors taken; "
         f"new: {_counted(new)}; missing: {_counted(missing)}; unused: {_counted(unused)}"
     )
-
-
-def _our_names(content: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    named = tensors_named(content, [*own, *_torchvision_names(own)])
-    given = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-    if not any(key.startswith("classifier.0.") for key in given):
-        return given
-    renamed = {}
-    for key, value in given.items():
-        theirs = next(filter(key.startswith, _TORCHVISION), "")
-        renamed[_TORCHVISION.get(theirs, "") + key.removeprefix(theirs)] = value
-    return renamed
-
-
-def _torchvision_names(own: Mapping[str, Tensor]) -> Iterator[str]:
-    for key in own:
-        yield from (theirs + key.removeprefix(ours) for theirs, ours in _TORCHVISION.items() if key.startswith(ours))
 
 
 def _widen(given: dict[str, Tensor], key: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
@@ -94,9 +67,7 @@ def _widen(given: dict[str, Tensor], key: str, before: tuple[str, ...], now: tup
     given[key] = torch.cat([parts.get(branch, nothing) for branch in now], dim=1)
 
 
-def _check_normalisation(model: nn.Module, encoder: dict[str, Any] | None, path: str | Path) -> None:
-    if not encoder:
-        return
+def _check_normalisation(model: nn.Module, encoder: dict[str, Any], path: str | Path) -> None:
     usual = timm.get_pretrained_cfg(encoder["backbone"])
     for name in ("mean", "std"):
         there = encoder.get(name) or getattr(usual, name, None)
