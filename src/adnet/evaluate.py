@@ -30,10 +30,6 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} was made from"
         )
-    if cfg.log_wandb:
-        from adnet.training.loggers import finishing_wandb, log_scores, wandb_run_of_training
-
-        logger = wandb_run_of_training(checkpoint)
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
@@ -50,9 +46,6 @@ def main(cfg: DictConfig) -> None:
     if not scores:
         print(f"{dataset.name} {dataset.split}: shard {shard.index} of {shard.count} is done, others are not: {output}")
         return
-    if cfg.log_wandb:
-        with finishing_wandb():
-            log_scores([logger], scores, prefix=f"evaluation-{name}")
     mean = scores["mean"]
     if cfg.embeddings:
         write_embeddings(

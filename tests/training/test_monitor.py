@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
 import signal
 import struct
 import time
@@ -38,7 +37,6 @@ from adnet.training.loggers import (
     log_scores,
     tensorboard_logger,
     wandb_logger,
-    wandb_run_of_training,
 )
 from adnet.training.monitor import ValidationMonitor
 
@@ -292,26 +290,12 @@ def test_what_was_meant_is_no_crash_in_wandb(tmp_path: Path, error: BaseExceptio
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_later_evaluation_is_logged_into_the_training_s_run(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with pytest.raises(UserError, match="is not the run folder of a training with logger=wandb"):
-        wandb_run_of_training(checkpoint)
-    write_text(tmp_path / "run" / "wandb" / "id", "1234abcd")
-    write_text(tmp_path / "run" / "config.yaml", "logger: {wandb: {project: mine, entity: null}}")
-    with finishing_wandb():
-        log_scores([wandb_run_of_training(checkpoint)], SCORES, prefix="evaluation-davis2016-val-paper")
-    run = Offline(tmp_path / "run")
-    assert (run.run.run_id, run.run.project) == ("1234abcd", "mine")
-    assert run.history["evaluation-davis2016-val-paper/J"] == [0.5]
-
-
-@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("agent", [True, False])
 def test_the_run_is_the_one_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: bool) -> None:
-    """Under `wandb agent`, which gives a run its id and project, and where the command gives an id; also to a later evaluation."""
+    """Under `wandb agent`, which gives a run its id and project, and where the command gives an id."""
     import wandb
 
-    wandb.teardown()  # a training and an evaluation are processes of their own
+    wandb.teardown()  # a training is a process of its own
     folder, options = tmp_path / "run", {"project": "adnet"}
     write_text(folder / "config.yaml", "logger: {wandb: {project: adnet, entity: null}}")
     with monkeypatch.context() as patch:
@@ -329,11 +313,6 @@ def test_the_run_is_the_one_that_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     project = "theirs" if agent else "adnet"
     trained = Offline(folder)
     assert (trained.run.run_id, trained.run.project) == ("agents01", project)
-    shutil.rmtree(trained.file.parent)
-    with finishing_wandb():
-        log_scores([wandb_run_of_training(folder / "checkpoints" / "last.ckpt")], SCORES)
-    evaluated = Offline(folder)
-    assert (evaluated.run.run_id, evaluated.run.project) == ("agents01", project)
 
 
 @pytest.mark.usefixtures("offline")

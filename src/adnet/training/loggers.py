@@ -16,10 +16,9 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
 
 from adnet.errors import UserError
-from adnet.shared.files import read_json, write_json, write_text
+from adnet.shared.files import write_text
 from adnet.shared.machine import need_extra
 from adnet.training.callbacks import Pruned
 
@@ -221,35 +220,10 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
         if isinstance(logger, WandbLogger):
             for name in _SCORES:
                 logger.experiment.define_metric(name, step_metric="trainer/global_step", summary="max,last")
-            _note_project(logger)
 
 
-@rank_zero_only
-def _note_project(logger: WandbLogger) -> None:
-    """Keep the project and the team of a run beside its id: under an agent they are those of its sweep, not of the config."""
-    run = logger.experiment
-    names = {"project": run.project, "entity": run.entity or None}
-    write_json(Path(str(logger.save_dir)) / "wandb" / "project.json", names)
-
-
-def wandb_run_of_training(checkpoint: Path) -> Logger:
-    """Reopen the W&B run of the training that wrote `checkpoint`, to log more into it; offline without a login.
-
-    Raises UserError if the checkpoint's run folder has no W&B run.
-    """
-    folder = checkpoint.absolute().parent.parent
-    config = folder / "config.yaml"
-    if not (folder / "wandb" / "id").is_file() or not config.is_file():
-        raise UserError(f"log_wandb=true: {folder} is not the run folder of a training with logger=wandb; leave it out")
-    noted = folder / "wandb" / "project.json"
-    options = read_json(noted) if noted.is_file() else OmegaConf.select(OmegaConf.load(config), "logger.wandb") or {}
-    return wandb_logger(str(folder), project=options.get("project", "adnet"), entity=options.get("entity"))
-
-
-def log_scores(
-    loggers: Iterable[Logger], scores: dict[str, Any], step: int | None = None, prefix: str = "evaluation"
-) -> None:
-    """Log `PREFIX/J` and `PREFIX/F` from the content of an evaluation's `scores.json`.
+def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int) -> None:
+    """Log `evaluation/J` and `evaluation/F` from the content of an evaluation's `scores.json`.
 
     W&B also gets the scores of each sequence, and the precision-recall curve if there are probabilities.
     """
@@ -260,10 +234,10 @@ def log_scores(
         for name, sequence in scores["sequences"].items()
     ]
     for logger in loggers:
-        logger.log_metrics({f"{prefix}/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
+        logger.log_metrics({f"evaluation/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
         if isinstance(logger, WandbLogger):
-            logger.log_table(f"{prefix}/sequences", ["sequence", *columns], rows, step=step)
+            logger.log_table("evaluation/sequences", ["sequence", *columns], rows, step=step)
             if curve := scores.get("saliency", {}).get("pooled"):
                 points = [list(point) for point in zip(curve["recall"], curve["precision"], strict=True)]
-                logger.log_table(f"{prefix}/precision_recall", ["recall", "precision"], points, step=step)
+                logger.log_table("evaluation/precision_recall", ["recall", "precision"], points, step=step)
         logger.save()
