@@ -47,7 +47,7 @@ def test_a_drawing_is_kept_shown_again_and_discarded(corrections: Corrections, t
     shown = corrections.show(1, 0.5, tmp_path)
     assert shown["corrected"] is False
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png"))[..., 3] > 0, made)
-    np.testing.assert_array_equal(read_frame(tmp_path / "frame.png"), corrections.segmentation.frame(1))
+    np.testing.assert_array_equal(read_frame(tmp_path / "frame.png"), corrections.segmentation.frame(1).image)
     assert not np.array_equal(made, CORNER)
 
     corrections.keep({**shown, "drawn": drawn(CORNER)})
@@ -110,6 +110,6 @@ def test_more_than_can_be_learned_are_refused(corrections: Corrections) -> None:
         corrections.keep({"frame": 0, "drawn": drawn(CORNER)})
 
 
-def test_nothing_corrected_is_nothing_to_learn(corrections: Corrections) -> None:
+def test_nothing_corrected_is_nothing_to_learn(corrections: Corrections, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing is corrected yet: draw on a frame"):
-        corrections.learn(lambda _done, _left: None)
+        corrections.learn(0.5, tmp_path, lambda _done, _left: None)

@@ -69,22 +69,22 @@ def test_attention_is_a_row_of_the_published_matrix(tiny_model: ADNet, clip: Vid
     segmentation.segment()
     size = fitted_size((33, 57), (48, 80))
     rows, columns = size[0] // 8 + 1, size[1] // 8 + 1
-    X0, Xt = (embedding(tiny_model, segmentation.frame(index), size) for index in (0, 3))
+    X0, Xt = (embedding(tiny_model, segmentation.frame(index).image, size) for index in (0, 3))
     scores = X0 @ Xt.T / np.sqrt(X0.shape[1])
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     for x, y, row, column in [(0, 0, 0, 0), (79, 47, rows - 1, columns - 1), (40, 24, rows // 2, columns // 2)]:
         for threshold, inside in [(0.0, 1.0), (1.0, 0.0)]:
-            attention = segmentation.attention(3, x, y, threshold)
-            assert attention.inside == pytest.approx(inside, abs=1e-5)
+            picture, share = segmentation.attention(3, x, y, threshold)
+            assert share == pytest.approx(inside, abs=1e-5)
         # Where the most of it is, the picture is the most yellow: the top of the colour map lacks blue.
         place = np.unravel_index(shares[row * columns + column].argmax(), (rows, columns))
         pixel = tuple(
             round(cell / (cells - 1) * (side - 1))
             for cell, cells, side in zip(place, (rows, columns), (48, 80), strict=True)
         )
-        grey = segmentation.frame(3)[pixel].mean()
-        np.testing.assert_allclose(attention.picture[pixel], 0.3 * grey + 0.7 * np.array([253, 231, 37]), atol=25)
+        grey = segmentation.frame(3).image[pixel].mean()
+        np.testing.assert_allclose(picture[pixel], 0.3 * grey + 0.7 * np.array([253, 231, 37]), atol=25)
 
 
 def embedding(model: ADNet, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -107,4 +107,4 @@ def test_it_opens_at_the_most_probable_pixel(clip: VideoFile, tmp_path: Path) ->
     segmentation = Segmentation(Network(InstantModel(), PROTOCOL, (33, 57)), clip, tmp_path / "maps")
     segmentation.segment()
     x, y = segmentation.most_probable_pixel()
-    assert segmentation.frame(0)[y, x].max() > 200  # in one of the bright corners
+    assert segmentation.frame(0).image[y, x].max() > 200  # in one of the bright corners

@@ -29,19 +29,16 @@ BRUSH = Path(__file__).with_name("brush.js").read_text(encoding="utf-8")
 
 
 class Learned(NamedTuple):
-    """The video as the network segments it that learned the corrections, and mean J of the corrected frames before and after."""
+    """The network that learned the corrections, the video as it segments it, and mean J of the corrected frames before and after."""
 
+    network: ADNet
     segmentation: Segmentation
     before: float
     after: float
 
 
 class Corrections:
-    """The corrected frames of a segmented video.
-
-    Args:
-        folder: a folder of this object's own, for the masks.
-    """
+    """The corrected frames of a segmented video. Their masks are in `folder`, which is this object's own."""
 
     def __init__(self, segmentation: Segmentation, folder: Path) -> None:
         self.segmentation, self.folder = segmentation, folder
@@ -59,7 +56,7 @@ class Corrections:
         newest = self.learned.segmentation if self.learned else self.segmentation
         corrected = self._file(index)
         mask = read_mask(corrected) if corrected.exists() else newest.mask(index, threshold)
-        write_png(folder / "frame.png", self.segmentation.frame(index))
+        write_png(folder / "frame.png", self.segmentation.frame(index).image)
         write_png(folder / "mask.png", np.where(mask[..., None], [*COLOUR, 255], 0).astype(np.uint8))
         urls = {name: f"gradio_api/file={folder / name}.png" for name in ("frame", "mask")}
         return {"frame": index, "picture": urls["frame"], "mask": urls["mask"], "corrected": corrected.exists()}
@@ -81,23 +78,21 @@ class Corrections:
         """Forget the correction of a frame."""
         self._file(index).unlink(missing_ok=True)
 
-    def learn(self, progress: Callable[[float, float], None]) -> ADNet:
-        """Return a copy of the network that has learned the corrected frames; `progress` and what raises UserError is as in `adapt`."""
-        network = self.segmentation.network
+    def learn(self, threshold: float, folder: Path, progress: Callable[[float, float], None]) -> Learned:
+        """Teach a copy of the network the corrected frames, and segment the video again; the maps go into `folder`.
+
+        `progress` is as in `adapt`. Raises UserError as `adapt` does, without corrections, and if the video can't be read again.
+        """
+        network, source = self.segmentation.network, self.segmentation.source
         if not (masks := self.masks()):
             raise UserError("nothing is corrected yet: draw on a frame")
         model, _ = load_checkpoint(network.checkpoint)
-        return adapt(model.to(network.model.device), self.segmentation.source, masks, network.size, progress=progress)
-
-    def segment(self, model: ADNet, threshold: float, folder: Path) -> Learned:
-        """Segment the video by what `learn` returned; the maps go into `folder`. Raises UserError if the video can't be read again."""
-        network, source = self.segmentation.network, self.segmentation.source
+        model = adapt(model.to(network.model.device), source, masks, network.size, progress=progress)
         again = Segmentation(network._replace(model=for_inference(model)), source, folder)
         predicted = again.segment()
         if predicted.frames < len(self.segmentation.names()):
             raise UserError(predicted.problem or f"{source.name} has become shorter")
-        masks = self.masks()
-        self.learned = Learned(again, *(_mean_j(made, masks, threshold) for made in (self.segmentation, again)))
+        self.learned = Learned(model, again, *(_mean_j(made, masks, threshold) for made in (self.segmentation, again)))
         return self.learned
 
     def write_dataset(self, folder: Path, archive: Path) -> None:
@@ -124,10 +119,8 @@ class Corrections:
 
 def _mean_j(segmentation: Segmentation, masks: Mapping[str, Mask], threshold: float) -> float:
     """Compute the mean J of the frames that have a mask in `masks`."""
-    made = (
-        (segmentation.mask(index, threshold), name) for index, name in enumerate(segmentation.names()) if name in masks
-    )
-    return float(np.mean([region_similarity(mask, masks[name]) for mask, name in made]))
+    corrected = [(index, masks[name]) for index, name in enumerate(segmentation.names()) if name in masks]
+    return float(np.mean([region_similarity(segmentation.mask(index, threshold), mask) for index, mask in corrected]))
 
 
 def _mask(drawn: str, shape: tuple[int, ...]) -> Mask:

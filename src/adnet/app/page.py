@@ -29,6 +29,7 @@ from adnet.video.sources import VIDEOS, VideoSource
 
 QUEUED: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "one at a time", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+PLAYED: dict[str, Any] = {"autoplay": True, "loop": True, "buttons": []}
 TRACKED = gr.Progress(track_tqdm=True)
 """As a default argument, this shows progress bars on the page instead of in the terminal."""
 STALE = 60
@@ -84,9 +85,7 @@ class Page:
         try:
             socket.getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:
-            raise UserError(
-                f"host={host}: there is no such address ({error}); give 127.0.0.1, or leave it out"
-            ) from error
+            raise UserError(f"host={host}: no such address ({error}); give 127.0.0.1, or leave it out") from error
         blocks: gr.Blocks = self._blocks()
         blocks.queue(max_size=self.limits.waiting, api_open=False)
         blocks.launch(
@@ -112,7 +111,7 @@ class Page:
         return blocks
 
     def _blocks(self) -> gr.Blocks:
-        diffuses = self.network.diffuses
+        diffuses, start = self.network.diffuses, self.network.protocol.threshold
         with gr.Blocks(title="adnet", analytics_enabled=False) as blocks:
             gr.Markdown(
                 "# adnet\nThe main object of a video, found by anchor diffusion. The first frame is the anchor.\n\n"
@@ -140,18 +139,10 @@ class Page:
             status = gr.Markdown(min_height=70, elem_id="status")
             with gr.Column(visible=False) as results:
                 with gr.Row():
-                    overlay = gr.Video(
-                        label="Overlay", autoplay=True, loop=True, buttons=[], scale=3, elem_id="overlay"
-                    )
+                    overlay = gr.Video(label="Overlay", scale=3, elem_id="overlay", **PLAYED)
                     with gr.Column(scale=1, min_width=240):
                         threshold = gr.Slider(
-                            0,
-                            1,
-                            self.network.protocol.threshold,
-                            step=0.01,
-                            label="Threshold",
-                            info="of the probability",
-                            elem_id="threshold",
+                            0, 1, start, step=0.01, label="Threshold", info="of the probability", elem_id="threshold"
                         )
                         masks = gr.DownloadButton("Masks (ZIP)", elem_id="masks")
                         video = gr.DownloadButton("Overlay (MP4)", elem_id="video")
@@ -170,14 +161,7 @@ class Page:
                     with gr.Column(visible=False) as learned:
                         with gr.Row():
                             before, after = (
-                                gr.Video(
-                                    label=label,
-                                    autoplay=True,
-                                    loop=True,
-                                    buttons=[],
-                                    elem_id=label.lower(),
-                                    min_width=300,
-                                )
+                                gr.Video(label=label, elem_id=label.lower(), min_width=300, **PLAYED)
                                 for label in ("Before", "After")
                             )
                         with gr.Row():
@@ -265,7 +249,7 @@ class Page:
                 return (gr.skip(),) * 13
             if not predicted.frames:
                 return f"⚠️ {_problem(predicted, visit.source)}", *(gr.skip(),) * 12
-            visit.segmentation, last = segmentation, predicted.frames - 1
+            last = predicted.frames - 1
             visit.corrections = Corrections(segmentation, visit.new_folder(visit.private, "corrections"))
             visit.point = segmentation.most_probable_pixel()
             return (
@@ -281,9 +265,9 @@ class Page:
 
     def _redraw(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
-            drawn = _draw(visit, _segmentation(visit), "drawing", threshold)
-            learned = _corrections(visit).learned
-            if learned is None:
+            corrections = _corrections(visit)
+            drawn = _draw(visit, corrections.segmentation, "drawing", threshold)
+            if (learned := corrections.learned) is None:
                 return *drawn, *(gr.skip(),) * 4
             return *drawn, drawn[0], *_draw(visit, learned.segmentation, "learned", threshold)
 
@@ -312,11 +296,10 @@ class Page:
                     raise UserError("another video has been dropped in the meantime")
                 progress(done, desc=f"learning, {left:.0f} s left")
 
-            network = corrections.learn(report)
-            learned = corrections.segment(network, threshold, visit.new_folder(visit.private, "adapted"))
+            learned = corrections.learn(threshold, visit.new_folder(visit.private, "adapted"), report)
             folder = visit.new_folder(visit.shown, "adapted")
             corrections.write_dataset(visit.new_folder(visit.private, "corrected"), folder / "corrected.zip")
-            write_checkpoint(folder / "adapted.ckpt", network, self.network.size)
+            write_checkpoint(folder / "adapted.ckpt", learned.network, self.network.size)
             brush, told = _edit(visit, corrections, index, threshold)
             return (
                 brush,
@@ -351,12 +334,12 @@ class Page:
         """Return the anchor with its point marked, the frame with the point's attention, and its share on the object."""
         if not self.network.diffuses:
             return (gr.skip(),) * 3
-        segmentation = _segmentation(visit)
-        attention = segmentation.attention(frame, *visit.point, threshold)
+        segmentation = _corrections(visit).segmentation
+        picture, inside = segmentation.attention(frame, *visit.point, threshold)
         folder = visit.new_folder(visit.shown, "attention")
-        write_png(folder / "anchor.png", _mark(segmentation.frame(0), *visit.point))
-        write_png(folder / "frame.png", attention.picture)
-        share = f"{100 * attention.inside:.0f} % of this pixel's attention is on the object in frame {frame}."
+        write_png(folder / "anchor.png", _mark(segmentation.frame(0).image, *visit.point))
+        write_png(folder / "frame.png", picture)
+        share = f"{100 * inside:.0f} % of this pixel's attention is on the object in frame {frame}."
         return folder / "anchor.png", folder / "frame.png", share
 
     def _device(self) -> str:
@@ -370,19 +353,13 @@ class Page:
 
 
 def _waiting(visit: Visit, source: VideoSource) -> tuple[Any, ...]:
-    visit.source, visit.segmentation = source, None
+    visit.source, visit.corrections = source, None
     return f"**{source.name}**", gr.Column(visible=False)
 
 
-def _segmentation(visit: Visit) -> Segmentation:
-    if visit.segmentation is None:
-        raise UserError("another video has been dropped in the meantime")
-    return visit.segmentation
-
-
 def _corrections(visit: Visit) -> Corrections:
-    _segmentation(visit)
-    assert visit.corrections
+    if visit.corrections is None:
+        raise UserError("another video has been dropped in the meantime")
     return visit.corrections
 
 

@@ -98,19 +98,10 @@ class Network(NamedTuple):
         return "anchor_diffusion" in VARIANTS[self.model.variant]
 
 
-class Attention(NamedTuple):
-    """Attention of an anchor pixel in a frame. `picture`: drawn over the frame in grey; `inside`: its share on the mask."""
-
-    picture: Frame
-    inside: float
-
-
 class Segmentation:
-    """The results of one video.
+    """The results of one video, `source`, which is read again for each drawing.
 
-    Args:
-        source: the video; it is read again for each drawing.
-        folder: a folder of this object's own, for `probabilities/<frame>.png`, 8-bit.
+    They are `probabilities/<frame>.png`, 8-bit, in `folder`, which is this object's own.
     """
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
@@ -147,27 +138,24 @@ class Segmentation:
 
     def mask(self, index: int, threshold: float) -> Mask:
         """Read the mask of a frame, bool `[H, W]`."""
-        return np.asarray(open_picture(self._maps()[index]).image) > 255 * threshold
+        return self._levels(index) > 255 * threshold
 
-    def frame(self, index: int) -> Frame:
-        """Read a frame, RGB `[H, W, 3]`."""
-        return self._read(index).image
-
-    def _read(self, index: int) -> VideoFrame:
+    def frame(self, index: int) -> VideoFrame:
+        """Read a frame."""
         for frame in islice(self.source.frames(), index, index + 1):
             return frame
         raise UserError(f"{self.source.name} has no frame {index}")
 
     def most_probable_pixel(self) -> tuple[int, int]:
         """Find the anchor's pixel with the highest probability; return its column and row."""
-        levels = np.asarray(open_picture(self._maps()[0]).image)
+        levels = self._levels(0)
         row, column = np.unravel_index(levels.argmax(), levels.shape)
         return int(column), int(row)
 
-    def attention(self, index: int, x: int, y: int, threshold: float) -> Attention:
-        """Draw what the pixel in column `x` and row `y` of the anchor attends to in frame `index`.
+    def attention(self, index: int, x: int, y: int, threshold: float) -> tuple[Frame, float]:
+        """Draw what the pixel in column `x` and row `y` of the anchor attends to in frame `index`, over the frame in grey.
 
-        This is the pixel's row of softmax(X_0 X_t^T / sqrt(C)), at scale 1.
+        This is the pixel's row of softmax(X_0 X_t^T / sqrt(C)), at scale 1. Also returns its share on the mask, in [0, 1].
         """
         anchor, first = self._embedding(0)
         image, embedding = self._embedding(index)
@@ -177,19 +165,22 @@ class Segmentation:
             for position, pixels, cells in zip((y, x), anchor.shape, first.shape[2:], strict=False)
         ]
         shares = similarity(first, embedding, torch.tensor([point], device=first.device)).cpu()
-        probability = torch.from_numpy(np.array(open_picture(self._maps()[index]).image))[None, None] / 255
+        probability = torch.tensor(self._levels(index))[None, None] / 255
         foreground = upsample(probability, (embedding.shape[2], embedding.shape[3])) > threshold
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
-        return Attention(_draw_heat(image, heat), float(shares[foreground].sum()))
+        return _draw_heat(image, heat), float(shares[foreground].sum())
 
     def _embedding(self, index: int) -> tuple[Frame, Tensor]:
         """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
         if index not in self._embedded:
-            frame = self._read(index)
-            image, size = frame.image, fitted_size(self.network.size, frame.shown_size)
+            frame = self.frame(index)
+            size = fitted_size(self.network.size, frame.shown_size)
             kept = {0: self._embedded[0]} if 0 in self._embedded else {}
-            self._embedded = {**kept, index: (image, pixel_embeddings(self.network.model, image, size))}
+            self._embedded = {**kept, index: (frame.image, pixel_embeddings(self.network.model, frame.image, size))}
         return self._embedded[index]
+
+    def _levels(self, index: int) -> npt.NDArray[np.uint8]:
+        return np.asarray(open_picture(self._maps()[index]).image)
 
     def _maps(self) -> list[Path]:
         return sorted((self.folder / "probabilities").iterdir())

@@ -11,26 +11,21 @@ from pathlib import Path
 from threading import Lock
 
 from adnet.app.corrections import Corrections
-from adnet.app.segmentation import Segmentation
 from adnet.errors import UserError
 from adnet.video.sources import VideoSource
 
 
 @dataclass(eq=False)
 class Visit(AbstractContextManager["Visit"]):
-    """A visitor's video and its results. Use `with visit:` while working in the folders.
+    """A visitor's video, and its segmentation with what was corrected of it. Use `with visit:` while working in the folders.
 
-    Args:
-        private: folder for the server only.
-        shown: folder whose files the browser may request.
-        corrections: what was corrected of the segmentation.
-        point: column and row of the last pixel of the anchor that was clicked on.
+    `private` is for the server only, the browser may request the files of `shown`; `point` is the column and row of the last pixel
+    of the anchor that was clicked on.
     """
 
     private: Path
     shown: Path
     source: VideoSource | None = None
-    segmentation: Segmentation | None = None
     corrections: Corrections | None = None
     point: tuple[int, int] = (0, 0)
     left: bool = False
