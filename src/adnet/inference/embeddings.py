@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
+from adnet.data.masks import Mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
 from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
@@ -89,6 +90,11 @@ def quantized(embedding: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.f
     return np.rint(values / scales[..., None]).astype(np.int8), scales.astype(np.float32)
 
 
+def foreground_embeddings(embedding: Tensor, annotation: Mask) -> Tensor:
+    """Select the pixels `[N, C]` of an embedding `[C, h, w]` on the foreground of the annotation `[H, W]`."""
+    return embedding[:, _on_grid(annotation, (embedding.shape[1], embedding.shape[2]))].T
+
+
 def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
     """Average 1 - cosine over all pairs of a row of `directions` `[N, C]` and one of `others` `[M, C]`; None without pairs."""
     if not len(directions) or not len(others):
@@ -112,9 +118,10 @@ def _write_sequence(
         frame = read_frame(path)
         embedding = pixel_embeddings(model, frame, size)
         grid = (embedding.shape[2], embedding.shape[3])
-        foreground = _on_grid(sequence.annotation(path), grid) if annotated else np.zeros(grid, np.bool_)
+        foreground = np.zeros(grid, np.bool_)
         if annotated:
-            chosen = embedding[0, :, torch.from_numpy(foreground)].T
+            annotation = sequence.annotation(path)
+            chosen, foreground = foreground_embeddings(embedding[0], annotation), _on_grid(annotation, grid).numpy()
             first = chosen if first is None else first
             stems.append(path.stem)
             distances.append(mean_cosine_distance(chosen, first))
@@ -131,10 +138,9 @@ def _write_sequence(
     return {"frames": stems, "distance": distances}
 
 
-def _on_grid(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Sample a mask `[H, W]` at the positions of the embeddings, with aligned corners: `[h, w]`."""
-    sampled = upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0].numpy()
-    return np.asarray(sampled > 0.5)
+def _on_grid(mask: Mask, grid: tuple[int, int]) -> Tensor:
+    """Sample a mask `[H, W]` at the positions of the embeddings, with aligned corners: bool `[h, w]`."""
+    return upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0] > 0.5
 
 
 def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:

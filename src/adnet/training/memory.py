@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +15,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from adnet.data.pairs import TrainingPair
 from adnet.models import ADNet
 from adnet.models.recomputation import keep_blocks, recompute_blocks, recomputes, residual_blocks
 from adnet.training.loss import Loss, total
@@ -50,22 +48,18 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes that a training step takes on a device.
-
-    Args:
-        weights: parameters and buffers, and their running average if there is one.
-        gradients: of the parameters, and DDP's buffers for sending them.
-        optimizer: state of the optimiser.
-        activations: tensors that the forward pass keeps for the backward pass.
-        working: further memory of the backward pass: two gradients of the largest kept tensor and, if blocks are
-            recomputed, everything that one block keeps.
-    """
+    """Bytes that a training step takes on a device."""
 
     weights: int
+    """parameters and buffers, and their running average if there is one"""
     gradients: int
+    """of the parameters, and DDP's buffers for sending them"""
     optimizer: int
+    """state of the optimiser"""
     activations: int
+    """tensors that the forward pass keeps for the backward pass"""
     working: int
+    """of the backward pass: two gradients of the largest kept tensor and, if blocks are recomputed, all that one block keeps"""
 
     @property
     def total(self) -> int:
@@ -110,27 +104,31 @@ class TrainingMemory:
     def of(self, setting: StepSettings) -> StepMemory:
         """Count the bytes of a step in `setting`, with PyTorch's fused attention as on GPUs."""
         model = copy.deepcopy(self._model).to(_TRUE.get(setting.precision, torch.float32))
-        blocks = self._set_blocks(model, False)
-        with _record_kept(blocks) as without_recomputation:
-            # The loss keeps the tensors alive, so that no storage is reused and counted once for two tensors.
+        backbones = [encoder.backbone for encoder in (model.encoder, model.motion) if encoder is not None]
+        for backbone in backbones:
+            keep_blocks(backbone)
+        # The loss keeps the tensors alive, so that no storage is reused and counted once for two tensors.
+        kept = _Kept([block for backbone in backbones for block in residual_blocks(backbone)])
+        with kept:
             _loss = self._forward(model, setting)
-        kept = without_recomputation
+        largest_block = 0
         if setting.recomputed:
-            self._set_blocks(model, True)
-            with _record_kept([]) as kept:
+            largest_block = max(kept.of_blocks, default=0)
+            for backbone in backbones:
+                recompute_blocks(backbone)
+            kept = _Kept()
+            with kept:
                 _loss = self._forward(model, setting)
-        own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
-        activations = {storage: size for storage, size in kept.sizes.items() if storage not in own}
-        parameters = list(model.parameters())
-        size = _bytes(parameters)
+        parameters, buffers = list(model.parameters()), list(model.buffers())
+        own = {_storage(tensor) for tensor in (*parameters, *buffers)}
+        activations = [size for storage, size in kept.sizes.items() if storage not in own]
         weights, gradients = self._copies
         return StepMemory(
-            weights=weights * (size + _bytes(list(model.buffers()))),
-            gradients=gradients * size,
+            weights=weights * (_bytes(parameters) + _bytes(buffers)),
+            gradients=gradients * _bytes(parameters),
             optimizer=self._state(parameters),
-            activations=sum(activations.values()),
-            working=2 * max(activations.values())
-            + max(without_recomputation.of_blocks, default=0) * setting.recomputed,
+            activations=sum(activations),
+            working=2 * max(activations) + largest_block,
         )
 
     def smaller(self, setting: StepSettings, available: float) -> tuple[StepSettings, StepMemory] | None:
@@ -153,13 +151,13 @@ class TrainingMemory:
     def line(self, setting: StepSettings, accumulated: int, device: torch.device) -> str:
         """Describe what a step takes and, on a GPU, whether that fits; if not, which setting would."""
         memory = self.of(setting)
-        line = f"memory: {memory}"
         if device.type != "cuda":
-            return line
+            return f"memory: {memory}"
         free, _ = torch.cuda.mem_get_info(device)
+        line = f"memory: {memory}; {free / GIB:.1f} GiB are free"
         if memory.total <= USABLE * free:
-            return f"{line}; {free / GIB:.1f} GiB are free"
-        return f"{line}; {free / GIB:.1f} GiB are free, which is too little: {self._advice(setting, accumulated, free)}"
+            return line
+        return f"{line}, which is too little: {self._advice(setting, accumulated, free)}"
 
     def out_of_memory(self, setting: StepSettings, accumulated: int, device: torch.device) -> str:
         """Say what to do after `device` ran out of memory."""
@@ -180,67 +178,43 @@ class TrainingMemory:
         other, memory = found
         return f"{other.overrides(setting, accumulated)} takes about {memory.total / GIB:.1f}"
 
-    @staticmethod
-    def _set_blocks(model: ADNet, recomputed: bool) -> list[nn.Module]:
-        """Recompute the blocks of the backbones in the backward pass, or stop doing so; return the blocks."""
-        backbones = [one.backbone for one in (model.encoder, model.motion) if one is not None]
-        for backbone in backbones:
-            keep_blocks(backbone)
-            if recomputed:
-                recompute_blocks(backbone)
-        return [block for backbone in backbones for block in residual_blocks(backbone)]
-
     def _forward(self, model: ADNet, setting: StepSettings) -> Tensor:
-        def frames(dtype: torch.dtype) -> Tensor:
-            return torch.empty(setting.pairs, 3, *self._crop, dtype=dtype, device="meta")
-
-        mask = torch.empty(setting.pairs, *self._crop, dtype=torch.bool, device="meta")
-        batch: Any = {"anchor": frames(torch.uint8), "frame": frames(torch.uint8), "mask": mask}
+        frames = torch.empty(setting.pairs, 3, *self._crop, dtype=torch.uint8, device="meta")
+        batch: Any = {"anchor": frames, "frame": frames.clone(), "mask": frames[:, 0].bool()}
         if model.needs_flow:
-            batch["flow"] = frames(torch.float32)
-        pair: TrainingPair = batch
+            batch["flow"] = frames.float()
         with _AsOnGPU(_MIXED.get(setting.precision)):
-            return total(batch_loss(model, self._loss, pair))
+            return total(batch_loss(model, self._loss, batch))
 
     def _state(self, parameters: list[nn.Parameter]) -> int:
         optimizer = self._optimizer(parameters)
         for parameter in parameters:
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
-        return _bytes(
-            [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
-        )
+        values = [value for state in optimizer.state.values() for value in state.values()]
+        return _bytes([value for value in values if isinstance(value, Tensor)])
 
 
-class _Kept:
-    """Record of what a forward pass keeps for the backward pass: bytes by storage, and bytes of each block."""
+class _Kept(saved_tensors_hooks):
+    """Record what a forward pass in this context keeps for the backward pass: bytes by storage, and bytes of each of `blocks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[nn.Module] = ()) -> None:
+        super().__init__(self._pack, lambda tensor: tensor)
         self.sizes: dict[int, int] = {}
         self.of_blocks: list[int] = []
+        for block in blocks:
+            block.register_forward_pre_hook(self._enter)
+            block.register_forward_hook(self._leave)
 
-    def pack(self, tensor: Tensor) -> Tensor:
+    def _pack(self, tensor: Tensor) -> Tensor:
         self.sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
-    def enter(self, *_: Any) -> None:
+    def _enter(self, *_: Any) -> None:
         self._before = sum(self.sizes.values())
 
-    def leave(self, *_: Any) -> None:
+    def _leave(self, *_: Any) -> None:
         self.of_blocks.append(sum(self.sizes.values()) - self._before)
-
-
-@contextmanager
-def _record_kept(blocks: list[nn.Module]) -> Iterator[_Kept]:
-    kept = _Kept()
-    hooks = [block.register_forward_pre_hook(kept.enter) for block in blocks]
-    hooks += [block.register_forward_hook(kept.leave) for block in blocks]
-    try:
-        with saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-            yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class _AsOnGPU(TorchFunctionMode):

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
+from adnet.inference.embeddings import foreground_embeddings
 from adnet.metrics.saliency import Saliency
-from adnet.training.validation import (
+from adnet.training.monitor import (
     ValidationFrame,
     consistency,
-    foreground_embeddings,
     histogram,
     overlay,
     per_sequence,
