@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import command
@@ -21,8 +21,8 @@ def main(cfg: DictConfig) -> None:
 
     from adnet.backends.runtime import for_inference
     from adnet.data.flow import SequenceFlow
-    from adnet.inference.output_folder import contents, without_device
-    from adnet.inference.predict_videos import check_extras, predict_videos
+    from adnet.inference.output_folder import built_postprocess
+    from adnet.inference.predict_videos import predict_videos, wanted_outputs
     from adnet.models.checkpoint import load_checkpoint, write_checkpoint
     from adnet.shared.machine import usable_device
     from adnet.training.adaptation import adapt, read_corrections
@@ -31,16 +31,14 @@ def main(cfg: DictConfig) -> None:
     sources = video_sources(cfg.input, cfg.fps)
     if len(sources) > 1:
         raise UserError(f"input={cfg.input} is {len(sources)} videos: learn from one, then give others the weights")
-    wanted = {name: cfg[name] for name in ("probabilities", "cutout", "overlay", "rle", "polygons")}
-    check_extras(sources, wanted)
+    wanted = wanted_outputs(cfg, sources)
     output = Path(cfg.output or f"predictions/{sources[0].name}-adapted")
     adapted = output.with_name(f"{output.name}.ckpt")
     if not cfg.overwrite and (taken := [path for path in (adapted, output) if path.exists()]):
         raise UserError(f"{taken[0]} exists; give another output, or overwrite=true")
     corrections = read_corrections(sources[0], Path(cfg.masks))
     model, test_size = load_checkpoint(cfg.checkpoint)
-    postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
+    postprocess, settings = built_postprocess(cfg)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     method, size = flow.method if flow else None, tuple(cfg.size or test_size)
 
@@ -71,7 +69,7 @@ def main(cfg: DictConfig) -> None:
         flow=method,
         postprocess=postprocess,
         anchor=cfg.anchor,
-        settings={"backend": "torch", "postprocess": settings, "files_sha256": contents([cfg.anchor, settings])},
+        settings=settings,
         overwrite=cfg.overwrite,
     )
     for folder, result in results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import command
@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.data.flow import SequenceFlow
     from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
     from adnet.inference.embeddings import write_embeddings
-    from adnet.inference.output_folder import Shard, contents, without_device
+    from adnet.inference.output_folder import Shard, built_postprocess
     from adnet.weights.pretrained import locate
 
     checkpoint = locate(cfg.checkpoint)
@@ -34,9 +34,7 @@ def main(cfg: DictConfig) -> None:
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size, precision=cfg.precision)
-    postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    described = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
-    settings = {"backend": cfg.backend, "postprocess": described, "files_sha256": contents(described)}
+    postprocess, settings = built_postprocess(cfg)
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"
     output = Path(cfg.output or _default_output(checkpoint, name))
     shard = Shard(cfg.shard, cfg.shards)

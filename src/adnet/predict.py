@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from adnet.shared.command import command
 
@@ -18,18 +18,16 @@ from adnet.shared.command import command
 def main(cfg: DictConfig) -> None:
     from adnet.backends.load import load_backend
     from adnet.data.flow import SequenceFlow
-    from adnet.inference.output_folder import Shard, contents, without_device
-    from adnet.inference.predict_videos import check_extras, predict_videos
+    from adnet.inference.output_folder import Shard, built_postprocess
+    from adnet.inference.predict_videos import predict_videos, wanted_outputs
     from adnet.video.sources import video_sources
     from adnet.weights.pretrained import locate
 
     checkpoint = locate(cfg.checkpoint)
     sources = video_sources(list(cfg.input) if isinstance(cfg.input, ListConfig) else cfg.input, cfg.fps)
-    wanted = {name: cfg[name] for name in ("probabilities", "cutout", "overlay", "rle", "polygons")}
-    check_extras(sources, wanted)
+    wanted = wanted_outputs(cfg, sources)
     model, test_size = load_backend(checkpoint, cfg.backend, cfg.device)
-    postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
-    settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
+    postprocess, settings = built_postprocess(cfg)
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     shard = Shard(cfg.shard, cfg.shards)
     results = predict_videos(
@@ -45,7 +43,7 @@ def main(cfg: DictConfig) -> None:
         flow=flow.method if flow else None,
         postprocess=postprocess,
         anchor=cfg.anchor,
-        settings={"backend": cfg.backend, "postprocess": settings, "files_sha256": contents([cfg.anchor, settings])},
+        settings=settings,
         overwrite=cfg.overwrite,
         shard=shard,
     )

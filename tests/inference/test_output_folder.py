@@ -106,8 +106,12 @@ def test_a_folder_is_let_go_by_who_is_killed(tmp_path: Path) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(UserError, match=r"output=.*out is a file; give a folder"):
-        mark_folder(tmp_path / "out" / "predict.json", "prediction", {}, True, [])
+    marker = tmp_path / "out" / "predict.json"
+    with (
+        pytest.raises(UserError, match=r"output=.*out is a file; give a folder"),
+        locked_output(marker, "prediction", {}, True, [], Shard()),
+    ):
+        pass
 
 
 def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:

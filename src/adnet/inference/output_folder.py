@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
@@ -40,7 +43,8 @@ def locked_output(
         raise UserError(
             f"overwrite=true with several shards: they would delete each other's results; delete {folder} instead"
         )
-    _refuse_file(folder)
+    if folder.is_file():
+        raise UserError(f"output={folder} is a file; give a folder")
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")
     with ExitStack() as stack:
         for path in (*reversed(folder.parents), folder):
@@ -63,11 +67,6 @@ def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | No
     return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
 
 
-def _refuse_file(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output={folder} is a file; give a folder")
-
-
 def mark_folder(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
 ) -> dict[str, Any]:
@@ -80,10 +79,9 @@ def mark_folder(
         overwrite: take the folder from another run, and delete `replaced`, which would be mistaken for this run's files.
         replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
-    Raises UserError if the folder belongs to another run, holds something else, or is a file.
+    Raises UserError if the folder belongs to another run, or holds something else.
     """
     folder, replaced = marker.parent, list(replaced)
-    _refuse_file(folder)
     if overwrite:
         remove(replaced)
     elif marker.is_file():
@@ -120,6 +118,17 @@ def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
     except UserError:
         remove(made)
         raise
+
+
+def built_postprocess(cfg: DictConfig) -> tuple[Any, dict[str, Any]]:
+    """Build the `postprocess` of a command's config, if any; also return the settings that, with it, determine the masks.
+
+    These are `backend`, the config of `postprocess`, and `files_sha256`, the hashes of the files that it or `anchor` names.
+    """
+    postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
+    settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
+    files = contents([cfg.get("anchor"), settings])
+    return postprocess, {"backend": cfg.get("backend", "torch"), "postprocess": settings, "files_sha256": files}
 
 
 def contents(settings: Any) -> dict[str, str]:
@@ -175,8 +184,5 @@ class Shard:
     @contextmanager
     def locked(self, output: Path) -> Iterator[None]:
         """Run the block while no other shard of the same folder does. The lock file is beside the folder, not in it."""
-        if self.count == 1:
-            yield
-            return
-        with one_at_a_time(output.parent / f".{output.name}.lock"):
+        with nullcontext() if self.count == 1 else one_at_a_time(output.parent / f".{output.name}.lock"):
             yield

@@ -140,11 +140,12 @@ def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
     return flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
 
 
-def check_extras(sources: Iterable[VideoSource], wanted: Mapping[str, bool]) -> None:
-    """Raise UserError if a library that reads the sources or writes the outputs is not installed."""
+def wanted_outputs(cfg: Mapping[str, Any], sources: Iterable[VideoSource]) -> dict[str, bool]:
+    """Return which of `Outputs` a command's config wants. Raises UserError without the extras that these or the sources need."""
     for source in sources:
         if isinstance(source, VideoFile):
             need_extra("video", "av", f"{source.path}, a video and not images,")
     for name, module in (("overlay", "av"), ("rle", "pycocotools"), ("polygons", "pycocotools")):
-        if wanted[name]:
+        if cfg[name]:
             need_extra("video", module, f"{name}=true")
+    return {name: cfg[name] for name in ("probabilities", "cutout", "overlay", "rle", "polygons")}
