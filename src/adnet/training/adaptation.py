@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain, cycle, pairwise
+from itertools import chain, count, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,10 +57,7 @@ CHECK = 20
 
 
 class _Example(NamedTuple):
-    """The backbones' features of a view, `shallow`, `last` and `motion`, and the foreground to find, `[1, 1, H, W]`.
-
-    `target` is the probability of foreground, `known` says in which pixels it counts.
-    """
+    """The backbones' features of a view, its probability of foreground `[1, 1, H, W]`, and in which pixels that is known."""
 
     shallow: tuple[Tensor, ...]
     last: Tensor
@@ -72,9 +69,9 @@ class _Example(NamedTuple):
 def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     """Read the corrected masks of `source` in `folder`, by the names of their frames.
 
-    A mask is called like its frame, as `adnet.predict` names masks, or by a name that ends in the frame's number, which is its only
-    number or has as many digits as the frame's. Raises UserError if there are none, or more than `MOST`, for a mask of no frame, two
-    of one frame, and for a picture that is no mask.
+    A mask is called like its frame, or by a name that ends in the frame's number, which is its only number or has as many digits as
+    the frame's. Raises UserError if there are none, or more than `MOST`, for a mask of no frame, two of one frame, and for a picture
+    that is no mask.
     """
     if source.live:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")
@@ -157,8 +154,7 @@ def adapt(
     if isinstance(method, FlowFolder):
         check_flow(method, source)
     work = _Progress(VIEWS * len(corrections) + OWN + steps, progress)
-    corrected, own, anchor_features = _examples(model, source, corrections, size, method, anchor, seed, work)
-    _learn(model, corrected, own, anchor_features, steps, seed, work)
+    _learn(model, *_examples(model, source, corrections, size, method, anchor, seed, work), steps, seed, work)
     work.step(work.total)  # a short video has fewer frames of its own
     return model.requires_grad_(True)
 
@@ -191,16 +187,14 @@ def _examples(
     corrected: dict[str, list[_Example]] = {}
     others: list[_Example] = []
     reading = Reading(source)
-    frames = _with_neighbours(reading)
-    start = next(frames, None)
-    if start is None:
+    frames = iter(reading)
+    if (first := next(frames, None)) is None:
         raise UserError(reading.problem or f"{source.name} has no frames")
-    first, shape = start[0], start[0].image.shape
-    size = fitted_size(size, first.shown_size)
+    shape, size = first.image.shape, fitted_size(size, first.shown_size)
     augmentation = Augmentation(size, min_crop=0.5, rotate=False, flip=0.5, jitter=0.1, reduced_decoding=False)
     nothing = np.zeros(shape[:2], bool)
     anchor_features = _example(model, size, anchor_frame(source, anchor, first.image), nothing).last
-    for index, (frame, neighbour, sign) in enumerate(chain([start], frames)):
+    for index, (frame, neighbour, sign) in enumerate(_with_neighbours(chain([first], frames))):
         if frame.image.shape != shape:
             raise UserError(
                 f"{source.name} changes from {_written(shape)} to {_written(frame.image.shape)} at frame {frame.name}: cut it "
@@ -263,11 +257,7 @@ def _mirrored(image: Frame, mask: Mask, flow: Vectors | None) -> tuple[Frame, Ma
 
 @torch.no_grad()
 def _example(
-    model: ADNet,
-    size: tuple[int, int],
-    image: Frame,
-    mask: Mask,
-    flow: npt.NDArray[np.number[Any]] | None = None,
+    model: ADNet, size: tuple[int, int], image: Frame, mask: Mask, flow: npt.NDArray[np.number[Any]] | None = None
 ) -> _Example:
     """Compute the backbones' features of a view, whose whole mask is known."""
 
@@ -284,9 +274,7 @@ def _example(
 
 def _logits(model: ADNet, example: _Example, anchor: Tensor) -> Tensor:
     """Compute logits at the size of the example's mask from the backbones' features."""
-    motion = None
-    if model.motion is not None and example.motion is not None:
-        motion = model.motion.embed(example.motion)
+    motion = model.motion.embed(example.motion) if model.motion and example.motion is not None else None
     shallow = example.shallow if model.decoder is not None else ()
     frame = Encoded(model.encoder.embed(example.last), shallow, motion)
     logits = model.segment(model.encoder.embed(anchor) if model.needs_anchor else frame.embedding, frame)
@@ -308,11 +296,20 @@ def _learn(
     weights = nn.ModuleList(part for part in parts if part is not None)
     optimizer = torch.optim.Adam(weights.requires_grad_(True).parameters(), RATE)
     rate = poly(optimizer, horizon=steps, warmup=5)
-    views = _in_random_order([view for frame in corrected for view in frame], seed)
-    best, best_weights = _mean_loss(model, corrected, anchor), copy.deepcopy(weights.state_dict())
+    views, rng = list(chain.from_iterable(corrected)), np.random.default_rng(seed)
+    order = chain.from_iterable(rng.permutation(len(views)) for _ in count())
+
+    def loss_of(view: _Example) -> Tensor:
+        return total(LOSS(_logits(model, view, anchor), view.target > 0.5))
+
+    @torch.no_grad()
+    def of_frames() -> float:
+        return sum(loss_of(frame).item() for frame, *_ in corrected) / len(corrected)
+
+    best, best_weights = of_frames(), copy.deepcopy(weights.state_dict())
     others = cycle(own)
-    for step, view in zip(range(1, steps + 1), views, strict=False):
-        loss = _loss(model, view, anchor)
+    for step, index in zip(range(1, steps + 1), order, strict=False):
+        loss = loss_of(views[index])
         if own and step % OWN_EVERY == 0:
             other = next(others)
             loss = loss + binary_cross_entropy_with_logits(_logits(model, other, anchor), other.target, other.known)
@@ -322,25 +319,8 @@ def _learn(
         rate.step()
         work.step()
         if step % CHECK == 0 or step == steps:
-            now = _mean_loss(model, corrected, anchor)
+            now = of_frames()
             if now < best:
                 best, best_weights = now, copy.deepcopy(weights.state_dict())
     weights.load_state_dict(best_weights)
     weights.requires_grad_(False)
-
-
-def _in_random_order(examples: list[_Example], seed: int) -> Iterator[_Example]:
-    """Yield all examples in random order, again and again."""
-    rng = np.random.default_rng(seed)
-    while True:
-        yield from (examples[index] for index in rng.permutation(len(examples)))
-
-
-@torch.no_grad()
-def _mean_loss(model: ADNet, corrected: list[list[_Example]], anchor: Tensor) -> float:
-    """Compute the mean loss of the corrected frames themselves, without their other views."""
-    return sum(_loss(model, frame, anchor).item() for frame, *_ in corrected) / len(corrected)
-
-
-def _loss(model: ADNet, view: _Example, anchor: Tensor) -> Tensor:
-    return total(LOSS(_logits(model, view, anchor), view.target > 0.5))

@@ -82,7 +82,7 @@ class ValidationMonitor(Callback):
         self._wandb: WandbLogger | None = None
         self._board: TensorBoardLogger | None = None
 
-    def setup(self, trainer: L.Trainer, *_: Any) -> None:
+    def setup(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         for logger in trainer.loggers:
             self._wandb = logger if isinstance(logger, WandbLogger) else self._wandb
             self._board = logger if isinstance(logger, TensorBoardLogger) else self._board
