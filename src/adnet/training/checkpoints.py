@@ -38,11 +38,7 @@ class Checkpoints(ModelCheckpoint):
     next step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
     is installed (by submitit), it is called after the checkpoint is saved. A second Ctrl-C doesn't wait.
 
-    Args:
-        dirpath: folder of the checkpoints.
-        every_steps: optimiser steps between two checkpoints.
-        monitor: the metric that decides which epoch is the best.
-        mode: whether the largest or the smallest value is the best.
+    The checkpoints are in `dirpath`. `monitor` is the metric whose largest (or smallest, by `mode`) value is the best.
     """
 
     def __init__(
@@ -102,7 +98,7 @@ class Checkpoints(ModelCheckpoint):
         # The folder may have been moved in the meantime.
         moved: dict[str, Any] = {"dirpath": self.dirpath}
         if state_dict["best_k_models"]:
-            best = self._path("best.ckpt")
+            best = f"{self.dirpath}/best.ckpt"
             moved |= {"best_model_path": best, "kth_best_model_path": best}
             moved["best_k_models"] = {best: state_dict["best_model_score"]}
         super().load_state_dict(state_dict | moved)
@@ -153,12 +149,9 @@ class Checkpoints(ModelCheckpoint):
         # Weights that are not finite are not saved; the next loss stops the run.
         finite = bool(get_total_norm(trainer.lightning_module.parameters()).isfinite())
         if trainer.global_step > self._saved_step and trainer.strategy.reduce_boolean_decision(finite):
-            self.last_model_path = self._path(LAST)
+            self.last_model_path = f"{self.dirpath}/{LAST}"
             self._save_checkpoint(trainer, self.last_model_path)
             self._saved_step = trainer.global_step
-
-    def _path(self, name: str) -> str:
-        return str(Path(str(self.dirpath)) / name)
 
     def _stop(self, trainer: L.Trainer) -> None:
         any_process = trainer.strategy.reduce_boolean_decision
@@ -176,8 +169,7 @@ class Checkpoints(ModelCheckpoint):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write to a draft beside the file, flush it to disk, then rename it; the old `last.ckpt` becomes `previous.ckpt`.
 
-    Lightning's own class writes to the system's temporary folder first, possibly on another disk. Moving a file between
-    disks is a copy, which is not atomic.
+    Lightning's own class moves a file from the system's temporary folder, which between disks is a copy and not atomic.
     """
 
     def save_checkpoint(
@@ -210,11 +202,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def _reason(error: BaseException) -> str:
     """Return the system's message, which PyTorch wraps in its own errors."""
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError):
-            return cause.strerror or str(cause)
+    while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
-    return str(error).splitlines()[0]
+    return str((cause and cause.strerror) or error).splitlines()[0]
 
 
 def _progress(total: int, current: int) -> dict[str, Any]:
@@ -236,18 +226,15 @@ def requeue_and_leave(number: int, _: Any) -> None:
 
 
 def _say_stopped(number: int, when: str) -> None:
-    job = _slurm_job() if number == signal.SIGUSR1 else None
-    then = _requeue(job) if job else "the same command continues from there"
+    """Say on stderr what stopped the run and what continues it: after SIGUSR1 the Slurm job, which is queued again here."""
+    then, job = "the same command continues from there", _slurm_job()
+    if number == signal.SIGUSR1 and job:
+        try:
+            subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True)
+            then = f"Slurm job {job} is in the queue again"
+        except (OSError, subprocess.CalledProcessError) as error:
+            then = f"Slurm job {job} could not be queued again ({error}); {then}"
     print(f"\nadnet: stopped by {signal.Signals(number).name}{when}; {then}", file=sys.stderr)
-
-
-def _requeue(job: str) -> str:
-    """Queue a Slurm job again, and say whether that worked."""
-    try:
-        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        return f"Slurm job {job} could not be queued again ({error}); the same command continues from there"
-    return f"Slurm job {job} is in the queue again"
 
 
 def _slurm_job() -> str | None:

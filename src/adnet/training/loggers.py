@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,8 @@ def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any)
     """Build a `RunWandb`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
 
     The run is named after the folder. Its id, a new one unless `options` or `wandb agent` give one, is kept in
-    `save_dir/wandb/id`, so that a resumed training continues its own W&B run. Jobs of a sweep are in the group `WANDB_RUN_GROUP`,
-    which the sweep sets. `options` are those of `WandbLogger` and `wandb.init`; `log_model=True` keeps the last and the
-    best checkpoint as an artifact, `"all"` every checkpoint.
+    `save_dir/wandb/id`, so that a resumed training continues its own W&B run. `options` are those of `WandbLogger` and `wandb.init`;
+    `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` every checkpoint.
     """
     if not wandb_login() and "WANDB_MODE" not in os.environ:
         # Not WandbLogger's `offline`, which stays set in the environment after the run, and forbids artifacts.
@@ -228,15 +228,12 @@ def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int) -> 
     W&B also gets the scores of each sequence, and the precision-recall curve if there are probabilities.
     """
     measures, statistics = ("J", "F"), ("mean", "recall", "decay")
-    columns = [f"{measure} {statistic}" for measure in measures for statistic in statistics]
-    rows = [
-        [name, *(sequence[measure][statistic] for measure in measures for statistic in statistics)]
-        for name, sequence in scores["sequences"].items()
-    ]
+    columns = list(product(measures, statistics))
+    rows = [[name, *(one[measure][how] for measure, how in columns)] for name, one in scores["sequences"].items()]
     for logger in loggers:
         logger.log_metrics({f"evaluation/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
         if isinstance(logger, WandbLogger):
-            logger.log_table("evaluation/sequences", ["sequence", *columns], rows, step=step)
+            logger.log_table("evaluation/sequences", ["sequence", *map(" ".join, columns)], rows, step=step)
             if curve := scores.get("saliency", {}).get("pooled"):
                 points = [list(point) for point in zip(curve["recall"], curve["precision"], strict=True)]
                 logger.log_table("evaluation/precision_recall", ["recall", "precision"], points, step=step)

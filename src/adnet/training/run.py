@@ -107,7 +107,8 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         cfg.seed,
         instantiate(cfg.loss),
     )
-    callbacks, loggers = (_members(cfg.get(group)) for group in ("callbacks", "logger"))
+    groups = [(cfg.get(group) or {}).values() for group in ("callbacks", "logger")]
+    callbacks, loggers = ([instantiate(member) for member in group if member is not None] for group in groups)
     # Without the callback, Lightning would save checkpoints of its own in the working directory.
     saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
     trainer: L.Trainer = instantiate(
@@ -160,11 +161,6 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _members(group: DictConfig | None) -> list[Any]:
-    """Build the members of a group that are not null."""
-    return [instantiate(member) for member in (group or {}).values() if member is not None]
-
-
 def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
     if cfg.trainer.get("fast_dev_run"):
         return f"{cfg.model.variant}: trainer.fast_dev_run took {trainer.global_step} steps, of which nothing is kept"
@@ -177,12 +173,9 @@ def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
 @rank_zero_only
 def _provenance(data: PairDataModule, flow: SequenceFlow | None) -> dict[str, Any]:
     """Identify code, libraries and data. Only rank 0 needs it, and so reads the data."""
-    return {
-        "git_commit": git_commit(),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "data": {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)},
-    }
+    fingerprints = {"train": _fingerprint(data.train, flow), "val": _fingerprint(data.val, flow)}
+    made_by = {"git_commit": git_commit(), "versions": versions(), "threads": torch.get_num_threads()}
+    return {**made_by, "data": fingerprints}
 
 
 def _fingerprint(dataset: VideoDataset, flow: SequenceFlow | None) -> dict[str, Any]:
