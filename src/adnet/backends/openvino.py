@@ -21,6 +21,7 @@ from adnet.video.threads import FRAMES_IN_FLIGHT
 SUFFIX, INT8, JOINS = "xml", "nncf", True
 
 _CHANNELS_LAST = {"frames", "flow"}
+"""Inputs that PyTorch has with their channels last in memory, where OpenVINO's convolutions want them, too."""
 
 Inputs = tuple[Tensor, ...]
 
@@ -60,10 +61,8 @@ def _quantised(
 ) -> Any:
     need_extra("openvino", INT8, "int8")
     nncf: Any = import_module("nncf")
-    advanced = nncf.AdvancedQuantizationParameters(
-        # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
-        overflow_fix=nncf.OverflowFix.ENABLE
-    )
+    # Processors without VNNI sum 8-bit products in 16 bits, which 7-bit weights can't overflow.
+    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
 
     def arrays(frames: tuple[Tensor, ...]) -> dict[str, Any]:
         return {name: tensor.contiguous().numpy() for name, tensor in zip(names, given(frames), strict=True)}
@@ -86,19 +85,15 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
     Raises UserError without the extra `openvino`.
     """
     openvino = _library("backend=openvino")
-    core = openvino.Core()
-    # The default precision is bfloat16 if the processor has it.
-    threads = torch.get_num_threads()
+    core, compiling, threads = openvino.Core(), Lock(), torch.get_num_threads()
     streams = min(FRAMES_IN_FLIGHT, threads)
     options = {
         "NUM_STREAMS": streams,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 if the processor has it
         "INFERENCE_NUM_THREADS": threads,
         # With pinned threads, two processes would share the first cores and leave the others idle.
         "ENABLE_CPU_PINNING": False,
     }
-
-    compiling = Lock()
 
     @lru_cache(maxsize=8)
     def compiled(*shapes: tuple[int, ...]) -> tuple[SimpleQueue[Any], list[bool]]:
@@ -113,7 +108,6 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
                 given.output(0).replace(result.input_value(0))
             model = openvino.Model(fusion.get_results(), [*model.get_parameters(), anchor], "frame")
         model.reshape({given.any_name: list(shape) for given, shape in zip(model.inputs, shapes, strict=True)})
-        # PyTorch's frames and flow have their channels last in memory, where OpenVINO's convolutions want them, too.
         names = [given.any_name for given in model.inputs]
         layouts = openvino.preprocess.PrePostProcessor(model)
         for name in _CHANNELS_LAST & {*names}:

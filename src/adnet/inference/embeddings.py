@@ -108,8 +108,7 @@ def _write_sequence(
     model: ADNet, sequence: Sequence, size: tuple[int, int], kept: set[int], target: Path
 ) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in ("names", "values", "scales", "foreground", "thumbnails")}
-    stems: list[str] = []
-    distances: list[float | None] = []
+    stems, distances = list[str](), list[float | None]()
     first: Tensor | None = None
     for index, path in enumerate(sequence.frames):
         annotated = path.stem in sequence.annotations
@@ -151,5 +150,4 @@ def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
         complete = len(arrays["names"]) == kept
     except (UserError, KeyError):
         return None
-    distances = [None if np.isnan(value) else value for value in distances]
-    return {"frames": stems, "distance": distances} if complete else None
+    return {"frames": stems, "distance": [None if np.isnan(d) else d for d in distances]} if complete else None

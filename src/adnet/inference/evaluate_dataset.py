@@ -14,7 +14,7 @@ from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow, Vectors
 from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, describe_flow, locked_output, removed_after_user_error
+from adnet.inference.output_folder import PLAIN, Shard, describe_flow, locked_output, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.predict_video import Outputs, predict
 from adnet.inference.segmenter import VideoSegmenter
@@ -40,23 +40,22 @@ def evaluate(
     """Segment every frame of `dataset`, score the masks, and return the scores as in `scores.json`.
 
     Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json` (the settings, and the time that
-    it took). With `probabilities`, also writes `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), and adds their
-    saliency scores to `scores.json`. Resumes an interrupted evaluation. Raises UserError if `output` belongs to another one.
+    it took). Resumes an interrupted evaluation. Raises UserError if `output` belongs to another one.
 
     Args:
         segmenter: with the network and the protocol.
         checkpoint: the file of the network, if any.
         overwrite: delete the results of another evaluation in `output`.
-        probabilities: write and score probabilities, too.
+        probabilities: also write `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), and add their saliency scores.
         postprocess: applied to the probabilities of each frame.
-        settings: plain values that also determine the results: `backend` ("torch" by default), the parameters of
-            `postprocess` and, in `files_sha256`, the hashes of the files that these name. Network, dataset and optical flow
-            are always compared by content.
+        settings: what else determines the results, see `built_postprocess`. Network, dataset and optical flow are always compared
+            by content.
         shard: this process's share of the sequences. The last shard to finish scores all sequences; the others return {}.
         flow: optical flow for a network that needs it; None: `segmenter` computes it.
     """
     protocol, shard, data = segmenter.protocol, shard or Shard(), known_fingerprint(dataset)
     flow = flow if segmenter.model.needs_flow else None
+    names = [sequence.name for sequence in dataset.sequences]
     videos = [sequence.name for sequence in dataset.sequences if len(sequence.frames) > 1]
     described = {
         "checkpoint": str(checkpoint) if checkpoint else None,
@@ -65,20 +64,18 @@ def evaluate(
         "root": str(dataset.root),
         "split": dataset.split,
         "options": dict(dataset.options),
-        "sequences": [sequence.name for sequence in dataset.sequences],
+        "sequences": names,
         "annotations_sha256": data["sha256"],
         "frames_sha256": data["frames_sha256"],
         "protocol": protocol.as_json(),
         "size": list(segmenter.sizes[0]),
         "flow": describe_flow(flow.method if flow else segmenter.flow, videos),
-        "backend": "torch",
         "precision": segmenter.precision,
-        "postprocess": None,
-        "files_sha256": {},
+        **PLAIN,
         **(settings or {}),
     }
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
-    outputs = {sequence.name: Outputs(output, probabilities, video=sequence.name) for sequence in dataset.sequences}
+    outputs = {name: Outputs(output, probabilities, video=name) for name in names}
 
     def is_done(sequence: Sequence) -> bool:
         return all(outputs[sequence.name].done(frame.stem) for frame in sequence.frames)

@@ -18,14 +18,10 @@ from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
 
 T = TypeVar("T")
 
-_OLD_DEFAULTS: dict[str, Any] = {
-    "options": {},
-    "backend": "torch",
-    "postprocess": None,
-    "files_sha256": {},
-    "flow": None,
-    "precision": "fp32",
-}
+PLAIN: dict[str, Any] = {"backend": "torch", "postprocess": None, "files_sha256": {}}
+"""The settings, as `built_postprocess` returns them, of a network of PyTorch's without a postprocess."""
+
+_OLD_DEFAULTS: dict[str, Any] = {"options": {}, "flow": None, "precision": "fp32", **PLAIN}
 """Values of settings that older versions did not record."""
 
 
@@ -35,8 +31,8 @@ def locked_output(
 ) -> Iterator[dict[str, Any]]:
     """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it is new and stays empty.
 
-    Shards of the same run share the lock. Raises UserError as `mark_folder` does, if another process works in the folder, and for
-    `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
+    Shards of the same run share the lock. Raises UserError as `mark_folder` does, for a file, if another process works in the folder,
+    and for `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
     """
     folder = marker.parent
     if overwrite and shard.count > 1:

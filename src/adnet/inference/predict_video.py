@@ -68,10 +68,8 @@ class Outputs:
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""
-        return [
-            self.folder / name
-            for name in ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
-        ]
+        names = ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
+        return [self.folder / name for name in names]
 
 
 class Reading:
@@ -132,11 +130,9 @@ def predict(
             return keep and outputs.done(frame.name)
 
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
-        write = partial(_write, outputs, segmenter.protocol.threshold, overlay)
-        put = stack.enter_context(write_behind(write))
-        progress = stack.enter_context(
-            tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
-        )
+        put = stack.enter_context(write_behind(partial(_write, outputs, segmenter.protocol.threshold, overlay)))
+        bar = tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
+        progress = stack.enter_context(bar)
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             # The first frame's flow, if it is computed, leads to the second, so both are segmented even if the second is done.
             pair = segmenter.flow is not None and not flow_of and not is_done(first)
@@ -161,12 +157,9 @@ def check_flow(flow: FlowFolder, source: VideoSource) -> None:
     Frames of a damaged video that can't be read may have flow. Raises UserError for a webcam, too.
     """
     if source.live:
-        raise UserError(
-            f"{source.name}: nobody has computed a webcam's optical flow before; choose another flow than folder"
-        )
+        raise UserError(f"{source.name}: flow=folder can't have a webcam's optical flow; choose another")
     reading = Reading(source)
-    names = [frame.name for frame in reading]
-    flow.check(source.name, names, whole=reading.problem is None)
+    flow.check(source.name, [frame.name for frame in reading], whole=reading.problem is None)
 
 
 def _results(

@@ -20,6 +20,7 @@ from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference.output_folder import (
+    PLAIN,
     Shard,
     describe_flow,
     locked_output,
@@ -69,7 +70,7 @@ def predict_videos(
         batch_size, precision: see `VideoSegmenter`.
         flow: computes the optical flow, or reads it from a folder, for a network that needs it; None: `OpticalFlow()`.
         postprocess, anchor: see `predict`.
-        settings: plain values that also determine the results: `backend`, the parameters of `postprocess`, `files_sha256`.
+        settings: what else determines the results, see `built_postprocess`.
         overwrite: delete the results of another prediction in `output`.
         shard: this process's share of the videos; None: all.
 
@@ -87,12 +88,10 @@ def predict_videos(
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
         "protocol": protocol.as_json(),
         "size": list(size),
-        "backend": "torch",
         "precision": precision,
         "flow": describe_flow(flow, (source.name for source in sources)),
-        "postprocess": None,
         "anchor": anchor,
-        "files_sha256": {},
+        **PLAIN,
         **(settings or {}),
     }
     if isinstance(flow, FlowFolder):
