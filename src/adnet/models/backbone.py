@@ -40,6 +40,9 @@ def create_backbone(
     out_indices: tuple[int, ...] = (-2, -1) if stages is None else (stages - 2, stages - 1)
     if shallow:
         out_indices = (0, 1, *out_indices)
+    undilatable = UserError(
+        f"backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101"
+    )
     packaged = pretrained is True and name in _PIP_PACKAGES and find_spec(_PIP_PACKAGES[name]) is not None
     from_hub = pretrained is True and not packaged
     try:
@@ -51,7 +54,7 @@ def create_backbone(
         raise UserError(f"model.encoder.stages={stages}: {name!r} has fewer; use null for all of them") from error
     except (OSError, RuntimeError) as error:
         if not from_hub:
-            raise _undilatable(name, output_stride) from error
+            raise undilatable from error
         no_hub = isinstance(error, OSError)
         reason = "the hub can't be reached, nor are they cached" if no_hub else str(error).splitlines()[0]
         raise UserError(
@@ -59,21 +62,23 @@ def create_backbone(
             "model.encoder.pretrained=FILE with a timm state dict; or model.encoder.pretrained=false"
         ) from error
     except (NotImplementedError, TypeError, AssertionError, AttributeError) as error:
-        raise _undilatable(name, output_stride) from error
-    if backbone.feature_info.reduction()[-1] != output_stride:  # type: ignore[union-attr, operator]
-        raise _undilatable(name, output_stride)
-    if shallow and backbone.feature_info.reduction()[:2] != [2, 4]:  # type: ignore[union-attr, operator]
+        raise undilatable from error
+    reductions: list[int] = backbone.feature_info.reduction()  # type: ignore[union-attr, operator]
+    if reductions[-1] != output_stride:
+        raise undilatable
+    if shallow and reductions[:2] != [2, 4]:
         raise UserError(f"backbone {name!r} has no features at stride 2 and 4: take another one, or decoder=false")
     if stages is not None and hasattr(backbone, "blocks"):
         # timm drops the layers after the last feature of some backbones, but not of those made of `blocks`.
         del backbone.blocks[int(backbone.feature_info.module_name()[-1].rpartition(".")[2]) + 1 :]  # type: ignore[operator, union-attr]
     if multi_grid is not None:
         dilate_resnet(backbone, output_stride, multi_grid)
-    if packaged:
-        _load(backbone, packaged_weights(name), _PIP_PACKAGES[name])
-    elif isinstance(pretrained, str):
+    source = _PIP_PACKAGES[name] if packaged else pretrained
+    if isinstance(source, str):
         try:
-            _load(backbone, read_weights(pretrained), pretrained)
+            weights = packaged_weights(name) if packaged else read_weights(source)
+            # A features_only model has no classifier and, for efficientnet, no layers after its last block.
+            load_into(backbone, weights, source, "this backbone", more_allowed=True)
         except UserError as error:
             raise UserError(f"model.encoder.pretrained: {error}") from error
     if freeze_batch_norm:
@@ -105,12 +110,6 @@ def patch_border(backbone: nn.Module, output_stride: int) -> tuple[int, int]:
     return (output_stride, 0) if output_stride < 32 else (16, 15)
 
 
-def _undilatable(name: str, output_stride: int) -> UserError:
-    return UserError(
-        f"backbone {name!r} can't be dilated to output stride {output_stride}; take one that can, such as resnet101"
-    )
-
-
 def packaged_weights(name: str) -> dict[str, Tensor]:
     """Read ImageNet weights of `tf_efficientnet_lite0`, `1` or `2`, under timm's names, from its pip package.
 
@@ -123,11 +122,6 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
     if len(names) != len(weights):
         raise UserError(f"{package.__name__} has {len(weights)} tensors, timm's {name} {len(names)}; reinstall it")
     return dict(zip(names, weights.values(), strict=True))
-
-
-def _load(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    # A features_only model has no classifier and, for efficientnet, no layers after its last block.
-    load_into(backbone, weights, source, "this backbone", more_allowed=True)
 
 
 def dilate_resnet(backbone: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:
@@ -154,8 +148,7 @@ def dilate_resnet(backbone: nn.Module, output_stride: int, multi_grid: Sequence[
                 if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                     dilation = max(1, reduction // output_stride) * factor
                     conv.dilation = conv.padding = (dilation, dilation)
-    pooling = getattr(backbone, "maxpool", None)
-    if isinstance(pooling, nn.MaxPool2d):
+    if isinstance(pooling := getattr(backbone, "maxpool", None), nn.MaxPool2d):
         pooling.ceil_mode = True
 
 

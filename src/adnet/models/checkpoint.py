@@ -67,10 +67,9 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
 
 def write_checkpoint(path: Path, model: ADNet, test_size: tuple[int, int], overwrite: bool = False) -> None:
     """Write a network as `load_checkpoint` reads it, atomically. Raises UserError if `path` exists, without `overwrite`."""
-    content = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
+    file = io.BytesIO()  # not the file itself, because PyTorch's error for a full disk is misleading
     weights = {f"model.{key}": value.cpu() for key, value in model.state_dict().items()}
-    torch.save(
-        {"state_dict": weights, "hyper_parameters": {"model": model.config, "test_size": list(test_size)}}, content
-    )
+    described = {"model": model.config, "test_size": list(test_size)}
+    torch.save({"state_dict": weights, "hyper_parameters": described}, file)
     with replacing(path, overwrite) as draft:
-        draft.write_bytes(content.getbuffer())
+        draft.write_bytes(file.getbuffer())
