@@ -28,7 +28,7 @@ from adnet.data.sequence import VideoDataset
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.evaluate_dataset import evaluate
-from adnet.inference.predict_video import anchor_frame
+from adnet.inference.predict_videos import anchor_frame
 from adnet.metrics.frame_scores import FrameFiles, score_frames
 from adnet.metrics.prediction_files import read_predicted_mask
 from adnet.training.adaptation import read_corrections

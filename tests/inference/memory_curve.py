@@ -21,7 +21,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.inference import Protocol, VideoSegmenter
-from adnet.inference.predict_video import Outputs, predict
+from adnet.inference.predict_videos import Outputs, predict
 from adnet.models import ADNet, DeepLabV3
 from adnet.video.file import VideoFile, VideoFrame
 

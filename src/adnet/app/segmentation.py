@@ -23,7 +23,7 @@ from adnet.data.masks import Mask
 from adnet.data.pictures import Frame, open_picture
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
-from adnet.inference.predict_video import Outputs, predict
+from adnet.inference.predict_videos import Outputs, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import upsample

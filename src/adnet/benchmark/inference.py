@@ -26,7 +26,7 @@ from adnet.data.masks import Mask, write_mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
 from adnet.errors import UserError
-from adnet.inference.predict_video import Outputs, predict
+from adnet.inference.predict_videos import Outputs, predict
 from adnet.inference.protocol import Protocol
 from adnet.inference.segmenter import PRECISIONS, VideoSegmenter
 from adnet.models import ADNet, model_cost, upsample

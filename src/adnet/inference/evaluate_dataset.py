@@ -16,7 +16,7 @@ from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
 from adnet.errors import UserError
 from adnet.inference.output_folder import PLAIN, Shard, describe_flow, locked_output, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
-from adnet.inference.predict_video import Outputs, predict
+from adnet.inference.predict_videos import Outputs, predict
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.metrics import score_dataset
 from adnet.shared.files import write_json

@@ -1,4 +1,4 @@
-"""Segment any number of videos into one output folder, resumably and in shards.
+"""Segment videos and write their masks, probabilities, cut-outs, overlay videos and run lengths: any number, resumably and in shards.
 
 for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), model, protocol, size):
     print(folder, result.frames)     # output/masks/<frame>.png
@@ -6,18 +6,27 @@ for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain, groupby, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.runtime import SegmentationModel
+from adnet.data.coco_masks import write_coco
 from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
+from adnet.data.masks import Probability, read_mask, write_mask, write_probability
+from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
 from adnet.errors import UserError
 from adnet.inference.output_folder import (
     PLAIN,
@@ -28,14 +37,219 @@ from adnet.inference.output_folder import (
     removed_if_empty,
 )
 from adnet.inference.postprocess import Postprocess
-from adnet.inference.predict_video import Outputs, check_flow, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.shared.file_formats import Predicted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile, VideoFrame
+from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource
+from adnet.video.threads import write_behind
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255).
+
+    With the name of a `video`, for which several share the folder, these are `masks/<video>/<frame>.png` and so on.
+
+    Args:
+        probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
+        cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
+        overlay: `overlay.mp4`.
+        rle, polygons: `rle.json`, `polygons.json`, see `adnet.data.coco_masks`.
+    """
+
+    folder: Path
+    probabilities: bool = False
+    cutout: bool = False
+    overlay: bool = False
+    rle: bool = False
+    polygons: bool = False
+    video: str = ""
+
+    def file(self, kind: str, frame: str) -> Path:
+        """Return the file of a frame's mask, probability or cut-out; `kind` is `masks`, `probabilities` or `cutouts`."""
+        return self.folder / kind / self.video / f"{frame}.png"
+
+    def done(self, frame: str) -> bool:
+        """Return whether the files exist from which the others can be made without the network."""
+        needed = ("masks", "probabilities") if self.probabilities else ("masks",)
+        return all(is_whole_png(self.file(kind, frame)) for kind in needed)
+
+    def complete(self, frames: int) -> bool:
+        """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
+        images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
+        videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
+        counts = {sum(map(is_whole_png, (self.folder / name / self.video).glob("*.png"))) for name in images}
+        return counts == {frames} and all((self.folder / name).is_file() for name in videos)
+
+    def every(self) -> list[Path]:
+        """List everything that could be written, wanted or not."""
+        names = ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
+        return [self.folder / name for name in names]
+
+
+class Reading:
+    """Iterate over frames until one cannot be read; `problem` then says why.
+
+    The source is opened by the constructor, in the caller's thread.
+    """
+
+    def __init__(self, source: VideoSource) -> None:
+        self.problem: str | None = None
+        self._frames = source.frames()
+
+    def __iter__(self) -> Generator[VideoFrame, None, None]:
+        try:
+            yield from self._frames
+        except UserError as error:
+            self.problem = str(error)
+
+
+def predict(
+    source: VideoSource,
+    outputs: Outputs,
+    segmenter_for: Callable[[tuple[int, int]], VideoSegmenter],
+    postprocess: Postprocess | None = None,
+    anchor: str | int | None = None,
+    resume: bool = False,
+    flow_of: Callable[[VideoFrame], Vectors | None] | None = None,
+) -> Predicted:
+    """Segment `source` and write `outputs`.
+
+    Args:
+        segmenter_for: height and width of the first frame as players show it -> the segmenter to use.
+        postprocess: applied to the probabilities of each frame.
+        anchor: the number of a frame or the path of an image; None: the first frame.
+        resume: keep the files of an interrupted call. Frames that have a mask are not segmented again, unless results depend
+            on the frames before.
+        flow_of: gives a frame's optical flow, None if it has no neighbour, for a network that needs it; None: the segmenter computes it.
+
+    A webcam ends with Ctrl-C. A damaged video is segmented as far as it can be read, and `problem` says so. Raises UserError
+    if `anchor` does not exist, and for a `postprocess` of a webcam, because it reads the whole video first.
+    """
+    if source.live and postprocess:
+        raise UserError("a postprocess reads the whole video first, and a webcam has no end: give postprocess=none")
+    reading, started = Reading(source), time.perf_counter()
+    names: list[str] = []
+    segmented = 0
+    with ExitStack() as stack:
+        frames = stack.enter_context(closing(iter(reading)))
+        if (first := next(frames, None)) is None:
+            return Predicted(0, 0, 0, reading.problem or f"{source.name} has no frames")
+        segmenter = segmenter_for(first.shown_size)
+        segmenter.start(anchor_frame(source, anchor, first.image), first.pixel_aspect)
+        if postprocess:
+            postprocess.start(source.name, (frame.image for frame in Reading(source)))
+        keep = resume and not postprocess and not segmenter.protocol.stateful
+
+        def is_done(frame: VideoFrame) -> bool:
+            return keep and outputs.done(frame.name)
+
+        overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
+        put = stack.enter_context(write_behind(partial(_write, outputs, segmenter.protocol.threshold, overlay)))
+        bar = tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
+        progress = stack.enter_context(bar)
+        with suppress(KeyboardInterrupt) if source.live else nullcontext():
+            # The first frame's flow, if it is computed, leads to the second, so both are segmented even if the second is done.
+            pair = segmenter.flow is not None and not flow_of and not is_done(first)
+            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
+            with closing(results):
+                for frame, probability in results:
+                    put(frame, probability)
+                    names.append(frame.name)
+                    segmented += probability is not None
+                    progress.update()
+    masks = [outputs.file("masks", name) for name in names]
+    if outputs.rle:
+        write_coco(masks, outputs.folder / "rle.json")
+    if outputs.polygons:
+        write_coco(masks, outputs.folder / "polygons.json", polygons=True)
+    return Predicted(len(names), segmented, round(time.perf_counter() - started, 2), reading.problem)
+
+
+def check_flow(flow: FlowFolder, source: VideoSource) -> None:
+    """Raise UserError if `flow` lacks a frame of `source`, or has one that it lacks. Reads the whole video.
+
+    Frames of a damaged video that can't be read may have flow. Raises UserError for a webcam, too.
+    """
+    if source.live:
+        raise UserError(f"{source.name}: flow=folder can't have a webcam's optical flow; choose another")
+    reading = Reading(source)
+    flow.check(source.name, [frame.name for frame in reading], whole=reading.problem is None)
+
+
+def _results(
+    frames: Iterable[VideoFrame],
+    is_done: Callable[[VideoFrame], bool],
+    segmenter: VideoSegmenter,
+    postprocess: Postprocess | None,
+    live: bool,
+    flow_of: Callable[[VideoFrame], Vectors | None] | None,
+    pair: bool,
+) -> Generator[tuple[VideoFrame, Probability | None], None, None]:
+    """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented.
+
+    With `pair`, the first two frames are segmented in any case.
+    """
+    numbered = enumerate(frames)
+    for done, group in groupby(numbered, lambda item: not (pair and item[0] < 2) and is_done(item[1])):
+        members = (frame for _, frame in group)
+        if done:
+            for frame in members:
+                segmenter.skip(frame.image)
+                yield frame, None
+            continue
+        held: deque[VideoFrame] = deque()
+        images = (frame.image for frame in _noted(members, held))
+        flows = (flow_of(held[-1]) for _ in repeat(None)) if flow_of else None  # of the image that was taken last
+        probabilities = segmenter.steps(images, live=live, flows=flows)
+        with closing(probabilities):  # its thread reads the frames
+            for probability in probabilities:
+                frame = held.popleft()
+                yield frame, postprocess.step(frame.name, probability) if postprocess else probability
+
+
+def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield `frames`, and append each to `held` when it is taken."""
+    for frame in frames:
+        held.append(frame)
+        yield frame
+
+
+def _write(
+    outputs: Outputs, threshold: float, overlay: OverlayVideo | None, frame: VideoFrame, probability: Probability | None
+) -> None:
+    """Write the files of a frame; without a probability, the missing ones. The mask comes last: a frame with a mask is complete."""
+    kinds = ("masks", "probabilities", "cutouts")
+    mask_file, probability_file, cutout_file = (outputs.file(kind, frame.name) for kind in kinds)
+    mask = read_mask(mask_file) if probability is None else np.asarray(probability > threshold)
+    if overlay:
+        overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)
+    if outputs.cutout and not (probability is None and cutout_file.is_file()):
+        write_png(cutout_file, np.dstack([frame.image, mask.astype(np.uint8) * 255]))
+    if probability is not None:
+        if outputs.probabilities:
+            write_probability(probability_file, probability)
+        write_mask(mask_file, mask)
+
+
+def anchor_frame(source: VideoSource, anchor: str | int | None, first: Frame) -> Frame:
+    """Return the frame of `source`, or the image, that `anchor` names, as in `predict`; `first` is the first frame."""
+    if anchor is None or str(anchor) == "0":
+        return first
+    if not str(anchor).isdecimal():
+        if not (path := Path(str(anchor))).is_file():
+            raise UserError(f"anchor={anchor} is neither an image that exists nor the number of a frame, from 0")
+        return read_frame(path)
+    if source.live:
+        raise UserError(f"anchor={anchor}: a webcam's anchor is its first frame or an image")
+    for number, frame in enumerate(Reading(source)):
+        if number == int(anchor):
+            return frame.image
+    raise UserError(f"anchor={anchor}: {source.name} has no such frame; they are counted from 0")
 
 
 def predict_videos(

@@ -29,7 +29,7 @@ from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
 from adnet.data.sequence import composed, frame_numbered, images_in, lying_in
 from adnet.errors import UserError
-from adnet.inference.predict_video import Reading, anchor_frame, check_flow
+from adnet.inference.predict_videos import Reading, anchor_frame, check_flow
 from adnet.inference.protocol import fitted_size
 from adnet.inference.segmenter import square_pixels
 from adnet.models import ADNet, Encoded, upsample

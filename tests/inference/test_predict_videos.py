@@ -23,8 +23,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.output_folder import Shard
-from adnet.inference.predict_video import Outputs, check_flow, predict
-from adnet.inference.predict_videos import predict_videos
+from adnet.inference.predict_videos import Outputs, check_flow, predict, predict_videos
 from adnet.inference.protocol import fitted_size
 from adnet.models import Encoded, upsample
 from adnet.shared.file_formats import Predicted
@@ -264,7 +263,7 @@ def test_a_full_disk_is_an_error(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("adnet.inference.predict_video.write_mask", full)
+    monkeypatch.setattr("adnet.inference.predict_videos.write_mask", full)
     with pytest.raises(OSError, match="No space left"):
         call(model, clip, Outputs(tmp_path / "out", overlay=True))
     assert not (tmp_path / "out" / "overlay.mp4").exists()
