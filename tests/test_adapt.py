@@ -172,9 +172,9 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "another size": (
         lambda folder: write_mask(folder / "00001.png", RED[:40]),
-        "the mask of frame 00001 is 80x40, the frame 80x48: draw it at the frame's size",
+        "the mask of frame 00001 is 80x40, the frame 80x48: redraw it",
     ),
-    "all empty": (lambda folder: write_mask(folder / "00001.png", RED & False), "none of the 1 masks has foreground"),
+    "all empty": (lambda folder: write_mask(folder / "00001.png", RED & False), "no mask has foreground"),
     "all frames": (several, "leave only those that you corrected, at most 20; with more, train"),
     "no mask": (
         lambda folder: Image.linear_gradient("L").resize((80, 48)).save(folder / "00001.jpg"),

@@ -196,8 +196,8 @@ def test_a_mistaken_input_leaves_no_folder(call: Callable[..., Any], tmp_path: P
 def test_settings_that_can_t_be_are_one_line(call: Callable[..., Any], images: Path) -> None:
     for setting, line in {
         "fps=0": "fps=0: expected a number above 0",
-        "protocol.scales=[]": "protocol.scales is []; give one or more, each above 0, such as [0.75,1.0,1.5]",
-        "protocol.scales=[0]": "protocol.scales is [0]; give one or more, each above 0, such as [0.75,1.0,1.5]",
+        "protocol.scales=[]": "protocol.scales is []; give one or more above 0, such as [0.75,1.0,1.5]",
+        "protocol.scales=[0]": "protocol.scales is [0]; give one or more above 0, such as [0.75,1.0,1.5]",
         "anchor=-1": "anchor=-1 is neither an image that exists nor the number of a frame, from 0",
         f"output={images / '0.png'}": f"output={images / '0.png'} is a file; give a folder",
     }.items():
@@ -362,7 +362,7 @@ def test_webcam(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Mo
     # macOS asks for permission in the main thread alone.
     assert Camera.opened_in is threading.main_thread() is not Camera.read_in
     assert (tmp_path / "out" / "overlay.mp4").is_file()
-    assert "holds the video of a webcam" in call("input=0", "overlay=true").err
+    assert "holds a webcam's video" in call("input=0", "overlay=true").err
 
 
 def test_every_postprocess_composes() -> None:

@@ -216,7 +216,7 @@ def test_damaged_long_and_large_videos_are_said_to_be_so(visit: Any, server: Ser
     assert not tab.locator("#overlay").is_visible()
     said = drop(tab, write_video(tmp_path / "long.mp4", pictures(FRAMES + 3)), "long: ")
     assert f"long: {FRAMES} frames in " in said
-    assert f"long is longer than the {FRAMES} frames that are allowed here (max_frames)" in said
+    assert f"long is longer than the {FRAMES} frames allowed here (max_frames)" in said
     assert masks(downloaded(tab, "#masks")).shape[0] == FRAMES
     said = drop(tab, write_video(tmp_path / "wide.mp4", pictures(1, (400, 600))), "megapixels")
     assert "wide has frames of 600 x 400, 0.2 megapixels; at most 0.1 are allowed here" in said

@@ -50,7 +50,7 @@ def test_a_long_one_ends_at_the_limit_and_says_so() -> None:
     bounded = Bounded(clip, 2, 48 * 80, lambda: False)
     seen, said = names(bounded)
     assert seen == ["00000", "00001"]
-    assert said == "clip is longer than the 2 frames that are allowed here (max_frames)"
+    assert said == "clip is longer than the 2 frames allowed here (max_frames)"
     assert (clip.read, bounded.length()) == (3, 2)
     assert Bounded(Clip(50, known=False), 2, 48 * 80, lambda: False).length() is None
 

@@ -69,7 +69,7 @@ def test_shards_leave_what_one_process_leaves(
         key: value for key, value in described[1].items() if key not in ("frames", "seconds")
     }
     refused = run(evaluate.main, *common, f"output={tmp_path}/dealt", "shards=2", "overwrite=true")
-    assert (refused.code, "they would delete each other's results" in refused.err) == (1, True)
+    assert (refused.code, "shards would delete each other's results" in refused.err) == (1, True)
 
 
 def test_shards_of_predictions(run: Callable[..., Any], checkpoint: Path, tiny_davis: Path, tmp_path: Path) -> None:

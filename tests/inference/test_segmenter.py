@@ -392,7 +392,7 @@ def test_no_memory_for_one_frame() -> None:
 
 @pytest.mark.parametrize("scales", [(), (0,), (1.0, -0.5)])
 def test_scales_are_above_zero(scales: tuple[float, ...]) -> None:
-    with pytest.raises(UserError, match=r"protocol\.scales is \[.*\]; give one or more, each above 0"):
+    with pytest.raises(UserError, match=r"protocol\.scales is \[.*\]; give one or more above 0"):
         Protocol("test", scales=scales)
 
 

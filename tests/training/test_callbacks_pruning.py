@@ -36,7 +36,7 @@ def test_a_trial_below_the_median_is_ended(tmp_path: Path) -> None:
     study.ask()
     callback = Pruning(str(journal), 3, startup_trials=3, warmup_steps=3)
     callback.on_validation_end(trainer(0.1, 2), module)  # too early
-    with pytest.raises(UserError, match=r"pruned at step 4: val/J 0\.100 is below the median of the trials before"):
+    with pytest.raises(UserError, match=r"pruned at step 4: val/J 0\.100 is below the median before"):
         callback.on_validation_end(trainer(0.1, 4), module)
     kept = open_study(journal).trials[3]
     assert (kept.state.name, kept.intermediate_values) == ("PRUNED", {2: 0.1, 4: 0.1})

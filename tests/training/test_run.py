@@ -361,5 +361,5 @@ def test_a_second_way_to_say_when_to_validate_is_refused(
         train.main, *words, "trainer.accelerator=cpu", f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}"
     )
     assert ended.code == 1
-    assert "adnet: epoch_steps says after how many steps to validate" in ended.err
+    assert "adnet: epoch_steps says when to validate" in ended.err
     assert not (tmp_path / "run").exists()

@@ -76,9 +76,7 @@ class Bounded:
                 )
             yield frame
         if next(frames, None):
-            raise UserError(
-                f"{self.name} is longer than the {self.max_frames} frames that are allowed here (max_frames)"
-            )
+            raise UserError(f"{self.name} is longer than the {self.max_frames} frames allowed here (max_frames)")
 
 
 class Network(NamedTuple):

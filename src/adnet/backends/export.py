@@ -190,9 +190,7 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
             raise UserError(f"the export gives logits of shape {list(got.shape)}, the network {list(expected.shape)}")
         largest = max(largest, float((got - expected).abs().max() / expected.abs().max()))
     if not (int8 or largest < _TOLERANCE):
-        raise UserError(
-            f"the export's logits differ from the network's by {largest:.1e} of the largest; nothing was written"
-        )
+        raise UserError(f"the export's logits differ from the network's by {largest:.1e}; nothing was written")
     return largest
 
 

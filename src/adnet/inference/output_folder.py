@@ -36,9 +36,7 @@ def locked_output(
     """
     folder = marker.parent
     if overwrite and shard.count > 1:
-        raise UserError(
-            f"overwrite=true with several shards: they would delete each other's results; delete {folder} instead"
-        )
+        raise UserError(f"overwrite=true: shards would delete each other's results; delete {folder} instead")
     if folder.is_file():
         raise UserError(f"output={folder} is a file; give a folder")
     in_use = UserError(f"{folder} is in use by another {kind}: wait for it or stop it, or give another output")

@@ -314,9 +314,7 @@ def predict_videos(
     everything = [path for outputs in outputs_of.values() for path in outputs.every()]
     with locked_output(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
-            raise UserError(
-                f"{output} holds the video of a webcam, which cannot be continued; give another output, or overwrite=true"
-            )
+            raise UserError(f"{output} holds a webcam's video, which has ended; give another output, or overwrite=true")
         try:
             results = TypeAdapter(dict[str, Predicted]).validate_python(earlier.get("videos", {}))
         except ValidationError as error:

@@ -48,13 +48,9 @@ class Protocol:
         given = {"average": [self.average], "resize": [self.resize], "anchors": list(self.anchors)}
         for field, values in given.items():
             if not values or not set(values) <= set(_CHOICES[field]):
-                raise UserError(
-                    f"protocol.{field} is {getattr(self, field)!r}; choose from {', '.join(_CHOICES[field])}"
-                )
+                raise UserError(f"protocol.{field}={getattr(self, field)!r}: choose from {', '.join(_CHOICES[field])}")
         if not self.scales or min(self.scales) <= 0:
-            raise UserError(
-                f"protocol.scales is {list(self.scales)}; give one or more, each above 0, such as [0.75,1.0,1.5]"
-            )
+            raise UserError(f"protocol.scales is {list(self.scales)}; give one or more above 0, such as [0.75,1.0,1.5]")
         if self.gate and self.average != "logits":
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
         if self.refine and self.average != "probability":

@@ -84,9 +84,7 @@ def create_backbone(
     if freeze_batch_norm:
         probe = torch.rand(1, 3, 65, 65)
         if not fold_batch_norms(backbone, lambda: backbone(probe)[-1]):
-            raise UserError(
-                "this backbone's batch norms don't follow its convolutions: set model.encoder.freeze_batch_norm=false"
-            )
+            raise UserError("the batch norms don't follow the convolutions: set model.encoder.freeze_batch_norm=false")
     with_fast_depthwise(backbone)
     return backbone
 

@@ -41,9 +41,7 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)
     if not path.is_file():
-        raise UserError(
-            f"no checkpoint {path}; training writes checkpoints/last.ckpt and best.ckpt into its run folder"
-        )
+        raise UserError(f"no checkpoint {path}; a training writes checkpoints/last.ckpt into its run folder")
     try:
         checkpoint: dict[str, Any] = load_plain(path)
         if "hyper_parameters" not in checkpoint:

@@ -36,9 +36,7 @@ def recompute_blocks(backbone: nn.Module) -> None:
     """
     blocks = residual_blocks(backbone)
     if not blocks:
-        raise UserError(
-            "model.encoder.checkpoint_activations: this backbone has no residual blocks to recompute; set it to false"
-        )
+        raise UserError("no residual blocks to recompute: set model.encoder.checkpoint_activations=false")
     for block in blocks:
         block.forward = _Recomputed(block)
 

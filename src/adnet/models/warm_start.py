@@ -75,7 +75,7 @@ def _check_normalisation(model: nn.Module, encoder: dict[str, Any], path: str | 
         if there and not torch.allclose(here, here.new_tensor(there)):
             values = ",".join(map(str, there))
             raise UserError(
-                f"model.weights: {path} takes frames of another normalisation: give model.encoder.{name}=[{values}]"
+                f"model.weights: frames of {path} are normalised otherwise: give model.encoder.{name}=[{values}]"
             )
 
 

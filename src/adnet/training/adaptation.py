@@ -146,9 +146,7 @@ def adapt(
         'full_motion'
     """
     if not any(mask.any() for mask in corrections.values()):
-        raise UserError(
-            f"nothing to learn: none of the {len(corrections)} masks has foreground; correct a frame that shows the object"
-        )
+        raise UserError("nothing to learn: no mask has foreground; correct a frame that shows the object")
     model = copy.deepcopy(model).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     method = (flow or OpticalFlow()) if model.needs_flow else None
     if isinstance(method, FlowFolder):
@@ -203,7 +201,7 @@ def _examples(
         mask = corrections.get(frame.name)
         if mask is not None and mask.shape != shape[:2]:
             raise UserError(
-                f"the mask of frame {frame.name} is {_written(mask.shape)}, the frame {_written(shape)}: draw it at the frame's size"
+                f"the mask of frame {frame.name} is {_written(mask.shape)}, the frame {_written(shape)}: redraw it"
             )
         if mask is not None:
             vectors = _flow(flow, source.name, frame, neighbour, sign)

@@ -198,9 +198,7 @@ class Pruning(Callback):
         value = float(trainer.callback_metrics["val/J"])
         prune = self._report(value, trainer.global_step) if trainer.is_global_zero else False
         if trainer.strategy.broadcast(prune):
-            raise Pruned(
-                f"pruned at step {trainer.global_step}: val/J {value:.3f} is below the median of the trials before"
-            )
+            raise Pruned(f"pruned at step {trainer.global_step}: val/J {value:.3f} is below the median before")
 
     def _report(self, value: float, step: int) -> bool:
         import optuna

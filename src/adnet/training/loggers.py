@@ -98,9 +98,7 @@ class MetricsFile(Logger):
             if any(None in row for row in rows):
                 raise ValueError("more fields than columns")
         except (ValueError, KeyError, csv.Error) as error:
-            raise UserError(
-                f"{self._file} is damaged ({error}): restore it, or remove it to start a new one"
-            ) from error
+            raise UserError(f"{self._file} is damaged ({error}): restore it, or remove it to start anew") from error
         return list(reader.fieldnames or ()), rows
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -38,9 +38,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         if not any(getattr(self, name) for name in self.terms):
-            raise UserError(
-                f"the weights of all losses are 0: give one of {', '.join(f'loss.{n}' for n in self.terms)}"
-            )
+            raise UserError(f"all losses have weight 0: give one of {', '.join(f'loss.{n}' for n in self.terms)}")
 
     @property
     def terms(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:

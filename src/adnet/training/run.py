@@ -115,9 +115,7 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         cfg.trainer, callbacks=callbacks, logger=loggers, **({} if saves else {"enable_checkpointing": False})
     )
     if (trainer.val_check_interval, trainer.check_val_every_n_epoch) != (1.0, 1):
-        raise UserError(
-            "epoch_steps says after how many steps to validate: leave val_check_interval and check_val_every_n_epoch out"
-        )
+        raise UserError("epoch_steps says when to validate: leave val_check_interval and check_val_every_n_epoch out")
     batch = effective_batch(data, trainer)  # on each rank: if one failed alone, the others would wait for it
     memory, setting = _memory(cfg, module, trainer, data)
     devices = trainer.accumulate_grad_batches, trainer.strategy.root_device
