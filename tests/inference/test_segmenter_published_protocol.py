@@ -137,7 +137,7 @@ def test_no_anchor_yet(tiny_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"average": "median"}, r"protocol\.average is 'median'; choose from probability, logits"),
+        ({"average": "median"}, r"protocol\.average='median': choose from probability, logits"),
         ({"resize": "nearest"}, r"protocol\.resize"),
         ({"anchors": ("second",)}, r"protocol\.anchors.*first, previous"),
         ({"anchors": ()}, r"protocol\.anchors"),
