@@ -95,7 +95,9 @@ def test_terms_are_weighted_and_added() -> None:
     torch.testing.assert_close(terms, expected)
     torch.testing.assert_close(total(terms), sum(expected.values()))
     assert list(Loss(bce=0.0, boundary=1.0)(logits, mask)) == ["boundary"]
-    with pytest.raises(UserError, match=r"all losses have weight 0: give one of loss\.bce, loss\.soft_iou, loss\.boundary$"):
+    with pytest.raises(
+        UserError, match=r"all losses have weight 0: give one of loss\.bce, loss\.soft_iou, loss\.boundary$"
+    ):
         Loss(bce=0.0)
 
 

@@ -100,7 +100,7 @@ def calibration_inputs(
     """
     each = -(-number // len(dataset.sequences))
     positions = np.linspace(0, 1, each + 2)[1:-1]
-    inputs: list[tuple[Tensor, ...]] = []
+    inputs = []
     for position, sequence in islice(product(positions, dataset.sequences), number):
         index = int(position * (len(sequence.frames) - 1))
         vectors = flow(sequence, index) if flow else None
@@ -110,10 +110,9 @@ def calibration_inputs(
 
 def synthetic_inputs(number: int, size: tuple[int, int], flow: bool = False) -> list[tuple[Tensor, ...]]:
     """Draw the middle frames of `number` synthetic videos, always the same, as `calibration_inputs` reads frames."""
-    inputs: list[tuple[Tensor, ...]] = []
+    inputs = []
     for seed in range(number):
-        video = synthetic_video(np.random.default_rng(seed), 8, (240, 432))
-        (before, _), (frame, _) = islice(video, 3, 5)
+        (before, _), (frame, _) = islice(synthetic_video(np.random.default_rng(seed), 8, (240, 432)), 3, 5)
         inputs.append(_encoder_input(frame, OpticalFlow()(frame, before) if flow else None, size))
     return inputs
 
@@ -157,19 +156,18 @@ class _Part(NamedTuple):
 
 def _parts(model: ADNet) -> list[_Part]:
     """Return encoder and fusion; a baseline has no fusion."""
-    frames = torch.rand(1, 3, 65, 113)
-    inputs, names = ((frames, frames.clone()), ["frames", "flow"]) if model.needs_flow else ((frames,), ["frames"])
+
+    def given(frames: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return X_0 and the encoded frame, which is its own anchor, as a video's first frame is."""
+        encoded = _flat(model.encode(*frames))
+        # The same tensor given twice would be exported as one input.
+        return (encoded[0].clone(), *(tensor.clone() for tensor in encoded))
+
+    names = ["frames", "flow"] if model.needs_flow else ["frames"]
+    inputs = tuple(torch.rand(1, 3, 65, 113) for _ in names)
     parts = [_Part(_Embed(model).eval(), inputs, names)]
     if model.branches or model.decoder is not None:
-
-        def given(frames: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            """Return X_0 and the encoded frame, which is its own anchor, as a video's first frame is."""
-            encoded = _flat(model.encode(*frames))
-            # The same tensor given twice would be exported as one input.
-            return (encoded[0].clone(), *(tensor.clone() for tensor in encoded))
-
-        with torch.no_grad():
-            example = given(inputs)
+        example = given(inputs)
         between = ["embedding", *(f"shallow{index}" for index in range(len(example) - 2 - model.needs_flow))]
         names = ["anchor", *between, *["motion"] * model.needs_flow]
         parts.append(_Part(_Segment(model).eval(), example, names, given))

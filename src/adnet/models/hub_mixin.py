@@ -14,7 +14,7 @@ from adnet.models.encoder import DeepLabV3
 from adnet.shared.check_config import argument_types
 from adnet.shared.value_types import described, fits
 from adnet.weights.hub import model_card, upload
-from adnet.weights.pretrained import CONFIG, LITE, WEIGHTS, locate, read_pretrained, write_pretrained
+from adnet.weights.pretrained import LITE, RELEASED, locate, read_pretrained, write_pretrained
 from adnet.weights.read import load_into
 
 
@@ -39,13 +39,10 @@ class HubMixin:
         Raises UserError for another `_target_`, an unknown argument, a value of the wrong type, and an impossible network.
         """
         arguments = _arguments(config, cls, "")
-        encoders = {
-            name: _arguments(arguments.get(name), DeepLabV3, f"{name}.") | {"pretrained": False}
-            for name in ("encoder", "motion")
-            if name == "encoder" or arguments.get(name) is not None
-        }
+        names = ("encoder", *(["motion"] if arguments.get("motion") is not None else []))
+        encoders = {name: _arguments(arguments.get(name), DeepLabV3, f"{name}.") for name in names}
         try:
-            parts = {name: DeepLabV3(**given) for name, given in encoders.items()}
+            parts = {name: DeepLabV3(**given | {"pretrained": False}) for name, given in encoders.items()}
             build: Callable[..., Self] = cls
             return build(**arguments | parts | {"weights": None})
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -147,9 +144,9 @@ def _folder(name: str | Path, revision: str | None) -> Path:
     if text == LITE or path.exists():
         if revision:
             raise UserError(f"{name} is local and has no revision {revision!r}; leave revision out")
-        if path.is_file() and path.name not in (WEIGHTS, CONFIG):
+        if path.is_file():
             raise UserError(f"{name} is not a folder; open training checkpoints with adnet.inference.load_checkpoint")
-        return locate(name).parent if text == LITE or (path / CONFIG).is_file() else path
+        return RELEASED if text == LITE else path
     if isinstance(name, Path) or not re.fullmatch(r"(hub:)?[A-Za-z0-9][\w.-]*/[\w.-]+(@.+)?", text):
         raise UserError(f"there is no folder {name}; give one, OWNER/NAME on the hub, or {LITE}")
     hub = text if text.startswith("hub:") else f"hub:{text}"
