@@ -18,7 +18,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.pairs import ValidationPairs
 from adnet.errors import UserError
-from adnet.inference import Protocol, VideoSegmenter, evaluate, predict_video
+from adnet.inference import Protocol, VideoSegmenter, evaluate, predict_videos
 from adnet.metrics import score_dataset
 from adnet.models import ADNet, upsample
 from adnet.models.adnet import no_motion
@@ -69,7 +69,7 @@ def test_frames_are_read_ahead_and_masks_written_behind(
 ) -> None:
     """Each in a thread of its own, beside the one that has the network."""
     threads: dict[str, set[str]] = {"read": set(), "write": set()}
-    read, write = sources.read_frames, predict_video.write_mask
+    read, write = sources.read_frames, predict_videos.write_mask
 
     def watched(name: str, call: Any) -> Any:
         def watch(*arguments: Any) -> Any:
@@ -80,7 +80,7 @@ def test_frames_are_read_ahead_and_masks_written_behind(
 
     dataset = davis2016(tiny_davis)
     monkeypatch.setattr(sources, "read_frames", watched("read", read))
-    monkeypatch.setattr(predict_video, "write_mask", watched("write", write))
+    monkeypatch.setattr(predict_videos, "write_mask", watched("write", write))
     evaluate(segmenter, dataset, tmp_path / "out")
     assert threads["read"] == {"MainThread", "adnet-read_0"}  # the anchor has to be there first
     assert threads["write"] == {"adnet-write_0"}
