@@ -391,13 +391,14 @@ def test_no_file_of_the_server_can_be_handed_in(server: Server, tmp_path: Path) 
     until(lambda: not server.files())
 
 
-def test_the_page_says_when_there_is_no_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_attention_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    model = InstantModel()
-    model.variant = "cross"
-    components = page(tmp_path, model, [])._blocks().get_config_file()["components"]
-    props = {component["props"].get("elem_id"): component["props"] for component in components}
-    assert "The variant of this network, `cross`, has no anchor diffusion" in props["explained"]["value"]
-    assert props["examples"]["visible"] is False
-    hidden = [c for c in components if c["type"] == "row" and c["props"]["visible"] is False]
-    assert len(hidden) == 2
+    shown = {}
+    for variant in ("full", "cross"):
+        model = InstantModel()
+        model.variant = variant
+        components = page(tmp_path, model, [])._blocks().get_config_file()["components"]
+        props = {component["props"].get("elem_id"): component["props"] for component in components}
+        shown[variant] = props["explained"]["visible"]
+        assert props["examples"]["visible"] is False
+    assert shown == {"full": True, "cross": False}

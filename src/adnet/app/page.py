@@ -111,7 +111,7 @@ class Page:
         return blocks
 
     def _blocks(self) -> gr.Blocks:
-        diffuses, start = self.network.diffuses, self.network.protocol.threshold
+        start = self.network.protocol.threshold
         with gr.Blocks(title="adnet", analytics_enabled=False) as blocks:
             gr.Markdown(
                 "# adnet\nThe main object of a video, found by anchor diffusion. The first frame is the anchor.\n\n"
@@ -165,51 +165,38 @@ class Page:
                                 for label in ("Before", "After")
                             )
                         with gr.Row():
-                            better = [
-                                gr.DownloadButton("Masks (ZIP)", elem_id="better-masks"),
-                                gr.DownloadButton("Overlay (MP4)", elem_id="better-video"),
-                            ]
-                            taught = [
-                                gr.DownloadButton("Corrected frames (ZIP)", elem_id="dataset"),
-                                gr.DownloadButton("Weights (CKPT)", elem_id="weights"),
-                            ]
-                gr.Markdown(
-                    "## What the anchor attends to\n"
-                    + (
+                            better_masks = gr.DownloadButton("Masks (ZIP)", elem_id="better-masks")
+                            better_video = gr.DownloadButton("Overlay (MP4)", elem_id="better-video")
+                            dataset = gr.DownloadButton("Corrected frames (ZIP)", elem_id="dataset")
+                            weights = gr.DownloadButton("Weights (CKPT)", elem_id="weights")
+                with gr.Column(visible=self.network.diffuses, elem_id="explained"):
+                    gr.Markdown(
+                        "## What the anchor attends to\n"
                         "Click on a pixel of the anchor: its row of softmax(X₀ Xₜᵀ / √C) appears over the frame."
-                        if diffuses
-                        else f"The variant of this network, `{self.network.model.variant}`, has no anchor diffusion: "
-                        "there is no attention to show."
-                    ),
-                    elem_id="explained",
-                )
-                with gr.Row(visible=diffuses):
-                    anchor = gr.Image(label="Anchor", buttons=[], interactive=False, elem_id="anchor")
-                    attention = gr.Image(label="Frame", buttons=[], interactive=False, elem_id="attention")
-                with gr.Row(visible=diffuses):
-                    share = gr.Markdown(elem_id="share")
-                    frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
+                    )
+                    with gr.Row():
+                        anchor = gr.Image(label="Anchor", buttons=[], interactive=False, elem_id="anchor")
+                        attention = gr.Image(label="Frame", buttons=[], interactive=False, elem_id="attention")
+                    with gr.Row():
+                        share = gr.Markdown(elem_id="share")
+                        frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
 
             drawn, attended = [overlay, masks, video], [anchor, attention, share]
-            edited, compared = [brush, told], [before, after, *better]
+            edited, compared = [brush, told], [before, after, better_masks, better_video]
             for chosen in (
                 upload.upload(self._keep, upload, [upload, status, results], **AT_ONCE),
                 gallery.select(self._choose, None, [status, results], **AT_ONCE),
             ):
-                chosen.success(
-                    self._segment,
-                    threshold,
-                    [status, results, *drawn, corrected, *edited, learned, frame, *attended],
-                    show_progress_on=status,
-                    **QUEUED,
-                )
+                everything = [status, results, *drawn, corrected, *edited, learned, frame, *attended]
+                chosen.success(self._segment, threshold, everything, show_progress_on=status, **QUEUED)
             here = [corrected, threshold, brush]
             threshold.release(
                 self._redraw, threshold, [*drawn, *compared], show_progress_on=[overlay, after], **QUEUED
             ).success(self._correct, here, edited, show_progress="hidden", **QUEUED)
             corrected.release(self._correct, here, edited, show_progress_on=brush, **QUEUED)
             discard.click(self._discard, [corrected, threshold], edited, show_progress_on=brush, **QUEUED)
-            learn.click(self._learn, here, [*edited, learned, *compared, *taught], show_progress_on=told, **QUEUED)
+            taught = [*edited, learned, *compared, dataset, weights]
+            learn.click(self._learn, here, taught, show_progress_on=told, **QUEUED)
             anchor.select(self._point, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
             frame.release(self._look, [frame, threshold], attended, show_progress_on=attention, **QUEUED)
             blocks.unload(self._leave)
