@@ -244,7 +244,7 @@ class Page:
                 gr.Column(visible=True),
                 *_draw(visit, segmentation, "drawing", threshold),
                 gr.Slider(maximum=max(last, 1), value=0),
-                *_edit(visit, visit.corrections, 0, threshold),
+                *_edit(visit, 0, threshold),
                 gr.Column(visible=False),
                 gr.Slider(maximum=max(last, 1), value=last),
                 *self._attend(visit, last, threshold),
@@ -261,15 +261,13 @@ class Page:
     def _correct(self, index: int, threshold: float, edited: Any, request: gr.Request) -> tuple[Any, ...]:
         """Keep what was drawn, and show a frame to correct, perhaps another."""
         with _errors_on_page(), self.visits[request.session_hash] as visit:
-            corrections = _corrections(visit)
-            corrections.keep(edited)
-            return _edit(visit, corrections, index, threshold)
+            _corrections(visit).keep(edited)
+            return _edit(visit, index, threshold)
 
     def _discard(self, index: int, threshold: float, request: gr.Request) -> tuple[Any, ...]:
         with _errors_on_page(), self.visits[request.session_hash] as visit:
-            corrections = _corrections(visit)
-            corrections.discard(index)
-            return _edit(visit, corrections, index, threshold)
+            _corrections(visit).discard(index)
+            return _edit(visit, index, threshold)
 
     def _learn(
         self, index: int, threshold: float, edited: Any, request: gr.Request, progress: gr.Progress = TRACKED
@@ -287,7 +285,7 @@ class Page:
             folder = visit.new_folder(visit.shown, "adapted")
             corrections.write_dataset(visit.new_folder(visit.private, "corrected"), folder / "corrected.zip")
             write_checkpoint(folder / "adapted.ckpt", learned.network, self.network.size)
-            brush, told = _edit(visit, corrections, index, threshold)
+            brush, told = _edit(visit, index, threshold)
             return (
                 brush,
                 f"**Learned.** J of the corrected frames: **{100 * learned.before:.1f}** before, "
@@ -350,8 +348,9 @@ def _corrections(visit: Visit) -> Corrections:
     return visit.corrections
 
 
-def _edit(visit: Visit, corrections: Corrections, index: int, threshold: float) -> tuple[Any, ...]:
+def _edit(visit: Visit, index: int, threshold: float) -> tuple[Any, ...]:
     """Return what the editor of a frame shows, and which frames are corrected."""
+    corrections = _corrections(visit)
     names = ", ".join(corrections.masks())
     shown = corrections.show(int(index), threshold, visit.new_folder(visit.shown, "brush"))
     return shown, f"Corrected frames: {names}." if names else ""

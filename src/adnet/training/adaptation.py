@@ -206,7 +206,9 @@ def _examples(
         if mask is not None:
             vectors = _flow(flow, source.name, frame, neighbour, sign)
             views: list[tuple[Frame, Mask, Any]] = [(frame.image, mask, vectors), _mirrored(frame.image, mask, vectors)]
-            views += [augmentation(partial(_same, frame.image), mask, rng, vectors) for _ in range(VIEWS - 2)]
+            # The augmentation would accept a reduced frame.
+            read = partial(lambda image, _reduction: image, frame.image)
+            views += [augmentation(read, mask, rng, vectors) for _ in range(VIEWS - 2)]
             corrected[frame.name] = [_example(model, size, *view) for view in views]
             work.step(VIEWS)
         elif index % every == every // 2 and len(others) < OWN:
@@ -221,11 +223,6 @@ def _examples(
 
 def _written(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
-
-
-def _same(image: Frame, _: int) -> Frame:
-    """Return the whole frame; the augmentation would accept a reduced one."""
-    return image
 
 
 def _with_neighbours(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None, int]]:

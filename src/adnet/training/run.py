@@ -135,9 +135,13 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     with explain_out_of_memory(partial(memory.out_of_memory, setting, *devices)):
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     seconds = time.perf_counter() - started + getattr(trainer.checkpoint_callback, "seconds_before", 0)
-    if trainer.global_step < cfg.steps or cfg.trainer.get("fast_dev_run"):
+    if (tried := cfg.trainer.get("fast_dev_run")) or trainer.global_step < cfg.steps:
+        done = f"stopped after {trainer.global_step} of {cfg.steps} steps, by a limit of the trainer or by a callback"
+        said = f"{done}; the same command without it goes on in {folder}"
+        if tried:
+            said = f"trainer.fast_dev_run took {trainer.global_step} steps, of which nothing is kept"
         if trainer.is_global_zero:
-            print(_cut_short(trainer, cfg, folder))
+            print(f"{model.variant}: {said}")
         return None
     final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
     if not trainer.is_global_zero:
@@ -157,15 +161,6 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     _print_scores(f"{model.variant}: {trainer.global_step} steps in {seconds:.0f} s", summary)
     print(f"run folder: {folder}")
     return summary
-
-
-def _cut_short(trainer: L.Trainer, cfg: DictConfig, folder: Path) -> str:
-    if cfg.trainer.get("fast_dev_run"):
-        return f"{cfg.model.variant}: trainer.fast_dev_run took {trainer.global_step} steps, of which nothing is kept"
-    return (
-        f"{cfg.model.variant}: stopped after {trainer.global_step} of {cfg.steps} steps, by a limit of the trainer or by a "
-        f"callback; the same command without it goes on in {folder}"
-    )
 
 
 @rank_zero_only
