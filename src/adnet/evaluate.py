@@ -46,14 +46,8 @@ def main(cfg: DictConfig) -> None:
         return
     mean = scores["mean"]
     if cfg.embeddings:
-        write_embeddings(
-            load_checkpoint(checkpoint)[0].to(model.device),
-            dataset,
-            tuple(cfg.size or size),
-            cfg.embeddings,
-            output,
-            cfg.overwrite,
-        )
+        network = load_checkpoint(checkpoint)[0].to(model.device)
+        write_embeddings(network, dataset, tuple(cfg.size or size), cfg.embeddings, output)
     print(
         f"{dataset.name} {dataset.split}: J {100 * mean['J']['mean']:.1f}   F {100 * mean['F']['mean']:.1f}   {output / 'scores.json'}"
     )

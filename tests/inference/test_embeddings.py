@@ -76,25 +76,6 @@ def test_the_baseline_has_no_embedding_but_features(tiny_model_config: dict[str,
         torch.testing.assert_close(model.encoder.project(features), model.embed(image))
 
 
-def test_finished_sequences_are_kept_and_broken_ones_redone(
-    tiny_model: Any, tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = davis2016(tiny_davis)
-    before = write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path)
-    first, second = (tmp_path / "embeddings" / f"{sequence.name}.npz" for sequence in dataset.sequences)
-    first.write_bytes(first.read_bytes()[:100])
-    kept = second.stat().st_mtime_ns
-    assert write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path) == before
-    assert second.stat().st_mtime_ns == kept
-    with np.load(first) as arrays:
-        assert len(arrays["names"]) == 2
-    monkeypatch.setattr(type(tiny_model), "embed", lambda *_: 1 / 0)
-    assert write_embeddings(tiny_model, dataset, SIZE, 1, tmp_path) == before
-    for other in ({"frames": 2}, {"frames": 1, "overwrite": True}):
-        with pytest.raises(ZeroDivisionError):
-            write_embeddings(tiny_model, dataset, SIZE, output=tmp_path, **other)  # type: ignore[arg-type]
-
-
 def test_no_foreground_on_the_grid_is_no_distance() -> None:
     rows = torch.ones(2, 3)
     assert mean_cosine_distance(rows[:0], rows) is None

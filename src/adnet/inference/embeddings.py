@@ -21,14 +21,13 @@ from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
-from adnet.shared.arrays import read_arrays
 from adnet.shared.files import replacing, write_json
 
 THUMBNAIL_WIDTH = 480  # pixels
 
 
 def write_embeddings(
-    model: ADNet, dataset: VideoDataset, size: tuple[int, int], frames: int, output: Path, overwrite: bool = False
+    model: ADNet, dataset: VideoDataset, size: tuple[int, int], frames: int, output: Path
 ) -> dict[str, Any]:
     """Embed the frames of `dataset` at `size` (height, width), at a single scale; return the content of `embeddings.json`.
 
@@ -43,7 +42,7 @@ def write_embeddings(
     and `output/embeddings.json`, `{"variant", "size", "sequences": {name: {"frames": [...], "distance": [...]}}}`, with the
     curves of Figure 3 over annotated frames: `distance` is the cosine distance, in [0, 2], between the foreground embeddings
     (in float) of a frame and those of the first, averaged over all pairs of pixels; null if either has no foreground on the
-    grid. Existing files are kept unless `overwrite`.
+    grid.
 
     Embeddings are the input of the branches. The baseline has no branches; its embeddings are the input of the encoder's last
     1x1 convolution. Raises UserError if `frames` is below 1.
@@ -54,10 +53,9 @@ def write_embeddings(
     curves: dict[str, Any] = {}
     with tqdm(dataset.sequences, desc="embeddings", unit="sequence", leave=False, disable=None) as progress:
         for sequence in progress:
-            target = output / "embeddings" / f"{sequence.name}.npz"
             kept = set(evenly_spaced(len(sequence.frames), frames + 1))
-            curve = None if overwrite else _read_curve(target, len(kept))
-            curves[sequence.name] = curve or _write_sequence(model, sequence, size, kept, target)
+            target = output / "embeddings" / f"{sequence.name}.npz"
+            curves[sequence.name] = _write_sequence(model, sequence, size, kept, target)
     document = {"variant": model.variant, "size": list(size), "sequences": curves}
     write_json(output / "embeddings.json", document)
     return document
@@ -130,24 +128,12 @@ def _write_sequence(
             row = (path.stem, *quantized(embedding), foreground, thumbnail)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
-    distance = np.array(distances, dtype=np.float64)  # None becomes NaN
     arrays: dict[str, Any] = {name: np.asarray(column) for name, column in columns.items()}
     with replacing(target) as draft, draft.open("wb") as stream:
-        np.savez_compressed(stream, **arrays, frames=np.array(stems, dtype=np.str_), distance=distance)
+        np.savez_compressed(stream, **arrays)
     return {"frames": stems, "distance": distances}
 
 
 def _on_grid(mask: Mask, grid: tuple[int, int]) -> Tensor:
     """Sample a mask `[H, W]` at the positions of the embeddings, with aligned corners: bool `[h, w]`."""
     return upsample(torch.from_numpy(mask)[None, None].float(), grid)[0, 0] > 0.5
-
-
-def _read_curve(target: Path, kept: int) -> dict[str, list[Any]] | None:
-    """Read the curve from an existing file with `kept` frames; None if there is no such file."""
-    try:
-        arrays = read_arrays(target)
-        stems, distances = arrays["frames"].tolist(), arrays["distance"].tolist()
-        complete = len(arrays["names"]) == kept
-    except (UserError, KeyError):
-        return None
-    return {"frames": stems, "distance": [None if np.isnan(d) else d for d in distances]} if complete else None

@@ -251,7 +251,7 @@ def _score(
         return None
     scores = read_json(output / "scores.json")
     if embeddings:
-        write_embeddings(module.model, dataset, module.test_size, embeddings, output, overwrite=True)
+        write_embeddings(module.model, dataset, module.test_size, embeddings, output)
     module.train()
     log_scores(loggers, scores, step)
     return {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
