@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adnet.data.synthetic import synthesize
-from adnet.errors import UserError
 from adnet.shared.command import command
+from adnet.shared.machine import need_extra
 
 if TYPE_CHECKING:
     from adnet.video.sources import VideoSource
@@ -36,18 +35,16 @@ def main(cfg: DictConfig) -> None:
     with TemporaryDirectory(prefix="adnet-app-") as folder:
         # Gradio also reads this when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
-        try:
-            page = import_module("adnet.app.page")
-        except ImportError as error:
-            raise UserError("adnet.app needs the extra: pip install 'adnet[app]'") from error
+        need_extra("app", "gradio", "adnet.app")
+        from adnet.app import page
+
         model, size = load_backend(cfg.checkpoint, cfg.backend, cfg.device)
         checkpoint = locate(cfg.checkpoint)
         learnable = checkpoint if checkpoint.is_file() and checkpoint.name != METADATA else None
         network = Network(model, instantiate(cfg.protocol), tuple(cfg.size or size), learnable)
         limits = page.Limits(cfg.max_megabytes, cfg.max_frames, cfg.max_megapixels, cfg.max_waiting)
-        blocks = page.Page(network, limits, _examples(Path(folder), cfg.examples), Path(folder)).launch(
-            cfg.host, cfg.port
-        )
+        served = page.Page(network, limits, _examples(Path(folder), cfg.examples), Path(folder))
+        blocks = served.launch(cfg.host, cfg.port)
         print(f"{blocks.local_url} until Ctrl-C", flush=True)
         try:
             blocks.block_thread()

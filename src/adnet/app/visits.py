@@ -87,11 +87,9 @@ class Visits:
         if not session:
             raise UserError("a visitor has no name")
         with self._lock:
-            if session not in self._visits:
-                # The browser chose the session name, but a folder's name must not be a path, nor easy to guess.
-                secret = secrets.token_urlsafe(16)
-                self._visits[session] = Visit(self.private / secret, self.shown / secret)
-            return self._visits[session]
+            # The browser chose the session name, but a folder's name must not be a path, nor easy to guess.
+            secret = secrets.token_urlsafe(16)
+            return self._visits.setdefault(session, Visit(self.private / secret, self.shown / secret))
 
     def __getitem__(self, session: str | None) -> Visit:
         """Return the visit of this session. Raises UserError if it has not begun, or has ended."""

@@ -40,14 +40,12 @@ def load_backend(
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
         backend: `torch` (see `for_inference`), `compile` (the same through torch.compile, once for each size of
-            frames), or one of `on_cpu()`. These export a checkpoint on first use, into a folder beside it with the checkpoint's
-            hash and adnet's version in its name; pretrained weights are exported into the user's cache. `openvino_int8` is calibrated on
-            synthetic videos (see `synthetic_inputs`); `adnet.export` takes others.
+            frames), or one of `on_cpu()`. These export a checkpoint on first use, beside it, or into the user's cache for pretrained
+            weights. `openvino_int8` is calibrated on `synthetic_inputs`; `adnet.export` takes others.
         device: for `torch` and `compile`; None: CUDA if available.
 
     Raises UserError for an unknown backend, `compile` on a CPU without a C++ compiler, another device than the CPU for a
-    backend that needs it, an export for another backend, and as `usable_device`, `load_checkpoint`, `ExportedModel` and
-    `export_model` do.
+    backend that needs it, an export for another backend, and whatever loading and exporting raise.
 
     Examples:
         >>> model, size = load_backend(device="cpu")

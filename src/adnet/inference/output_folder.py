@@ -67,10 +67,10 @@ def mark_folder(
     """Write `marker` into its folder to take it for a run; return the existing marker of the same run, or {}.
 
     Args:
-        marker: the file that says to which run the folder belongs: `evaluation.json` or `predict.json`.
+        marker: `evaluation.json` or `predict.json`.
         kind: name of a run in messages.
         described: identifies the run: its settings, and the content of all files that it reads.
-        overwrite: take the folder from another run, and delete `replaced`, which would be mistaken for this run's files.
+        overwrite: take the folder from another run, and delete `replaced`.
         replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
     Raises UserError if the folder belongs to another run, or holds something else.

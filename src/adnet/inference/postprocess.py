@@ -41,14 +41,11 @@ class Postprocess(typing.Protocol):
 
 
 def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-    """Set logits far from the previous mask to 0, which is below the published threshold. The paper does not mention this step.
+    """Set logits `[H, W]` far from the previous mask to 0, below the published threshold. The paper does not mention this step.
 
-    Args:
-        logits: `[H, W]`.
-        previous: `[H, W]`, the mask of the frame before, BEFORE its own gate; None for the first frame.
-
-    Logits are returned unchanged unless the mask has more than 5,000 and fewer than 100,000 pixels, whatever the size of the
-    frame. The mask is opened with a square of 15 pixels, which removes specks, and dilated with one of 101.
+    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; None for the first frame. Unless it has more than 5,000
+    and fewer than 100,000 pixels, whatever the size of the frame, the logits are returned unchanged. It is opened with a square of 15
+    pixels, which removes specks, and dilated with one of 101.
     """
     if previous is None or not 5_000 < np.count_nonzero(previous) < 100_000:
         return logits
@@ -63,7 +60,7 @@ def guided_filter(frame: Frame, probability: Probability, size: tuple[int, int])
     This is the guided filter (He, Sun and Tang, TPAMI 2013), whose guide is the frame's brightness; it is not in the paper. In
     each window the result is a linear function of the brightness: a, b of Eq. 5 and 6, averaged over the windows that hold a
     pixel (Eq. 8). They are computed at the test size `size` (height, width) and enlarged (He and Sun, "Fast Guided Filter",
-    arXiv:1505.00996). A frame that is no larger has no detail that the network did not see: its probability is unchanged.
+    arXiv:1505.00996). Unchanged if the frame is no larger, because the network saw all of its detail.
     """
     height, width = frame.shape[:2]
     if height * width <= size[0] * size[1]:

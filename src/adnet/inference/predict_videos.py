@@ -50,24 +50,20 @@ from adnet.video.threads import write_behind
 
 @dataclass(frozen=True)
 class Outputs:
-    """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255).
-
-    With the name of a `video`, for which several share the folder, these are `masks/<video>/<frame>.png` and so on.
-
-    Args:
-        probabilities: `probabilities/<frame>.png`, 8-bit round(255 p).
-        cutout: `cutouts/<frame>.png`, RGBA; alpha is the mask.
-        overlay: `overlay.mp4`.
-        rle, polygons: `rle.json`, `polygons.json`, see `adnet.data.coco_masks`.
-    """
+    """What to write into the folder of a video, in addition to `masks/<frame>.png` (0/255)."""
 
     folder: Path
     probabilities: bool = False
+    """`probabilities/<frame>.png`, 8-bit round(255 p)"""
     cutout: bool = False
+    """`cutouts/<frame>.png`, RGBA; alpha is the mask"""
     overlay: bool = False
+    """`overlay.mp4`"""
     rle: bool = False
     polygons: bool = False
+    """`rle.json` and `polygons.json`, see `adnet.data.coco_masks`"""
     video: str = ""
+    """name of the video if several share the folder; images are then `masks/<video>/<frame>.png` and so on"""
 
     def file(self, kind: str, frame: str) -> Path:
         """Return the file of a frame's mask, probability or cut-out; `kind` is `masks`, `probabilities` or `cutouts`."""
@@ -123,8 +119,7 @@ def predict(
         segmenter_for: height and width of the first frame as players show it -> the segmenter to use.
         postprocess: applied to the probabilities of each frame.
         anchor: the number of a frame or the path of an image; None: the first frame.
-        resume: keep the files of an interrupted call. Frames that have a mask are not segmented again, unless results depend
-            on the frames before.
+        resume: segment no frame that has a mask, unless results depend on the frames before.
         flow_of: gives a frame's optical flow, None if it has no neighbour, for a network that needs it; None: the segmenter computes it.
 
     A webcam ends with Ctrl-C. A damaged video is segmented as far as it can be read, and `problem` says so. Raises UserError

@@ -145,11 +145,9 @@ class OnGPU(Callback):
     """Set up a training on a GPU. Does nothing on other devices.
 
     Args:
-        matmul_precision: precision of float32 matrix products (`torch.set_float32_matmul_precision`): `"high"` is TF32, which
-            cuDNN's convolutions use by default, `"highest"` is full float32.
-        compiled: compile the network with `torch.compile` in the first step; None: if there are `LONG` steps or more. Never
-            done with several devices (because of synchronised batch norm), with recomputed blocks (compiling would undo that),
-            or without Triton or a C compiler.
+        matmul_precision: of `torch.set_float32_matmul_precision`: `high` is TF32, as in cuDNN's convolutions, `highest` float32.
+        compiled: compile the network in the first step; None: if there are `LONG` steps or more. Never done with several devices
+            (synchronised batch norm), recomputed blocks (compiling would undo that), or without Triton or a C compiler.
     """
 
     def __init__(
@@ -179,13 +177,10 @@ class Pruned(UserError):  # noqa: N818 (this is a state of a trial, not an error
 
 
 class Pruning(Callback):
-    """Report `val/J` to a study on disk after each validation; end the run if it is below the median of the other trials.
+    """Report `val/J` after each validation to the study in the file `journal`; end the run if it is below the median of other trials.
 
-    Args:
-        journal: the study's file.
-        trial: number of this run's trial, which the study has started.
-        startup_trials: number of trials that must finish before any is pruned.
-        warmup_steps: optimiser steps before which no trial is pruned.
+    `trial` is the number of this run's trial, which the study has started. None is pruned before `startup_trials` have finished, nor
+    in its first `warmup_steps` optimiser steps.
     """
 
     def __init__(self, journal: str, trial: int, startup_trials: int = 5, warmup_steps: int = 0) -> None:

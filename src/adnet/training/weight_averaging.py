@@ -16,13 +16,10 @@ from adnet.shared.value_types import Proportion
 class WeightAveraging(callbacks.WeightAveraging):
     """Average the weights and running statistics over steps: `average = decay * average + (1 - decay) * weights`.
 
-    It costs hardly any time and stabilises training with small batches (compare Izmailov et al., arXiv:1803.05407). A
-    checkpoint's `state_dict` holds the average; the weights to resume training from are stored beside it. The average is in
-    float32 at least, because in bf16 a hundredth of a difference would often be rounded to nothing.
-
-    Args:
-        decay: in [0, 1). The average spans about `1 / (1 - decay)` optimiser steps; early in training, about a ninth of the
-            steps so far (the usual warm-up, `(1 + n) / (10 + n)`), so that the initial weights do not dominate short runs.
+    It stabilises training with small batches (compare Izmailov et al., arXiv:1803.05407). A checkpoint's `state_dict` holds the
+    average, in float32 at least, because bf16 would round small steps to nothing; the weights to resume from are beside it. The average
+    spans about `1 / (1 - decay)` optimiser steps; early in training, about a ninth of the steps so far (the usual warm-up,
+    `(1 + n) / (10 + n)`), so that the initial weights do not dominate short runs.
     """
 
     def __init__(self, decay: Proportion = 0.99) -> None:
