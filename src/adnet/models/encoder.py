@@ -22,10 +22,6 @@ conv_norm_act = partial(Conv2dNormActivation, activation_layer=partial(nn.LeakyR
 """A "same" convolution without bias, batch norm and LeakyReLU: `conv_norm_act(in_channels, channels, kernel)`."""
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling, `[B, in_channels, h, w]` -> `[B, channels, h, w]`.
 
@@ -86,18 +82,20 @@ class DeepLabV3(nn.Module):
         stages: int | None = None,
         shallow: bool = False,
     ) -> None:
-        given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, "pretrained": False}
+        lists = {
+            name: list(value) for name, value in given.items() if isinstance(value, Sequence) and value is not backbone
+        }
+        self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, **lists, "pretrained": False}
         """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
-        backbone_stages: Any = create_backbone(
+        self.backbone: Any = create_backbone(
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
         )
-        self.border = patch_border(backbone_stages, output_stride)
+        self.border = patch_border(self.backbone, output_stride)
         if checkpoint_activations:
-            recompute_blocks(backbone_stages)
-        self.backbone: nn.Module = backbone_stages
+            recompute_blocks(self.backbone)
         if mean is None or std is None:
             normalisation = timm.get_pretrained_cfg(backbone)
             if normalisation is None:
@@ -106,7 +104,7 @@ class DeepLabV3(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.embedding_channels = embedding_channels
-        channels: list[int] = backbone_stages.feature_info.channels()
+        channels: list[int] = self.backbone.feature_info.channels()
         self.stage_channels = channels[-2], channels[-1]
         self.shallow_channels = tuple(channels[-3::-1])
         self.aspp = ASPP(self.stage_channels[-1], aspp_channels, aspp_rates, dropout)
