@@ -84,13 +84,11 @@ class DeepLabV3(nn.Module):
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        lists = {
-            name: list(value) for name, value in given.items() if isinstance(value, Sequence) and value is not backbone
-        }
+        lists = {name: list(value) for name, value in given.items() if isinstance(value, list | tuple)}
         self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, **lists, "pretrained": False}
         """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
-        self.backbone: Any = create_backbone(
+        self.backbone: nn.Module = create_backbone(
             backbone, pretrained, output_stride, freeze_batch_norm, multi_grid, stages, shallow
         )
         self.border = patch_border(self.backbone, output_stride)
@@ -104,7 +102,7 @@ class DeepLabV3(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.embedding_channels = embedding_channels
-        channels: list[int] = self.backbone.feature_info.channels()
+        channels: list[int] = self.backbone.feature_info.channels()  # type: ignore[union-attr, operator]
         self.stage_channels = channels[-2], channels[-1]
         self.shallow_channels = tuple(channels[-3::-1])
         self.aspp = ASPP(self.stage_channels[-1], aspp_channels, aspp_rates, dropout)
