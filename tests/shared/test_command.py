@@ -172,7 +172,7 @@ def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> 
             "+callbacks.rate._target_=lightning.pytorch.callbacks.LearningRateMonitor",
             "+callbacks.rate.logging_interval=step",
         ],
-        ["+logger.wandb={_target_: adnet.training.loggers.wandb_logger, save_dir: x, notes: y}"],
+        ["+logger.wandb={_target_: adnet.training.loggers.RunWandb, save_dir: x, notes: y}"],
         ["~logger", "~callbacks.progress"],
         ["mix=[duts,youtube_vos]", "logger=[csv,tensorboard]"],
     ],

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from adnet.errors import UserError
 from adnet.training import loggers
-from adnet.training.loggers import MetricsFile, log_config, tensorboard_logger, wandb_logger
+from adnet.training.loggers import MetricsFile, RunTensorBoard, RunWandb, log_config
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -106,7 +106,7 @@ def test_the_data_s_config_and_its_fingerprint_are_both_logged() -> None:
 def test_wandb_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install 'adnet\[wandb\]'"):
-        wandb_logger(str(tmp_path))
+        RunWandb(str(tmp_path))
 
 
 def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path) -> No
         (range(6), 0),
         (range(3, 9), 100),
     ):  # killed after step 5, resumed from a checkpoint after step 2
-        logger = tensorboard_logger(str(tmp_path))
+        logger = RunTensorBoard(str(tmp_path))
         logger.log_hyperparams({"seed": 0})
         for step in steps:
             logger.log_metrics({"val/J": step + offset}, step)
@@ -133,7 +133,7 @@ def test_tensorboard_s_table_of_runs_has_the_scores(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    logger = tensorboard_logger(str(tmp_path))
+    logger = RunTensorBoard(str(tmp_path))
     logger.log_hyperparams({"seed": 3})
     logger.finalize("success")
     content = EventAccumulator(str(tmp_path / "tensorboard")).Reload().SummaryMetadata("_hparams_/experiment")

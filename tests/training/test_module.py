@@ -24,7 +24,7 @@ from adnet.models import ADNet
 from adnet.shared.check_config import check_config
 from adnet.shared.command import conf_dir
 from adnet.training import SegmentationModule, poly
-from adnet.training.loggers import MetricsFile, tensorboard_logger
+from adnet.training.loggers import MetricsFile, RunTensorBoard
 from adnet.training.loss import Loss, total
 from adnet.training.module import as_input, upsampled_loss
 
@@ -209,7 +209,7 @@ def test_a_term_of_ones_own_is_one_file_and_one_config_and_has_its_curve(
         cfg = hydra.compose("train", words)
         check_config(cfg, "train")
     module = build(tiny_model_config | {"aux_weight": 0.5}, loss=instantiate(cfg.loss))
-    loggers = [MetricsFile(str(tmp_path)), tensorboard_logger(str(tmp_path))]
+    loggers = [MetricsFile(str(tmp_path)), RunTensorBoard(str(tmp_path))]
     fit = trainer(tmp_path, max_steps=1, accumulate_grad_batches=2, logger=loggers, limit_val_batches=0)
     fit.fit(module, pairs(tiny_davis, epoch_steps=1, batch_size=4, workers=0))
     with (tmp_path / "metrics.csv").open() as file:

@@ -32,11 +32,11 @@ from adnet.training.callbacks import GradientNorm, Pruned, Throughput
 from adnet.training.ddp import effective_batch
 from adnet.training.loggers import (
     MetricsFile,
+    RunTensorBoard,
+    RunWandb,
     finishing_wandb,
     log_config,
     log_scores,
-    tensorboard_logger,
-    wandb_logger,
 )
 from adnet.training.monitor import ValidationMonitor
 
@@ -187,8 +187,8 @@ def test_three_loggers_carry_the_same_scalars_and_wandb_the_rest(
     with finishing_wandb():
         loggers = [
             MetricsFile(str(tmp_path)),
-            tensorboard_logger(str(tmp_path)),
-            wandb_logger(str(tmp_path), tags=["full", None], job_type="train", group="sweep", log_model=True),
+            RunTensorBoard(str(tmp_path)),
+            RunWandb(str(tmp_path), tags=["full", None], job_type="train", group="sweep", log_model=True),
         ]
         log_config(loggers, {"seed": 0, "model": {"variant": "full"}}, {"git_commit": "abc"})
         trainer, module, watch = train(tiny_davis, tiny_model_config, tmp_path, loggers)
@@ -261,7 +261,7 @@ def test_runs_of_one_process_never_merge(tmp_path: Path) -> None:
     for name, failing in (("a", True), ("b", False)):
         try:
             with finishing_wandb():
-                logger = wandb_logger(str(tmp_path / name))
+                logger = RunWandb(str(tmp_path / name))
                 logger.log_metrics({"name": ord(name)}, 0)
                 if failing:
                     raise SystemExit(3)
@@ -281,7 +281,7 @@ def test_runs_of_one_process_never_merge(tmp_path: Path) -> None:
 def test_what_was_meant_is_no_crash_in_wandb(tmp_path: Path, error: BaseException, exit_code: int) -> None:
     @finishing_wandb()
     def job() -> None:
-        wandb_logger(str(tmp_path)).log_metrics({"one": 1}, 0)
+        RunWandb(str(tmp_path)).log_metrics({"one": 1}, 0)
         raise error
 
     with pytest.raises(type(error)):
@@ -305,7 +305,7 @@ def test_the_run_is_the_one_that_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
         else:
             options["id"] = "agents01"
         with finishing_wandb():
-            logger = wandb_logger(str(folder), **options)
+            logger = RunWandb(str(folder), **options)
             log_config([logger], {"seed": 0}, {})
             logger.log_metrics({"one": 1}, 0)
         wandb.teardown()
@@ -322,17 +322,17 @@ def test_jobs_of_a_sweep_are_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wandb.teardown()  # a job is a process of its own: wandb reads the environment once a process
     monkeypatch.setenv("WANDB_RUN_GROUP", "first")  # as the sweep gives it to its jobs
     with finishing_wandb():
-        wandb_logger(str(tmp_path / "job"), group=None).log_metrics({"one": 1}, 0)
+        RunWandb(str(tmp_path / "job"), group=None).log_metrics({"one": 1}, 0)
     with finishing_wandb():
-        wandb_logger(str(tmp_path / "own"), group="mine").log_metrics({"one": 1}, 0)
+        RunWandb(str(tmp_path / "own"), group="mine").log_metrics({"one": 1}, 0)
     assert [Offline(tmp_path / name).run.run_group for name in ("job", "own")] == ["first", "mine"]
 
 
 @pytest.mark.usefixtures("offline")
 def test_resumed_run_keeps_its_id(tmp_path: Path) -> None:
-    first, again = (wandb_logger(str(tmp_path)).version for _ in range(2))
+    first, again = (RunWandb(str(tmp_path)).version for _ in range(2))
     assert first == again
-    assert wandb_logger(str(tmp_path / "other")).version != first
+    assert RunWandb(str(tmp_path / "other")).version != first
 
 
 def test_a_frame_is_scored_once_and_has_no_histogram_that_nobody_sees(
@@ -354,7 +354,7 @@ def test_a_frame_is_scored_once_and_has_no_histogram_that_nobody_sees(
 @pytest.mark.usefixtures("offline")
 def test_a_validation_without_a_number_spoils_no_best(tmp_path: Path) -> None:
     with finishing_wandb():
-        logger = wandb_logger(str(tmp_path))
+        logger = RunWandb(str(tmp_path))
         log_config([logger], {}, {})
         for step, J in enumerate([0.3, math.nan, 0.6, 0.5]):
             logger.log_metrics({"val/J": J, "train/loss": math.nan}, step)
@@ -372,7 +372,7 @@ def test_a_resumed_run_is_sent_as_one_in_order(tmp_path: Path) -> None:
 
     for step in (0, 1):
         with finishing_wandb():
-            wandb_logger(str(tmp_path)).log_metrics({"val/J": 0.5}, step)
+            RunWandb(str(tmp_path)).log_metrics({"val/J": 0.5}, step)
         time.sleep(1)  # a folder's name has its second
     folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
     first, second = (Offline(tmp_path, folder.name) for folder in folders)

@@ -115,10 +115,11 @@ class MetricsFile(Logger):
 class RunTensorBoard(TensorBoardLogger):
     """Write into `save_dir/tensorboard`; TensorBoard then hides the steps that a resumed run repeats.
 
-    Its table of runs has the columns `val/J` and `val/F`.
+    Its table of runs has the columns `val/J` and `val/F`. Raises UserError without tensorboard.
     """
 
     def __init__(self, save_dir: str) -> None:
+        need_extra("tensorboard", "tensorboard", "logger=tensorboard")
         super().__init__(save_dir, name="", version="tensorboard")
         self._begun = False
 
@@ -138,17 +139,28 @@ class RunTensorBoard(TensorBoardLogger):
         super().log_metrics({name: value for name, value in metrics.items() if not math.isnan(value)}, step)
 
 
-def tensorboard_logger(save_dir: str) -> Logger:
-    """Build a `RunTensorBoard`. Raises UserError without tensorboard."""
-    need_extra("tensorboard", "tensorboard", "logger=tensorboard")
-    return RunTensorBoard(save_dir)
-
-
 class RunWandb(WandbLogger):
-    """Keep NaN from the scores: after one, W&B's summary would have neither their best nor their last value."""
+    """A W&B run for a run folder. Without a login it is offline, so that a training never waits for one; `wandb sync` sends it later.
+
+    The run is named after the folder. Its id, a new one unless `options` or `wandb agent` give one, is kept in
+    `save_dir/wandb/id`, so that a resumed training continues its own W&B run. `options` are those of `WandbLogger` and `wandb.init`;
+    `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` every checkpoint. Raises UserError without wandb.
+    """
+
+    def __init__(self, save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> None:
+        if not wandb_login() and "WANDB_MODE" not in os.environ:
+            # Not WandbLogger's `offline`, which stays set in the environment after the run, and forbids artifacts.
+            options.setdefault("mode", "offline")
+        options.setdefault("name", Path(save_dir).resolve().name)
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        # Under an agent, W&B takes no other id than the agent's.
+        given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else options.pop("version", None)
+        options["id"] = _run_id(Path(save_dir) / "wandb" / "id", given or options.get("id"))
+        super().__init__(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log all but scores of NaN: after one, W&B's summary would have neither their best nor their last value."""
         numbers = {name: value for name, value in metrics.items() if not (name in _SCORES and math.isnan(value))}
         super().log_metrics(numbers, step)
 
@@ -160,24 +172,6 @@ def wandb_login() -> bool:
 
     mode = os.environ.get("WANDB_MODE", "online")
     return mode == "online" and wandb.login(prompt=False, verify=False)
-
-
-def wandb_logger(save_dir: str, tags: Sequence[str | None] = (), **options: Any) -> Logger:
-    """Build a `RunWandb`. Without a login it is offline, so that a run never waits for one; `wandb sync` sends it later.
-
-    The run is named after the folder. Its id, a new one unless `options` or `wandb agent` give one, is kept in
-    `save_dir/wandb/id`, so that a resumed training continues its own W&B run. `options` are those of `WandbLogger` and `wandb.init`;
-    `log_model=True` keeps the last and the best checkpoint as an artifact, `"all"` every checkpoint.
-    """
-    if not wandb_login() and "WANDB_MODE" not in os.environ:
-        # Not WandbLogger's `offline`, which stays set in the environment after the run, and forbids artifacts.
-        options.setdefault("mode", "offline")
-    options.setdefault("name", Path(save_dir).resolve().name)
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
-    # Under an agent, W&B takes no other id than the agent's.
-    given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else options.pop("version", None)
-    options["id"] = _run_id(Path(save_dir) / "wandb" / "id", given or options.get("id"))
-    return RunWandb(save_dir=save_dir, tags=[tag for tag in tags if tag], **options)
 
 
 @rank_zero_only
