@@ -122,20 +122,18 @@ def _encoder_input(frame: Frame, flow: Vectors | None, size: tuple[int, int]) ->
     return tuple(upsample(tensor[None], size) for tensor in given)
 
 
-class _Embed(nn.Module):
+class _OfNetwork(nn.Module):
     def __init__(self, model: ADNet) -> None:
         super().__init__()
         self.model = model
 
+
+class _Embed(_OfNetwork):
     def forward(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Tensor, ...]:
         return _flat(self.model.encode(frames, flow))
 
 
-class _Segment(nn.Module):
-    def __init__(self, model: ADNet) -> None:
-        super().__init__()
-        self.model = model
-
+class _Segment(_OfNetwork):
     def forward(self, anchor: Tensor, embedding: Tensor, *rest: Tensor) -> Tensor:
         motion = rest[-1] if self.model.needs_flow else None
         return self.model.segment(anchor, Encoded(embedding, rest[: -1 if self.model.needs_flow else None], motion))

@@ -200,9 +200,8 @@ def _examples(
             )
         mask = corrections.get(frame.name)
         if mask is not None and mask.shape != shape[:2]:
-            raise UserError(
-                f"the mask of frame {frame.name} is {_written(mask.shape)}, the frame {_written(shape)}: redraw it"
-            )
+            both = f"{_written(mask.shape)}, the frame {_written(shape)}"
+            raise UserError(f"the mask of frame {frame.name} is {both}: redraw it")
         if mask is not None:
             vectors = _flow(flow, source.name, frame, neighbour, sign)
             views: list[tuple[Frame, Mask, Any]] = [(frame.image, mask, vectors), _mirrored(frame.image, mask, vectors)]

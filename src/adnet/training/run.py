@@ -181,11 +181,10 @@ def _fingerprint(dataset: VideoDataset, flow: SequenceFlow | None) -> dict[str, 
 @rank_zero_only
 def _print_scores(head: str, summary: dict[str, Any]) -> None:
     print(head)
-    for name, scores in (("before", summary["initial"]), ("after", summary)):
+    for when, scores in (("before training ", summary["initial"]), ("after training  ", summary)):
         if scores and scores["J"] is not None:
-            print(
-                f"  {name + ' training':<16} J {100 * scores['J']:5.1f}   F {100 * scores['F']:5.1f}   ({summary['dataset']} val)"
-            )
+            J, F = 100 * scores["J"], 100 * scores["F"]
+            print(f"  {when} J {J:5.1f}   F {F:5.1f}   ({summary['dataset']} val)")
 
 
 def _memory(
