@@ -38,24 +38,12 @@ class Checkpoints(ModelCheckpoint):
     next step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
     is installed (by submitit), it is called after the checkpoint is saved. A second Ctrl-C doesn't wait.
 
-    The checkpoints are in `dirpath`. `monitor` is the metric whose largest (or smallest, by `mode`) value is the best.
+    The checkpoints are in `dirpath`. `monitor` is the metric whose largest value is the best.
     """
 
-    def __init__(
-        self,
-        dirpath: str,
-        every_steps: int,
-        monitor: Literal["val/J", "val/F"] = "val/J",
-        mode: Literal["min", "max"] = "max",
-    ) -> None:
-        super().__init__(
-            dirpath,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+    def __init__(self, dirpath: str, every_steps: int, monitor: Literal["val/J", "val/F"] = "val/J") -> None:
+        options: Any = {"mode": "max", "save_on_train_epoch_end": True, "enable_version_counter": False}
+        super().__init__(dirpath, filename="best", monitor=monitor, **options)
         self._every_steps = every_steps
         self._devices = 1
         self.seconds_before = 0.0
