@@ -7,7 +7,6 @@ import io
 import math
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +21,10 @@ from adnet.errors import UserError
 from adnet.shared.files import write_text
 from adnet.shared.machine import need_extra
 from adnet.training.callbacks import Pruned
+from adnet.training.checkpoints import SIGNALS
 
 _SCORES = ("val/J", "val/F")
 """What is shown beside each run where runs are compared: in TensorBoard's table, and as W&B's best and last."""
-
-_PREEMPTING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class MetricsFile(Logger):
@@ -192,7 +190,7 @@ def finishing_wandb() -> Iterator[None]:
         yield
     except BaseException as error:
         # After these signals, `Checkpoints` has saved and exits.
-        preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in _PREEMPTING}
+        preempted = isinstance(error, SystemExit) and error.code in {128 + number for number in SIGNALS}
         exit_code = 0 if preempted or isinstance(error, Pruned) else 1
         raise
     finally:
