@@ -84,7 +84,8 @@ class DeepLabV3(nn.Module):
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        lists = {name: list(value) for name, value in given.items() if isinstance(value, list | tuple)}
+        # Not only lists: Hydra may give its own kind, which a checkpoint must not hold.
+        lists = {name: [*value] for name, value in given.items() if not isinstance(value, str | None | int)}
         self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, **lists, "pretrained": False}
         """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
