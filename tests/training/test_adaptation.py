@@ -103,7 +103,10 @@ def test_a_mask_without_foreground_says_that_nothing_is_there(clip: Any, release
             "no mask has foreground",
         ),
         (lambda masks: {"00009": masks["00000"]}, "has no frame 00009, of which there is a mask"),
-        (lambda masks: {"00004": masks["00004"][:48]}, "the mask of frame 00004 is 160x48, the frame 160x96: draw it"),
+        (
+            lambda masks: {"00004": masks["00004"][:48]},
+            "the mask of frame 00004 is 160x48, the frame 160x96: redraw it",
+        ),
     ],
 )
 def test_masks_that_fit_no_frame_are_one_line(

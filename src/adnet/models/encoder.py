@@ -85,7 +85,7 @@ class DeepLabV3(nn.Module):
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         # Not only lists: Hydra may give its own kind, which a checkpoint must not hold.
-        lists = {name: [*value] for name, value in given.items() if not isinstance(value, str | None | int)}
+        lists = {name: [*value] for name, value in given.items() if not isinstance(value, str | int | float | None)}
         self.config: dict[str, Any] = {"_target_": "adnet.models.DeepLabV3", **given, **lists, "pretrained": False}
         """Plain values from which this encoder can be rebuilt, with random weights."""
         self.backbone_name = backbone
