@@ -67,10 +67,11 @@ def test_a_fresh_folder_replaces_the_last_of_its_kind(tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_outdated_when_another_video_comes_or_the_visitor_goes(tmp_path: Path) -> None:
-    visit = Visits(tmp_path).begin("a")
+    visits = Visits(tmp_path)
+    visit = visits.begin("a")
     first = visit.outdated()
     assert not first()
-    second = visit.restart().outdated()
+    second = visits.begin("a").outdated()
     assert (first(), second()) == (True, False)
     visit.leave()
     assert second()

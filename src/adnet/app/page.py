@@ -212,7 +212,7 @@ class Page:
 
     def _keep(self, path: str, request: gr.Request) -> tuple[Any, ...]:
         """Move an upload from the folder that all visitors share to the visitor's own."""
-        with _errors_on_page(), self.visits.begin(request.session_hash).restart() as visit:
+        with _errors_on_page(), self.visits.begin(request.session_hash) as visit:
             file = visit.new_folder(visit.private, "upload") / Path(path).name
             try:
                 shutil.move(path, file)
@@ -223,7 +223,7 @@ class Page:
             return (None, *_waiting(visit, VideoFile(file.stem, file)))
 
     def _choose(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        with _errors_on_page(), self.visits.begin(request.session_hash).restart() as visit:
+        with _errors_on_page(), self.visits.begin(request.session_hash) as visit:
             return _waiting(visit, self.examples[event.index])
 
     def _segment(self, threshold: float, request: gr.Request, _: gr.Progress = TRACKED) -> tuple[Any, ...]:

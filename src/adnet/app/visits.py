@@ -20,7 +20,7 @@ class Visit(AbstractContextManager["Visit"]):
     """A visitor's video, and its segmentation with what was corrected of it. Use `with visit:` while working in the folders.
 
     `private` is for the server only, the browser may request the files of `shown`; `point` is the column and row of the last pixel
-    of the anchor that was clicked on.
+    of the anchor that was clicked on, `video` the number of the video, from 1.
     """
 
     private: Path
@@ -29,7 +29,7 @@ class Visit(AbstractContextManager["Visit"]):
     corrections: Corrections | None = None
     point: tuple[int, int] = (0, 0)
     left: bool = False
-    _order: int = 0
+    video: int = 0
     _busy: Lock = field(default_factory=Lock)
 
     def __enter__(self) -> Visit:
@@ -41,15 +41,10 @@ class Visit(AbstractContextManager["Visit"]):
             self._remove()
         self._busy.release()
 
-    def restart(self) -> Visit:
-        """Mark the work in progress as outdated, because another video comes; return this visit."""
-        self._order += 1
-        return self
-
     def outdated(self) -> Callable[[], bool]:
-        """Return a function that tells whether, since this call, the visitor has left or restarted."""
-        order = self._order
-        return lambda: self.left or self._order != order
+        """Return a function that tells whether, since this call, the visitor has left or brought another video."""
+        video = self.video
+        return lambda: self.left or self.video != video
 
     def leave(self) -> None:
         """Remove the folders, as soon as no work in them is in progress."""
@@ -83,13 +78,15 @@ class Visits:
         self._lock = Lock()
 
     def begin(self, session: str | None) -> Visit:
-        """Return the visit of this session, which is created if there is none. Raises UserError without a name."""
+        """Return the visit of this session, to which another video comes; create it if there is none. Raises UserError without a name."""
         if not session:
             raise UserError("a visitor has no name")
         with self._lock:
             # The browser chose the session name, but a folder's name must not be a path, nor easy to guess.
             secret = secrets.token_urlsafe(16)
-            return self._visits.setdefault(session, Visit(self.private / secret, self.shown / secret))
+            visit = self._visits.setdefault(session, Visit(self.private / secret, self.shown / secret))
+            visit.video += 1
+            return visit
 
     def __getitem__(self, session: str | None) -> Visit:
         """Return the visit of this session. Raises UserError if it has not begun, or has ended."""
