@@ -9,7 +9,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, with_fast_depthwise
+from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, PointwiseConv2d, with_fast_convolutions
 
 
 def gradients(conv: nn.Module, x: Tensor, **autocast: Any) -> list[Tensor]:
@@ -27,7 +27,10 @@ def gradients(conv: nn.Module, x: Tensor, **autocast: Any) -> list[Tensor]:
 @pytest.mark.parametrize(
     ("conv", "kind"),
     [
+        (lambda bias: nn.Conv2d(8, 6, 1, bias=bias), PointwiseConv2d),
+        (lambda bias: nn.Conv2d(8, 6, 1, stride=2, bias=bias), nn.Conv2d),
         (lambda bias: nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=bias), DepthwiseConv2d),
+        (lambda bias: nn.Conv2d(8, 8, 7, padding=3, groups=8, bias=bias), DepthwiseConv2d),
         (lambda bias: nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8, bias=bias), DepthwiseConv2d),
         (lambda bias: nn.Conv2d(8, 8, 5, padding=8, dilation=4, groups=8, bias=bias), DepthwiseConv2d),
         (lambda bias: Conv2dSame(8, 8, 3, stride=2, groups=8, bias=bias), DepthwiseConv2dSame),
@@ -44,7 +47,7 @@ def test_a_fast_convolution_has_pytorchs_results_and_gradients(
     torch.manual_seed(0)
     plain = conv(bias).double()
     fast = copy.deepcopy(plain)
-    with_fast_depthwise(nn.Sequential(fast))
+    with_fast_convolutions(nn.Sequential(fast))
     assert type(fast) is kind
     x = torch.randn(3, 8, *size, dtype=torch.float64)
     for got, expected in zip(gradients(fast, x), gradients(plain, x), strict=True):
@@ -56,7 +59,7 @@ def test_a_fast_convolution_has_pytorchs_results_and_gradients(
 def test_gradients_in_bfloat16_are_computed_in_float32() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 8, 5, padding=2, groups=8)
-    with_fast_depthwise(nn.Sequential(conv))
+    with_fast_convolutions(nn.Sequential(conv))
     x = torch.randn(6, 8, 17, 33)
     out, *found = gradients(conv, x.bfloat16(), enabled=True)
     assert out.dtype == torch.bfloat16
@@ -73,10 +76,30 @@ def test_gradients_in_bfloat16_are_computed_in_float32() -> None:
 def test_a_compiled_training_has_the_same_gradients(dilation: int) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 8, 3, padding=dilation, dilation=dilation, groups=8)
-    with_fast_depthwise(nn.Sequential(conv))
+    with_fast_convolutions(nn.Sequential(conv))
     x, expected = torch.randn(2, 8, 9, 17), []
     for module in (conv, torch.compile(conv, backend="aot_eager", fullgraph=True)):
         conv.zero_grad()
         expected.append([tensor.clone() for tensor in gradients(module, x)])
     for got, plain in zip(*expected, strict=True):
         torch.testing.assert_close(got, plain)
+
+
+def test_no_1x1_convolution_copies_its_input_for_a_product_of_matrices() -> None:
+    conv = nn.Conv2d(16, 8, 1)
+    with_fast_convolutions(nn.Sequential(conv))
+    with torch.profiler.profile() as profile:
+        conv(torch.rand(2, 16, 9, 9)).sum().backward()
+    names = {event.name for event in profile.events()}
+    assert "aten::mkldnn_convolution" in names
+    assert not any("slow_conv2d" in name for name in names)
+
+
+def test_weights_gradients_are_computed_for_three_columns_at_most() -> None:
+    conv = nn.Conv2d(16, 16, 5, padding=2, groups=16)
+    with_fast_convolutions(nn.Sequential(conv))
+    with torch.profiler.profile(record_shapes=True) as profile:
+        conv(torch.rand(2, 16, 9, 9)).sum().backward()
+    backward = [event for event in profile.events() if event.name == "aten::convolution_backward"]
+    assert backward
+    assert all(event.input_shapes[2][3] <= 3 for event in backward)

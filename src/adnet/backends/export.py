@@ -22,7 +22,7 @@ from adnet.data.sequence import VideoDataset
 from adnet.data.synthetic import synthetic_video
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
-from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame
+from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, PointwiseConv2d
 from adnet.shared.files import new_folder, sha256, write_json
 from adnet.shared.machine import installed
 
@@ -211,6 +211,7 @@ class _AvgPool2d(nn.AvgPool2d):
 
 
 _STANDARD: dict[type[nn.Module], type[nn.Module]] = {
+    PointwiseConv2d: nn.Conv2d,
     DepthwiseConv2d: nn.Conv2d,
     DepthwiseConv2dSame: _Conv2d,
     Conv2dSame: _Conv2d,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adnet.errors import UserError
-from adnet.models.depthwise import with_fast_depthwise
+from adnet.models.depthwise import with_fast_convolutions
 from adnet.weights.hub import hub_without_retries
 from adnet.weights.read import load_into, read_weights
 
@@ -85,7 +85,7 @@ def create_backbone(
         probe = torch.rand(1, 3, 65, 65)
         if not fold_batch_norms(backbone, lambda: backbone(probe)[-1]):
             raise UserError("the batch norms don't follow the convolutions: set model.encoder.freeze_batch_norm=false")
-    with_fast_depthwise(backbone)
+    with_fast_convolutions(backbone)
     return backbone
 
 

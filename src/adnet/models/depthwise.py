@@ -1,4 +1,4 @@
-"""Depthwise convolutions that are fast on a CPU, above all in training."""
+"""Depthwise and pointwise convolutions that are fast on a CPU, above all in training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import torch
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution by oneDNN on a CPU, for which PyTorch with one thread takes it only if there is a dilation."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Conv2d)
+        dilation = 2 if input.device.type == "cpu" else 1  # of a single pixel
+        return F.conv2d(input, self.weight, self.bias, 1, 0, dilation)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -35,9 +43,16 @@ class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
         return _depthwise(self, x, self.stride[0], (padding[0] // 2, padding[1] // 2), 1)
 
 
-def with_fast_depthwise(module: nn.Module) -> None:
-    """Convert every depthwise convolution inside `module` that these classes can compute, in place."""
+def with_fast_convolutions(module: nn.Module) -> None:
+    """Convert every convolution inside `module` that these classes can compute, in place."""
     for conv in module.modules():
+        if type(conv) is nn.Conv2d and (conv.kernel_size, conv.stride, conv.padding, conv.groups) == (
+            (1, 1),
+            (1, 1),
+            (0, 0),
+            1,
+        ):
+            conv.__class__ = PointwiseConv2d
         if not isinstance(conv, nn.Conv2d) or not conv.groups == conv.in_channels == conv.out_channels:
             continue
         dilation, stride = conv.dilation[0], conv.stride[0]
@@ -89,13 +104,36 @@ class _Depthwise(torch.autograd.Function):
         gradient = _to_grids(gradient, dilation)
         groups = len(weight)
         turned = stride == 1 and needs_x
-        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient, grids, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], groups,
-            [needs_x and not turned, needs_weight, False],
-        )  # fmt: skip
+        of_weight = _of_weight(gradient, grids, weight, stride, padding) if needs_weight else None
+        of_x = None
         if turned:
             of_x = F.conv2d(gradient, weight.flip(2, 3), None, 1, padding, 1, groups)
-        return _from_grids(of_x, dilation, size) if needs_x else None, of_weight, of_bias, None, None, None
+        elif needs_x:
+            of_x = _gradients(gradient, grids, weight, stride, padding, of_x=True)[0]
+        return None if of_x is None else _from_grids(of_x, dilation, size), of_weight, of_bias, None, None, None
+
+
+def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:
+    """Compute the weights' gradient, without stride three columns of the kernel at a time: oneDNN is slower with more."""
+    rows, columns = padding
+    if weight.shape[3] <= 3 or stride > 1:
+        return _gradients(gradient, x, weight, stride, padding)[1]
+    parts = []
+    for first in range(0, weight.shape[3], 3):
+        part = weight[..., first : first + 3]
+        seen = F.pad(x, (columns - first, first + part.shape[3] - 1 - columns))
+        parts.append(_gradients(gradient, seen, part, stride, (rows, 0))[1])
+    return torch.cat(parts, dim=3)
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], of_x: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the gradient of the input, if `of_x`, or else of the weights."""
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], len(weight), [of_x, not of_x, False]
+    )
+    return gradients
 
 
 def _to_grids(x: Tensor, d: int) -> Tensor:
