@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from videos import InstantModel, MotionModel
 
-from adnet.data.flow import Vectors, mirrored_flow, to_flow_input
+from adnet.data.flow import OpticalFlow, Vectors, mirrored_flow, to_flow_input
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference import segmenter as segmenter_module
 from adnet.inference.postprocess import guided_filter
 from adnet.inference.protocol import fitted_size, scaled_size
+from adnet.inference.smoothing import TemporalAverage, link
 from adnet.models import ADNet, Encoded
 
 SIZE = (33, 57)
@@ -139,6 +141,29 @@ def test_refined_probabilities_are_guided_by_the_frame(tiny_model: ADNet) -> Non
         assert not np.array_equal(before, after)
 
 
+@pytest.mark.parametrize("needs_flow", [False, True])
+def test_smoothed_probabilities_are_averaged_along_the_flow(
+    tiny_model: ADNet, motion_network: ADNet, needs_flow: bool
+) -> None:
+    """However the network comes by its own flow: one frame at a time, a whole video, or with flow that is known."""
+    model = motion_network if needs_flow else tiny_model
+    plain, smooth = (VideoSegmenter(model, Protocol("test", smooth=smooth), SIZE) for smooth in (False, True))
+    video, average = frames(4), TemporalAverage()
+    befores = [None, *video[:-1]]
+    links = [
+        None if before is None else link(frame, before, OpticalFlow())
+        for frame, before in zip(video, befores, strict=True)
+    ]
+    expected = [average.step(*given) for given in zip(plain.segment(video), links, strict=True)]
+    np.testing.assert_array_equal(list(smooth.segment(video)), expected)
+    known = [-OpticalFlow()(video[0], video[1]), *(OpticalFlow()(*pair) for pair in pairwise(reversed(video)))]
+    smooth.start(video[0])
+    np.testing.assert_array_equal(list(smooth.steps(video, flows=[known[0], *known[:0:-1]])), expected)
+    if not needs_flow:
+        smooth.start(video[0])
+        np.testing.assert_array_equal([smooth.step(frame) for frame in video], expected)
+
+
 @pytest.mark.parametrize("size", [(40, 70), (33, 57), (7, 91)])
 def test_output_is_a_probability_at_the_frame_s_own_size(tiny_model: ADNet, size: tuple[int, int]) -> None:
     segmenter = VideoSegmenter(tiny_model.train(), Protocol("test"), SIZE)
@@ -214,9 +239,9 @@ def test_frames_are_read_a_batch_at_a_time_and_not_far_ahead() -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_two_frames_in_flight_change_no_bit(motion_network: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a video whose size changes, with flow, a mirror and a filter on the frame."""
+    """Of a video whose size changes, with flow, a mirror, an average over time and a filter on the frame."""
     video = [frame for size in ((40, 70), (64, 33), (40, 70)) for frame in frames(4, size)]
-    segmenter = VideoSegmenter(motion_network, Protocol("test", mirror=True, refine=True), SIZE)
+    segmenter = VideoSegmenter(motion_network, Protocol("test", mirror=True, smooth=True, refine=True), SIZE)
     settings = torch.get_num_threads(), cv2.getNumThreads()
     meeting, encode = threading.Barrier(2), motion_network.encode
 

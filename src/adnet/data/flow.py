@@ -76,8 +76,11 @@ class FrameFlow(FlowMethod):
         Raises UserError if the two differ in size.
         """
         check_same_size("a frame", frame.shape[:2], "the next", neighbour.shape[:2])
-        flow = self.vectors(frame, neighbour)
-        return normalised(flow - camera_motion(flow) if self.camera else flow)
+        return self.of_vectors(self.vectors(frame, neighbour))
+
+    def of_vectors(self, vectors: npt.NDArray[np.float32]) -> Vectors:
+        """Normalise flow `[h, w, 2]` in pixels, without the camera's motion if `camera` says so: int8 `[h, w, 2]`."""
+        return normalised(vectors - camera_motion(vectors) if self.camera else vectors)
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the frame and the previous one, and the sign 1; for the first frame, the next one and -1."""
@@ -111,11 +114,15 @@ class OpticalFlow(FrameFlow):
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
         """Compute the flow on reduced grey frames."""
         dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}"))
-        before, after = (reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), self.height) for image in (frame, neighbour))
+        before, after = self.grey(frame), self.grey(neighbour)
         height, width = before.shape
         border = 0, max(_LEAST - height, 0), 0, max(_LEAST - width, 0)
         before, after = (cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE) for image in (before, after))
         return np.asarray(dis.calc(before, after, None), np.float32)[:height, :width]
+
+    def grey(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        """Return the grey levels of a frame, RGB uint8 `[H, W, 3]`, at the size of its flow, `[h, w]`."""
+        return reduced(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self.height)
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,12 @@ def camera_motion(flow: npt.NDArray[np.float32], known: Mask | None = None) -> n
         return np.zeros_like(flow)
     grid = _pixels(height, width)
     return np.asarray(cv2.perspectiveTransform(grid, homography) - grid, np.float32)
+
+
+def moved(values: npt.NDArray[np.float32], flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Fetch each pixel's value from where its `flow` `[h, w, 2]` points to in `values` `[h, w]`; from the rim where that is outside."""
+    places = _pixels(*values.shape) + flow
+    return np.asarray(cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from adnet.inference.output_folder import (
 from adnet.inference.postprocess import Postprocess
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
+from adnet.inference.smoothing import first_needed
 from adnet.shared.file_formats import Predicted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
@@ -73,6 +75,10 @@ class Outputs:
         """Return whether the files exist from which the others can be made without the network."""
         needed = ("masks", "probabilities") if self.probabilities else ("masks",)
         return all(is_whole_png(self.file(kind, frame)) for kind in needed)
+
+    def masks_done(self) -> int:
+        """Count the complete masks."""
+        return sum(map(is_whole_png, (self.folder / "masks" / self.video).glob("*.png")))
 
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
@@ -143,16 +149,24 @@ def predict(
         def is_done(frame: VideoFrame) -> bool:
             return keep and outputs.done(frame.name)
 
+        # An average over time needs some frames before the first that is missing; the flow of the first leads to the second.
+        needed = sys.maxsize
+        if keep and segmenter.protocol.smooth and (done := outputs.masks_done()) != source.length():
+            needed = first_needed(done)
+        pair = segmenter.flow is not None and not flow_of and not is_done(first)
+
+        def is_skipped(number: int, frame: VideoFrame) -> bool:
+            return number < needed and not (pair and number < 2) and is_done(frame)
+
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
         put = stack.enter_context(write_behind(partial(_write, outputs, segmenter.protocol.threshold, overlay)))
         bar = tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
         progress = stack.enter_context(bar)
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
-            # The first frame's flow, if it is computed, leads to the second, so both are segmented even if the second is done.
-            pair = segmenter.flow is not None and not flow_of and not is_done(first)
-            results = _results(chain([first], frames), is_done, segmenter, postprocess, source.live, flow_of, pair)
+            results = _results(chain([first], frames), is_skipped, segmenter, postprocess, source.live, flow_of)
             with closing(results):
-                for frame, probability in results:
+                for frame, result in results:
+                    probability = None if is_done(frame) else result
                     put(frame, probability)
                     names.append(frame.name)
                     segmented += probability is not None
@@ -178,21 +192,16 @@ def check_flow(flow: FlowFolder, source: VideoSource) -> None:
 
 def _results(
     frames: Iterable[VideoFrame],
-    is_done: Callable[[VideoFrame], bool],
+    is_skipped: Callable[[int, VideoFrame], bool],
     segmenter: VideoSegmenter,
     postprocess: Postprocess | None,
     live: bool,
     flow_of: Callable[[VideoFrame], Vectors | None] | None,
-    pair: bool,
 ) -> Generator[tuple[VideoFrame, Probability | None], None, None]:
-    """Yield each frame with its probability, or None if it is done already. Frames are held until their batch is segmented.
-
-    With `pair`, the first two frames are segmented in any case.
-    """
-    numbered = enumerate(frames)
-    for done, group in groupby(numbered, lambda item: not (pair and item[0] < 2) and is_done(item[1])):
+    """Yield each frame with its probability, or None if it is skipped. Frames are held until their batch is segmented."""
+    for skipped, group in groupby(enumerate(frames), lambda numbered: is_skipped(*numbered)):
         members = (frame for _, frame in group)
-        if done:
+        if skipped:
             for frame in members:
                 segmenter.skip(frame.image)
                 yield frame, None

@@ -25,9 +25,11 @@ class Protocol:
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
             `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
+        smooth: average the probability of each frame with those of the frames before, see `adnet.inference.smoothing`.
         refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
-    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate or `refine` with the other average.
+    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate, `smooth` or `refine` with the other
+    average.
 
     Examples:
         >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
@@ -42,6 +44,7 @@ class Protocol:
     gate: bool = False
     resize: str = "aligned"
     anchors: tuple[str, ...] = ("first",)
+    smooth: bool = False
     refine: bool = False
 
     def __post_init__(self) -> None:
@@ -53,13 +56,14 @@ class Protocol:
             raise UserError(f"protocol.scales is {list(self.scales)}; give one or more above 0, such as [0.75,1.0,1.5]")
         if self.gate and self.average != "logits":
             raise UserError("protocol.gate works on averaged logits: set protocol.average=logits")
-        if self.refine and self.average != "probability":
-            raise UserError("protocol.refine works on averaged probabilities: set protocol.average=probability")
+        for field in ("smooth", "refine"):
+            if getattr(self, field) and self.average != "probability":
+                raise UserError(f"protocol.{field} works on averaged probabilities: set protocol.average=probability")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as plain values for JSON; `refine` only if it is on, as in files of older versions."""
+        """Return the settings as plain values for JSON; `smooth` and `refine` only if they are on, as in files of older versions."""
         settings = asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
-        return settings if self.refine else {key: value for key, value in settings.items() if key != "refine"}
+        return {key: value for key, value in settings.items() if value or key not in ("smooth", "refine")}
 
     @property
     def stateful(self) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, repeat, starmap
 from typing import TypeVar
 
 import cv2
@@ -22,6 +22,7 @@ from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.inference.postprocess import gate, guided_filter
 from adnet.inference.protocol import Protocol, scaled_size
+from adnet.inference.smoothing import Link, TemporalAverage, link
 from adnet.models import upsample
 from adnet.video.threads import FRAMES_IN_FLIGHT, in_parallel
 
@@ -31,7 +32,10 @@ _FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
 
 _Neighbours = tuple[Frame, Frame | None, bool]
-"""A frame, the one that its optical flow leads to, and whether the flow's sign is turned."""
+"""A frame, the one that its optical flow leads to, and whether that is the next one, so that the flow's sign is turned."""
+
+_Result = tuple[Frame, npt.NDArray[np.float32], Link | None]
+"""A frame, the average of its views, and what links it to the frame before, if that is to be used."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions of convolutions and attention. Weights, and everything after the logits, stay in float32."""
@@ -105,6 +109,7 @@ class VideoSegmenter:
         self._first: list[Tensor] = []
         self._previous: list[Tensor] = []
         self._previous_mask: npt.NDArray[np.bool_] | None = None
+        self._average_before = TemporalAverage()
 
     @torch.inference_mode()
     def start(self, anchor: Frame, pixel_aspect: float = 1.0) -> None:
@@ -124,7 +129,7 @@ class VideoSegmenter:
                     raise
                 raise self._too_large(error) from error
         self._previous, self._previous_mask, self._frame_before = self._first, None, None
-        self._pixel_aspect = pixel_aspect
+        self._pixel_aspect, self._average_before = pixel_aspect, TemporalAverage()
 
     def step(self, frame: Frame) -> Probability:
         """Segment a frame: RGB uint8 `[H, W, 3]` -> foreground probability, float32 `[H, W]`, averaged over scales and mirror.
@@ -132,7 +137,8 @@ class VideoSegmenter:
         Raises UserError before `start`, and if the device runs out of memory.
         """
         self._check_started()
-        return self._gated(self._step_with_neighbours(list(self._with_neighbour([frame], live=True)))[0])
+        given = [(neighbours, None) for neighbours in self._with_neighbour([frame], live=True)]
+        return self._finished(*self._results(given, computed=True)[0])
 
     def steps(
         self, frames: Iterable[Frame], *, live: bool = False, flows: Iterable[Vectors | None] | None = None
@@ -143,9 +149,10 @@ class VideoSegmenter:
         `live`. `flows` are the frames' normalised flows if they are known (None: of a frame without a neighbour), each taken
         after its frame; none is computed then. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
         """
-        if flows is not None:
-            return self._in_parallel(self._within_memory, zip(frames, flows, strict=False))
-        return self._in_parallel(self._step_with_neighbours, self._with_neighbour(frames, live))
+        computed = flows is None
+        neighbours = self._with_neighbour(frames, live or not computed)
+        given = zip(neighbours, repeat(None) if flows is None else flows, strict=False)
+        return self._in_parallel(partial(self._results, computed=computed), given)
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
         """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
@@ -157,15 +164,16 @@ class VideoSegmenter:
     def skip(self, frame: Frame) -> None:
         """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the optical flow of the next frame leads to it."""
         self._frame_before = frame
+        self._average_before.skip()
 
     def _check_started(self) -> None:
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
 
     def _in_parallel(
-        self, work: Callable[[list[T]], list[Probability]], frames: Iterable[T]
+        self, work: Callable[[list[T]], list[_Result]], frames: Iterable[T]
     ) -> Generator[Probability, None, None]:
-        """Yield the gated results of `work` on batches of `frames`."""
+        """Yield the finished results of `work` on batches of `frames`."""
         self._check_started()
         items, threads, opencv_threads = iter(frames), torch.get_num_threads(), cv2.getNumThreads()
         batches = iter(lambda: list(islice(items, self.batch_size)), [])
@@ -177,8 +185,8 @@ class VideoSegmenter:
         try:
             share = partial(torch.set_num_threads, threads // workers)
             with closing(in_parallel(work, batches, workers, share)) as results:
-                for probabilities in results:
-                    yield from map(self._gated, probabilities)
+                for batch in results:
+                    yield from starmap(self._finished, batch)
         finally:
             cv2.setNumThreads(opencv_threads)
             torch.set_num_threads(threads)  # what a worker sets is the default of later threads
@@ -186,10 +194,10 @@ class VideoSegmenter:
     def _with_neighbour(self, frames: Iterable[Frame], live: bool) -> Iterator[_Neighbours]:
         """Yield each frame with the one before; the first of a video, unless it is `live`, with the next one."""
         frames = iter(frames)
-        if self.flow is None:
+        if self.flow is None and not self.protocol.smooth:
             yield from ((frame, None, False) for frame in frames)
             return
-        if self._frame_before is None and not live:
+        if self.flow is not None and self._frame_before is None and not live:
             first = list(islice(frames, 2))
             if len(first) == 2:
                 self._frame_before = first.pop(0)
@@ -199,19 +207,35 @@ class VideoSegmenter:
             before, self._frame_before = self._frame_before, frame
             yield frame, before, False
 
-    def _step_with_neighbours(self, frames: Sequence[_Neighbours]) -> list[Probability]:
-        return self._within_memory([(given[0], self._flow_to(*given)) for given in frames])
+    def _results(self, frames: Sequence[tuple[_Neighbours, Vectors | None]], computed: bool) -> list[_Result]:
+        """Compute the averages of `frames`, each with its normalised flow, which is `computed` here or given."""
+        motions = [self._motion(*neighbours, given, computed) for neighbours, given in frames]
+        images = [image for (image, _, _), _ in frames]
+        flows, links = zip(*motions, strict=True)
+        averages = self._within_memory(list(zip(images, flows, strict=True)))
+        return list(zip(images, averages, links, strict=True))
 
-    def _flow_to(self, frame: Frame, neighbour: Frame | None, turned: bool) -> Vectors | None:
-        """Compute the optical flow; None if the network takes none or no neighbour has the same size."""
-        if self.flow is None or neighbour is None or neighbour.shape != frame.shape:
-            return None
-        flow = self.flow(*(square_pixels(image, self._pixel_aspect) for image in (frame, neighbour)))
-        return -flow if turned else flow
+    def _motion(
+        self, frame: Frame, neighbour: Frame | None, is_next: bool, given: Vectors | None, computed: bool
+    ) -> tuple[Vectors | None, Link | None]:
+        """Return the flow for the network and the link to the frame before, None where they aren't needed or no neighbour fits."""
+        if neighbour is None or neighbour.shape != frame.shape:
+            return given, None
+        frame, neighbour = (square_pixels(image, self._pixel_aspect) for image in (frame, neighbour))
+        method = self.flow if computed else None
+        linked = None
+        if self.protocol.smooth and not is_next:
+            linked = link(frame, neighbour, method if isinstance(method, OpticalFlow) else OpticalFlow())
+        if method is None:
+            return given, linked
+        if linked and isinstance(method, OpticalFlow):
+            return method.of_vectors(linked.flow), linked
+        flow = method(frame, neighbour)
+        return -flow if is_next else flow, linked
 
-    def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
+    def _within_memory(self, frames: Sequence[_FrameAndFlow]) -> list[npt.NDArray[np.float32]]:
         """Compute the result of `_step` for `frames`, in batches that fit the device's memory."""
-        given, results = min(self.batch_size, len(frames)), list[Probability]()
+        given, results = min(self.batch_size, len(frames)), list[npt.NDArray[np.float32]]()
         while part := frames[len(results) :][: self.batch_size]:
             try:
                 results += self._step(part)
@@ -237,8 +261,8 @@ class VideoSegmenter:
         )
 
     @torch.inference_mode()
-    def _step(self, frames: Sequence[_FrameAndFlow]) -> list[Probability]:
-        """Compute the probability of each frame, or the average logits, which are still to be gated."""
+    def _step(self, frames: Sequence[_FrameAndFlow]) -> list[npt.NDArray[np.float32]]:
+        """Compute the average of each frame's views, probabilities or logits `[H, W]`."""
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
             previous: list[Tensor] = []
@@ -249,13 +273,7 @@ class VideoSegmenter:
         ]
         self._previous = previous
         # Wait for the device only here, when it has been given all of its work.
-        fetched = [average.cpu().numpy() for average in averages]
-        if not self.protocol.refine:
-            return fetched
-        return [
-            guided_filter(frame, probability, self.size)
-            for (frame, _), probability in zip(frames, fetched, strict=True)
-        ]
+        return [average.cpu().numpy() for average in averages]
 
     def _autocast(self) -> torch.autocast:
         dtype = PRECISIONS[self.precision]
@@ -298,10 +316,12 @@ class VideoSegmenter:
             maps = [view.sigmoid() for view in maps]
         return maps[0] if len(maps) == 1 else torch.stack(maps).mean(0)
 
-    def _gated(self, average: npt.NDArray[np.float32]) -> Probability:
-        """Turn the average of a frame into its probability. Called in time order, once per frame."""
+    def _finished(self, frame: Frame, average: npt.NDArray[np.float32], linked: Link | None) -> Probability:
+        """Turn the average of a frame's views into its probability. Called in time order, once per frame."""
         if self.protocol.average == "probability":
-            return average
+            if self.protocol.smooth:
+                average = self._average_before.step(average, linked)
+            return guided_filter(frame, average, self.size) if self.protocol.refine else average
         if self.protocol.gate:
             mask = torch.from_numpy(average).sigmoid().numpy() > self.protocol.threshold
             same = self._previous_mask is not None and self._previous_mask.shape == mask.shape
