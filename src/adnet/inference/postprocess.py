@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
+from adnet.models import upsample
 
 _OPENING = np.ones((15, 15), np.uint8)
 _DILATION = np.ones((101, 101), np.uint8)
@@ -54,24 +55,20 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
     return gated
 
 
-def guided_filter(frame: Frame, probability: Probability, size: tuple[int, int]) -> Probability:
-    """Align the outlines of `probability` `[H, W]` with those of `frame`, RGB uint8 `[H, W, 3]`; the result is in [0, 1].
+def guided_filter(frame: Frame, probability: Probability) -> Probability:
+    """Enlarge `probability` `[h, w]` in [0, 1], of the test size, to `frame`, RGB uint8 `[H, W, 3]`, along the frame's outlines.
 
     This is the guided filter (He, Sun and Tang, TPAMI 2013), whose guide is the frame's brightness; it is not in the paper. In
     each window the result is a linear function of the brightness: a, b of Eq. 5 and 6, averaged over the windows that hold a
-    pixel (Eq. 8). They are computed at the test size `size` (height, width) and enlarged (He and Sun, "Fast Guided Filter",
-    arXiv:1505.00996). Unchanged if the frame is no larger, because the network saw all of its detail.
+    pixel (Eq. 8). They are computed at the test size and enlarged (He and Sun, "Fast Guided Filter", arXiv:1505.00996).
     """
-    height, width = frame.shape[:2]
-    if height * width <= size[0] * size[1]:
-        return probability
     brightness = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) / np.float32(255)
-    guide, p = (_resized(values, size) for values in (brightness, probability))
-    guide_mean, p_mean = _window_mean(guide), _window_mean(p)
+    guide = _resized(brightness[None], probability.shape)[0]
+    guide_mean, mean = _window_mean(guide), _window_mean(probability)
     variance = _window_mean(guide * guide) - guide_mean * guide_mean
-    a = np.asarray((_window_mean(guide * p) - guide_mean * p_mean) / (variance + EPSILON), np.float32)
-    b = p_mean - a * guide_mean
-    slope, offset = (_resized(_window_mean(values), (height, width)) for values in (a, b))
+    a = np.asarray((_window_mean(guide * probability) - guide_mean * mean) / (variance + EPSILON), np.float32)
+    b = mean - a * guide_mean
+    slope, offset = _resized(np.stack([_window_mean(a), _window_mean(b)]), brightness.shape)
     return np.asarray(np.clip(slope * brightness + offset, 0, 1), np.float32)
 
 
@@ -80,5 +77,6 @@ def _window_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.blur(values, (2 * RADIUS + 1, 2 * RADIUS + 1)), np.float32)
 
 
-def _resized(values: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+def _resized(fields: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Resize `[K, h, w]` to `[K, H, W]` as frames and logits are, so that all lie on one grid."""
+    return upsample(torch.from_numpy(fields)[None], (size[0], size[1]))[0].numpy()

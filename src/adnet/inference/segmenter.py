@@ -262,13 +262,13 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def _step(self, frames: Sequence[_FrameAndFlow]) -> list[npt.NDArray[np.float32]]:
-        """Compute the average of each frame's views, probabilities or logits `[H, W]`."""
+        """Compute the average of each frame's views, probabilities or logits, of `_size_of_average`."""
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
             previous: list[Tensor] = []
             logits = [self._logits(i, *given, previous) for i, given in enumerate(zip(views, flows, strict=True))]
         averages = [
-            self._average([view[i : i + 1] for view in logits], (frame.shape[0], frame.shape[1]))
+            self._average([view[i : i + 1] for view in logits], self._size_of_average(frame))
             for i, (frame, _) in enumerate(frames)
         ]
         self._previous = previous
@@ -307,8 +307,17 @@ class VideoSegmenter:
         filled = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
         return filled.contiguous(memory_format=torch.channels_last)
 
+    def _size_of_average(self, frame: Frame) -> tuple[int, int]:
+        """Return the size of the frame, or the test size if the filter is to enlarge the average.
+
+        A frame that is no larger has no detail that the network did not see, and is not filtered.
+        """
+        height, width = frame.shape[:2]
+        filtered = self.protocol.refine and height * width > self.size[0] * self.size[1]
+        return self.size if filtered else (height, width)
+
     def _average(self, logits: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Average the views `[1, 1, h, w]` of a frame to `[H, W]`: probabilities or logits, as the protocol says."""
+        """Average the views `[1, 1, h, w]` of a frame to `[H, W]` of `size`: probabilities or logits, as the protocol says."""
         maps = [upsample(view, size)[0, 0] for view in logits]
         if self.protocol.mirror:
             maps[1::2] = [mirrored.flip(-1) for mirrored in maps[1::2]]
@@ -321,7 +330,7 @@ class VideoSegmenter:
         if self.protocol.average == "probability":
             if self.protocol.smooth:
                 average = self._average_before.step(average, linked)
-            return guided_filter(frame, average, self.size) if self.protocol.refine else average
+            return average if average.shape == frame.shape[:2] else guided_filter(frame, average)
         if self.protocol.gate:
             mask = torch.from_numpy(average).sigmoid().numpy() > self.protocol.threshold
             same = self._previous_mask is not None and self._previous_mask.shape == mask.shape
