@@ -273,25 +273,25 @@ def test_the_preset_to_debug_takes_one_batch_in_one_process(
 
 
 @pytest.mark.slow
-def test_tasks_of_srun_that_share_no_training_are_one_line_each(tiny_davis: Path, tmp_path: Path) -> None:
+def test_tasks_of_srun_that_share_no_training_are_one_line_each(
+    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second in a process of its own, whose rank Lightning knows from the start."""
+    from adnet.train import main
+
     words = (*TINY, f"data.root={tiny_davis}", f"hydra.run.dir={tmp_path / 'run'}")
     srun = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "adnet.train", *words],
-            env=os.environ | srun | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for task in tasks:
-        _, err = task.communicate(timeout=120)
+    second = os.environ | srun | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"}
+    command = [sys.executable, "-m", "adnet.train", *words]
+    ended = subprocess.run(command, env=second, capture_output=True, text=True, check=False)
+    for name, value in {**srun, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for code, err in ((ended.returncode, ended.stderr), run(main, *words)[::2]):
         (line,) = (line for line in err.splitlines() if "adnet" in line)
         assert line.startswith(
             "adnet: srun or torchrun has started 2 processes, but this training is of 1: add trainer=ddp"
         )
-        assert (task.returncode, "Traceback" in err) == (1, False)
+        assert (code, "Traceback" in err) == (1, False)
     assert not (tmp_path / "run").exists()
 
 
