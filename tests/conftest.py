@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+from omegaconf import OmegaConf
 
 from adnet.data.synthetic import synthesize
 from adnet.shared.locks import one_at_a_time
@@ -122,6 +124,25 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
         return made
 
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configs_are_parsed_once() -> Iterator[None]:
+    """Hydra parses a dozen YAML files for each command: those of this process share what is in them."""
+    load, parsed = OmegaConf.load, dict[str, bytes]()
+
+    def load_once(file: Any) -> Any:
+        if not hasattr(file, "read"):
+            return load(file)
+        text = file.read()
+        if text not in parsed:
+            file.seek(0)
+            parsed[text] = pickle.dumps(OmegaConf.to_container(load(file)))
+        return OmegaConf.create(pickle.loads(parsed[text]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load_once)
+        yield
 
 
 @pytest.fixture(autouse=True)
