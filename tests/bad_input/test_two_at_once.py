@@ -25,7 +25,7 @@ CASES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("predict", (), ("input=clip.mp4",)),
     ("predict", (), ("protocol.threshold=0.4", "overwrite=true")),
     ("predict", ("input=[clip,clip.mp4]", *SHARDS[0]), ("input=[clip,clip.mp4]", *SHARDS[1])),
-    ("predict", ("backend=onnx", "output=out/a"), ("backend=onnx", "output=out/b")),
+    ("predict", ("backend=openvino", "output=out/a"), ("backend=openvino", "output=out/b")),
     ("evaluate", (), ()),
     ("evaluate", (), ("checkpoint=motion.ckpt",)),
     ("evaluate", SHARDS[0], SHARDS[1]),
@@ -55,7 +55,7 @@ def test_two_at_once(kitchen: Kitchen, command: str, first: tuple[str, ...], sec
     whole = [tuple(word for word in arguments if not word.startswith("shard")) for arguments in (first, second)]
     expected = [kitchen.expected(command, *arguments) for arguments in whole]
     shutil.rmtree(kitchen.folder / "cache", ignore_errors=True)
-    for left in kitchen.folder.glob("last-onnx-*"):
+    for left in kitchen.folder.glob("last-openvino-*"):
         shutil.rmtree(left)
     usual = [with_usual(command, arguments) for arguments in (first, second)]
     ended = both(command, *usual, rng.choice([0, 0.1, 0.5]), os.environ)
