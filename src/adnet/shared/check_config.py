@@ -147,6 +147,7 @@ def value_type(name: str, default: Any, target: str | None) -> Any:
     return argument_types(target).get(name.rpartition(".")[2], Any)
 
 
+@cache
 def argument_types(target: str) -> dict[str, Any]:
     """Return the annotations of the arguments of `target`, a class or function by its full name; {} if they cannot be resolved."""
     found = resolve_name(target)

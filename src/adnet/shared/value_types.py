@@ -2,10 +2,11 @@
 
 import types
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PydanticUserError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import SchemaError, to_json
 
@@ -44,9 +45,7 @@ def fits(value: Any, hint: Any) -> bool:
 
     A list can be a tuple, a text a path, a whole number a float. Nothing is an instance of a class: only a `_target_` makes one.
     """
-    try:
-        checked = create_model("Checked", __config__=_AS_YAML, value=(hint, ...))
-    except (PydanticUserError, SchemaError):  # a type that pydantic can't check
+    if (checked := _checked(hint)) is None:
         return True
     try:
         # Like YAML, JSON has lists for tuples and texts for paths.
@@ -54,6 +53,15 @@ def fits(value: Any, hint: Any) -> bool:
     except ValueError:  # a ValidationError, or something that JSON hasn't
         return False
     return True
+
+
+@cache
+def _checked(hint: Any) -> type[BaseModel] | None:
+    """Make a model whose `value` is of type `hint`; None if pydantic can't check it."""
+    try:
+        return create_model("Checked", __config__=_AS_YAML, value=(hint, ...))
+    except (PydanticUserError, SchemaError):
+        return None
 
 
 def described(hint: Any) -> str:
