@@ -65,7 +65,6 @@ def check_against(cfg: DictConfig, defaults: DictConfig) -> None:
     """Do the same for a config without overrides other than that of a command."""
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
-    _check_groups(given, usual)
     for importing in (False, True):  # most mistakes are answered before PyTorch is imported
         _check_group(given, usual, "", importing)
 
@@ -76,6 +75,13 @@ def _check_group(given: dict[str, Any], usual: Any, prefix: str, importing: bool
     `prefix` is the group's name and a dot, `usual` what it holds by default, `inside_target` whether a `_target_` is above it.
     """
     target, defaults = given.get("_target_"), usual if isinstance(usual, dict) else {}
+    for key, default in defaults.items():
+        name = f"{prefix}{key}"
+        # Arguments of a `_target_` have a type to be checked by.
+        needed = isinstance(default, dict) and default and name not in OPTIONAL and "_target_" not in defaults
+        if needed and not isinstance(given.get(key), dict):
+            choose = "" if prefix else f", or choose {key}=NAME"
+            raise UserError(f"{name}={_shown(given.get(key))}: nothing runs without it; leave it out{choose}")
     if (target is not None) is importing and not (target is None and inside_target):
         _check_keys(given, usual, prefix)
     for key, value in given.items():
@@ -119,20 +125,6 @@ def _composed(name: str) -> DictConfig:
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     return cfg
-
-
-def _check_groups(given: dict[str, Any], usual: dict[str, Any], path: str = "") -> None:
-    """Raise UserError for a group that is no group any more. Those that are arguments of a `_target_` have a type to be checked by."""
-    for key, default in usual.items():
-        name = f"{path}{key}"
-        if not isinstance(default, dict) or not default or name in OPTIONAL:
-            continue
-        group = given.get(key)
-        if not isinstance(group, dict):
-            choose = "" if path else f", or choose {key}=NAME"
-            raise UserError(f"{name}={_shown(group)}: nothing runs without it; leave it out{choose}")
-        if "_target_" not in default:
-            _check_groups(group, default, f"{name}.")
 
 
 def value_type(name: str, default: Any, target: str | None) -> Any:

@@ -24,6 +24,7 @@ from adnet.shared.files import read_json
 from adnet.shared.value_types import Proportion
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Difference = Annotated[float, Field(ge=-1, le=1)]
 Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Curve = Annotated[
     list[Proportion], Field(min_length=256, max_length=256, description="at the thresholds 255/255, 254/255, ... 0")
@@ -39,10 +40,7 @@ Texts below its keys describe them in the schema. Subclasses lack those of their
 class Statistics(TypedDict):
     mean: Proportion
     recall: Annotated[Proportion, Field(description="share of frames above 0.5")]
-    decay: Annotated[
-        Annotated[float, Field(ge=-1, le=1)] | None,
-        Field(description="mean of the first quarter less that of the last"),
-    ]
+    decay: Annotated[Difference | None, Field(description="mean of the first quarter less that of the last")]
 
 
 class FrameStatistics(Statistics):
@@ -143,9 +141,7 @@ class Fingerprints(TypedDict):
 class Provenance(TypedDict):
     """What a training was made from. A run resumes only on the same data."""
 
-    git_commit: Annotated[
-        str | None, Field(description="with -dirty if files were changed; null outside of a checkout")
-    ]
+    git_commit: Annotated[str | None, Field(description="with -dirty if files were changed; null without a checkout")]
     versions: Annotated[dict[str, str], Field(description="of Python, adnet, torch and others")]
     threads: NotRequired[Annotated[PositiveInt, Field(description="of each process; not in files of 0.2")]]
     data: Annotated[Fingerprints, Field(description="the same for the same data, wherever it is")]
@@ -178,10 +174,7 @@ class Settings(TypedDict):
     precision: NotRequired[Annotated[str, Field(description="in which the network computed: fp32, bf16 or fp16")]]
     backend: Annotated[str, Field(description="torch, compile, openvino, openvino_int8, onnx")]
     flow: Annotated[
-        dict[str, Any] | None,
-        Field(
-            description="optical flow, of networks that need it: method, and files_sha256 of each video that was read"
-        ),
+        dict[str, Any] | None, Field(description="method, and files_sha256 of each video; null without flow")
     ]
     postprocess: Annotated[dict[str, Any] | None, Field(description="its config")]
     files_sha256: Annotated[dict[str, Sha256], Field(description="of each file that the settings name, by its path")]
