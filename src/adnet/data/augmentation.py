@@ -75,8 +75,8 @@ class Augmented(NamedTuple):
 class Augmentation:
     """Cut a random region around the foreground, turned in 45-degree steps; optionally flip it and jitter its colours.
 
-    Rotation and crop are one warp, so that neither cuts off foreground and each pixel is sampled once. Pixels outside the frame
-    have the colour `OUTSIDE` and are background. The two frames of a pair are augmented separately, as in the paper.
+    Rotation and crop are one warp, so that each pixel is sampled once. Pixels outside the frame have the colour `OUTSIDE` and are
+    background. The two frames of a pair are augmented separately, as in the paper.
 
     Args:
         crop_size: height and width of the crop in pixels.
@@ -103,10 +103,9 @@ class Augmentation:
     def __call__(
         self, read: Callable[[int], Frame], mask: Mask, rng: np.random.Generator, flow: Vectors | None = None
     ) -> Augmented:
-        """Augment a frame, its `mask` `[H, W]` and its `flow` in the same way; all randomness comes from `rng`.
+        """Augment a frame, its `mask` `[H, W]` and its `flow`, int8 `[h, w, 2]` of any size, in the same way.
 
         `read(reduction)` returns the frame `[H, W, 3]`, its sides divided by `reduction` and rounded up if the format allows.
-        `flow` is normalised, int8 `[h, w, 2]` of any size.
         """
         angle = int(rng.choice(list(ROTATIONS), p=list(ROTATIONS.values()))) if self.rotate else 0
         region = random_region(mask, self.crop_size[0] / self.crop_size[1], self.min_crop, rng, angle)
@@ -174,8 +173,8 @@ def random_region(mask: Mask, aspect: float, min_crop: float, rng: np.random.Gen
     """Draw a region, turned by `angle`, that encloses the foreground of `mask` `[H, W]` (Section 4, Training).
 
     Its height / width is `aspect`, its size uniform between the smallest that encloses the foreground (at least `min_crop` of the
-    largest upright one in the frame) and the largest that fits into the frame when turned. It reaches outside the frame only
-    where it must to enclose the foreground. An empty mask counts as a foreground of one random pixel.
+    largest upright one) and the largest that fits into the frame when turned. It reaches outside the frame only where it must.
+    An empty mask counts as a foreground of one random pixel.
     """
     frame_height, frame_width = mask.shape
     cos, sin = _cos_sin(angle)

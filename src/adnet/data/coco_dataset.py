@@ -1,7 +1,4 @@
-"""COCO files as CVAT, Label Studio, Roboflow, labelme's converter and YouTube-VIS write them: as a dataset, and as predictions.
-
-Masks are written as PNG into the cache, called by their content, so that commands read them like any others.
-"""
+"""COCO files of any tool as a dataset, and as predictions. Their masks are written as PNG into the cache, called by their content."""
 
 import hashlib
 import json
@@ -42,12 +39,10 @@ def coco(
     The split `all` is every JSON file in `root`, at any depth; any other the files with this word in their name or their folder's
     (`instances_val.json`, `valid/_annotations.coco.json`), or a text `root/<split>.txt` with a sequence's name per line.
 
-    `category` is the foreground; None: all categories. Images that a file doesn't list are not annotated. Those listed without
-    an annotation are background, or not annotated either, as `empty` says; None: background, and a warning says so. With `stills`,
-    each image is a sequence.
+    `category` is the foreground; None: all categories. Images that a file lists without an annotation are background, or not
+    annotated, as `empty` says; None: background, and a warning says so. With `stills`, each image is a sequence.
 
-    Raises UserError as `read_coco` does, for an image that is missing or of another size, masks that don't fit it, and sequences
-    whose frames differ in size.
+    Raises UserError as `read_coco` does, for an image that is missing or of another size, and for sequences whose frames differ.
     """
     need_extra("coco", "pycocotools", "data=coco")
     files, listed = _files(root, split)
@@ -73,7 +68,7 @@ def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category:
     """Write predictions in a COCO file, or in COCO results, as `folder/<sequence>/<frame>.png`.
 
     `category` is as in `coco`; a COCO file of one category needs none. Results with a score below `SURE` are left out, and frames
-    without any result are background. Raises UserError as `read_coco` and `read_results` do, and for images of other datasets.
+    without any are background. Raises UserError as `read_coco` and `read_results` do, and for images of other datasets.
     """
     need_extra("coco", "pycocotools", f"{file}, in COCO's format,")
     frames = {frame: sequence for sequence in dataset.sequences for frame in sequence.frames}

@@ -99,8 +99,7 @@ class Labelled:
 def read_coco(files: Iterable[Path], category: str | list[str] | None = None) -> list[Labelled]:
     """Read what COCO files say about their images; the foreground is of these categories (None: of all), crowds included.
 
-    Raises UserError for a file that isn't JSON or COCO, ids that repeat or aren't there, boxes without a mask, and an unknown
-    category.
+    Raises UserError for what isn't COCO, ids that repeat or aren't there, boxes without a mask, and an unknown category.
     """
     contents = _contents(files)
     wanted = _wanted(contents, category)
@@ -112,8 +111,8 @@ def read_results(
 ) -> list[Labelled]:
     """Read COCO results, a list of masks with `image_id` and perhaps `score`; those with a lower score than `least` are left out.
 
-    A number as `image_id` is an id in the COCO files `truth`, which also know the categories; a text is a name itself, such as
-    `bear/00012`. Raises UserError for anything else.
+    A number as `image_id` is an id in the COCO files `truth`, which also know the categories; a text is a name such as `bear/00012`.
+    Raises UserError for anything else.
     """
     results: list[_Result] = _valid(file, read_document(file), _RESULTS)
     contents = _contents(truth)
@@ -208,8 +207,8 @@ def _labelled(file: Path, content: _File, wanted: set[str]) -> Iterator[Labelled
 def located(labelled: Iterable[Labelled], pictures: Iterable[Path], where: str) -> dict[Path, list[Labelled]]:
     """Find the picture of each, whatever folder its tool has put in front of the name; that of several files is perhaps the same.
 
-    A picture has the stem of the name, of any format, or both are called by their number, as CVAT's `frame_000012` and `00012.jpg`.
-    Its folders fit best: those in the name, then the file's. Raises UserError for missing ones (`where` says in what), where several
+    A picture has the stem of the name, of any format, or both are called by their number, as CVAT's `frame_000012` and `00012.jpg`;
+    of several, that whose folders fit best. Raises UserError for a missing one, `where` being where it was looked for, where several
     fit equally, and for a picture that a file names twice.
     """
     called: dict[str | int, list[Path]] = defaultdict(list)

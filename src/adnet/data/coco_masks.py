@@ -109,10 +109,10 @@ def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) 
 
 
 def _uncompressed(code: str) -> list[int]:
-    """Decode COCO's compressed counts.
+    """Decode COCO's compressed counts: characters of 5 bits, lowest first, offset by "0" (48).
 
-    A character holds 5 bits of a count, lowest first, offset by "0" (48). Its bit 32 says that more characters follow; bit 16 of
-    the last one is the sign. From the third on, a count is stored as the difference to the one two before.
+    Bit 32 says that more characters follow; bit 16 of the last is the sign. From the fourth on, counts are differences to the one
+    two before.
     """
     counts: list[int] = []
     value = shift = 0

@@ -1,9 +1,8 @@
 """The datasets on disk, each an entry with its facts, checked before anything is computed from it.
 
-Each is called with `root` (the dataset's folder), `split`, and `sequences` (keep only these), and returns a `VideoDataset`.
-`train_sequences` and `val_sequences` take precedence over `sequences` in the splits to train on and to validate on. All raise
-UserError for a missing root or split, an unknown sequence, an annotation without a frame or of another size, and a video of fewer
-than two frames. An image is a sequence of one frame. To add one, write its entry here and `conf/data/NAME.yaml`.
+Each is called as `KnownDataset` says, and returns a `VideoDataset`. All raise UserError for a missing root or split, an unknown
+sequence, an annotation without a frame or of another size, and a video of fewer than two frames. An image is a sequence of one
+frame. To add one, write its entry here and `conf/data/NAME.yaml`.
 """
 
 import re

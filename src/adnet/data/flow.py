@@ -71,10 +71,7 @@ class FrameFlow(FlowMethod):
         """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]`, in its own pixels."""
 
     def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:
-        """Compute the normalised flow from `frame` to `neighbour`, both RGB uint8 `[H, W, 3]`: int8 `[h, w, 2]`.
-
-        Raises UserError if the two differ in size.
-        """
+        """Compute the normalised flow from `frame` to `neighbour`, as in `vectors`: int8 `[h, w, 2]`. Raises UserError for two sizes."""
         check_same_size("a frame", frame.shape[:2], "the next", neighbour.shape[:2])
         return self.of_vectors(self.vectors(frame, neighbour))
 
@@ -150,8 +147,7 @@ def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
 def camera_motion(flow: npt.NDArray[np.float32], known: Mask | None = None) -> npt.NDArray[np.float32]:
     """Fit a homography to `flow` `[h, w, 2]` by RANSAC, and return the flow that it alone would cause, `[h, w, 2]`.
 
-    It is fitted only where the flow is `known` `[h, w]`; None: everywhere. Returns zeros if there are too few points, if no
-    homography fits, or if the camera seems to stand still.
+    It is fitted only where the flow is `known` `[h, w]`; None: everywhere. Returns zeros if none fits or the camera stands still.
     """
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[_GRID // 2 : height : _GRID, _GRID // 2 : width : _GRID]
@@ -241,10 +237,7 @@ class SequenceFlow:
     cache: str | Path | None = None
 
     def __call__(self, sequence: Sequence, index: int) -> Vectors:
-        """Return the normalised flow of frame `index`, int8 `[h, w, 2]`; a sequence of one frame has no motion.
-
-        Raises UserError if a file can't be read, and whatever the method raises.
-        """
+        """Return the normalised flow of frame `index`, int8 `[h, w, 2]`. Raises UserError for unreadable files, and as the method does."""
         files, sign = self.method.files(sequence, index)
         if not files:
             return NO_MOTION
@@ -276,10 +269,9 @@ class SequenceFlow:
             self.method.check(sequence.name, [frame.stem for frame in sequence.frames])
 
     def fill(self, sequences: Iterable[Sequence], workers: int, annotated: bool = False) -> None:
-        """Compute what is not cached yet, in `workers` threads (OpenCV releases the GIL), with a progress bar.
+        """Compute what is not cached yet, only of `annotated` frames if true, in `workers` threads, with a progress bar.
 
-        Only of frames with an annotation if `annotated`. Where nothing has changed since the last time, no file is read.
-        Raises UserError as `check`, which comes first even without a cache, and as a call does.
+        Where nothing has changed since the last time, no file is read. Raises UserError as `check` and a call do.
         """
         sequences = list(sequences)
         self.check(sequences)

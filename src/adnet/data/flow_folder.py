@@ -28,8 +28,7 @@ class FlowFolder(FlowMethod):
 
     Args:
         root: holds a folder for each sequence.
-        to: whether a frame's file holds the flow to the `previous` frame, as the network expects, or to the `next`, whose
-            sign is then reversed.
+        to: whether a file holds the flow to the `previous` frame, as the network expects, or to the `next`, which is reversed.
         height: in pixels; larger flow is reduced to it.
         camera: subtract the camera's motion, as `OpticalFlow` does.
     """
@@ -40,10 +39,7 @@ class FlowFolder(FlowMethod):
     camera: bool = True
 
     def check(self, video: str, frames: list[str], whole: bool = True) -> None:
-        """Raise UserError for a missing folder or file, and for flow of a frame that `video` lacks.
-
-        `frames` are named in time order. Unless they are the `whole` video, others may have flow.
-        """
+        """Raise UserError for a missing folder or file, and, if the `frames` are the `whole` video, for flow of others."""
         if len(frames) < 2:
             return
         found = self.found(video)
@@ -71,7 +67,7 @@ class FlowFolder(FlowMethod):
     def of_frame(self, video: str, frame: str, size: tuple[int, int]) -> Vectors | None:
         """Read the normalised flow of a frame by its name, int8 `[h, w, 2]`; None if there is no file.
 
-        `size` is the frame's height and width in pixels. Raises UserError for an unreadable file, and flow of another size.
+        Raises UserError for an unreadable file, and flow of another `size` (height, width) than the frame's in pixels.
         """
         file = self._file(video, frame)
         return None if file is None else self._vectors(file, size)

@@ -38,8 +38,8 @@ DATASETS: dict[str, "KnownDataset"] = {}
 class KnownDataset:
     """A dataset: called with `root`, `split` and the options, it finds the sequences of the split, checked.
 
-    An entry decorates a function of the dataset's root, the split and the names of the sequences to keep, which finds them. The first
-    paragraph of its docstring says what the dataset is, the second what lies in `root`:
+    An entry decorates a function that finds them. The first paragraph of its docstring says what the dataset is, the second what
+    lies in `root`; `sequences` are the names of those to keep:
 
         @partial(KnownDataset, terms="CC BY 4.0", splits={"val": Split(12)}, page="ask us")
         def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Sequence]:

@@ -61,7 +61,7 @@ def read_mask(path: Path, regions: tuple[int, ...] = ()) -> Mask:
 def mask_values(path: Path, picture: Picture) -> Values:
     """Return what a mask or a probability map holds: bool `[H, W]` if its form says what is foreground, otherwise grey values.
 
-    Grey values are uint8, uint16 or floats. Raises UserError for a picture that is no mask.
+    These are uint8, uint16 or floats. Raises UserError for a picture that is no mask.
     """
     image = picture.image
     if picture.white_is_0:  # tifffile writes bool so, ImageJ inverted LUTs: both mean the numbers, others what is seen
@@ -94,10 +94,10 @@ def mask_values(path: Path, picture: Picture) -> Values:
 
 
 def foreground(path: Path, values: Values, lossy: str = "", brightness: Values | None = None) -> Mask:
-    """Decide which of the grey values, or labels of colours, `[H, W]` are foreground: bool `[H, W]`.
+    """Decide which of the grey values, or labels of colours of a `brightness`, `[H, W]` are foreground: bool `[H, W]`.
 
-    Values of a `lossy` format are a soft mask. `brightness` `[H, W]` is that of colours. Raises UserError, naming `path`, for
-    values that are neither labels nor a soft mask, and for labels without a background.
+    Values of a `lossy` format are a soft mask. Raises UserError for values that are neither labels nor a soft mask, and for labels
+    without a background.
     """
     if values.dtype == np.bool_:
         return values

@@ -20,8 +20,8 @@ class Source:
 def mixed(first: VideoDataset, sources: Mapping[str, Source]) -> VideoDataset:
     """Join `first`, whose weight is 1, and `sources` into one dataset; without sources return `first` itself.
 
-    A source's weight is split evenly over its sequences, whatever their length, and its name precedes theirs: `duts/0001`.
-    Raises UserError for a source whose annotations have no foreground at all.
+    A source's weight is split evenly over its sequences, and its name precedes theirs: `duts/0001`. Raises UserError for a source
+    without any foreground.
     """
     if not sources:
         return first

@@ -21,8 +21,8 @@ Anchor = Literal["first", "random"]
 class TrainingPair(TypedDict):
     """`anchor` and `frame`: RGB uint8 `[3, H, W]`; `mask`: bool `[H, W]`, the annotation of `frame`.
 
-    `key`: int64 `[3]`, the index of the sequence, and those of the anchor and the frame in it. `flow`, if requested: float32
-    `[3, h, w]`, the optical flow of `frame` (of its size in training), see `adnet.data.flow.to_flow_input`.
+    `key`: int64 `[3]`, the index of the sequence, and those of the anchor and the frame in it. `flow`, if requested: `to_flow_input`
+    of the frame's, float32 `[3, h, w]` (of its size in training).
     """
 
     anchor: Tensor

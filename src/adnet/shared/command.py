@@ -99,10 +99,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
 
 
 def _silence_remarks() -> None:
-    """Silence libraries' tips, deprecations and advice on the number of workers; their other warnings stay.
-
-    If warnings were configured (`-W`, PYTHONWARNINGS), they are left as they are.
-    """
+    """Silence libraries' tips and, unless warnings were configured (`-W`), deprecations and advice on the number of workers."""
     for name in _REMARKING:
         logging.getLogger(name).setLevel(logging.WARNING)
     if not sys.warnoptions:
@@ -154,10 +151,7 @@ def check_options(arguments: Sequence[str]) -> None:
 
 
 def expand_home(cfg: DictConfig) -> None:
-    """Replace a `~/` at the beginning of a value by the home folder, which many shells leave as it is after `KEY=`.
-
-    Raises UserError as `from_home` does.
-    """
+    """Replace a `~/` at the beginning of a value, where many shells leave it. Raises UserError as `from_home` does."""
     for key, value in _walk(OmegaConf.to_container(cfg)):
         if isinstance(value, str) and (value == "~" or value.startswith("~/")):
             OmegaConf.update(cfg, key, str(from_home(value)))

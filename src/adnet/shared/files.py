@@ -32,10 +32,7 @@ def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
 
 
 def write_text(path: Path, content: str, overwrite: bool = True) -> None:
-    """Write text atomically, creating parent folders. Raises OSError, and keeps the old file, if it cannot be written.
-
-    Raises UserError as `replacing` does.
-    """
+    """Write text as `replacing` does. Raises OSError, and keeps the old file, if it cannot be written."""
     with replacing(path, overwrite) as draft:
         draft.write_text(content, encoding="utf-8")
 
@@ -44,8 +41,8 @@ def write_text(path: Path, content: str, overwrite: bool = True) -> None:
 def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Yield a draft beside `path` to write to. It replaces `path` when the block succeeds and is deleted when it fails.
 
-    Parent folders are created. A reader sees the old file or the new one, never a part of it. Raises UserError at the end if
-    `overwrite` is false and `path` exists by then, perhaps written by another process.
+    Parent folders are created. A reader sees the old file or the new one, never a part of it. Raises UserError at the end if `path`
+    exists by then, perhaps written by another process, unless `overwrite`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
@@ -62,10 +59,7 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a draft folder beside `path` to fill. It becomes `path` when the block succeeds and is deleted when it fails.
-
-    Parent folders are created. `path` itself may be an empty folder.
-    """
+    """Yield a draft beside the folder `path`, missing or empty, to fill. It becomes `path` if the block succeeds, or is deleted."""
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     draft.mkdir(parents=True)
     try:
@@ -101,10 +95,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Read the lines of a text in UTF-8, with or without a byte order mark, stripped, without empty ones.
-
-    Raises UserError if it can't be read.
-    """
+    """Read the lines of a text in UTF-8, stripped, without empty ones. Raises UserError if it can't be read."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
@@ -129,8 +120,8 @@ def remembered(
 ) -> dict[str, Any]:
     """Return `compute()`, a JSON object made from `files`, and remember it until one of them changes its size or time.
 
-    `what` tells apart what is made from the same files. It is kept in `folder`, by default one of the cache; without a home
-    folder, or where nothing may be written, it is computed each time.
+    `what` tells apart what is made from the same files. It is kept in `folder`, by default one of the cache; where nothing may be
+    written, it is computed each time.
     """
     try:
         folder = folder or cache_folder() / "fingerprints"

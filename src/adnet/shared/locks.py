@@ -59,10 +59,7 @@ def one_at_a_time(file: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_run_folder(folder: Path) -> Iterator[None]:
-    """Lock a run folder, so that one training at a time works in it.
-
-    Raises UserError, naming the process that holds the lock, if another training does.
-    """
+    """Lock a run folder for one training. Raises UserError, naming the process that holds the lock, if another one has it."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ".training.lock"
     while True:

@@ -94,10 +94,7 @@ def need_extra(extra: str, module: str, what: str) -> None:
 
 
 def usable_device(name: str | torch.device | None = None) -> torch.device:
-    """Return the device called `name` after a test computation on it; None: cuda if there is one, else cpu.
-
-    Raises UserError for a name that PyTorch does not know, and for a device that is missing or has no driver.
-    """
+    """Return the device called `name`; None: cuda if there is one, else cpu. Raises UserError unless it can compute."""
     import torch  # the command line is read without it
 
     try:

@@ -12,10 +12,7 @@ from adnet.shared.files import read_json
 
 
 def finished_summary(folder: Path) -> dict[str, Any] | None:
-    """Return the `summary.json` of the training that has finished in `folder`; None if it has not, or there is none.
-
-    Raises UserError if the summary or the config there cannot be read.
-    """
+    """Return the `summary.json` of a training that has finished in `folder`, or None. Raises UserError for unreadable files."""
     file = folder / "summary.json"
     if not file.is_file():
         return None

@@ -142,8 +142,7 @@ def _decoded(
 ) -> Iterator[av.VideoFrame]:
     """Yield all frames; append a line to `damaged` for each packet that cannot be decoded.
 
-    An empty packet, as Theora has for a picture like the one before, makes no frame; until when that one is shown is appended
-    to `shown_on`, in seconds on the file's clock.
+    An empty packet, as Theora has, shows the picture before on: until when is appended to `shown_on`, in seconds of the file's clock.
     """
     import av
 

@@ -18,8 +18,8 @@ _END: Any = object()
 def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
     """Yield `items` in order, while another thread makes up to `ahead` of them in advance.
 
-    An exception is raised instead of the item that raised it. If `items` is a generator, it is closed at the end, also when this
-    generator is closed early; use `contextlib.closing` to close it immediately.
+    An exception is raised instead of the item that raised it. If `items` is a generator, it is closed with this one; use
+    `contextlib.closing` to close it immediately.
     """
     iterator = iter(items)
     try:
@@ -42,8 +42,7 @@ def in_parallel(
 ) -> Generator[T, None, None]:
     """Yield `work(item)` for each of `items`, in their order, computed in `workers` threads, each of which calls `start` first.
 
-    Items are taken as by `prefetch`, `workers` of them in advance. An exception, of an item or of its work, is raised in the place
-    of its result, and ends the rest.
+    Items are taken as by `prefetch`. An exception, of an item or of its work, is raised in the place of its result.
     """
     pool = ThreadPoolExecutor(workers, "adnet-work", start)
     try:
@@ -58,8 +57,8 @@ def in_parallel(
 def write_behind(write: Callable[..., None], behind: int = 8) -> Iterator[Callable[..., None]]:
     """Yield `put(*arguments)`, which makes another thread call `write(*arguments)`, in order.
 
-    `put` waits while `behind` calls are pending. All of them are done when the block ends, even by an exception. What `write`
-    raises is raised by a later `put`, or at the end of the block.
+    `put` waits while `behind` calls are pending; all are done when the block ends. What `write` raises is raised by a later `put`,
+    or at the end of the block.
     """
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "adnet-write") as pool:

@@ -30,10 +30,9 @@ def hub_without_retries() -> Iterator[None]:
 
 
 def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
-    """Download `files` of the model OWNER/NAME into the hub's cache and return their folder there.
+    """Download `files` of the model OWNER/NAME, of a branch, tag or commit, into the hub's cache and return their folder there.
 
-    `revision` is a branch, tag or commit. If the hub doesn't answer, the cached files are used. Raises UserError if there
-    are none.
+    If the hub doesn't answer, the cached files are used. Raises UserError if there are none.
     """
     try:
         with hub_without_retries():
@@ -44,10 +43,7 @@ def download(name: str, revision: str | None, files: Sequence[str]) -> Path:
 
 
 def upload(folder: Path, name: str, revision: str | None, private: bool | None, message: str) -> str:
-    """Upload a folder's files to the hub's model OWNER/NAME, creating it if needed; return the commit's address.
-
-    Raises UserError if the hub refuses.
-    """
+    """Upload a folder to the hub's model OWNER/NAME; return the commit's address. Raises UserError if the hub refuses."""
     api = HfApi(library_name="adnet")
     try:
         with hub_without_retries():

@@ -28,8 +28,8 @@ _HUB = "hub:"
 def locate(checkpoint: str | Path | None) -> Path:
     """Find a checkpoint's file: `None` and `adnet/lite` are the released weights, other paths are returned as they are.
 
-    A folder of pretrained weights becomes the path of its weights. `hub:OWNER/NAME[@REVISION]` is downloaded, only its
-    config and its weights, into the hub's cache, which also serves without a network. Raises UserError if they can't be had.
+    A folder of pretrained weights becomes the path of its weights. Config and weights of `hub:OWNER/NAME[@REVISION]` are downloaded
+    into the hub's cache, which also serves without a network. Raises UserError if they can't be had.
     """
     if checkpoint is None or str(checkpoint) == LITE:
         return RELEASED / WEIGHTS
@@ -77,7 +77,7 @@ def write_pretrained(
 
 
 def read_pretrained(folder: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, Tensor]]:
-    """Read a folder that `write_pretrained` wrote: the network's config, its test size, and its state dict in float32.
+    """Read what `write_pretrained` wrote: the network's config, its test size, and its state dict in float32.
 
     Raises UserError if one of the two files is missing, damaged, or something else.
     """

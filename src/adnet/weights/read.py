@@ -20,8 +20,7 @@ _WITHIN = ("state_dict", "model", "model_state_dict", "module")
 def load_plain(path: Path) -> Any:
     """Load a `torch.save` file, on the CPU: only tensors and plain values, so that it can't run code (`weights_only=True`).
 
-    Raises ValueError for a wrong checksum in the file, which PyTorch ignores, although it means a wrong weight. A damaged
-    pickle may raise anything.
+    Raises ValueError for a wrong checksum, which PyTorch ignores. A damaged pickle may raise anything.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -65,9 +64,8 @@ def unwrapped(content: Mapping[str, Any]) -> dict[str, Any]:
 def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return the state dict in what a file holds, by the names that a network gives its tensors.
 
-    If they lie below a prefix, such as the `module.` of DistributedDataParallel, it is removed, and what lies elsewhere is
-    left out. The prefix is the one below which most of `names` are found. Raises UserError if there are two of these, such as
-    `student.` and `teacher.`.
+    Those below the prefix with most of `names`, such as the `module.` of DistributedDataParallel, are kept, and it is removed.
+    Raises UserError for two such prefixes, as `student.` and `teacher.`.
     """
     given, names = unwrapped(content), set(names)
     below: Counter[str] = Counter()
