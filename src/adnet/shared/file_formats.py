@@ -173,9 +173,7 @@ class Settings(TypedDict):
     protocol: Annotated[dict[str, Any], Field(description="the settings of adnet.inference.Protocol")]
     precision: NotRequired[Annotated[str, Field(description="in which the network computed: fp32, bf16 or fp16")]]
     backend: Annotated[str, Field(description="torch, compile, openvino, openvino_int8, onnx")]
-    flow: Annotated[
-        dict[str, Any] | None, Field(description="method, and files_sha256 of each video; null without flow")
-    ]
+    flow: Annotated[dict[str, Any] | None, Field(description="method, and files_sha256 of each video; or null")]
     postprocess: Annotated[dict[str, Any] | None, Field(description="its config")]
     files_sha256: Annotated[dict[str, Sha256], Field(description="of each file that the settings name, by its path")]
 

@@ -88,12 +88,9 @@ def choices(hint: Any) -> list[str]:
 def _limited(field: FieldInfo) -> str:
     if field.description:
         return field.description
-    limits = {
-        name: getattr(limit, name) for limit in field.metadata for name in ("gt", "ge", "le") if hasattr(limit, name)
-    }
+    words = {"gt": "above", "ge": "of at least", "le": "at most"}
+    limits = {name: getattr(limit, name) for limit in field.metadata for name in words if hasattr(limit, name)}
     if field.annotation is int and "gt" in limits:
         limits["ge"] = limits.pop("gt") + 1
-    words = {"gt": "above", "ge": "of at least", "le": "at most"}
-    return f"{described(field.annotation)} " + " and ".join(
-        f"{words[name]} {limit}" for name, limit in sorted(limits.items())
-    )
+    said = " and ".join(f"{words[name]} {limit}" for name, limit in sorted(limits.items()))
+    return f"{described(field.annotation)} {said}"

@@ -40,9 +40,11 @@ class VideoSource(typing.Protocol):
 
     def length(self) -> int | None:
         """Return about how many frames there are; None if that is not known without reading them."""
+        return None
 
     def content(self) -> dict[str, Any] | None:
         """Return plain values that identify the content of this video; None if it cannot be known beforehand."""
+        return None
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the frames in time order. Raises UserError AFTER the last readable one if some cannot be read."""
@@ -84,7 +86,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Webcam:
+class Webcam(VideoSource):
     """The camera with the number `index`, until it is stopped."""
 
     index: int
@@ -93,12 +95,6 @@ class Webcam:
     @property
     def name(self) -> str:
         return f"webcam{self.index}"
-
-    def length(self) -> None:
-        return None
-
-    def content(self) -> None:
-        return None
 
     def frames(self) -> Iterator[VideoFrame]:
         # Open it here, in the caller's thread: macOS asks for permission in the main thread only, and frames may be read in another.
