@@ -131,4 +131,4 @@ def test_weights_alone_are_a_checkpoint_of_half_the_size(
     assert "| J mean | " in (scored / "README.md").read_text()
     ended = run(export.main, *arguments[:2], f"output={checkpoint.parent / 'none'}", f"scores={checkpoint}")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert "is not a scores.json of adnet's" in ended.err
+    assert "cannot be read as JSON" in ended.err

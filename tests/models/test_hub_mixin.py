@@ -112,7 +112,7 @@ def test_what_is_something_else_is_one_line(tmp_path: Path) -> None:
 def test_what_could_not_be_read_again_is_not_written(tiny_model: ADNet, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="test size is unknown"):
         tiny_model.save_pretrained(tmp_path / "saved")
-    with pytest.raises(UserError, match=r"is not a scores\.json of adnet's"):
+    with pytest.raises(UserError, match="cannot be read as JSON"):
         tiny_model.save_pretrained(tmp_path / "saved", (33, 57), scores=__file__)
     frames = torch.rand(1, 3, 33, 57)
     assert fold_batch_norms(tiny_model.eval(), lambda: tiny_model(frames, frames))
@@ -135,6 +135,15 @@ def test_the_card_has_the_scores_of_the_evaluation(tiny_model: ADNet, tmp_path: 
     }
     assert "| J mean | 72.1 |" in card.text
     assert "checkpoint=saved" in card.text
+
+
+def test_a_score_that_is_not_there_is_left_out_of_the_card(tiny_model: ADNet, tmp_path: Path) -> None:
+    scores = json.loads(SCORES.read_text())
+    scores["mean"]["J"]["decay"] = None  # of single images
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    tiny_model.save_pretrained(tmp_path / "saved", (33, 57), scores=tmp_path / "scores.json")
+    results = ModelCard.load(tmp_path / "saved" / "README.md").data.eval_results or []
+    assert [one.metric_type for one in results] == ["J-mean", "J-recall", "F-mean", "F-recall", "F-decay"]
 
 
 def test_what_is_pushed_is_what_is_saved(tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:

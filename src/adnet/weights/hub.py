@@ -114,4 +114,5 @@ def _results(file: Path) -> list[EvalResult]:
         )
         for metric in ("J", "F")
         for line, meaning in _DAVIS_LINES.items()
+        if content["mean"][metric][line] is not None
     ]
