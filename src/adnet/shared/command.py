@@ -228,8 +228,11 @@ def quoted(value: str, quote: str = "'") -> str:
 
 
 def _nearest_key(key: str, name: str) -> str:
-    """Suggest a key of the same name elsewhere, else the nearest of its siblings."""
-    keys = _known_keys(name)
+    """Suggest a group or a key of `conf/NAME.yaml` of the same name elsewhere, else the nearest of its siblings."""
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
+    groups = [group for group in cfg["hydra"]["runtime"]["choices"] if not group.startswith("hydra/")]
+    keys = [*groups, *(key for key, _ in _walk(cfg))]
     parent, _, leaf = key.rpartition(".")
     elsewhere = [known for known in keys if known != key and known.endswith(f".{leaf}")]
     if elsewhere := [known for known in elsewhere if not known.startswith("hydra.")] or elsewhere:
@@ -239,14 +242,6 @@ def _nearest_key(key: str, name: str) -> str:
     prefix = f"{parent}." if parent else ""
     below = [known.removeprefix(prefix) for known in keys if known.startswith(prefix)]
     return nearest(key.removeprefix(prefix), [known for known in below if "." not in known and known[0] != "_"], prefix)
-
-
-def _known_keys(name: str) -> list[str]:
-    """List the groups that `conf/NAME.yaml` chooses from, and all keys that it composes to."""
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
-    groups = [group for group in cfg["hydra"]["runtime"]["choices"] if not group.startswith("hydra/")]
-    return groups + [key for key, _ in _walk(cfg)]
 
 
 def _remove_if_empty(folder: Path) -> None:
