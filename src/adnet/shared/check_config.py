@@ -78,7 +78,7 @@ def _check_group(given: dict[str, Any], usual: Any, prefix: str, importing: bool
     for key, default in defaults.items():
         name = f"{prefix}{key}"
         # Arguments of a `_target_` have a type to be checked by.
-        needed = isinstance(default, dict) and default and name not in OPTIONAL and "_target_" not in defaults
+        needed = isinstance(default, dict) and default and not name.startswith(OPTIONAL) and "_target_" not in defaults
         if needed and not isinstance(given.get(key), dict):
             choose = "" if prefix else f", or choose {key}=NAME"
             raise UserError(f"{name}={_shown(given.get(key))}: nothing runs without it; leave it out{choose}")
