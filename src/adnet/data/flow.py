@@ -8,6 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -244,9 +245,10 @@ class SequenceFlow:
         if self.cache is None:
             return np.asarray(sign * self.method.of_files(files), np.int8)
         file = from_home(self.cache) / self._name(files)
-        try:
+        found = None
+        with suppress(UserError):  # missing or damaged
             found = read_array(file)
-        except UserError:  # missing or damaged
+        if found is None or found.dtype != np.int8 or found.shape[2:] != (2,):
             found = self.method.of_files(files)
             with replacing(file) as draft, draft.open("wb") as stream:
                 np.save(stream, found)
