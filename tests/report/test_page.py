@@ -14,7 +14,6 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.report import page, tables
-from adnet.report.figures import gallery
 from adnet.report.figures.plot import Plot
 from adnet.report.page import build_report
 
@@ -180,17 +179,6 @@ def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) 
 def test_an_unknown_dataset_folder_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
     text = build_report([make_run("0")], tmp_path / "report").read_text()
     assert "evaluation.json names no dataset folder" in text
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_strips_beyond_the_budget_are_left_out_and_named(
-    two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gallery.Pictures, "__init__", lambda self, folder: vars(self).update(folder=folder, budget=10))
-    text = build_report([two_runs], tmp_path / "report", explorer_sequences=0).read_text()
-    assert "Left out to keep the page small: the strips of camel, kite, dog, bear." in text
-    assert "Left out to keep the page small: the worst frames of baseline, full." in text
-    assert "data:image/jpeg" not in text
 
 
 @pytest.mark.usefixtures("undrawn")

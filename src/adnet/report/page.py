@@ -21,7 +21,7 @@ from adnet.errors import UserError
 from adnet.report import tables
 from adnet.report.analysis.pooling import Comparison, differing_settings, pool
 from adnet.report.figures import plots
-from adnet.report.figures.gallery import Pictures, strip_gallery, worst_gallery
+from adnet.report.figures.gallery import strip_gallery, worst_gallery
 from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, find_runs, paper_tables
@@ -67,17 +67,17 @@ def write_report(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         draft = Path(scratch) / "new"
-        pictures = Pictures(draft / "figures")
-        pictures.folder.mkdir(parents=True)
+        figures = draft / "figures"
+        figures.mkdir(parents=True)
         found = pool(runs)
         sections = []
         for number, comparison in enumerate(found):
             # The files of the first are called `table1` and so on; those of the others end in a name of their own.
             key = slug(f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}")
             suffix = f"-{key}" if number else ""
-            strips = strip_gallery(comparison, pictures, f"masks{suffix}", strip_sequences, strip_frames, strip_width)
-            worst = worst_gallery(comparison, pictures, f"worst{suffix}", worst_frames, strip_width)
-            sections.append(_section(comparison, found, suffix, pictures.folder) | {"strips": strips, "worst": worst})
+            strips = strip_gallery(comparison, figures, f"masks{suffix}", strip_sequences, strip_frames, strip_width)
+            worst = worst_gallery(comparison, figures, f"worst{suffix}", worst_frames, strip_width)
+            sections.append(_section(comparison, found, suffix, figures) | {"strips": strips, "worst": worst})
         environment = Environment(
             loader=PackageLoader("adnet.report", "."),
             autoescape=True,
@@ -91,10 +91,10 @@ def write_report(
             introduction=_introduction(runs, found),
             properties=_properties(runs, found),
             sections=sections,
-            explorer=_explorer(found, pictures.folder, explorer_sequences),
+            explorer=_explorer(found, figures, explorer_sequences),
             saliency=_saved(tables.saliency_table(found), draft),
             runs=_saved(tables.run_table(runs), draft),
-            training_plot=_shown(plots.training_plot(runs), pictures.folder),
+            training_plot=_shown(plots.training_plot(runs), figures),
             source=paper_tables()["source"],
         )
         (draft / "index.html").write_text(text, encoding="utf-8")

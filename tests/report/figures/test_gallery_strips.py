@@ -13,7 +13,7 @@ from PIL import Image
 
 from adnet.data.sequence import evenly_spaced
 from adnet.report.analysis.pooling import Comparison, pool
-from adnet.report.figures.gallery import ANNOTATION_COLOUR, Gallery, Pictures, strip_gallery
+from adnet.report.figures.gallery import ANNOTATION_COLOUR, Gallery, strip_gallery
 from adnet.report.read import find_runs
 from adnet.video.overlay import COLOUR, OPACITY
 
@@ -28,7 +28,7 @@ def comparison(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> Co
 def strips(comparison: Comparison, folder: Path, sequences: int, frames: int, width: int) -> Gallery:
     """The gallery of strips, with its pictures in `folder`."""
     folder.mkdir()
-    gallery = strip_gallery(comparison, Pictures(folder), "masks", sequences, frames, width)
+    gallery = strip_gallery(comparison, folder, "masks", sequences, frames, width)
     assert gallery is not None
     return gallery
 
@@ -40,21 +40,21 @@ def picture(file: Path) -> np.ndarray:
 
 def test_hardest_first_and_easiest_last(comparison: Comparison, tmp_path: Path) -> None:
     gallery = strips(comparison, tmp_path / "figures", sequences=3, frames=2, width=48)
-    shown = [(group["title"], [picture["label"] for picture in group["pictures"]]) for group in gallery.groups]
+    shown = [(title, [picture["label"] for picture in pictures]) for title, pictures in gallery.groups.items()]
     assert shown == [(name, ["baseline", "full"]) for name in ("camel", "kite", "bear")]
-    assert gallery.groups[0]["pictures"][0]["scores"] == "J 40.0\N{EN SPACE}F 30.0"
+    assert gallery.groups["camel"][0]["scores"] == "J 40.0\N{EN SPACE}F 30.0"
     lines = (tmp_path / "figures/masks.csv").read_text().splitlines()
     assert lines[:2] == ["sequence,variant,J,F,frames", "camel,baseline,40.0,30.0,00000 00005"]
 
 
 def test_no_sequence_twice(comparison: Comparison, tmp_path: Path) -> None:
     gallery = strips(comparison, tmp_path / "figures", sequences=9, frames=2, width=48)
-    assert [group["title"] for group in gallery.groups] == ["camel", "kite", "dog", "bear"]
+    assert list(gallery.groups) == ["camel", "kite", "dog", "bear"]
 
 
 def test_picture(comparison: Comparison, tmp_path: Path) -> None:
     gallery = strips(comparison, tmp_path / "figures", sequences=1, frames=3, width=48)
-    assert gallery.groups[0]["pictures"][0]["alt"] == "camel, baseline, frames 00000, 00002, 00005"
+    assert gallery.groups["camel"][0]["alt"] == "camel, baseline, frames 00000, 00002, 00005"
     strip = picture(tmp_path / "figures/masks-camel-baseline.png")
     assert strip.shape == (32, 3 * 48 + 2 * 4, 3)
     first, last = strip[:, :48], strip[:, -48:]
@@ -73,9 +73,9 @@ def test_frames_are_shrunk(comparison: Comparison, tmp_path: Path) -> None:
 def test_what_is_not_on_disk_is_left_out(comparison: Comparison, davis: Path, tmp_path: Path) -> None:
     (davis / "JPEGImages/480p/camel").rename(davis / "elsewhere")
     gallery = strips(comparison, tmp_path / "figures", sequences=4, frames=1, width=48)
-    assert [group["title"] for group in gallery.groups] == ["kite", "dog", "bear"]
+    assert list(gallery.groups) == ["kite", "dog", "bear"]
     (davis / "JPEGImages").rename(davis / "gone")
-    assert strips(comparison, tmp_path / "none", sequences=4, frames=1, width=48).groups == ()
+    assert strips(comparison, tmp_path / "none", sequences=4, frames=1, width=48).groups == {}
 
 
 def test_frames_and_annotations_are_found_as_the_dataset_has_them(
@@ -88,10 +88,23 @@ def test_frames_and_annotations_are_found_as_the_dataset_has_them(
     make_run("0", root=davis, dataset="folder", split="all")
     (comparison,) = pool(find_runs([tmp_path / "runs"]))
     gallery = strips(comparison, tmp_path / "figures", sequences=1, frames=2, width=48)
-    assert gallery.groups[0]["pictures"][0]["alt"] == "camel, full, frames 00000, 00005"
+    assert gallery.groups["camel"][0]["alt"] == "camel, full, frames 00000, 00005"
     halves = np.split(picture(tmp_path / "figures/masks-camel-full.png"), [48, 52], axis=1)
     outlines = [(half == ANNOTATION_COLOUR).all(axis=-1).any() for half in halves]
     assert outlines == [True, True, False]  # between them a white gap
+
+
+def test_a_label_longer_than_a_file_name(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
+    """Labels list the settings in which runs differ, and other methods are called what they like."""
+    variant = "full (" + ", ".join(f"setting{number}=value{number}" for number in range(30))
+    for number in range(2):
+        make_run(str(number), variant=f"{variant}, {number})", root=davis)
+    (comparison,) = pool(find_runs([tmp_path / "runs"]))
+    strips(comparison, tmp_path / "figures", sequences=1, frames=1, width=24)
+    names = sorted(path.name for path in (tmp_path / "figures").glob("*.png"))
+    assert len(names) == 2
+    assert max(map(len, names)) <= 204
+    assert all(name.startswith("masks-camel-full_setting0_value0_setting1") for name in names)
 
 
 @given(st.integers(1, 200), st.integers(1, 12))

@@ -10,7 +10,7 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, pool
-from adnet.report.figures.gallery import Pictures, worst_frames, worst_gallery
+from adnet.report.figures.gallery import worst_frames, worst_gallery
 from adnet.report.read import find_runs
 
 NAMES = {"bear": ["00001", "00002", "00003", "00004"]}
@@ -53,10 +53,9 @@ def test_names_and_values_of_another_number_are_refused(make_run: Callable[..., 
 
 def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
     comparison = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7], "dog": [0.3]}, NAMES)
-    gallery = worst_gallery(comparison, Pictures(tmp_path), "worst", 8, 48)
+    gallery = worst_gallery(comparison, tmp_path, "worst", 8, 48)
     assert gallery is not None
-    (group,) = gallery.groups
-    first, second = group["pictures"]
+    ((first, second),) = gallery.groups.values()
     assert (first["label"], first["scores"]) == ("bear 00002", "J 10.0")
     assert first["source"].startswith("data:image/jpeg")
     assert (second["label"], second["source"]) == ("dog #1", "")
@@ -66,15 +65,7 @@ def test_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> 
     assert len(lines) == 6
 
 
-def test_pictures_stop_at_the_budget(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
-    comparison = scored(make_run("0", root=davis), {"bear": [0.9, 0.1, 0.8, 0.7]}, NAMES)
-    gallery = worst_gallery(comparison, Pictures(tmp_path, budget=10), "worst", 8, 48)
-    assert gallery is not None
-    assert gallery.notes == ("Left out to keep the page small: the worst frames of full.",)
-    assert gallery.groups[0]["pictures"][0]["source"] == ""
-
-
 def test_no_values_per_frame_no_gallery(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
     comparison = scored(make_run("0", root=davis), {})
-    assert worst_gallery(comparison, Pictures(tmp_path), "worst", 8, 48) is None
-    assert worst_gallery(comparison, Pictures(tmp_path), "worst", 0, 48) is None
+    assert worst_gallery(comparison, tmp_path, "worst", 8, 48) is None
+    assert worst_gallery(comparison, tmp_path, "worst", 0, 48) is None

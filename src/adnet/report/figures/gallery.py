@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,66 +26,22 @@ from adnet.video.overlay import draw_overlay
 
 ANNOTATION_COLOUR = np.array([255, 255, 255])
 
-BUDGET = 6_000_000  # bytes of JPEG on the page, 8 MB in base64
-
-
-class Tile(NamedTuple):
-    """A picture, RGB uint8 `[h, w, 3]` or None if it is not on disk, and the texts beside it. `name` is that of its file."""
-
-    name: str
-    label: str
-    scores: str
-    alt: str
-    picture: Frame | None
-
 
 @dataclass(frozen=True)
 class Gallery:
-    """Groups of pictures with a heading, as the page shows them: `{"title", "pictures": [{"source", "alt", ...}]}`.
+    """Groups of pictures by their heading, each picture with its `label`, `scores`, `alt` and `source` on the page.
 
-    `data` is the name of the CSV file with their numbers, "" if there are none; `notes` say what is missing.
+    `data` is the name of the CSV file with their numbers, "" if there are none; `note` says what is missing.
     """
 
     caption: str
+    groups: Mapping[str, Sequence[Mapping[str, str]]]
     data: str = ""
-    groups: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass
-class Pictures:
-    """The folder of the pictures, and how many bytes of them the page can still take."""
-
-    folder: Path
-    budget: int = BUDGET
-
-    def gallery(self, name: str, what: str, caption: str, groups: Mapping[str, Sequence[Tile]]) -> Gallery:
-        """Save the pictures of each group; one that exceeds the budget is listed without, and said to lack its `what`."""
-        shown: list[dict[str, Any]] = []
-        left_out = []
-        for title, tiles in groups.items():
-            sources = self._add({tile.name: tile.picture for tile in tiles if tile.picture is not None})
-            if sources is None:
-                left_out.append(title)
-            pictures = [{**tile._asdict(), "source": (sources or {}).get(tile.name, "")} for tile in tiles]
-            shown.append({"title": title, "pictures": pictures})
-        notes = (f"Left out to keep the page small: the {what} of {', '.join(left_out)}.",) if left_out else ()
-        return Gallery(caption, name, tuple(shown), notes)
-
-    def _add(self, pictures: Mapping[str, Frame]) -> dict[str, str] | None:
-        """Save the pictures and return their data URIs, both by name. If they exceed the budget, save none and return None."""
-        encoded = {name: jpeg(picture) for name, picture in pictures.items()}
-        size = sum(map(len, encoded.values()))
-        if size > self.budget:
-            return None
-        self.budget -= size
-        for name, picture in pictures.items():
-            Image.fromarray(picture).save(self.folder / f"{slug(name)}.png")
-        return {name: data_uri("image/jpeg", content) for name, content in encoded.items()}
+    note: str = ""
 
 
 def strip_gallery(
-    comparison: Comparison, pictures: Pictures, name: str, sequences: int, frames: int, width: int
+    comparison: Comparison, figures: Path, name: str, sequences: int, frames: int, width: int
 ) -> Gallery | None:
     """Make Figure 5: strips of `sequences` sequences, half of them the hardest and half the easiest, one per variant.
 
@@ -99,7 +56,7 @@ def strip_gallery(
     )
     order = [int(index) for index in hardest_first(comparison)]
     chosen = order if len(order) <= sequences else order[: (sequences + 1) // 2] + order[len(order) - sequences // 2 :]
-    groups: dict[str, list[Tile]] = {}
+    groups: dict[str, list[dict[str, str]]] = defaultdict(list)
     rows: list[tuple[object, ...]] = []
     for index in chosen:
         sequence = comparison.sequences[index]
@@ -109,21 +66,21 @@ def strip_gallery(
                 continue
             J, F = (100 * float(result.scores[measure]["mean"][index]) for measure in ("J", "F"))
             scores, alt = f"J {J:.1f}\N{EN SPACE}F {F:.1f}", f"{sequence}, {result.label}, frames {', '.join(stems)}"
-            tile = Tile(f"{name}-{sequence}-{result.label}", result.label, scores, alt, picture)
-            groups.setdefault(sequence, []).append(tile)
+            texts = {"label": result.label, "scores": scores, "alt": alt}
+            groups[sequence].append(texts | _saved(picture, figures, f"{name}-{sequence}-{result.label}"))
             rows.append((sequence, result.label, round(J, 4), round(F, 4), " ".join(stems)))
     if not groups:
         roots = sorted({str(e.root) for r in comparison.results for e in r.evaluations[:1] if e.root is not None})
         where = f"under {', '.join(roots)}" if roots else "because evaluation.json names no dataset folder"
         note = f"The overlay strips are left out: no pair of frame and mask was found {where}."
-        return Gallery(caption, notes=(note,))
-    write_csv(pictures.folder / f"{name}.csv", ("sequence", "variant", "J", "F", "frames"), rows)
-    return pictures.gallery(name, "strips", caption, groups)
+        return Gallery(caption, {}, note=note)
+    write_csv(figures / f"{name}.csv", ("sequence", "variant", "J", "F", "frames"), rows)
+    return Gallery(caption, groups, name)
 
 
-def worst_gallery(comparison: Comparison, pictures: Pictures, name: str, count: int, width: int) -> Gallery | None:
+def worst_gallery(comparison: Comparison, figures: Path, name: str, count: int, width: int) -> Gallery | None:
     """Show each variant's worst frames: the worst of each sequence, and of these the `count` worst. None if `count` is 0."""
-    groups: dict[str, list[Tile]] = {}
+    groups: dict[str, list[dict[str, str]]] = defaultdict(list)
     rows: list[tuple[object, ...]] = []
     for result in comparison.results if count else ():
         frames = worst_frames(result)
@@ -133,20 +90,26 @@ def worst_gallery(comparison: Comparison, pictures: Pictures, name: str, count: 
             worst.setdefault(scored.sequence, scored)  # its other frames fail in the same way
         for sequence, frame, J in list(worst.values())[:count]:
             evaluation = result.evaluations[0]
-            alt = f"{sequence}, frame {frame}, {result.label}"
             picture = overlay(evaluation, find_sequence(evaluation, sequence), frame, width)
-            tile = Tile(
-                f"{name}-{result.label}-{sequence}-{frame}", f"{sequence} {frame}", f"J {100 * J:.1f}", alt, picture
-            )
-            groups.setdefault(result.label, []).append(tile)
+            texts = {"label": f"{sequence} {frame}", "scores": f"J {100 * J:.1f}"}
+            texts["alt"] = f"{sequence}, frame {frame}, {result.label}"
+            groups[result.label].append(texts | _saved(picture, figures, f"{name}-{result.label}-{sequence}-{frame}"))
     if not groups:
         return None
-    write_csv(pictures.folder / f"{name}.csv", ("variant", "sequence", "frame", "J"), rows)
+    write_csv(figures / f"{name}.csv", ("variant", "sequence", "frame", "J"), rows)
     caption = (
         f"The worst frames of a variant's first run, by J in percent: the worst of each sequence, and of these the {count} "
         "worst. Mask in magenta, the annotation's outline in white. The CSV file lists all frames, the worst first."
     )
-    return pictures.gallery(name, "worst frames", caption, groups)
+    return Gallery(caption, groups, name)
+
+
+def _saved(picture: Frame | None, figures: Path, name: str) -> dict[str, str]:
+    """Save a picture as PNG, and return its `source` on the page, a JPEG; "" without a picture."""
+    if picture is None:
+        return {"source": ""}
+    Image.fromarray(picture).save(figures / f"{slug(name)}.png")
+    return {"source": data_uri("image/jpeg", jpeg(picture))}
 
 
 def find_sequence(evaluation: Evaluation, sequence: str) -> Video | None:
