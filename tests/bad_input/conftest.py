@@ -46,7 +46,7 @@ COMMANDS = {
     "evaluate": ["checkpoint=last.ckpt", "data.root=davis", "protocol=single_scale", "device=cpu", "output=out"],
     "predict": ["checkpoint=last.ckpt", "input=clip", "device=cpu", "output=out"],
     "export": ["checkpoint=last.ckpt", "format=safetensors", "output=out"],
-    "report": ["runs=runs", "output=out", "strip_sequences=1", "strip_frames=2", "strip_width=32"],
+    "report": ["runs=runs", "output=out", "strip_sequences=1", "strip_frames=2"],
     "benchmark": [
         "what=inference",
         "data.root=davis",

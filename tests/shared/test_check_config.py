@@ -89,7 +89,6 @@ def test_a_bad_value_is_one_line(refused: Callable[[str], str], argument: str, l
         ("report", "runs=", "runs=: expected a text"),
         ("report", "strip_sequences=-1", "strip_sequences=-1: expected a whole number of at least 0"),
         ("report", "strip_frames=0", "strip_frames=0: expected a whole number of at least 1"),
-        ("report", "strip_width=wide", "strip_width=wide: expected a whole number of at least 16"),
         ("report", "worst_frames=0.5", "worst_frames=0.5: expected a whole number of at least 0"),
         ("evaluate", "checkpoint=", "checkpoint=: expected a text or null"),
         ("evaluate", "checkpoint=1.5", "checkpoint=1.5: expected a text"),

@@ -82,14 +82,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    options = cfg.gpu_check
-    gpu = torch.cuda.is_available() and not options.cpu
+    gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
     if gpu:
         print(f"{torch.cuda.get_device_name()}: losses of each mode of training, compared with the CPU's")
     else:
         print("on the CPU: TF32, NCCL, CUDA kernels and the code that torch.compile generates are not checked")
-    backbone = options.backbone or ("resnet101" if gpu else "resnet10t")
-    steps = options.steps or (4 if gpu else 2)
+    backbone, steps = ("resnet101", 4) if gpu else ("resnet10t", 2)
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
         training = _Training(_overrides(backbone, steps, gpu, Path(scratch)), gpu, Path(scratch), steps)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,24 +26,15 @@ from adnet.shared.machine import usable_device
 from adnet.weights.read import load_into, read_weights
 
 
-class Box(NamedTuple):
-    """Pixels `left <= x < right`, `top <= y < bottom`."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
 @dataclass(frozen=True)
 class Detection:
     """The mask of an object in a frame, stored cropped to its box because a video has thousands of them.
 
-    `crop` is bool `[box.bottom - box.top, box.right - box.left]`; `size` is the frame's height and width in pixels; `score`
-    is the detector's own, in [0, 1].
+    `crop` is bool `[bottom - top, right - left]` of the `box`, pixels `left <= x < right` and `top <= y < bottom`; `size` is the frame's
+    height and width in pixels; `score` is the detector's own, in [0, 1].
     """
 
-    box: Box
+    box: tuple[int, int, int, int]  # left, top, right, bottom
     crop: Mask
     size: tuple[int, int]
     score: float = 1.0
@@ -54,8 +45,8 @@ class Detection:
         left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         if not width:
             return None
-        box = Box(left, top, left + width, top + height)
-        return cls(box, mask[_window(box)].copy(), mask.shape, score)
+        box = (left, top, left + width, top + height)
+        return cls(box, _inside(mask, box).copy(), mask.shape, score)
 
     @property
     def area(self) -> int:
@@ -64,17 +55,19 @@ class Detection:
 
     def paint(self, canvas: Mask) -> None:
         """Set the pixels of the mask in `canvas`, bool `[H, W]`, in place."""
-        canvas[_window(self.box)] |= self.crop
+        inside = _inside(canvas, self.box)
+        inside |= self.crop
 
     def shared(self, other: Detection) -> int:
         """Count the pixels that belong to this mask and to `other`, of the same frame."""
         canvas = np.zeros(self.size, np.bool_)
         other.paint(canvas)
-        return int(np.count_nonzero(canvas[_window(self.box)] & self.crop))
+        return int(np.count_nonzero(_inside(canvas, self.box) & self.crop))
 
 
-def _window(box: Box) -> tuple[slice, slice]:
-    return np.s_[box.top : box.bottom, box.left : box.right]
+def _inside(mask: Mask, box: tuple[int, int, int, int]) -> Mask:
+    left, top, right, bottom = box
+    return mask[top:bottom, left:right]
 
 
 @dataclass(frozen=True)

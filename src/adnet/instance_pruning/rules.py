@@ -8,7 +8,6 @@ probability = pruning.step("00000", probability)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -20,6 +19,9 @@ from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 from adnet.errors import UserError
 from adnet.instance_pruning.detectors import Detection, Detector
+
+Track = dict[int, Detection]
+"""One instance over frames: its detections by the frame's position, in time order."""
 
 
 class Verdict(NamedTuple):
@@ -92,15 +94,16 @@ class InstancePruning:
     def judge(self, detections: Sequence[Sequence[Detection]], frames: int) -> list[Verdict]:
         """Decide on the detections of each frame that has any, in time order; `frames` counts all frames of the video."""
         tracks = link(detections, self.iou, self.gap)
-        main = max(tracks, key=lambda track: track.area, default=Track())
+        areas = [sum(detection.area for detection in track.values()) for track in tracks]
+        main = tracks[areas.index(max(areas))] if tracks else {}
         verdicts = [Verdict([], []) for _ in detections]
-        for track in tracks:
-            kept = track.area >= self.area * main.area and len(track.detections) >= self.presence * frames
-            for position, detection in track.detections.items():
+        for track, area in zip(tracks, areas, strict=True):
+            kept = area >= self.area * max(areas) and len(track) >= self.presence * frames
+            for position, detection in track.items():
                 verdict = verdicts[position]
                 (verdict.protected if kept or track is main else verdict.pruned).append(detection)
         return [
-            keep_related(verdict, self.part) if position in main.detections else Verdict([], [])
+            keep_related(verdict, self.part) if position in main else Verdict([], [])
             for position, verdict in enumerate(verdicts)
         ]
 
@@ -113,18 +116,6 @@ def keep_related(verdict: Verdict, share: float) -> Verdict:
         same = any(one.shared(other) > share * min(one.area, other.area) for other in verdict.protected)
         (spared if same else pruned).append(one)
     return Verdict(pruned, verdict.protected + spared)
-
-
-@dataclass
-class Track:
-    """One instance over frames: its detections by the frame's position, in time order."""
-
-    detections: dict[int, Detection] = field(default_factory=dict)
-
-    @property
-    def area(self) -> int:
-        """Cumulative area of its masks over all frames, in pixels."""
-        return sum(detection.area for detection in self.detections.values())
 
 
 def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Track]:
@@ -140,8 +131,8 @@ def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Tr
     """
     tracks: list[Track] = []
     for position, detections in enumerate(frames):
-        alive = [track for track in tracks if position - next(reversed(track.detections)) <= gap + 1]
-        last = [next(reversed(track.detections.values())) for track in alive]
+        alive = [track for track in tracks if position - next(reversed(track)) <= gap + 1]
+        last = [next(reversed(track.values())) for track in alive]
         boxes = (
             torch.tensor([one.box for one in some], dtype=torch.float64).reshape(-1, 4) for some in (last, detections)
         )
@@ -151,10 +142,10 @@ def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Tr
             i, j = divmod(int(flat), len(detections))
             if overlap[i, j] < iou:
                 break
-            if j not in linked and position not in alive[i].detections:
+            if j not in linked and position not in alive[i]:
                 linked[j] = alive[i]
-                alive[i].detections[position] = detections[j]
+                alive[i][position] = detections[j]
         for j, detection in enumerate(detections):
             if j not in linked:
-                tracks.append(Track({position: detection}))
+                tracks.append({position: detection})
     return tracks

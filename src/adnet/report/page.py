@@ -29,6 +29,8 @@ from adnet.report.table import Table, to_csv, to_latex, to_markdown
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
+STRIP_WIDTH = 240  # pixels of each frame in the page's pictures: sharp on high-resolution screens
+EXPLORER_SEQUENCES = 4
 EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 takes a third more
 
 
@@ -47,18 +49,14 @@ def write_report(
     title: str = TITLE,
     strip_sequences: int = 6,
     strip_frames: int = 5,
-    strip_width: int = 240,
     worst_frames: int = 8,
-    explorer_sequences: int = 4,
 ) -> Path:
     """Write a report on `runs` into the folder `output`; return its `index.html`.
 
     Args:
         strip_sequences: sequences shown as overlay strips, half of them the hardest and half the easiest; 0: none.
         strip_frames: frames per strip.
-        strip_width: width of each frame in the page's pictures, in pixels.
         worst_frames: frames per variant in the gallery of worst frames; 0: none.
-        explorer_sequences: sequences in the similarity explorer; 0: none.
 
     An existing report in `output` is replaced as a whole. Raises UserError, before anything is written, if `output` holds anything
     else.
@@ -75,8 +73,8 @@ def write_report(
             # The files of the first are called `table1` and so on; those of the others end in a name of their own.
             key = slug(f"{number + 1}-{comparison.dataset}-{comparison.split}-{comparison.protocol}")
             suffix = f"-{key}" if number else ""
-            strips = strip_gallery(comparison, figures, f"masks{suffix}", strip_sequences, strip_frames, strip_width)
-            worst = worst_gallery(comparison, figures, f"worst{suffix}", worst_frames, strip_width)
+            strips = strip_gallery(comparison, figures, f"masks{suffix}", strip_sequences, strip_frames, STRIP_WIDTH)
+            worst = worst_gallery(comparison, figures, f"worst{suffix}", worst_frames, STRIP_WIDTH)
             sections.append(_section(comparison, found, suffix, figures) | {"strips": strips, "worst": worst})
         environment = Environment(
             loader=PackageLoader("adnet.report", "."),
@@ -91,7 +89,7 @@ def write_report(
             introduction=_introduction(runs, found),
             properties=_properties(runs, found),
             sections=sections,
-            explorer=_explorer(found, figures, explorer_sequences),
+            explorer=_explorer(found, figures),
             saliency=_saved(tables.saliency_table(found), draft),
             runs=_saved(tables.run_table(runs), draft),
             training_plot=_shown(plots.training_plot(runs), figures),
@@ -140,10 +138,10 @@ def _section(comparison: Comparison, found: Sequence[Comparison], suffix: str, f
     }
 
 
-def _explorer(found: Sequence[Comparison], figures: Path, sequences: int) -> dict[str, Any] | None:
+def _explorer(found: Sequence[Comparison], figures: Path) -> dict[str, Any] | None:
     """Return the similarity explorer of the first comparison that has embeddings."""
-    for comparison in found if sequences else ():
-        embedded, left_out = embedded_sequences(comparison, EMBEDDING_BUDGET, sequences)
+    for comparison in found:
+        embedded, left_out = embedded_sequences(comparison, EMBEDDING_BUDGET, EXPLORER_SEQUENCES)
         if embedded:
             return {
                 "data": json.dumps([item.page_data() for item in embedded]),

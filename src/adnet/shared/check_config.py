@@ -22,10 +22,7 @@ _AT_LEAST_1 = """
 TYPES: dict[str, Any] = {
     **dict.fromkeys(_TEXTS.split(), Text),
     **dict.fromkeys(_AT_LEAST_1.split(), PositiveInt),
-    **dict.fromkeys(
-        ("embeddings", "shard", "examples", "strip_sequences", "worst_frames", "explorer_sequences"), NonNegativeInt
-    ),
-    "strip_width": Annotated[int, Field(ge=16)],
+    **dict.fromkeys(("embeddings", "shard", "examples", "strip_sequences", "worst_frames"), NonNegativeInt),
     **dict.fromkeys(("fps", "max_megapixels", "trainer.gradient_clip_val"), PositiveFloat),
     **dict.fromkeys(("optim.new_layers_lr", "optim.optimizer.lr", "optim.optimizer.weight_decay"), NonNegativeFloat),
     **dict.fromkeys(("size", "test_size", "inference.size"), FrameSize),
