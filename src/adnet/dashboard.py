@@ -4,8 +4,6 @@ Shows bars of the ablation with error bands, curves by variant, overlays, the sw
 `logger=wandb` logs. Without a login, writes the spec of the workspace to `output`, a JSON file.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ kind is determined from a sample and printed, unless `kind=masks` or `kind=proba
 annotations, or COCO results.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any

@@ -1,7 +1,5 @@
 """Measure speed on this machine: `python -m adnet.benchmark what=inference|gpu_check [output=benchmark.json]`."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Measure time, memory and peak speed of a device. Calls on a GPU return before their work is done, so timing must wait for it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Check within minutes whether training works on this machine's GPU: compare the losses of each mode with the CPU's."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging

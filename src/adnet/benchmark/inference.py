@@ -1,7 +1,5 @@
 """Measure the seconds per frame of each stage, for each backend."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

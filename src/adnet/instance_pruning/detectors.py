@@ -1,14 +1,12 @@
 """Detect objects and their masks: with torchvision's Mask R-CNN, or from a file."""
 
-from __future__ import annotations
-
 import typing
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -40,7 +38,7 @@ class Detection:
     score: float = 1.0
 
     @classmethod
-    def of(cls, mask: Mask, score: float = 1.0) -> Detection | None:
+    def of(cls, mask: Mask, score: float = 1.0) -> Self | None:
         """Crop a mask of the whole frame, bool `[H, W]`, to its bounding box; None if the mask is empty."""
         left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         if not width:
@@ -58,7 +56,7 @@ class Detection:
         inside = _inside(canvas, self.box)
         inside |= self.crop
 
-    def shared(self, other: Detection) -> int:
+    def shared(self, other: Self) -> int:
         """Count the pixels that belong to this mask and to `other`, of the same frame."""
         canvas = np.zeros(self.size, np.bool_)
         other.paint(canvas)

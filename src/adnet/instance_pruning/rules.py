@@ -5,8 +5,6 @@ pruning.start("bear", frames)
 probability = pruning.step("00000", probability)
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 

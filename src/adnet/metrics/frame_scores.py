@@ -1,7 +1,5 @@
 """Score single frames from their files: region similarity J here, contour accuracy F and saliency in files of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple

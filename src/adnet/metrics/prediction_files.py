@@ -1,7 +1,5 @@
 """Predictions of any method on disk: masks or probability maps, one file per frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Score a folder of predictions against a dataset, by its rule: DAVIS-2016 leaves out each sequence's first and last frame."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Structure measure S of a saliency map (Fan et al., "Structure-measure", ICCV 2017)."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

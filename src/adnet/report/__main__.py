@@ -4,8 +4,6 @@ python -m adnet.report runs=outputs output=report
 python -m adnet.report 'runs=[outputs/full,outputs/baseline]'
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from omegaconf import DictConfig

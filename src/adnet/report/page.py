@@ -3,8 +3,6 @@
 build_report([Path("runs")], Path("report"))     # report/index.html opens from disk, without a network
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

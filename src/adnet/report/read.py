@@ -1,7 +1,5 @@
 """Read runs and evaluations from disk, as `adnet.train`, `adnet.evaluate` and `adnet.score` write them, and the paper's numbers."""
 
-from __future__ import annotations
-
 import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +61,7 @@ class Evaluation:
     drift: Mapping[str, Values] = field(repr=False, default_factory=dict)
     embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
 
-    def united_with(self, other: Evaluation) -> Evaluation | None:
+    def united_with(self, other: Self) -> Self | None:
         """Add the saliency, drift and embeddings of `other` if it is the same evaluation done again; otherwise return None.
 
         Its scores may differ by a hundredth of a percentage point, by masks that differ in a few pixels near the threshold.

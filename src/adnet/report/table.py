@@ -1,7 +1,5 @@
 """A table of results, and its forms: text cells (for HTML), Markdown, CSV and LaTeX."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -9,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from adnet.report.analysis.statistics import Interval
 
@@ -59,7 +57,7 @@ class Table:
     rows: tuple[tuple[Value, ...], ...]
 
     @classmethod
-    def of(cls, name: str, caption: str, rows: Sequence[Row]) -> Table:
+    def of(cls, name: str, caption: str, rows: Sequence[Row]) -> Self:
         """Make a table of rows, at least one, that have the same columns."""
         return cls(name, caption, tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 

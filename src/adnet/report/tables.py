@@ -1,7 +1,5 @@
 """The tables of the report: scores, differences, saliency and runs, and the paper's Tables 2 and 3 with our rows below."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any

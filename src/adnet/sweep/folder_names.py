@@ -1,7 +1,5 @@
 """Name folders after overrides, so that the same command finds the same folder again."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Reserve GPUs of this machine, so that no two jobs share one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Run one job of a sweep in its own process."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """Launch jobs on a Ray cluster."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Run the jobs of a sweep: many jobs of one entry point, in one folder."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Galleries of overlays, as PNG beside the page and as JPEG in it: strips of a sequence (Figure 5), and a variant's worst frames."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

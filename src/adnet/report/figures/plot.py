@@ -1,7 +1,5 @@
 """A plot with its numbers, the colours and type that all plots share, and how pictures and numbers are encoded for the page."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import hashlib

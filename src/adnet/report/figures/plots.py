@@ -1,7 +1,5 @@
 """Plots of scores with intervals, per sequence and per attribute, of training curves, and the paper's Figures 3 and 4."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figure 1 of the paper: similarity of a frame's pixels to the anchor's, as data for the page and as a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
