@@ -40,17 +40,13 @@ def main(cfg: DictConfig) -> None:
         scores = score_dataset(dataset, predictions, cfg.workers, kind=cfg.kind)
     write_json(output, scores, cfg.overwrite)
     if table:
-        write_text(table, _per_frame(scores), cfg.overwrite)
+        rows = ["sequence,frame,J,F"]
+        for name, row in scores["sequences"].items():
+            columns = row["frames"], row["J"]["frames"], row["F"]["frames"]
+            rows += [f"{name},{stem},{J},{F}" for stem, J, F in zip(*columns, strict=True)]
+        write_text(table, "\n".join([*rows, ""]), cfg.overwrite)
     print(_report(scores))
     print(output, *([table] if table else []), sep="\n")
-
-
-def _per_frame(scores: dict[str, Any]) -> str:
-    rows = ["sequence,frame,J,F"]
-    for name, row in scores["sequences"].items():
-        columns = row["frames"], row["J"]["frames"], row["F"]["frames"]
-        rows += [f"{name},{stem},{J},{F}" for stem, J, F in zip(*columns, strict=True)]
-    return "\n".join(rows) + "\n"
 
 
 def _report(scores: dict[str, Any]) -> str:

@@ -177,7 +177,9 @@ def _report(
             "memory_mib": way.memory,
             "overlapped_memory_mib": way.overlapped_memory,
             "precision": way.precision,
-            "pixels_differing": _differing(ways[first].masks, way.masks),
+            "pixels_differing": float(
+                np.mean([np.mean(a != b) for a, b in zip(ways[first].masks, way.masks, strict=True)])
+            ),
         }
         result["ways"][name] = {"seconds": seconds | {"frame": frame}, **total}
         milliseconds: Row = {Column(stage, digits=1): 1000 * taken for stage, taken in seconds.items()}
@@ -196,7 +198,3 @@ def _report(
                 f"masks of {name} differ from those of {first} at {differing:.2%} of pixels, more than {_AGREE:.1%}"
             )
     return result
-
-
-def _differing(masks: list[Mask], others: list[Mask]) -> float:
-    return float(np.mean([np.mean(mask != other) for mask, other in zip(masks, others, strict=True)]))

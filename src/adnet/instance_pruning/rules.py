@@ -117,15 +117,9 @@ def keep_related(verdict: Verdict, share: float) -> Verdict:
 
 
 def link(frames: Sequence[Sequence[Detection]], iou: float, gap: int) -> list[Track]:
-    """Link the detections of each frame to those of the frames before.
+    """Link the detections of each frame, in time order, to those before; `iou` and `gap` as in `InstancePruning`.
 
-    Args:
-        frames: detections of each frame, in time order.
-        iou: a detection continues the track whose last box it overlaps by at least this much.
-        gap: a track may be unseen for this many frames and still continue; 0 links consecutive frames only.
-
-    Pairs are chosen greedily, the largest overlap first; a track gets at most one detection per frame. A detection without a
-    track starts a new one, so that each detection is in exactly one track.
+    Pairs are chosen greedily, the largest overlap first. Each detection is in one track, which has at most one of a frame.
     """
     tracks: list[Track] = []
     for position, detections in enumerate(frames):

@@ -93,7 +93,14 @@ def score_dataset(
         if seen:
             saliency.merge(seen)
     remaining = iter(scores)
-    sequences = {name: _summary(stems, islice(remaining, len(stems))) for name, stems in names.items()}
+    sequences: dict[str, Scores] = {}
+    for name, stems in names.items():
+        values = zip(*((score.J, score.F) for score in islice(remaining, len(stems))), strict=True)
+        rows = {
+            measure: {**sequence_statistics(row), "frames": list(row)}
+            for measure, row in zip("JF", values, strict=True)
+        }
+        sequences[name] = {"frames": stems, **rows}
     *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
     if odd := _oddity(shared, predicted, annotated, pixels, found):
         logging.getLogger(__name__).warning("%s: %s", predictions, odd)
@@ -157,12 +164,6 @@ def _frames(sequence: Sequence, stems: list[str], predictions: Path, probabiliti
         )
         for stem in stems
     ]
-
-
-def _summary(stems: list[str], scores: Iterable[FrameScore]) -> Scores:
-    J, F = zip(*((score.J, score.F) for score in scores), strict=True)
-    measures = {name: {**sequence_statistics(values), "frames": list(values)} for name, values in (("J", J), ("F", F))}
-    return {"frames": stems, **measures}
 
 
 def _mean(sequences: Iterable[Scores]) -> Scores:

@@ -244,6 +244,9 @@ def _read_evaluation(file: Path) -> Evaluation:
             )
     having = {attribute: row.get("sequences", ()) for attribute, row in document.get("attributes", {}).items()}
     members = {attribute: tuple(name for name in names if name in having[attribute]) for attribute in sorted(having)}
+    curves = {}
+    if (curves_file := folder / "embeddings.json").exists():
+        curves = read_document(curves_file, "embeddings", ("sequences", "*.distance"))["sequences"]
     details = read_document(notes, "evaluation") if (notes := folder / "evaluation.json").exists() else {}
     return Evaluation(
         folder=folder,
@@ -258,13 +261,6 @@ def _read_evaluation(file: Path) -> Evaluation:
         stems=stems,
         attributes={attribute: found for attribute, found in members.items() if found},
         saliency=document.get("saliency", {}),
-        drift=_read_drift(folder / "embeddings.json"),
+        drift={name: np.array(curve["distance"], dtype=float) for name, curve in curves.items()},
         embeddings={path.stem: path for path in sorted(folder.glob("embeddings/*.npz"))},
     )
-
-
-def _read_drift(file: Path) -> dict[str, Values]:
-    if not file.exists():
-        return {}
-    curves = read_document(file, "embeddings", ("sequences", "*.distance"))["sequences"]
-    return {name: np.array(curve["distance"], dtype=float) for name, curve in curves.items()}

@@ -25,10 +25,9 @@ CONVENTIONS = {
 
 
 def score_table(comparison: Comparison, name: str = "table1") -> Table:
-    """Make the paper's Table 1, one row per variant, with a 95 % interval over sequences for J and F.
+    """Make the paper's Table 1, one row per variant, with intervals over sequences and, on DAVIS-2016, the paper's numbers.
 
-    If any variant has several runs, the standard deviation of the runs' means (the effect of the seed alone) is a column,
-    too. On DAVIS-2016, the paper's own numbers are added.
+    If any variant has several runs, the standard deviation of the runs' means (the effect of the seed alone) is a column, too.
     """
     baseline, paper = comparison.baseline, paper_rows(comparison)
     replicated = any(len(result.runs) > 1 for result in comparison.results)

@@ -20,10 +20,8 @@ def changes_results(override: str) -> bool:
 def sweep_name(overrides: Sequence[str], config: Mapping[str, Any]) -> str:
     """Name a sweep, or a run, after its whole command line: `experiment-ablation_*+seed-0-1`.
 
-    A key is cut to its last part unless another key of `config`, which the command composes to, ends in the same. One that is added
-    (`+a.b=1`) stays whole, because another command may add one that ends in the same.
-
-    Uses only characters that need no quotes in an override. A long name is cut off and ends in a hash of the overrides.
+    A key is cut to its last part unless another key of `config`, which the command composes to, ends in the same, or it is added
+    (`+a.b=1`). The name needs no quotes in an override. A long one is cut off and ends in a hash of the overrides.
     """
     named = [override for override in overrides if changes_results(override) or "," in override]
     ends = Counter(_last_parts(config))

@@ -32,12 +32,9 @@ _OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](mode|sweep|sweeper|launcher|run|job\
 def run_job(_: DictConfig) -> dict[str, Any]:
     """Run `python -m adnet.NAME` with this job's overrides in a new process: the task function of every job of a sweep.
 
-    In its own process, a job cannot take the sweep down, and leaves nothing behind for the next one: no process group, rank, W&B
-    run or memory. Ranks that DDP starts in it replay this job's command line, without the sweep.
-
-    The output of the process goes to `log.txt` in the job's folder. Returns the outcome, and writes it to `job.json` there:
-    `status` is `finished`, `failed`, `stopped` (a training, too, that ends before its last step), or `busy` if another process
-    works in the folder. Errors of the process are not raised. SIGTERM and Ctrl-C are passed on to it, and its end is awaited.
+    So a job cannot take the sweep down, and leaves no process group, rank, W&B run or memory to the next. The output goes to `log.txt`
+    in the job's folder, the outcome to `job.json` there, and is returned: `status` is `finished`, `failed`, `stopped` (a training, too,
+    that ends before its last step), or `busy` if another process works in the folder. SIGTERM and Ctrl-C are passed on.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
