@@ -15,7 +15,7 @@ FOLDER = Path("/tmp/adnet-gpus")
 """The folder of the locks, one for each GPU, the same for all users (`TMPDIR` may belong to one user or one job)."""
 
 _OF_THE_SHELL = "ADNET_CUDA_VISIBLE_DEVICES"
-"""The variable in which a sweep tells its jobs what CUDA_VISIBLE_DEVICES was where it was started; empty: no GPU."""
+"""The variable in which a sweep tells its jobs what CUDA_VISIBLE_DEVICES was where it was started; "all" if it was not set."""
 
 
 class Reserved(NamedTuple):
@@ -27,20 +27,15 @@ class Reserved(NamedTuple):
 
 def tell_jobs_the_gpus() -> None:
     """Keep CUDA_VISIBLE_DEVICES for the jobs that this process starts, see `undo_hiding`."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        os.environ.pop(_OF_THE_SHELL, None)
-    else:
-        os.environ[_OF_THE_SHELL] = visible
+    os.environ[_OF_THE_SHELL] = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 
 
 def undo_hiding() -> None:
     """Show a job of submitit's local executor the GPUs that its sweep saw: unless it is told how many, it hides all."""
-    if os.environ.get("SUBMITIT_EXECUTOR") != "local" or os.environ.get("CUDA_VISIBLE_DEVICES") != "":
-        return
-    if (visible := os.environ.get(_OF_THE_SHELL)) is None:
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         del os.environ["CUDA_VISIBLE_DEVICES"]
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        if (visible := os.environ.get(_OF_THE_SHELL, "all")) != "all":
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 @contextmanager
@@ -53,44 +48,32 @@ def reserved(count: int | None) -> Iterator[Reserved]:
     if not count or not (visible := _visible()):
         yield Reserved({}, ())
         return
-    with _for_everyone(), suppress(FileExistsError):
-        FOLDER.mkdir(mode=0o1777)  # sticky, like /tmp: users cannot remove each other's files
-    if FOLDER.is_symlink() or not FOLDER.is_dir():
-        raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
+    umask = os.umask(0)
+    try:
+        with suppress(FileExistsError):
+            FOLDER.mkdir(mode=0o1777)  # sticky, like /tmp: users cannot remove each other's files
+        if FOLDER.is_symlink() or not FOLDER.is_dir():
+            raise UserError(f"{FOLDER} is not the folder of the GPUs' locks: remove it")
+        for name in visible.values():
+            with suppress(FileExistsError):
+                os.close(os.open(FOLDER / name, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+    finally:
+        os.umask(umask)
     needed = min(count, len(visible))
     with ExitStack() as locks:
         while True:
             taken: dict[str, int] = {}
             for gpu, name in visible.items():
-                if len(taken) < needed and (lock := _lock(FOLDER / name, locks)) is not None:
-                    taken[gpu] = lock
+                # Without O_CREAT, which Linux forbids for other users' files in a sticky folder (`fs.protected_regular`).
+                descriptor = os.open(FOLDER / name, os.O_RDONLY | os.O_NOFOLLOW)
+                locks.callback(os.close, descriptor)
+                if len(taken) < needed and try_lock(descriptor):
+                    taken[gpu] = descriptor
             if len(taken) == needed:
                 break
             locks.close()  # otherwise two jobs could wait for each other's GPUs forever
             time.sleep(1 + os.getpid() % 10 / 10)
         yield Reserved({"CUDA_VISIBLE_DEVICES": ",".join(taken)}, tuple(taken.values()))
-
-
-def _lock(path: Path, locks: ExitStack) -> int | None:
-    """Return a descriptor that holds the lock until `locks` closes it; None if another process has it.
-
-    The file may belong to another user. It is opened read-only and without O_CREAT, which Linux forbids for other users' files
-    in a sticky folder (`fs.protected_regular`).
-    """
-    with _for_everyone(), suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    locks.callback(os.close, descriptor)
-    return descriptor if try_lock(descriptor) else None
-
-
-@contextmanager
-def _for_everyone() -> Iterator[None]:
-    before = os.umask(0)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _visible() -> dict[str, str]:
@@ -99,13 +82,9 @@ def _visible() -> dict[str, str]:
     A lock is named after the UUID if it is known, because Slurm jobs and containers each count their GPUs from 0.
     """
     try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        gpus = dict([part.strip() for part in line.split(",", 1)] for line in listed.stdout.splitlines())
+        query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+        listed = subprocess.check_output(query, stderr=subprocess.DEVNULL, text=True)
+        gpus = dict([part.strip() for part in line.split(",", 1)] for line in listed.splitlines())
     except (OSError, subprocess.CalledProcessError):
         gpus = {}
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
