@@ -49,12 +49,9 @@ def float32(tf32: bool) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def matmul_peak(device: torch.device, precision: str = "fp32", side: int | None = None) -> float:
-    """Measure the speed of multiplying two square matrices, in GFLOP/s: the best of three runs, after one to warm up.
-
-    `side` is by default 8192 on a GPU, 1024 otherwise.
-    """
-    side = side or (8192 if device.type == "cuda" else 1024)
+def matmul_peak(device: torch.device, precision: str = "fp32") -> float:
+    """Measure the speed of multiplying two square matrices, in GFLOP/s: the best of three runs, after one to warm up."""
+    side = 8192 if device.type == "cuda" else 1024
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = torch.rand(2, side, side, device=device).to(dtype)
     taken = []
