@@ -108,40 +108,36 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
         return _report(ways, model, size, best, describe(device))
 
 
-def _frame(way: _Measured, *arguments: Any) -> None:
-    with torch.inference_mode(), computing(way.model.device, way.precision):
-        _segment(way, *arguments)
-
-
-def _segment(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
+def _frame(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
     """Segment a frame, from JPEG to PNG."""
 
     def resized(image: Frame) -> Tensor:
         return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
 
-    with way.stage("decode"):
-        image = read_frame(frame)
-    with way.stage("resize"):
-        view = resized(image)
-    flow = None
-    if way.model.needs_flow:
-        with way.stage("flow"):
-            vectors = OpticalFlow()(image, image if way.before is None else way.before)
-            flow = upsample(to_flow_input(vectors)[None].to(way.model.device), size)
-        way.before = image
-    if way.anchor is None:
-        way.anchor = way.model.embed(resized(read_frame(anchor)))
-    with way.stage("embed"):
-        encoded = way.model.encode(view, flow)
-    with way.stage("fusion"):
-        logits = way.model.segment(way.anchor, encoded)
-    with way.stage("upsample"):
-        logits = upsample(logits.float(), image.shape[:2])
-    with way.stage("post-process"):
-        mask: Mask = logits[0, 0].sigmoid().cpu().numpy() > 0.5
-    with way.stage("write"):
-        write_mask(scratch / "mask.png", mask)
-    way.masks.append(mask)
+    with torch.inference_mode(), computing(way.model.device, way.precision):
+        with way.stage("decode"):
+            image = read_frame(frame)
+        with way.stage("resize"):
+            view = resized(image)
+        flow = None
+        if way.model.needs_flow:
+            with way.stage("flow"):
+                vectors = OpticalFlow()(image, image if way.before is None else way.before)
+                flow = upsample(to_flow_input(vectors)[None].to(way.model.device), size)
+            way.before = image
+        if way.anchor is None:
+            way.anchor = way.model.embed(resized(read_frame(anchor)))
+        with way.stage("embed"):
+            encoded = way.model.encode(view, flow)
+        with way.stage("fusion"):
+            logits = way.model.segment(way.anchor, encoded)
+        with way.stage("upsample"):
+            logits = upsample(logits.float(), image.shape[:2])
+        with way.stage("post-process"):
+            mask: Mask = logits[0, 0].sigmoid().cpu().numpy() > 0.5
+        with way.stage("write"):
+            write_mask(scratch / "mask.png", mask)
+        way.masks.append(mask)
 
 
 def _predict(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], folder: Path) -> None:
