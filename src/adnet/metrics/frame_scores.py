@@ -10,14 +10,7 @@ import numpy.typing as npt
 from adnet.data.masks import read_mask
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.prediction_files import (
-    Kind,
-    is_mask,
-    read_predicted_mask,
-    read_prediction,
-    threshold,
-    to_probability,
-)
+from adnet.metrics.prediction_files import Kind, read_predicted_mask, read_prediction, threshold, to_probability
 from adnet.metrics.saliency import Saliency
 
 
@@ -85,7 +78,7 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
         mask = threshold(probability)
     elif sampled:
         prediction = read(frame.prediction)
-        if not is_mask(prediction):
+        if not ((prediction == 0) | (prediction == prediction.max(initial=0))).all():
             raise UserError(
                 f"{frame.prediction} has several grey values, but other files have only one besides 0: give kind=masks or "
                 "kind=probabilities"

@@ -83,13 +83,6 @@ def guess_kind(paths: Iterable[Path]) -> tuple[Kind, str]:
     return next(iter(kinds.items()), ("masks", "nothing but 0"))
 
 
-def is_mask(prediction: Prediction) -> bool:
-    """Return whether there is at most one value besides 0."""
-    if prediction.dtype == np.bool_:
-        return True
-    return bool(((prediction == 0) | (prediction == prediction.max(initial=0))).all())
-
-
 def to_probability(prediction: Prediction, path: Path) -> Prediction:
     """Convert bool to uint8; leave float, uint8 and uint16. Raises UserError, naming `path`, for floats outside [0, 1]."""
     if prediction.dtype == np.bool_:
