@@ -23,6 +23,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from timm.layers import AvgPool2dSame, Conv2dSame
+from timm.models import efficientnet
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
@@ -51,25 +52,26 @@ def checkpoint(config: dict[str, Any], model: ADNet, path: Path) -> Path:
 
 
 def with_motion_and_decoder(config: dict[str, Any]) -> dict[str, Any]:
-    encoder = config["encoder"]
+    encoder = config["encoder"] | {"backbone": "test_resnet"}
     extended = {"variant": "full_motion", "decoder": True, "motion": {**encoder}}
     return config | extended | {"encoder": encoder | {"shallow": True}}
 
 
-def with_same_padding(config: dict[str, Any], output_stride: int) -> ADNet:
+def with_same_padding(config: dict[str, Any], output_stride: int, backbone: str = "tf_efficientnet_lite0") -> ADNet:
     """A network whose backbone pads as TensorFlow does, with features of the size that a trained network's have."""
+    encoder = config["encoder"] | {"backbone": backbone, "stages": 4, "output_stride": output_stride}
+    return with_large_features(config | {"encoder": encoder})
+
+
+def with_large_features(config: dict[str, Any]) -> ADNet:
+    """A network whose batch norms know how small the features of an untrained one are."""
     torch.manual_seed(0)
-    encoder = config["encoder"] | {
-        "backbone": "tf_efficientnet_lite0",
-        "stages": 4,
-        "output_stride": output_stride,
-    }
-    model: ADNet = instantiate(config | {"encoder": encoder})
+    model: ADNet = instantiate(config)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = 1.0
     with torch.no_grad():
-        model(*torch.rand(2, 4, 3, *SIZE))
+        model(*torch.rand(2 + (model.motion is not None), 4, 3, *SIZE))
     return model.eval()
 
 
@@ -242,14 +244,31 @@ def test_same_padding_is_timms(layer: nn.Module, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
-@pytest.mark.parametrize("output_stride", [16, pytest.param(8, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("backbone", "output_stride"),
+    [
+        ("test_efficientnet", 16),
+        pytest.param("tf_efficientnet_lite0", 16, marks=pytest.mark.nightly),
+        pytest.param("tf_efficientnet_lite0", 8, marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize("backend", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_an_export_is_the_same_network_at_every_size(
-    tmp_path: Path, tiny_model_config: dict[str, Any], backend: str, output_stride: int
+    tmp_path: Path,
+    tiny_model_config: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    backbone: str,
+    output_stride: int,
 ) -> None:
     """Sides of 8k + 1 become even at stride 16, unless they are 16k + 1: there, TensorFlow's padding is not symmetric."""
     pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
-    model = with_same_padding(tiny_model_config, output_stride)
+    padded = partial(
+        efficientnet._gen_test_efficientnet, pad_type="same"
+    )  # timm's smallest, as if TensorFlow had made it
+    monkeypatch.setattr(efficientnet, "_gen_test_efficientnet", padded)
+    model = with_same_padding(tiny_model_config, output_stride, backbone)
+    assert {Conv2dSame, DepthwiseConv2dSame} <= {*map(type, model.modules())}
     exported = export_model(model, SIZE, tmp_path / "out", backend)
     for shape in ((17, 17), (25, 33), (65, 89), (73, 97), (89, 137)):
         anchor, frame = torch.rand(2, 1, 3, *shape)
@@ -344,12 +363,10 @@ def test_a_backend_gives_the_networks_logits(
             loaded.embed(torch.rand(1, 3, 64, 97))
 
 
-def test_an_onnx_file_never_holds_the_matrix_of_attention(tmp_path: Path, tiny_model: ADNet) -> None:
+def test_an_onnx_file_never_holds_the_matrix_of_attention(exported: Callable[[str], Path], tiny_model: ADNet) -> None:
     """ONNX Runtime's own word for every tensor that it computes, on a grid that the blocks do not divide evenly."""
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
-    fusion = export._parts(tiny_model.eval())[1]
-    runtime.FORMATS["onnx"].write(fusion.module, fusion.example, fusion.names, tmp_path / "segment.onnx")
-    network = onnx.load(tmp_path / "segment.onnx")
+    network = onnx.load(exported("onnx") / "segment.onnx")
     names = [name for node in network.graph.node for name in node.output]
     network.graph.output.extend(onnx.ValueInfoProto(name=name) for name in {*names} - {network.graph.output[0].name})
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -357,7 +374,7 @@ def test_an_onnx_file_never_holds_the_matrix_of_attention(tmp_path: Path, tiny_m
     inputs = {argument.name: tensor.numpy() for argument, tensor in zip(session.get_inputs(), given, strict=True)}
     computed = session.run(None, inputs)
     with torch.inference_mode():
-        np.testing.assert_allclose(computed[0], tiny_model.segment(*given), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(computed[0], tiny_model.eval().segment(*given), rtol=1e-4, atol=1e-6)
     assert max(array.size for array in computed) < (23 * 31) ** 2 / 25
 
 
@@ -377,11 +394,8 @@ def test_several_anchors_of_an_export(tmp_path: Path, tiny_model_config: dict[st
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_motion_and_decoder_in_an_export(tmp_path: Path, tiny_model_config: dict[str, Any], backend: str) -> None:
     pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
-    model: ADNet = instantiate(with_motion_and_decoder(tiny_model_config))
-    with torch.no_grad():
-        for _ in range(20):  # batch norm learns how small the features of an untrained network are
-            model(*torch.rand(3, 4, 3, *SIZE))
-    exported = export_model(model.eval(), SIZE, tmp_path / "out", backend)
+    model = with_large_features(with_motion_and_decoder(tiny_model_config))
+    exported = export_model(model, SIZE, tmp_path / "out", backend)
     assert exported.needs_flow
     anchor, (frame, flow) = torch.rand(1, 3, 41, 121), torch.rand(2, 2, 3, 41, 121)
     with torch.inference_mode():
