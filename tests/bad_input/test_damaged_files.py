@@ -157,7 +157,7 @@ CASES: list[tuple[str, tuple[str, ...], str, str]] = [
         "train",
         (
             "model.weights=last.ckpt",
-            "model.encoder.backbone=resnet10t",
+            "model.encoder.backbone=test_resnet",
             "model.encoder.multi_grid=null",
             "model.encoder.freeze_batch_norm=false",
         ),
