@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from adnet import __version__
 
 COMMANDS = (
@@ -49,25 +47,24 @@ def test_help_and_config_need_no_pytorch(tmp_path: Path) -> None:
     assert "loaded []" in said
 
 
-@pytest.mark.parametrize(
-    ("argument", "line"),
-    [
-        ("seeed=1", "unknown key seeed; did you mean seed?"),
-        ("+seeed=1", "unknown key seeed; did you mean seed?"),
-        ("model=ful", "no model is called 'ful'; did you mean full?"),
-        ("pairs.batchsize=3", "unknown key pairs.batchsize; did you mean pairs.batch_size?"),
-        ("trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
-        ("optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
-        ("model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
-        ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
-        ("steps=x", "steps=x: expected a whole number of at least 1"),
-        ("optim.optimizer.lr=-1", "optim.optimizer.lr=-1: expected a number of at least 0"),
-    ],
-)
-def test_most_mistakes_need_no_pytorch(tmp_path: Path, argument: str, line: str) -> None:
-    said = answer(tmp_path, ["adnet.train", argument])
-    assert f"adnet: {line}" in said
-    assert "left with 1" in said
+def test_most_mistakes_need_no_pytorch(tmp_path: Path) -> None:
+    mistakes = {
+        "seeed=1": "unknown key seeed; did you mean seed?",
+        "+seeed=1": "unknown key seeed; did you mean seed?",
+        "model=ful": "no model is called 'ful'; did you mean full?",
+        "pairs.batchsize=3": "unknown key pairs.batchsize; did you mean pairs.batch_size?",
+        "trainer.precison=16": "unknown key trainer.precison; did you mean trainer.precision?",
+        "optim.optimizer.lrr=1": "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?",
+        "model.encoder.aspp_rats=[1]": "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?",
+        "+callbacks.checkpoint=1": "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?",
+        "steps=x": "steps=x: expected a whole number of at least 1",
+        "optim.optimizer.lr=-1": "optim.optimizer.lr=-1: expected a number of at least 0",
+        "steps=???": "steps has no value: give steps=...",
+    }
+    said = answer(tmp_path, *(["adnet.train", mistake] for mistake in mistakes), ["adnet.predict"])
+    for line in (*mistakes.values(), "input has no value: give input=..."):
+        assert f"adnet: {line}\n" in said
+    assert said.count("left with 1") == len(mistakes) + 1
     assert "loaded []" in said
 
 

@@ -72,6 +72,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                     _silence_remarks()
                 check_groups(HydraConfig.get().overrides.task)
                 expand_home(cfg)
+                for key in map(str, cfg):  # before PyTorch is imported, which the checks of others' arguments do
+                    if OmegaConf.is_missing(cfg, key):
+                        raise UserError(f"{key} has no value: give {key}=...")
                 check_config(cfg, name)
                 main(cfg)
 
