@@ -60,10 +60,10 @@ def test_a_wrong_result_is_not_timed(metrics: Any, tiny_davis: Path, monkeypatch
 
 @pytest.mark.slow
 def test_both_ways_to_train_are_timed(training: Any, settings: Callable[..., DictConfig], tmp_path: Path) -> None:
-    words = ("model=full_motion", "model.decoder=true", "model.encoder.backbone=resnet10t", "pairs.workers=0")
+    words = ("model=full_motion", "model.decoder=true", "model.encoder.backbone=test_resnet", "pairs.workers=0")
     words += ("model.encoder.pretrained=false", "model.encoder.multi_grid=null", "trainer.accelerator=cpu")
     measured = training.measure(settings(*words, f"flow.cache={tmp_path / 'flow'}"), steps=1, warmup=1, rounds=1)
-    assert (measured["variant"], measured["backbone"], measured["workers"]) == ("full_motion", "resnet10t", 0)
+    assert (measured["variant"], measured["backbone"], measured["workers"]) == ("full_motion", "test_resnet", 0)
     assert (measured["device"], measured["clock_mhz"]) == ("cpu", None)
     ways = measured["ways"]
     assert set(ways) == {"adnet", "plain"}
@@ -137,10 +137,10 @@ def test_the_published_way_is_the_same_network(published: Any, tiny_model: ADNet
 
 @pytest.mark.slow
 def test_random_weights_are_measured_beside_the_published_way(published: Any, tiny_davis: Path) -> None:
-    small = ["model.encoder.backbone=resnet10t", "model.encoder.multi_grid=null", "model.encoder.aspp_channels=16"]
+    small = ["model.encoder.backbone=test_resnet", "model.encoder.multi_grid=null", "model.encoder.aspp_channels=16"]
     small += ["inference.size=[65,113]", "inference.frames=2", "inference.backends=[torch]"]
     measured = published.measure([f"data.root={tiny_davis}", *small])
-    assert (measured["backbone"], set(measured["ways"])) == ("resnet10t", {"published", "torch"})
+    assert (measured["backbone"], set(measured["ways"])) == ("test_resnet", {"published", "torch"})
     assert measured["ways"]["published"]["times_published"] == 1
     assert measured["ways"]["published"]["overlapped_frames_per_second"] is None
     assert measured["ways"]["torch"]["pixels_differing"] < 1e-3
