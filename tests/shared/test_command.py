@@ -318,7 +318,7 @@ def test_the_config_and_the_help_are_printed(run: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], []])
 def test_a_closed_pipe_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
-    code = "from adnet.shared.command import command; command('score')(lambda _: print('line\\n' * 100_000))()"
+    code = "from adnet.shared.command import command; command('dashboard')(lambda _: print('line\\n' * 100_000))()"
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -350,7 +350,7 @@ def test_what_the_locale_cannot_show_is_printed_nevertheless(tmp_path: Path) -> 
     script = tmp_path / "say.py"
     lines = (
         "from adnet.shared.command import command",
-        "@command('report')",
+        "@command('dashboard')",
         "def main(cfg):",
         "    print('v\\xe9lo')",
         "main()",
