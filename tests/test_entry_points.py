@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adnet import __version__
 
 COMMANDS = (
@@ -68,8 +70,9 @@ def test_most_mistakes_need_no_pytorch(tmp_path: Path) -> None:
     assert "loaded []" in said
 
 
+@pytest.mark.nightly
 def test_an_added_argument_is_looked_for_where_it_is_taken(tmp_path: Path) -> None:
-    """What `+` adds may be an argument that no config has; it is known by importing what takes it."""
+    """What `+` adds may be an argument that no config has; it is known by importing what takes it, which test_command.py has done."""
     mistakes = {
         "+pairs.batchsize=3": "pairs.batch_size",
         "+trainer.precison=16": "trainer.precision",

@@ -54,6 +54,8 @@ def mistake(run: Callable[..., Any], main: Callable[[], None], *arguments: str) 
         ("+pairs.augmentation.flp=1", "unknown key pairs.augmentation.flp; did you mean pairs.augmentation.flip?"),
         ("+model.encoder.aspp_rats=[1]", "unknown key model.encoder.aspp_rats; did you mean model.encoder.aspp_rates?"),
         ("optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
+        ("+optim.optimizer.lrr=1", "unknown key optim.optimizer.lrr; did you mean optim.optimizer.lr?"),
+        ("+trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
         ("+optim.new_layer_lr=1", "unknown key optim.new_layer_lr; did you mean optim.new_layers_lr?"),
         ("+callbacks.checkpoint=1", "unknown key callbacks.checkpoint; did you mean callbacks.checkpoints?"),
         ("trainer.precison=16", "unknown key trainer.precison; did you mean trainer.precision?"),
