@@ -132,6 +132,7 @@ def test_the_road_from_a_cvat_export(run: Callable[..., Any], tmp_path: Path, mo
         f"adnet.{name}" for name in ("evaluate", "train", "convert", "predict", "score")
     ]
     shorter = ["scale=smoke", "steps=1", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=0"]
+    shorter.append("model.encoder.backbone=test_efficientnet")
     for module, *words in page:
         ended = run(import_module(module).main, *words, *(shorter if module == "adnet.train" else ()))
         assert ended.code == 0, ended.err

@@ -156,6 +156,21 @@ TINY = (
 EARLY = "{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val/J,mode:max,stopping_threshold:-1}"
 
 
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(_tiny_davis: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of a run that nothing cuts short."""
+    folder = tmp_path_factory.mktemp("whole")
+    words = [*TINY, "callbacks=averaged", "test_at_end=false", f"data.root={_tiny_davis}", f"run_dir={folder}"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("train", words)
+    return weights(train(resolved(cfg), folder).folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "done"),
@@ -167,7 +182,12 @@ EARLY = "{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val/J,mode:
     ],
 )
 def test_a_run_that_is_cut_short_goes_on(
-    run: Callable[..., Any], tiny_davis: Path, tmp_path: Path, limit: str, done: int
+    run: Callable[..., Any],
+    tiny_davis: Path,
+    tmp_path: Path,
+    whole: dict[str, torch.Tensor],
+    limit: str,
+    done: int,
 ) -> None:
     """Without the limit, to the weights of a run that never had one."""
     from adnet import train
@@ -190,11 +210,7 @@ def test_a_run_that_is_cut_short_goes_on(
     assert (ended.code, ended.err) == (0, "")
     assert "\nfull: 4 steps in" in ended.out
     assert json.loads((folder / "summary.json").read_text())["steps"] == 4
-    assert run(train.main, *words, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
-    went_on, whole = (
-        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for path in (folder, tmp_path / "whole")
-    )
+    went_on = weights(folder)
     assert all(torch.equal(went_on[name], weight) for name, weight in whole.items())
 
 
