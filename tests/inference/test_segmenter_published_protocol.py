@@ -125,7 +125,7 @@ def test_the_frame_before_as_an_anchor(tiny_model_config):
 
 
 def test_several_anchors_need_a_variant_that_takes_them(tiny_model):
-    with pytest.raises(UserError, match=r"'full' takes one anchor, not 2"):
+    with pytest.raises(UserError, match=r"'full' takes one anchor"):
         VideoSegmenter(tiny_model, Protocol("both", anchors=("first", "previous")), SIZE)
 
 

@@ -34,7 +34,7 @@ SIZE = (33, 57)
 def build(config: dict[str, Any], seed: int = 0, lr: float = 0.01, loss: Loss | None = None) -> SegmentationModule:
     torch.manual_seed(seed)
     optimizer = partial(torch.optim.SGD, lr=lr, momentum=0.9)
-    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, config, loss=loss)
+    return SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=40), 10.0, SIZE, loss=loss)
 
 
 def pairs(root: Path, epoch_steps: int = 2, workers: int = 1, batch_size: int = 2) -> PairDataModule:

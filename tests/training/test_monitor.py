@@ -91,7 +91,7 @@ def train(
 ) -> tuple[L.Trainer, SegmentationModule, Watch]:
     torch.manual_seed(0)
     optimizer = partial(torch.optim.SGD, lr=0.01)
-    module = SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=8), 1.0, SIZE, config)
+    module = SegmentationModule(instantiate(config), optimizer, partial(poly, horizon=8), 1.0, SIZE)
     data = PairDataModule(
         davis2016(root, "train"), davis2016(root), Augmentation(SIZE), 2, batch_size=4, val_frames=2, workers=0
     )

@@ -46,17 +46,14 @@ class VideoSegmenter:
 
     Frames may have any size, which may change within a video: each is resized to the test size, and its probability back. Memory
     does not grow with the length of the video. `steps` and `segment` read ahead and, on a CPU, process two batches at once, each
-    with half of PyTorch's threads, while OpenCV uses one thread; results come in order.
-
-    A network with a motion branch gets the optical flow from each frame to the frame before, which is kept for this. The first
-    frame has none: `segment` looks one frame ahead and uses the flow to the next one with its sign turned, as in training.
+    with half of PyTorch's threads; results come in order. A network with a motion branch gets the optical flow from each frame to the
+    frame before; for the first, that to the next one with its sign turned, as in training.
 
     Args:
         model: on its device; set to eval mode here.
-        size: height and width in pixels that frames are resized to at scale 1, the same for a whole video, because anchor and
-            frames share one grid; see `fitted_size` for videos of another aspect.
-        batch_size: how many frames `steps` and `segment` process at once; None: 1 on a CPU (where more gain little), else 4. It
-            is halved when the device runs out of memory.
+        size: height and width in pixels that all frames are resized to at scale 1; see `fitted_size` for other aspects.
+        batch_size: how many frames `steps` and `segment` process at once; None: 1 on a CPU, else 4. It is halved when the device runs
+            out of memory.
         flow: computes the optical flow from a frame to its neighbour, for a network that needs it; None: `OpticalFlow()`.
         precision: one of `PRECISIONS`, by autocast; exported networks (OpenVINO, ONNX) have their own.
 
@@ -85,9 +82,7 @@ class VideoSegmenter:
         if precision != "fp32" and not isinstance(model, nn.Module):
             raise UserError(f"precision={precision} is for backend=torch and compile: an exported network has its own")
         if len(protocol.anchors) > 1 and not model.takes_several_anchors:
-            raise UserError(
-                f"the variant {model.variant!r} takes one anchor, not {len(protocol.anchors)}: set protocol.anchors=[first]"
-            )
+            raise UserError(f"the variant {model.variant!r} takes one anchor: set protocol.anchors=[first]")
         if isinstance(model, nn.Module):
             model.eval().to(memory_format=torch.channels_last)
         self.model = model
@@ -97,8 +92,7 @@ class VideoSegmenter:
         self.sizes = [scaled_size(size, scale) for scale in protocol.scales]
         if min(map(min, self.sizes)) < 9:
             raise UserError(
-                f"protocol.scales: {min(protocol.scales)} of the test size {size[0]}x{size[1]} (height x width) leaves fewer than 9 "
-                "pixels: give a larger scale"
+                f"protocol.scales: {min(protocol.scales)} of {size[0]}x{size[1]} leaves fewer than 9 pixels"
             )
         self.batch_size = (1 if model.device.type == "cpu" else 4) if batch_size is None else batch_size
         if self.batch_size < 1:
@@ -247,9 +241,8 @@ class VideoSegmenter:
                 self.batch_size = len(part) // 2
                 continue  # outside the handler, which keeps the tensors of the failed pass alive
             if self.batch_size < given:
-                logging.getLogger(__name__).warning(
-                    "out of memory with %d frames at a time: continuing with %d", given, self.batch_size
-                )
+                said = f"out of memory with {given} frames at a time: continuing with {self.batch_size}"
+                logging.getLogger(__name__).warning(said)
                 given = self.batch_size
         return results
 
@@ -291,11 +284,9 @@ class VideoSegmenter:
             return self.model.logits(anchor, frames, flow)[:number].float()
         encoded = self.model.encode(frames, flow)
         embedding = encoded.embedding
-        known = {
-            "first": self._first[index].expand_as(embedding),
-            "previous": torch.cat([self._previous[index], embedding[:-1]]),
-        }
+        before = torch.cat([self._previous[index], embedding[:-1]])
         previous.append(embedding[number - 1 : number].clone())
+        known = {"first": self._first[index].expand_as(embedding), "previous": before}
         anchors = torch.cat([known[anchor] for anchor in self.protocol.anchors], dim=2)
         return self.model.segment(anchors, encoded)[:number].float()
 

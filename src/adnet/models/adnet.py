@@ -60,10 +60,14 @@ class ADNet(HubMixin, nn.Module):
         appearance_dropout: Proportion = 0.0,
         weights: str | None = None,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__", "weights")}
         super().__init__()
         if variant not in VARIANTS:
             near = get_close_matches(variant, VARIANTS, n=1) or list(VARIANTS)
             raise UserError(f"unknown variant {variant!r}; did you mean {' or '.join(near)}?")
+        encoders = {"encoder": encoder.config, "motion": None if motion is None else motion.config}
+        self.config: dict[str, Any] = {"_target_": "adnet.models.ADNet", **given, **encoders}
+        """Plain values from which `from_config` rebuilds this network, with random weights."""
         self.encoder = encoder
         self.variant = variant
         self.branches = VARIANTS[variant]
@@ -72,9 +76,7 @@ class ADNet(HubMixin, nn.Module):
         if self.needs_flow is not (motion is not None):
             raise UserError(f"the variant {variant!r} {'needs a' if self.needs_flow else 'has no'} motion encoder")
         if appearance_dropout and motion is None:
-            raise UserError(
-                f"appearance_dropout hides all but motion, which the variant {variant!r} does not see: set it to 0"
-            )
+            raise UserError(f"appearance_dropout hides all but motion, which {variant!r} does not see: set it to 0")
         channels = encoder.embedding_channels
         if channels != 1 and not (self.branches or decoder):
             raise UserError(f"the baseline's encoder outputs the logit: set embedding_channels to 1, not {channels}")
@@ -89,8 +91,6 @@ class ADNet(HubMixin, nn.Module):
             )
             channels = head_channels
         self.decoder = Decoder(channels, encoder.shallow_channels) if decoder else None
-        self.head_channels = head_channels
-        self.dropout = dropout
         self.aux_weight = aux_weight
         self.aux: nn.Module | None = None
         if aux_weight:  # shaped as in the published code
@@ -98,21 +98,6 @@ class ADNet(HubMixin, nn.Module):
             self.aux = nn.Sequential(*features, nn.Dropout2d(dropout), nn.Conv2d(512, 1, 1))
         self.warm_start_report = warm_start(self, self.branches, weights) if weights else None
         """One line that says which tensors came from `weights` and which did not."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Plain values from which `from_config` rebuilds this network, with random weights."""
-        return {
-            "_target_": "adnet.models.ADNet",
-            "encoder": self.encoder.config,
-            "variant": self.variant,
-            "head_channels": self.head_channels,
-            "dropout": self.dropout,
-            "aux_weight": self.aux_weight,
-            "decoder": self.decoder is not None,
-            "motion": None if self.motion is None else self.motion.config,
-            "appearance_dropout": self.appearance_dropout,
-        }
 
     @property
     def needs_anchor(self) -> bool:
@@ -127,9 +112,8 @@ class ADNet(HubMixin, nn.Module):
     @property
     def takes_several_anchors(self) -> bool:
         """Whether X_0 may be of any size, such as the stacked embeddings of several anchors."""
-        return self.needs_anchor and all(
-            BRANCHES[name].any_grid for name in self.branches if BRANCHES[name].uses_anchor
-        )
+        using = [BRANCHES[name] for name in self.branches if BRANCHES[name].uses_anchor]
+        return bool(using) and all(branch.any_grid for branch in using)
 
     @property
     def device(self) -> torch.device:

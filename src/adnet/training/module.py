@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -12,28 +12,55 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
+from adnet.data.masks import Mask
 from adnet.data.pairs import TrainingPair, ValidationPair
 from adnet.metrics import contour_accuracy, region_similarity
 from adnet.models import ADNet, Encoded, upsample
 from adnet.training.loss import Loss, total
-from adnet.training.validation import SequenceMean
 
 Network = Callable[..., tuple[Tensor, Tensor | None]]
 """`ADNet.forward_with_aux`."""
 
 
-class Segmented(TypedDict):
-    """Result of validation for a batch: `logits` `[B, H, W]`, scores `[B]` and embeddings `[B, C, h, w]`.
+class SequenceMean(Metric):
+    """Mean of a per-frame `measure` over the frames of each sequence, then the plain mean over sequences.
 
-    Embeddings are the input of the branches; for the baseline, the input of its last layer.
+    `measure` is a function of mask and annotation, bool arrays `[H, W]`, such as `region_similarity`; it runs on the CPU. The last
+    batch of a distributed validation is padded with frames that another process has, too; by its key, each frame counts once.
     """
 
-    logits: Tensor
-    J: Tensor
-    F: Tensor
-    anchor_embedding: Tensor
-    embedding: Tensor
+    full_state_update = False
+
+    keys: list[Tensor]
+    scores: list[Tensor]
+
+    def __init__(self, measure: Callable[[Mask, Mask], float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._measure = measure
+        self.add_state("keys", default=[], dist_reduce_fx="cat")
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+
+    def update(self, masks: Tensor, annotations: Tensor, keys: Tensor) -> None:
+        """Add frames: bool `masks` and `annotations` `[B, H, W]`, int64 `keys` `[B, 2]` = (sequence, frame) index."""
+        self.keys.append(keys)
+        triples = zip(masks.cpu().numpy(), annotations.cpu().numpy(), keys, strict=True)
+        scores = [self._measure(mask, annotation) for mask, annotation, _ in triples]
+        self.scores.append(torch.tensor(scores, dtype=torch.float32, device=keys.device))
+
+    def compute(self) -> Tensor:
+        """Return the mean, a 0-d tensor in [0, 1]. Raises ValueError if no frame was added."""
+        keys, scores = _mean_per_key(dim_zero_cat(self.keys), dim_zero_cat(self.scores))
+        _, scores = _mean_per_key(keys[:, :1], scores)
+        return scores.mean()
+
+
+def _mean_per_key(keys: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distinct rows of `keys` `[N, K]`, and for each the mean of its `scores` `[N]`."""
+    unique, index, count = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
+    return unique, scores.new_zeros(len(unique)).index_add_(0, index, scores) / count
 
 
 class SegmentationModule(L.LightningModule):
@@ -45,7 +72,6 @@ class SegmentationModule(L.LightningModule):
         schedule: optimiser -> learning-rate schedule, stepped once per iteration.
         new_layers_lr: factor on the learning rate of all layers except the pretrained backbone (1 in the paper).
         test_size: height and width of validation frames, in pixels.
-        model_config: config of the model, stored in checkpoints so that they can be loaded without it.
         seed: seed of dropout; the pairs have their own.
         loss: loss of logits and mask `[B, 1, H, W]`; None: binary cross-entropy alone.
     """
@@ -57,12 +83,11 @@ class SegmentationModule(L.LightningModule):
         schedule: Callable[[Optimizer], LRScheduler],
         new_layers_lr: float = 1.0,
         test_size: tuple[int, int] = (481, 857),
-        model_config: dict[str, Any] | None = None,
         seed: int = 0,
         loss: Loss | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters({"model": model_config, "test_size": list(test_size)})
+        self.save_hyperparameters({"model": model.config, "test_size": list(test_size)})
         self.model = model.to(memory_format=torch.channels_last)
         self.test_size = test_size
         self._optimizer = optimizer
@@ -82,8 +107,8 @@ class SegmentationModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Build the optimiser with two groups: backbones at the base rate, other layers at `new_layers_lr` times it."""
         # The motion branch's backbone starts from ImageNet weights, too: at ten times the rate, its activations die.
-        encoders = [self.model.encoder, *([self.model.motion] if self.model.motion is not None else [])]
-        backbone = [parameter for encoder in encoders for parameter in encoder.backbone.parameters()]
+        encoders = [self.model.encoder, self.model.motion]
+        backbone = [parameter for encoder in encoders if encoder for parameter in encoder.backbone.parameters()]
         pretrained = {id(parameter) for parameter in backbone}
         new = [parameter for parameter in self.model.parameters() if id(parameter) not in pretrained]
         optimizer = self._optimizer([{"params": backbone}, {"params": new}])
@@ -119,7 +144,11 @@ class SegmentationModule(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._anchors = None  # computed with the weights of the previous validation
 
-    def validation_step(self, batch: ValidationPair, _: int) -> Segmented:
+    def validation_step(self, batch: ValidationPair, _: int) -> dict[str, Tensor]:
+        """Return `logits` `[B, H, W]`, the scores `J` and `F` `[B]`, and `anchor_embedding` and `embedding` `[B, C, h, w]`.
+
+        Embeddings are the input of the branches; for the baseline, the input of its last layer.
+        """
         mask, sequences = batch["mask"], batch["key"][:, 0].tolist()
         if self._anchors is None or self._anchors[0] != sequences:
             # Embed the anchors once for all frames of a sequence.
@@ -132,16 +161,11 @@ class SegmentationModule(L.LightningModule):
         self._val_F.update(logits > 0, mask, batch["key"])
         self.log("val/J", self._val_J, prog_bar=True)
         self.log("val/F", self._val_F)
-        return {
-            "logits": logits,
-            "J": self._val_J.scores[-1],
-            "F": self._val_F.scores[-1],
-            "anchor_embedding": self._anchors[2],
-            "embedding": features,
-        }
+        scores = {"J": self._val_J.scores[-1], "F": self._val_F.scores[-1]}
+        return {"logits": logits, **scores, "anchor_embedding": self._anchors[2], "embedding": features}
 
     def _encode(self, frames: Tensor, flow: Tensor | None = None) -> tuple[Encoded, Tensor]:
-        """Encode frames uint8 `[B, 3, H, W]` with their flow; also return the features that `Segmented` reports."""
+        """Encode frames uint8 `[B, 3, H, W]` with their flow; also return the embeddings of `validation_step`."""
         resized = upsample(as_input(frames, self.model.dtype), self.test_size)
         encoded = self.model.encode(resized, None if flow is None else upsample(flow, self.test_size))
         if self.model.branches:

@@ -103,7 +103,6 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         instantiate(cfg.optim.schedule),
         cfg.optim.new_layers_lr,
         tuple(cfg.test_size),
-        OmegaConf.to_container(cfg.model) | {"weights": None},  # type: ignore[arg-type, operator]
         cfg.seed,
         instantiate(cfg.loss),
     )

@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from adnet.data.masks import write_mask
 from adnet.metrics import contour_accuracy, region_similarity
 from adnet.metrics.frame_scores import FrameFiles, score_frames
-from adnet.training.validation import SequenceMean
+from adnet.training.module import SequenceMean
 
 KEYS = torch.tensor([[0, 1], [0, 2], [0, 3], [3, 1], [3, 2]])
 MEASURES = [region_similarity, contour_accuracy]
