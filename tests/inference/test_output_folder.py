@@ -4,25 +4,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.errors import UserError
-from adnet.inference.output_folder import Shard, contents, locked_output, mark_folder, removed_after_user_error
+from adnet.inference.output_folder import Shard, contents, locked_output, removed_after_user_error
 from adnet.shared.files import files_sha256
+
+
+def marked(marker: Path, described: dict[str, Any], overwrite: bool, replaced: list[Path]) -> dict[str, Any]:
+    with locked_output(marker, "prediction", described, overwrite, replaced, Shard()) as earlier:
+        return earlier
 
 
 def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
     marker, made = tmp_path / "out" / "predict.json", tmp_path / "out" / "masks"
-    assert mark_folder(marker, "prediction", {"fps": 24}, False, [made]) == {}
-    assert mark_folder(marker, "prediction", {"fps": 12}, False, [made]) == {}
+    assert marked(marker, {"fps": 24}, False, [made]) == {}
+    assert marked(marker, {"fps": 12}, False, [made]) == {}
     assert json.loads(marker.read_text()) == {"fps": 12}
     made.mkdir()
     with pytest.raises(UserError, match="holds another prediction"):
-        mark_folder(marker, "prediction", {"fps": 24}, False, [made])
-    assert mark_folder(marker, "prediction", {"fps": 12}, False, [made]) == {"fps": 12}
-    assert mark_folder(marker, "prediction", {"fps": 24}, True, [made]) == {}
+        marked(marker, {"fps": 24}, False, [made])
+    assert marked(marker, {"fps": 12}, False, [made]) == {"fps": 12}
+    assert marked(marker, {"fps": 24}, True, [made]) == {}
     assert not made.exists()
 
 
@@ -117,7 +123,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_a_damaged_marker_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "predict.json").write_text('{"fps": ')
     with pytest.raises(UserError, match=r"predict\.json: cannot be read as JSON"):
-        mark_folder(tmp_path / "predict.json", "prediction", {}, False, [])
+        marked(tmp_path / "predict.json", {}, False, [])
 
 
 def test_what_a_mistake_made_is_gone(tmp_path: Path) -> None:

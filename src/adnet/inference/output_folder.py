@@ -29,12 +29,21 @@ _OLD_DEFAULTS: dict[str, Any] = {"options": {}, "flow": None, "precision": "fp32
 def locked_output(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Call `mark_folder`, and lock the folder until the block ends or this process dies. Remove it if it is new and stays empty.
+    """Take the folder of `marker` for one run, until the block ends or this process dies; give the marker of the same run, or {}.
 
-    Shards of the same run share the lock. Raises UserError as `mark_folder` does, for a file, if another process works in the folder,
-    and for `overwrite` with several shards. There is no lock on Windows, nor on file systems without locks (some NFS).
+    Remove the folder if it is new and stays empty. Shards of the same run share it.
+
+    Args:
+        marker: `evaluation.json` or `predict.json`.
+        kind: name of a run in messages.
+        described: identifies the run: its settings, and the content of all files that it reads.
+        overwrite: take the folder from another run, and delete `replaced`.
+        replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
+
+    Raises UserError if the folder belongs to another run, holds something else, is a file or in use, and for `overwrite` with several
+    shards. Nothing is locked on Windows, nor on file systems without locks (some NFS).
     """
-    folder = marker.parent
+    folder, replaced = marker.parent, list(replaced)
     if overwrite and shard.count > 1:
         raise UserError(f"overwrite=true: shards would delete each other's results; delete {folder} instead")
     if folder.is_file():
@@ -46,12 +55,21 @@ def locked_output(
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = stack.enter_context(folder_descriptor(folder))
         with shard.locked(folder):
-            if not try_lock(descriptor) and (shard.count == 1 or _same_run(marker, described) is None):
+            locked = try_lock(descriptor)
+            earlier = None if overwrite else _same_run(marker, described)
+            if not locked and (shard.count == 1 or earlier is None):
                 raise in_use
-            earlier = mark_folder(marker, kind, described, overwrite, replaced)
+            if overwrite:
+                remove(replaced)
+            elif earlier is None and marker.is_file() and any(path.exists() for path in replaced):
+                raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
+            elif not marker.is_file() and any(folder.iterdir()):
+                raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
+            if earlier is None:
+                write_json(marker, described)
             if shard.count > 1 and not try_lock(descriptor, shared=True):
                 raise in_use
-        yield earlier
+        yield earlier or {}
 
 
 def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -59,34 +77,6 @@ def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | No
     earlier = read_json(marker) if marker.is_file() else {}
     known = _OLD_DEFAULTS | earlier
     return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
-
-
-def mark_folder(
-    marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path]
-) -> dict[str, Any]:
-    """Write `marker` into its folder to take it for a run; return the existing marker of the same run, or {}.
-
-    Args:
-        marker: `evaluation.json` or `predict.json`.
-        kind: name of a run in messages.
-        described: identifies the run: its settings, and the content of all files that it reads.
-        overwrite: take the folder from another run, and delete `replaced`.
-        replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
-
-    Raises UserError if the folder belongs to another run, or holds something else.
-    """
-    folder, replaced = marker.parent, list(replaced)
-    if overwrite:
-        remove(replaced)
-    elif marker.is_file():
-        if (earlier := _same_run(marker, described)) is not None:
-            return earlier
-        if any(path.exists() for path in replaced):
-            raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
-    write_json(marker, described)
-    return {}
 
 
 @contextmanager

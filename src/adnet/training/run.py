@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,6 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -128,7 +127,7 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         print(memory.line(setting, *devices))
         log_config(loggers, OmegaConf.to_container(cfg), provenance)  # type: ignore[arg-type]
 
-    score = partial(_score, module, trainer, instantiate(cfg.protocol), val if cfg.test_at_end else None, folder, flow)
+    score = partial(_score, cfg, instantiate(cfg.protocol), module, trainer, val, flow, folder)
     initial = score("initial") if cfg.test_at_start and trainer.is_global_zero else None
     started = time.perf_counter()
     with explain_out_of_memory(partial(memory.out_of_memory, setting, *devices)):
@@ -142,7 +141,7 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         if trainer.is_global_zero:
             print(f"{model.variant}: {said}")
         return None
-    final = score("evaluation", cfg.embeddings, loggers, trainer.global_step, shared=True)
+    final = score("evaluation")
     if not trainer.is_global_zero:
         return None
     summary: dict[str, Any] = {
@@ -212,24 +211,23 @@ def _check_horizon(cfg: DictConfig) -> None:
 
 
 def _score(
+    cfg: DictConfig,
+    protocol: Protocol,
     module: SegmentationModule,
     trainer: L.Trainer,
-    protocol: Protocol,
-    dataset: VideoDataset | None,
-    folder: Path,
+    dataset: VideoDataset,
     flow: SequenceFlow | None,
+    folder: Path,
     name: str,
-    embeddings: int = 0,
-    loggers: Sequence[Logger] = (),
-    step: int = 0,
-    shared: bool = False,
 ) -> dict[str, float] | None:
-    """Evaluate the network into `folder/name`. Returns J and F, or None if `dataset` is None.
+    """Evaluate the network into `folder/name`, `initial` or `evaluation`. Returns J and F, or None without `test_at_end`.
 
-    If `shared`, all processes must call this, and each evaluates its share of the sequences; only rank 0 gets the scores.
+    For `evaluation`, all processes must call this, and each evaluates its share of the sequences; only rank 0 gets the scores, and
+    logs them.
     """
-    if dataset is None:
+    if not cfg.test_at_end:
         return None
+    final = name == "evaluation"
     # Lightning moves the module back to the CPU after training, but does not undo half precision.
     model = module.model.to(trainer.strategy.root_device, torch.float32)
     precision = {"bf16": "bf16", "16": "fp16"}.get(trainer.precision.split("-")[0], "fp32")
@@ -237,7 +235,7 @@ def _score(
     output = folder / name / f"{dataset.name}-{dataset.split}-{protocol.name}"
     if trainer.is_global_zero:
         remove([output])
-    shard = Shard(trainer.global_rank, trainer.world_size) if shared else Shard()
+    shard = Shard(trainer.global_rank, trainer.world_size) if final else Shard()
     if shard.count > 1:
         for buffer in module.model.buffers():  # each process has its own running statistics of batch norm
             torch.distributed.broadcast(buffer, 0)
@@ -248,10 +246,10 @@ def _score(
     if not trainer.is_global_zero:
         return None
     scores = read_json(output / "scores.json")
-    if embeddings:
-        write_embeddings(module.model, dataset, module.test_size, embeddings, output)
+    if final and cfg.embeddings:
+        write_embeddings(module.model, dataset, module.test_size, cfg.embeddings, output)
     module.train()
-    log_scores(loggers, scores, step)
+    log_scores(trainer.loggers if final else (), scores, trainer.global_step)
     return {measure: scores["mean"][measure]["mean"] for measure in ("J", "F")}
 
 
