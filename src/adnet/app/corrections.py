@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from PIL import Image
 
-from adnet.app.segmentation import Segmentation
+from adnet.app.segmentation import Segmentation, write_zip
 from adnet.backends.runtime import for_inference
 from adnet.data.coco_masks import write_coco
 from adnet.data.masks import Mask, read_mask, write_mask
@@ -106,9 +105,7 @@ class Corrections:
             if number + 1 == len(self.segmentation.names()):
                 break  # a damaged video raises an error after its last frame
         write_coco(sorted((folder / "masks" / name).iterdir()), folder / "coco.json", folder=f"frames/{name}/")
-        with ZipFile(archive, "w", ZIP_STORED) as opened:  # PNG is compressed already
-            for path in sorted(folder.rglob("*.*")):
-                opened.write(path, path.relative_to(folder))
+        write_zip(folder, archive)
 
     def _file(self, index: int) -> Path:
         names = self.segmentation.names()

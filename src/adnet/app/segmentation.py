@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from adnet.backends.runtime import SegmentationModel
-from adnet.data.masks import Mask
+from adnet.data.masks import Mask, write_mask
 from adnet.data.pictures import Frame, open_picture
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
@@ -117,18 +115,14 @@ class Segmentation:
 
     def draw(self, threshold: float, folder: Path) -> None:
         """Write `overlay.mp4` and `masks.zip` (`<frame>.png`, 0 or 255) into `folder`."""
-        with (
-            OverlayVideo(folder / "overlay.mp4") as overlay,
-            ZipFile(folder / "masks.zip", "w", ZIP_STORED) as archive,  # PNG is compressed already
-        ):
+        with OverlayVideo(folder / "overlay.mp4") as overlay:
             # `zip` must end with the maps: a damaged video raises an error after its last frame.
             indices = tqdm(range(len(self.names())), desc="drawing", unit="frame", leave=False)
             for index, frame in zip(indices, self.source.frames(), strict=False):
                 mask = self.mask(index, threshold)
                 overlay.add(frame.image, mask, frame.time, frame.duration, frame.pixel_aspect)
-                png = BytesIO()
-                Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
-                archive.writestr(f"{frame.name}.png", png.getvalue())
+                write_mask(folder / "masks" / f"{frame.name}.png", mask)
+        write_zip(folder / "masks", folder / "masks.zip")
 
     def names(self) -> list[str]:
         """List the names of the frames."""
@@ -182,6 +176,13 @@ class Segmentation:
 
     def _maps(self) -> list[Path]:
         return sorted((self.folder / "probabilities").iterdir())
+
+
+def write_zip(folder: Path, archive: Path) -> None:
+    """Write all files below `folder` into a ZIP file, by their names within it, sorted."""
+    with ZipFile(archive, "w", ZIP_STORED) as opened:  # PNG is compressed already
+        for path in sorted(folder.rglob("*.*")):
+            opened.write(path, path.relative_to(folder))
 
 
 def _draw_heat(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:
