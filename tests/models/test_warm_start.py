@@ -109,7 +109,7 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
             {},
             r"lacks encoder\.backbone\.conv1\.0\.bias .*another model\.encoder\.freeze_batch_norm",
         ),
-        ({"mean": [0.1, 0.2, 0.3]}, {}, r"another normalisation: give model\.encoder\.mean=\[0\.485,0\.456,0\.406\]"),
+        ({"mean": [0.1, 0.2, 0.3]}, {}, r"normalised otherwise: give model\.encoder\.mean=\[0\.485,0\.456,0\.406\]"),
     ],
 )
 def test_what_does_not_fit_is_one_error(
