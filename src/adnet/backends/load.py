@@ -62,11 +62,10 @@ def load_backend(
     chosen = usable_device("cpu" if runs_exports else device)
     if folder.is_dir():
         metadata = read_metadata(folder)
-        found = metadata["format"]
+        found, (height, width) = metadata["format"], metadata["size"]
         if backend != found and not (metadata.get("int8") and backend == f"{found}_int8"):
             raise UserError(f"{folder} is an export for backend={found}, not {backend}")
-        exported = ExportedModel(folder)
-        return exported, (exported.metadata["size"][0], exported.metadata["size"][1])
+        return ExportedModel(folder), (height, width)
     model, size = load_checkpoint(path)
     if runs_exports:
         return _exported(model, size, path, backend), size
@@ -77,7 +76,7 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
     """Open the export of `checkpoint`, the file of `model`, made now if there is none yet."""
     described = describe(checkpoint)
     library, _, int8 = backend.partition("_")
-    # Another version may export otherwise. The calibration set is part of the name, for it gives the ranges of int8.
+    # Another version may export otherwise, and the calibration set gives the ranges of int8.
     made = f"{described['checkpoint_sha256'][:8]}-{__version__}r{REVISION}"
     made += f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
@@ -107,7 +106,7 @@ def checkpoint_sha256(checkpoint: Path) -> str:
 
 def _compiled(model: Any) -> Any:
     model = for_inference(model)
-    # What computes each frame; the anchor is embedded once a video, and the fusion would be compiled for each batch size.
+    # Compile only encode: it runs on every frame, and the fusion would be compiled for each batch size.
     model.encode = torch.compile(model.encode, dynamic=False)
     # By default, the ninth size of frames and all later ones would not be compiled at all.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_SIZES)
