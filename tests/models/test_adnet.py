@@ -210,7 +210,7 @@ def test_a_share_of_the_frames_is_hidden():
     [
         (lambda: ADNet(tiny_encoder(), "full_motion"), "'full_motion' needs a motion encoder"),
         (lambda: ADNet(tiny_encoder(), "full", motion=tiny_encoder()), "'full' has no motion encoder"),
-        (lambda: tiny("full", appearance_dropout=0.1), "hides all but motion, which the variant 'full' does not see"),
+        (lambda: tiny("full", appearance_dropout=0.1), "hides all but motion, which 'full' does not see"),
         (lambda: ADNet(tiny_encoder(), "full", decoder=True), r"set model\.encoder\.shallow=true"),
     ],
 )
