@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,8 +165,6 @@ class Shard:
         """Return every `count`-th video, so that each belongs to exactly one shard."""
         return list(videos[self.index :: self.count])
 
-    @contextmanager
-    def locked(self, output: Path) -> Iterator[None]:
-        """Run the block while no other shard of the same folder does. The lock file is beside the folder, not in it."""
-        with nullcontext() if self.count == 1 else one_at_a_time(output.parent / f".{output.name}.lock"):
-            yield
+    def locked(self, output: Path) -> AbstractContextManager[None]:
+        """Run a block while no other shard of the same folder does. The lock file is beside the folder, not in it."""
+        return nullcontext() if self.count == 1 else one_at_a_time(output.parent / f".{output.name}.lock")
