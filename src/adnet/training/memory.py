@@ -171,10 +171,8 @@ class TrainingMemory:
 
     def _advice(self, setting: StepSettings, accumulated: int, available: int) -> str:
         if (found := self.smaller(setting, available)) is None:
-            return (
-                "no precision, checkpointing or accumulated batches would do: use more devices, or a smaller "
-                "pairs.augmentation.crop_size"
-            )
+            tried = "no precision, checkpointing or accumulated batches would do"
+            return f"{tried}: use more devices, or a smaller pairs.augmentation.crop_size"
         other, memory = found
         return f"{other.overrides(setting, accumulated)} takes about {memory.total / GIB:.1f}"
 

@@ -55,7 +55,12 @@ class Trained:
 @finishing_wandb()
 def train(cfg: DictConfig, folder: Path) -> Trained:
     """Train and evaluate in `folder`, by the resolved config of `adnet.train`. If the run is finished, only say so."""
-    _check_horizon(cfg)
+    horizon = cfg.optim.schedule.get("horizon")
+    if horizon is not None and cfg.steps > horizon:
+        raise UserError(
+            f"steps={cfg.steps}: the learning rate is 0 from step optim.schedule.horizon={horizon} on; raise the horizon, too "
+            "(optim.schedule.horizon='${steps}' ends at 0, 4/3 of the steps is the paper's)"
+        )
     check_processes(cfg.trainer.get("devices", "auto"), cfg.trainer.get("num_nodes", 1))
     # Under a short name, a resumed run would seem to have another config.
     cfg.trainer.precision = SHORT.get(str(cfg.trainer.precision), cfg.trainer.precision)
@@ -199,15 +204,6 @@ def _memory(
     )
     pairs = data.device_batch_size(trainer.world_size, trainer.accumulate_grad_batches)
     return memory, StepSettings(cfg.trainer.precision, memory.recomputed, pairs)
-
-
-def _check_horizon(cfg: DictConfig) -> None:
-    horizon = cfg.optim.schedule.get("horizon")
-    if horizon is not None and cfg.steps > horizon:
-        raise UserError(
-            f"steps={cfg.steps}: the learning rate is 0 from step optim.schedule.horizon={horizon} on; raise the horizon, too "
-            "(optim.schedule.horizon='${steps}' ends at 0, 4/3 of the steps is the paper's)"
-        )
 
 
 def _score(
