@@ -1,7 +1,5 @@
 """List the commands: `python -m adnet`; print the version: `python -m adnet --version`."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from difflib import get_close_matches

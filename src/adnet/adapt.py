@@ -4,8 +4,6 @@ Fine-tunes the network on the frames of the video whose masks are in `masks`, an
 Writes `output/masks/<frame>.png`, and `output.ckpt`, which is a `checkpoint` for other videos.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

@@ -4,8 +4,6 @@ Writes `masks/<sequence>/<frame>.png` and `scores.json` into `output`, with `pro
 interrupted evaluation.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

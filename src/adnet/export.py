@@ -6,8 +6,6 @@ with a missing or a changed file is refused. `format=safetensors` writes only th
 `config.json` that describes their network, for publishing; this, too, can be used like a checkpoint.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

@@ -4,8 +4,6 @@ Writes `output/masks/<frame>.png`, for several videos `output/<video>/masks/<fra
 one. Exits with code 1 if a video is damaged, after segmenting everything that can be read.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

@@ -4,8 +4,6 @@ The run folder, `runs/NAME` with a name made from the command line (or `hydra.ru
 `metrics.csv`, `checkpoints/`, `evaluation/`, `summary.json`. The same command resumes an interrupted run.
 """
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from adnet.shared.command import command, resolved, run_dir

@@ -1,7 +1,5 @@
 """Frames of a visitor's video that were corrected with the brush, and what the network learns from them."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from io import BytesIO

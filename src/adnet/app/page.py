@@ -1,7 +1,5 @@
 """The page: a Gradio app on localhost that needs no other server."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

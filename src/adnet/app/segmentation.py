@@ -1,7 +1,5 @@
 """Segment a video up to the page's limits, and keep its probabilities to draw masks at any threshold and attention."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice

@@ -1,7 +1,5 @@
 """Export a network to files that other libraries run."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, product

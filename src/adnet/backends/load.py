@@ -1,7 +1,5 @@
 """Load a network for PyTorch or for one of the libraries that run exported networks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

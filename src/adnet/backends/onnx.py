@@ -1,7 +1,5 @@
 """ONNX: written by PyTorch's exporter, run by ONNX Runtime."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """OpenVINO, in float32 or with 8-bit convolutions: converted and run by OpenVINO, quantised by NNCF."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

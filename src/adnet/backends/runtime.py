@@ -1,7 +1,5 @@
 """What runs a network: a copy of it prepared for inference, or an export and the library that reads it."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from pathlib import Path

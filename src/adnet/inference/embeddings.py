@@ -1,7 +1,5 @@
 """Write embeddings to disk, so that a report can draw Figures 1 and 3 without the network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

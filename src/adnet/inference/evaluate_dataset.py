@@ -1,7 +1,5 @@
 """Segment and score a whole dataset; write masks in DAVIS layout."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from functools import partial

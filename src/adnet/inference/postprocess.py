@@ -1,7 +1,5 @@
 """What is done to probabilities after the network: the published gate, a guided filter, and what users add."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Iterable
 

@@ -4,8 +4,6 @@ for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), 
     print(folder, result.frames)     # output/masks/<frame>.png
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import deque

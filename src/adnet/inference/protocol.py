@@ -1,7 +1,5 @@
 """How frames are tested (Section 4, Inference): scales, mirror images, averaging and the threshold."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

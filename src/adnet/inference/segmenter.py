@@ -1,7 +1,5 @@
 """Segmentation of a video frame by frame, with the anchor embedded once (Section 4, Inference)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Average each probability with those before, moved along the optical flow. Beyond the paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Contour accuracy F: the F-measure of a mask's boundary pixels against its annotation's."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """The anchor diffusion network (Section 3, Figure 2)."""
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 from typing import Any
 

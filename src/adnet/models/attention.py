@@ -1,7 +1,5 @@
 """Attention over pixels: the operator behind the intra-frame, anchor-diffusion and cross branches (Eq. 1 and 2)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 

@@ -1,7 +1,5 @@
 """timm backbones: dilated, with ImageNet weights from the hub, a pip package or a file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module

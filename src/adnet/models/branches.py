@@ -1,7 +1,5 @@
 """The branches whose outputs are concatenated (Figure 2), and the variants that combine them (Table 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

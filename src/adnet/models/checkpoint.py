@@ -1,7 +1,5 @@
 """Load networks from checkpoints of `adnet.train` and `adnet.convert` and from pretrained weights, and write them."""
 
-from __future__ import annotations
-
 import io
 from operator import index
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parameters and operations of a network."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 

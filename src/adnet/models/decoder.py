@@ -1,7 +1,5 @@
 """The decoder: from the fusion head's features at stride 8 to logits at stride 2. Beyond the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Depthwise and pointwise convolutions that are fast on a CPU, above all in training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

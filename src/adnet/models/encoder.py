@@ -1,7 +1,5 @@
 """DeepLabv3 (Chen et al., arXiv:1706.05587) as the feature encoder, on any timm backbone that can be dilated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Make a network from plain values, load it from the Hugging Face hub and folders of the same layout, and save it there."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The published checkpoints, an evaluation-only release (github.com/yz93/anchor-diff-VOS), as `ADNet`s."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

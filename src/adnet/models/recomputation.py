@@ -1,7 +1,5 @@
 """Activation checkpointing (Chen et al., arXiv:1604.06174), one residual block at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any

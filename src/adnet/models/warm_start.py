@@ -1,7 +1,5 @@
 """Start a training from the weights of another network, as far as the two match."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ The backbones stay as they are, so that their features are computed once for eac
 the fusion head and the decoder.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 import time

@@ -1,7 +1,5 @@
 """Save checkpoints from which an interrupted run resumes bit by bit, also when a signal stops it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

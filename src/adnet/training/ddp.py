@@ -1,7 +1,5 @@
 """Train on several devices: start their processes, share batch norm, and describe how they split a batch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from functools import wraps

@@ -1,7 +1,5 @@
 """Stop a training whose loss is not finite, before damaged weights are saved."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

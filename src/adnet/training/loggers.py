@@ -1,7 +1,5 @@
 """Loggers of a training (CSV, TensorBoard, W&B), and what is logged once per run."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -4,8 +4,6 @@ To add a term, write its function, and give `Loss` its weight, by which it is na
 `conf/loss/bce.yaml`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce

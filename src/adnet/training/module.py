@@ -1,7 +1,5 @@
 """Train and validate an ADNet as a LightningModule, by the "poly" schedule (Section 4, Training)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

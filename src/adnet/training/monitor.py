@@ -1,7 +1,5 @@
 """Log pictures, curves and a table of each validation, in addition to J and F."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass

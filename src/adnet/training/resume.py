@@ -1,7 +1,5 @@
 """Decide whether and from where a run folder can be resumed."""
 
-from __future__ import annotations
-
 import sys
 import zlib
 from collections.abc import Iterable, Iterator

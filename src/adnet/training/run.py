@@ -1,7 +1,5 @@
 """Run a whole training: from its config to the run folder and its summary."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterator

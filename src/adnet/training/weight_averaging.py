@@ -1,7 +1,5 @@
 """Keep an exponential moving average of the weights, used for validation, checkpoints and the final scores."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import lightning as L

@@ -1,7 +1,5 @@
 """Group runs that can be compared (same dataset, split, protocol and sequences), and average them over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
