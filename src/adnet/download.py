@@ -5,9 +5,10 @@ Resumes an interrupted download; checks a dataset that exists already. For one w
 
 import os
 import shutil
+import stat
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from pkgutil import resolve_name
 from tempfile import mkdtemp
 from urllib.parse import urlsplit
@@ -97,13 +98,16 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack a ZIP file into `folder`, which is created; `zipfile` writes nothing outside of it, and no links.
+    """Unpack a ZIP file into `folder`, which is created. All names are checked before anything is written.
 
-    Raises UserError for a file that is no ZIP or is damaged, and for a disk with too little room.
+    Raises UserError for a path that is absolute or leads out of the folder, a link, a file that is no ZIP or is damaged, and a
+    disk with too little room.
     """
     try:
         with zipfile.ZipFile(archive) as file:
             members = file.infolist()
+            for member in members:
+                _check_member(archive, member)
             folder.mkdir(parents=True, exist_ok=True)
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
             if needed > free:
@@ -113,6 +117,16 @@ def extract(archive: Path, folder: Path) -> None:
                 file.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:
         raise UserError(f"{archive} is not a complete ZIP file ({error}); remove it and download it again") from error
+
+
+def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
+    # `filename` is cut at a null byte and has its slashes normalised; `orig_filename` is what the archive says.
+    name = member.orig_filename
+    paths = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
+    if "\0" in name or any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
+        raise UserError(f"{archive} is refused: it would write to {name!r}, outside its folder")
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise UserError(f"{archive} is refused: {name!r} in it is a link or a device, not a file")
 
 
 if __name__ == "__main__":
