@@ -39,9 +39,16 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
 
 
+threads_here = torch.get_num_threads  # what `two_threads` doesn't change
+
+
 @pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = threads_here()
+    torch.set_num_threads(2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -257,7 +264,11 @@ def test_two_frames_in_flight_change_no_bit(motion_network: ADNet, monkeypatch: 
         return encode(*given)
 
     monkeypatch.setattr(motion_network, "encode", both)
-    got = list(segmenter.segment(iter(video)))
+    got, left = [], set()
+    for probability in segmenter.segment(iter(video)):
+        got.append(probability)
+        left.add(threads_here())
+    assert left == {1}  # for what is done in this thread, since each worker has one of the two
     monkeypatch.setattr(motion_network, "encode", encode)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == settings
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)

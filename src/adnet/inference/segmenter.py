@@ -176,6 +176,7 @@ class VideoSegmenter:
         cv2.setNumThreads(1)
         try:
             share = partial(torch.set_num_threads, threads // workers)
+            share()  # `_finished` runs in this thread, beside the workers
             with closing(in_parallel(work, batches, workers, share)) as results:
                 for batch in results:
                     yield from starmap(self._finished, batch)
