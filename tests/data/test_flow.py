@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -304,6 +306,19 @@ def test_a_damaged_file_in_the_cache_is_computed_again(tiny_davis: Path, tmp_pat
         file.write_bytes(content)
         np.testing.assert_array_equal(flow(sequence, 1), whole)
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [file]
+
+
+def test_a_disk_without_room_is_an_error_that_commands_know(tiny_davis: Path, tmp_path: Path) -> None:
+    sequence = davis2016(tiny_davis, "train").sequences[0]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # no file may be larger
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            SequenceFlow(OpticalFlow(), tmp_path / "cache")(sequence, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_a_sequence_of_one_frame_has_no_motion(tiny_davis: Path, tmp_path: Path) -> None:

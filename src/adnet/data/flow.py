@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -250,8 +251,10 @@ class SequenceFlow:
             found = read_array(file)
         if found is None or found.dtype != np.int8 or found.shape[2:] != (2,):
             found = self.method.of_files(files)
-            with replacing(file) as draft, draft.open("wb") as stream:
-                np.save(stream, found)
+            content = BytesIO()
+            np.save(content, found)
+            with replacing(file) as draft:
+                draft.write_bytes(content.getvalue())  # np.save's own error on a full disk has no number
         return np.asarray(sign * found, np.int8)
 
     def _settings(self) -> str:
