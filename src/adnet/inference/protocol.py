@@ -23,7 +23,8 @@ class Protocol:
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
             `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
         anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
-        smooth: average the probability of each frame with those of the frames before, see `adnet.inference.smoothing`.
+        smooth: average the probability of each frame with those of the frames before, see `adnet.inference.smoothing`. The flow
+            is OpenCV's, also for a network that takes none or reads another.
         refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
     Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate, `smooth` or `refine` with the other
