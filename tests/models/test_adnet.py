@@ -183,26 +183,73 @@ def test_motion_is_the_flow_s_and_no_flow_is_no_motion():
         assert torch.equal(model.embed(FRAME), model.encode(FRAME, flow).embedding)
 
 
+def seen_by(part, call):
+    """Run `call`; return the arguments of each call of the module `part`."""
+    calls = []
+    hook = part.register_forward_pre_hook(lambda _, args: calls.append(args))
+    call()
+    hook.remove()
+    return calls
+
+
 @pytest.mark.parametrize("decoder", [False, True])
 def test_appearance_is_hidden_in_training_alone_and_only_from_frames_with_motion(decoder):
     model = tiny("full_motion", appearance_dropout=1.0, decoder=decoder)
     flow = no_motion(FRAME).clone()
     flow[1] += 0.1
-    whole = model.train().encode(FRAME, flow)
-    assert [bool(x[1].any()) for x in (whole.embedding, whole.motion, *whole.shallow)] == [
-        False,
-        True,
-        *[False] * 2 * decoder,
-    ]
-    assert all(x[0].any() for x in (whole.embedding, *whole.shallow))
-    assert all(x[1].any() for x in (model.eval().encode(FRAME, flow).embedding, model.train().encode(FRAME).embedding))
+
+    def seen(training, flow):
+        [(outputs,)] = seen_by(model.train(training).head, lambda: model(ANCHOR, FRAME, flow))
+        outputs = outputs.unflatten(1, (4, 8))  # anchor diffusion, intra-frame, motion, skip
+        fine = seen_by(model.decoder, lambda: model(ANCHOR, FRAME, flow))[0][1] if decoder else ()
+        return [[bool(x[frame].any()) for x in (*outputs.unbind(1), *fine)] for frame in range(2)]
+
+    every = [True] * (4 + 2 * decoder)
+    assert seen(True, flow) == [every, [False, False, True, False, *[False] * 2 * decoder]]
+    assert seen(False, flow) == seen(True, None) == [every, every]
 
 
-def test_a_share_of_the_frames_is_hidden():
+def test_a_share_of_the_frames_is_hidden_and_not_encoded():
     model = tiny("full_motion", appearance_dropout=0.3).train()
     frames = FRAME[:1].repeat(400, 1, 1, 1)[..., :9, :9]
-    hidden = [not X.any() for X in model.encode(frames, torch.rand_like(frames)).embedding]
-    assert 80 < sum(hidden) < 160
+    [(encoded,)] = seen_by(model.encoder.backbone, lambda: model(frames, frames, torch.rand_like(frames)))
+    assert 240 < len(encoded) / 2 < 320
+
+
+@pytest.mark.parametrize("variant", ["full_motion", "motion"])
+@pytest.mark.parametrize("decoder", [False, True])
+def test_frames_that_are_hidden_give_the_same_gradients_whether_they_are_encoded_or_not(monkeypatch, variant, decoder):
+    """With the statistics of batch norm held fixed, for which each frame counts."""
+    model = tiny(variant, appearance_dropout=0.5, decoder=decoder, dropout=0.0).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Dropout2d):
+            module.eval()
+    anchor, frame, flow = torch.rand(3, 8, 3, 33, 49, generator=torch.Generator().manual_seed(1))
+
+    def run():
+        torch.manual_seed(3)
+        model.zero_grad()
+        [(encoded,)] = seen_by(
+            model.encoder.backbone, lambda: model(anchor, frame, flow).square().sum().backward()
+        )
+        return len(encoded), [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+
+    few, gradients = run()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    whole, expected = run()
+    assert few < whole == 8 * (1 + model.needs_anchor)
+    torch.testing.assert_close(gradients, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("shown", [0, 1])
+def test_a_batch_of_which_one_pair_or_none_is_shown_is_encoded_whole(monkeypatch, shown):
+    """Batch norm cannot learn from a single value, and DDP waits for each weight's gradient."""
+    model = tiny("full_motion", appearance_dropout=0.5).train()
+    monkeypatch.setattr(torch, "rand", lambda n, device: torch.arange(n) < shown)
+    logits = model(ANCHOR, FRAME, torch.rand_like(FRAME))
+    logits.sum().backward()
+    assert logits.isfinite().all()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(

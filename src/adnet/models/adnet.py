@@ -29,8 +29,8 @@ class ADNet(HubMixin, nn.Module):
         decoder: end in a `Decoder` instead of the head's last layer (not in the paper); needs an encoder with `shallow`.
         motion: encoder of the optical flow, `[B, 3, H, W]` from `adnet.data.flow` -> `[B, C, h, w]`, for variants with a
             motion branch; a second stream as in Simonyan and Zisserman (arXiv:1406.2199).
-        appearance_dropout: probability, in training, of hiding a moving frame's appearance, so that its mask must be found by
-            motion alone (the modality dropout of Neverova et al., arXiv:1501.00102).
+        appearance_dropout: probability, in training, of hiding a moving frame's appearance and its anchor's, so that its mask
+            must be found by motion alone (the modality dropout of Neverova et al., arXiv:1501.00102).
         weights: a file to initialise the network from, as far as its weights fit; see `adnet.models.warm_start`.
 
     Raises UserError for an unknown variant, a baseline whose encoder has more than one output channel, a decoder without
@@ -130,20 +130,13 @@ class ADNet(HubMixin, nn.Module):
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
         """Encode frames for `segment`: frames and their optical flow `[B, 3, H, W]` in [0, 1]; without flow, no motion."""
         *shallow, _, last = self.encoder.features(frames)
-        return self.with_motion(self.encoder.embed(last), shallow, frames, flow)
+        return self._encoded(self.encoder.embed(last), shallow, frames, flow)
 
-    def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
-        """Embed the flow, and return it with X_t and the shallow features, which appearance dropout may hide in training."""
+    def _encoded(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
+        """Return X_t and the shallow features with the embedding of the flow."""
         motion = None
         if self.motion is not None:
-            still = no_motion(frames)
-            flow = still if flow is None else flow
-            motion = self.motion(flow)
-            if self.training and self.appearance_dropout:
-                moving = (flow != still).flatten(1).any(dim=1)
-                shown = ~(moving & (torch.rand(len(flow), device=flow.device) < self.appearance_dropout))
-                # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.
-                embedding, *shallow = (features * shown[:, None, None, None] for features in (embedding, *shallow))
+            motion = self.motion(no_motion(frames) if flow is None else flow)
         return Encoded(embedding, tuple(shallow[::-1]) if self.decoder is not None else (), motion)
 
     def segment(self, anchor_embedding: Tensor, frame: Encoded | Tensor) -> Tensor:
@@ -173,12 +166,34 @@ class ADNet(HubMixin, nn.Module):
         self, anchor: Tensor, frame: Tensor, flow: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Compute `forward` and the auxiliary head's logits for the frame, `[B, 1, h, w]`; None without such a head."""
-        frames = torch.cat([anchor, frame]) if self.needs_anchor else frame
-        *shallow, middle, last = self.encoder.features(frames)
-        embeddings, number = self.encoder.embed(last), len(frame)
-        encoded = self.with_motion(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
+        frames, number = torch.cat([anchor, frame]) if self.needs_anchor else frame, len(frame)
+        shown = None
+        if self.training and self.appearance_dropout and flow is not None:
+            # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.
+            shown = self._shown(frame, flow).repeat(len(frames) // number)
+        # To encode what is hidden takes time and changes no gradient. Batch norm needs more than one pair.
+        fixed = self.aux is not None or frames.is_meta or torch.compiler.is_compiling()
+        fewer = shown is not None and not fixed and 1 < int(shown[:number].sum()) < number
+        *shallow, middle, last = self.encoder.features(frames[shown] if fewer else frames)
+        seen = [self.encoder.embed(last), *shallow]
+        if shown is not None:
+            seen = [hide(features, shown) for features in seen]
+        embeddings, *shallow = seen
+        encoded = self._encoded(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])
+
+    def _shown(self, frames: Tensor, flow: Tensor) -> Tensor:
+        """Draw whose appearance is shown, bool `[B]`: all frames without motion, and others by `appearance_dropout`."""
+        moving = (flow != no_motion(frames)).flatten(1).any(dim=1)
+        return ~(moving & (torch.rand(len(flow), device=flow.device) < self.appearance_dropout))
+
+
+def hide(features: Tensor, shown: Tensor) -> Tensor:
+    """Set features `[B, C, h, w]` to 0 where not `shown`, bool `[B]`; they may be those of the shown frames alone."""
+    if len(features) < len(shown):
+        features = features.index_select(0, (shown.cumsum(0) - 1).clamp(min=0))
+    return features * shown[:, None, None, None]
 
 
 def no_motion(frames: Tensor) -> Tensor:
