@@ -4,7 +4,8 @@ python experiments/speed/step.py CHECKOUT [ROUNDS] [OVERRIDES of adnet.train]
 
 CHECKOUT is a clone of this repository at the commit to compare with; the same Python runs both, on one thread. Each round (3) trains
 `+experiment=released scale=lite` for 4 and for 12 steps: the difference is eight steps with their data, without the start. CPU seconds,
-of all processes together, depend little on what else the machine does. Prints medians and the median ratio of the rounds.
+of all processes together, depend little on what else the machine does. OVERRIDES are for this checkout alone: the other one trains in
+float32, its default. Prints medians and the median ratio of the rounds.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ def cpu_seconds(checkout: Path, steps: int, overrides: list[str], cache: str) ->
 
 def main(checkout: str, rounds: str = "3", *overrides: str) -> None:
     """Print a line of a table."""
-    checkouts, measured = (HERE, Path(checkout).resolve()), list[list[float]]()
+    checkouts, measured = {HERE: [*overrides], Path(checkout).resolve(): []}, list[list[float]]()
     with TemporaryDirectory() as cache:
-        for path in checkouts:
-            cpu_seconds(path, 1, [*overrides], f"{cache}/{path.name}")  # fills the caches of data and flow
+        for path, given in checkouts.items():
+            cpu_seconds(path, 1, given, f"{cache}/{path.name}")  # fills the caches of data and flow
         for _ in range(int(rounds)):
             times = [
-                [cpu_seconds(path, steps, [*overrides], f"{cache}/{path.name}") for steps in (FEW, MANY)]
-                for path in checkouts
+                [cpu_seconds(path, steps, given, f"{cache}/{path.name}") for steps in (FEW, MANY)]
+                for path, given in checkouts.items()
             ]
             measured.append([(many - few) / (MANY - FEW) for few, many in times])
     now, before = map(median, zip(*measured, strict=True))

@@ -229,9 +229,7 @@ def test_frames_that_are_hidden_give_the_same_gradients_whether_they_are_encoded
     def run():
         torch.manual_seed(3)
         model.zero_grad()
-        [(encoded,)] = seen_by(
-            model.encoder.backbone, lambda: model(anchor, frame, flow).square().sum().backward()
-        )
+        [(encoded,)] = seen_by(model.encoder.backbone, lambda: model(anchor, frame, flow).square().sum().backward())
         return len(encoded), [None if p.grad is None else p.grad.clone() for p in model.parameters()]
 
     few, gradients = run()
@@ -245,7 +243,7 @@ def test_frames_that_are_hidden_give_the_same_gradients_whether_they_are_encoded
 def test_a_batch_of_which_one_pair_or_none_is_shown_is_encoded_whole(monkeypatch, shown):
     """Batch norm cannot learn from a single value, and DDP waits for each weight's gradient."""
     model = tiny("full_motion", appearance_dropout=0.5).train()
-    monkeypatch.setattr(torch, "rand", lambda n, device: torch.arange(n) < shown)
+    monkeypatch.setattr(torch, "rand", lambda n, **_: torch.arange(n) < shown)
     logits = model(ANCHOR, FRAME, torch.rand_like(FRAME))
     logits.sum().backward()
     assert logits.isfinite().all()

@@ -130,9 +130,9 @@ class ADNet(HubMixin, nn.Module):
     def encode(self, frames: Tensor, flow: Tensor | None = None) -> Encoded:
         """Encode frames for `segment`: frames and their optical flow `[B, 3, H, W]` in [0, 1]; without flow, no motion."""
         *shallow, _, last = self.encoder.features(frames)
-        return self._encoded(self.encoder.embed(last), shallow, frames, flow)
+        return self.with_motion(self.encoder.embed(last), shallow, frames, flow)
 
-    def _encoded(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
+    def with_motion(self, embedding: Tensor, shallow: list[Tensor], frames: Tensor, flow: Tensor | None) -> Encoded:
         """Return X_t and the shallow features with the embedding of the flow."""
         motion = None
         if self.motion is not None:
@@ -179,7 +179,7 @@ class ADNet(HubMixin, nn.Module):
         if shown is not None:
             seen = [hide(features, shown) for features in seen]
         embeddings, *shallow = seen
-        encoded = self._encoded(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
+        encoded = self.with_motion(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])
 
