@@ -133,6 +133,16 @@ class Augmentation:
         return warped
 
 
+def pasted(below: Augmented, above: Augmented) -> Augmented:
+    """Paste the foreground of one crop on another of the same size, with its flow and a soft seam; both are foreground then."""
+    opacity = cv2.GaussianBlur(above.mask.astype(np.float32), (5, 5), 0)[..., None]
+    image = opacity * above.frame + (1 - opacity) * below.frame
+    flow = None
+    if below.flow is not None and above.flow is not None:
+        flow = np.where(above.mask[..., None], above.flow, below.flow)
+    return Augmented(image.round().astype(np.uint8), below.mask | above.mask, flow)
+
+
 def _rescaled(back: Matrix, scale: Matrix) -> Matrix:
     """Adapt the matrix `back` to a frame resized by `scale` (x, y), whose pixel centres shift by half a pixel."""
     scaled = back * scale[:, None]

@@ -20,6 +20,7 @@ from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair
 from adnet.data.sequence import VideoDataset, report_odd_masks, select
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
+from adnet.shared.value_types import Proportion
 
 
 class PairDataModule(L.LightningDataModule):
@@ -39,6 +40,7 @@ class PairDataModule(L.LightningDataModule):
         flow_augmentation: of the flow of training frames; None: it stays as it is.
         mix: further sources of training pairs by name, see `adnet.data.mixed`; `holdout` and `val` concern `train` only.
         pin_memory: when training on a GPU, keep batches in page-locked memory, which it can copy from without the CPU.
+        paste: see `TrainingPairs`.
 
     Raises UserError for an unknown sequence in `holdout`, and if no training sequence is left.
     """
@@ -59,6 +61,7 @@ class PairDataModule(L.LightningDataModule):
         flow_augmentation: FlowAugmentation | None = None,
         mix: Mapping[str, Source] | None = None,
         pin_memory: bool = True,
+        paste: Proportion = 0.0,
     ) -> None:
         super().__init__()
         if holdout:
@@ -74,7 +77,7 @@ class PairDataModule(L.LightningDataModule):
         self._pin_memory = pin_memory
         self.epoch_steps = epoch_steps
         self.flow = flow
-        flows = partial(TrainingPairs, flow=flow, flow_augmentation=flow_augmentation)
+        flows = partial(TrainingPairs, flow=flow, flow_augmentation=flow_augmentation, paste=paste)
         self.training_pairs = partial(flows, train, augmentation=augmentation, seed=seed, anchor=anchor)
         self.validation_pairs = ValidationPairs(val, val_frames, flow)
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation
+from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation, pasted
 from adnet.data.flow import SequenceFlow, to_flow_input
 from adnet.data.pictures import Frame, check_same_size, image_size, read_frame
 from adnet.data.sequence import Sequence, VideoDataset
 from adnet.errors import UserError
+from adnet.shared.value_types import Proportion
 
 Anchor = Literal["first", "random"]
 
@@ -44,7 +45,8 @@ class TrainingPairs(Dataset[TrainingPair]):
     run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
     (the paper tried both and found the first slightly better); it is cropped around its foreground, so both frames are annotated.
     Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by `flow_augmentation` unless
-    that is None. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
+    that is None. With probability `paste`, the foreground of another pair is pasted on both its frames (Ghiasi et al., "Simple
+    copy-paste is a strong data augmentation method", CVPR 2021); both are foreground then. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
     """
 
     dataset: VideoDataset
@@ -55,6 +57,7 @@ class TrainingPairs(Dataset[TrainingPair]):
     start: int = 0
     flow: SequenceFlow | None = None
     flow_augmentation: FlowAugmentation | None = None
+    paste: Proportion = 0.0
 
     def __post_init__(self) -> None:
         for sequence in self.dataset.sequences:
@@ -72,6 +75,23 @@ class TrainingPairs(Dataset[TrainingPair]):
 
     def __getitem__(self, index: int) -> TrainingPair:
         rng = np.random.default_rng([self.seed, self.start + index])
+        key, anchor, frame = self._drawn(rng)
+        if self.paste and rng.random() < self.paste:
+            _, *others = self._drawn(rng)
+            anchor, frame = map(pasted, (anchor, frame), others)
+        pair: TrainingPair = {
+            "anchor": to_tensor(anchor.frame),
+            "frame": to_tensor(frame.frame),
+            "mask": torch.from_numpy(frame.mask),
+            "key": torch.tensor(key),
+        }
+        if frame.flow is not None:
+            augment = self.flow_augmentation
+            pair["flow"] = to_flow_input(frame.flow if augment is None else augment(frame.flow, rng))
+        return pair
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[tuple[int, int, int], Augmented, Augmented]:
+        """Draw a pair: its key, anchor and frame."""
         s = self._draw_sequence(rng)
         sequence = self.dataset.sequences[s]
         annotated = sequence.annotated
@@ -80,19 +100,8 @@ class TrainingPairs(Dataset[TrainingPair]):
         if len(annotated) > 1:
             frame = int(rng.integers(len(annotated) - 1))
             frame += frame >= anchor
-        anchor, frame = annotated[anchor], annotated[frame]
-        augmented_anchor = self._augmented(sequence, anchor, rng)
-        augmented = self._augmented(sequence, frame, rng, self.flow)
-        pair: TrainingPair = {
-            "anchor": to_tensor(augmented_anchor.frame),
-            "frame": to_tensor(augmented.frame),
-            "mask": torch.from_numpy(augmented.mask),
-            "key": torch.tensor([s, anchor, frame]),
-        }
-        if augmented.flow is not None:
-            augment = self.flow_augmentation
-            pair["flow"] = to_flow_input(augmented.flow if augment is None else augment(augmented.flow, rng))
-        return pair
+        key = s, annotated[anchor], annotated[frame]
+        return key, self._augmented(sequence, key[1], rng), self._augmented(sequence, key[2], rng, self.flow)
 
     def _draw_sequence(self, rng: np.random.Generator) -> int:
         if self._cumulative is None:
