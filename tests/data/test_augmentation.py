@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from adnet.data.augmentation import OUTSIDE, ROTATIONS, Augmentation, Region, random_region
+from adnet.data.augmentation import OUTSIDE, ROTATIONS, Augmentation, Augmented, Region, pasted, random_region
 from adnet.data.pictures import read_frame
 
 SIDE = 65
@@ -260,3 +260,22 @@ def test_reduced_decoding_shows_the_same_region(
     area = cv2.resize(large, (113, 65), interpolation=cv2.INTER_AREA)
     differences = [np.abs(area[1:-1, 1:-1].astype(int) - out[1:-1, 1:-1]).mean() for out in (small, full)]
     assert max(differences) < 1
+
+
+def test_what_is_pasted_hides_what_is_below_with_a_soft_seam_and_its_own_flow() -> None:
+    mask, above_mask = np.zeros((2, 40, 60), dtype=bool)
+    mask[5:15, 5:15] = above_mask[10:30, 20:50] = True
+    flow, above_flow = np.full((2, 40, 60, 2), [[[[3.0, 1.0]]], [[[-7.0, 2.0]]]], np.float32)
+    below = Augmented(np.full((40, 60, 3), 200, np.uint8), mask, flow)
+    above = Augmented(np.full((40, 60, 3), 50, np.uint8), above_mask, above_flow)
+    image, joined, moved = pasted(below, above)
+    assert image.dtype == np.uint8
+    inside, near = (cv2.morphologyEx(above_mask.astype(np.uint8), op, np.ones((5, 5))) for op in (0, 1))
+    assert (image[inside == 1] == 50).all()
+    assert (image[near == 0] == 200).all()
+    assert 50 < image[10, 30, 0] < 200
+    np.testing.assert_array_equal(joined, mask | above_mask)
+    np.testing.assert_array_equal(moved, np.where(above_mask[..., None], above_flow, flow))
+    assert pasted(below._replace(flow=None), above).flow is None
+    nothing = above._replace(mask=np.zeros_like(mask))
+    assert all(map(np.array_equal, pasted(below, nothing), below))

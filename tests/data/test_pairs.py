@@ -243,3 +243,24 @@ def test_dropped_flow_is_no_motion(tiny_davis: Path) -> None:
     )
     for pair in (pairs[index] for index in range(len(pairs))):
         assert torch.equal(pair["flow"][None], no_motion(pair["frame"][None].float()))
+
+
+def test_a_share_of_the_pairs_has_another_pair_s_foreground_on_both_frames(numbered: VideoDataset) -> None:
+    """In `numbered`, a frame's colour is 10 s + t, and its foreground are the columns t and t + 1; a seam takes half of it."""
+    plain, half, every = (TrainingPairs(numbered, 200, Identity(), seed=0, paste=share) for share in (0, 0.5, 1))
+    for index in range(40):
+        before, after = plain[index], every[index]
+        assert equal(before, plain[index])
+        assert torch.equal(before["key"], after["key"])
+        assert (after["mask"] & before["mask"]).equal(before["mask"])
+    changed = [not equal(plain[index], half[index]) for index in range(200)]
+    assert 60 < sum(changed) < 140
+    both = [
+        bool(
+            (plain[index]["anchor"] != every[index]["anchor"]).any()
+            and (plain[index]["frame"] != every[index]["frame"]).any()
+        )
+        for index in range(200)
+    ]
+    assert sum(both) > 100  # a pair of the same video may paste what is there
+    assert equal(every[7], TrainingPairs(numbered, 1, Identity(), seed=0, start=7, paste=1)[0])

@@ -45,8 +45,9 @@ class TrainingPairs(Dataset[TrainingPair]):
     run continues with the pairs that it would have seen. `anchor="first"` takes the first annotated frame, `"random"` any
     (the paper tried both and found the first slightly better); it is cropped around its foreground, so both frames are annotated.
     Videos are drawn by their `weight`. With `flow`, a pair has the frame's optical flow, degraded by `flow_augmentation` unless
-    that is None. With probability `paste`, the foreground of another pair is pasted on both its frames (Ghiasi et al., "Simple
-    copy-paste is a strong data augmentation method", CVPR 2021); both are foreground then. Raises UserError for a video with fewer than two annotated frames and an image without annotation.
+    that is None. With probability `paste`, both frames get the foreground of another pair on top (copy-paste; Ghiasi et al., CVPR
+    2021, arXiv:2012.07177), and their own stays. Raises UserError for a video with fewer than two annotated frames and an image
+    without annotation.
     """
 
     dataset: VideoDataset
