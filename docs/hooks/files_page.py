@@ -50,36 +50,27 @@ How the last process of a sweep's job ended: `overrides`, `command`, `log`, `sta
 """
 
 
-def rows(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def rows(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """A row for each key below `node`, those within others after a point."""
-    node = resolved(schema, node)
     for key, value in node.get("properties", {}).items():
-        name, found = f"{prefix}{key}", resolved(schema, value)
+        name = f"{prefix}{key}"
         optional = "" if key in node.get("required", ()) else " (may be missing)"
-        yield f"| `{name}` | {kind(found)} | {value.get('description', found.get('description', ''))}{optional} |"
-        yield from rows(schema, found, f"{name}.")
-        if isinstance(found.get("additionalProperties"), dict):
-            yield from rows(schema, found["additionalProperties"], f"{name}.NAME.")
-        if "items" in found:
-            yield from rows(schema, found["items"], f"{name}[].")
-
-
-def resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference within the schema stands for; any other node itself."""
-    for choice in (node, *node.get("anyOf", ())):  # `anyOf`: an object or null
-        if "$ref" in choice:
-            return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]] | node
-    return node
+        yield f"| `{name}` | {kind(value)} | {value.get('description', '')}{optional} |"
+        yield from rows(value, f"{name}.")
+        if isinstance(value.get("additionalProperties"), dict):
+            yield from rows(value["additionalProperties"], f"{name}.NAME.")
+        if "items" in value:
+            yield from rows(value["items"], f"{name}[].")
 
 
 def kind(node: dict[str, Any]) -> str:
     """What a value may be, in words."""
-    if "anyOf" in node:
-        return " or ".join(kind(choice) for choice in node["anyOf"])
-    if "enum" in node or "const" in node:
-        return " or ".join(f"`{json.dumps(one)}`" for one in node.get("enum", [node.get("const")]))
-    text = str(node.get("type", "any" if "$ref" not in node else "object"))
-    if "items" in node and "$ref" not in node["items"]:
+    if isinstance(types := node.get("type"), list):
+        return " or ".join(kind(node | {"type": one}) if one != "null" else one for one in types)
+    if "enum" in node:
+        return " or ".join(f"`{json.dumps(one)}`" for one in node["enum"])
+    text = str(types)
+    if "items" in node and "properties" not in node["items"]:
         text += f" of {kind(node['items'])}"
     if "minimum" in node and "maximum" in node:
         text += f", {node['minimum']} to {node['maximum']}"
@@ -94,7 +85,7 @@ def page() -> str:
     for name in FORMATS:
         schema = json_schema(name)
         top = (schema["items"], "[].") if schema["type"] == "array" else (schema,)
-        table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(schema, *top)])
+        table = "\n".join(["| key | value | |", "| --- | --- | --- |", *rows(*top)])
         link = f"[{name}.schema.json]({name}.schema.json)"
         parts.append(f"\n## {schema['title']}\n\n{schema['description']} Schema: {link}.\n\n{table}\n")
     return "".join(parts)

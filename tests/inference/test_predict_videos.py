@@ -23,10 +23,9 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, smoothing
 from adnet.inference.output_folder import Shard
-from adnet.inference.predict_videos import Outputs, check_flow, predict, predict_videos
+from adnet.inference.predict_videos import Outputs, Predicted, check_flow, predict, predict_videos
 from adnet.inference.protocol import fitted_size
 from adnet.models import Encoded, upsample
-from adnet.shared.file_formats import Predicted
 from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import draw_overlay
 from adnet.video.sources import Images, VideoSource, video_sources

@@ -20,8 +20,8 @@ from adnet.app.segmentation import Bounded, Network, Segmentation
 from adnet.app.visits import Visit, Visits
 from adnet.data.pictures import Frame, write_png
 from adnet.errors import UserError
+from adnet.inference.predict_videos import Predicted
 from adnet.models.checkpoint import write_checkpoint
-from adnet.shared.file_formats import Predicted
 from adnet.video.file import VideoFile
 from adnet.video.sources import VIDEOS, VideoSource
 

@@ -19,13 +19,12 @@ from adnet.data.masks import Mask, write_mask
 from adnet.data.pictures import Frame, open_picture
 from adnet.errors import UserError
 from adnet.inference.embeddings import pixel_embeddings
-from adnet.inference.predict_videos import Outputs, predict
+from adnet.inference.predict_videos import Outputs, Predicted, predict
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.models import upsample
 from adnet.models.attention import similarity
 from adnet.models.branches import VARIANTS
-from adnet.shared.file_formats import Predicted
 from adnet.video.file import VideoFrame
 from adnet.video.overlay import OverlayVideo
 from adnet.video.sources import VideoSource

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
@@ -39,7 +39,6 @@ from adnet.inference.postprocess import Postprocess
 from adnet.inference.protocol import Protocol, fitted_size
 from adnet.inference.segmenter import VideoSegmenter
 from adnet.inference.smoothing import first_needed
-from adnet.shared.file_formats import Predicted
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile, VideoFrame
@@ -89,6 +88,16 @@ class Outputs:
         """List everything that could be written, wanted or not."""
         names = ("masks", "probabilities", "cutouts", "overlay.mp4", "rle.json", "polygons.json")
         return [self.folder / name for name in names]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a video: its frames, how many of them were segmented now, in how many seconds, and what couldn't be read."""
+
+    frames: NonNegativeInt
+    segmented: NonNegativeInt
+    seconds: NonNegativeFloat
+    problem: str | None
 
 
 class Reading:

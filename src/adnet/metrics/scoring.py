@@ -60,7 +60,7 @@ def score_dataset(
         kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.guess_kind`.
         probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
-    Returns the content of `scores.json` (`adnet.shared.file_formats.Scores`), sequences in the dataset's order. "mean" is the plain mean
+    Returns the content of `scores.json` (see its schema), sequences in the dataset's order. "mean" is the plain mean
     over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R). The F-measure on FBMS in the paper's Table
     2 is that of its Table 3: in the published code, the largest F on the pixels' precision-recall curve, here "saliency" "pooled"
     "F_max". "pixel" is one point of that curve, at 0.5. "saliency" is there with probability maps, "attributes" if the dataset has any.

@@ -86,7 +86,8 @@ def _reserve(draft: Path, path: Path) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """Read the JSON object in `file`. Raises UserError if there is none."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        # JSON has no NaN, which Python reads: as a text, it is refused where a number is expected.
+        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
     if not isinstance(document, dict):

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from adnet.errors import UserError
 from adnet.shared.check_config import check_config
 from adnet.shared.command import quoted
-from adnet.shared.file_formats import JobScores, SweepJob
 from adnet.shared.files import write_json
 from adnet.shared.run_folder import finished_summary
 from adnet.sweep.folder_names import changes_results, job_names
@@ -37,6 +36,18 @@ STATUSES = {
     "failed": "failed",
 }
 """What becomes of jobs, in the order of the table, and the words for it in the table's head."""
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """What became of a job, as in `sweep.json`. `scores` are J and F in [0, 1], None without a finished training."""
+
+    folder: str
+    status: str
+    scores: dict[str, float | None]
+    seconds: float | None
+    reason: str | None
+    log: str | None
 
 
 class Sweep:
@@ -118,7 +129,7 @@ class Sweep:
 
     def _row(self, folder: Path, error: Exception | None, skipped: bool) -> SweepJob:
         summary = finished_summary(folder) or {}
-        scores: JobScores = {"J": summary.get("J"), "F": summary.get("F")}
+        scores = {"J": summary.get("J"), "F": summary.get("F")}
         if skipped:
             return SweepJob(str(folder), "skipped", scores, None, None, None)
         outcome = last_outcome(folder)

@@ -15,9 +15,8 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import quoted
-from adnet.shared.file_formats import SweepJob
 from adnet.shared.machine import need_extra
-from adnet.sweep.runner import Sweep
+from adnet.sweep.runner import Sweep, SweepJob
 
 if TYPE_CHECKING:
     import optuna
