@@ -13,8 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from adnet.errors import UserError
 from adnet.report import tables
 from adnet.report.analysis.pooling import Comparison, differing_settings, pool
@@ -24,6 +22,7 @@ from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, find_runs, paper_tables
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
+from adnet.report.templates import TEMPLATES
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
@@ -74,14 +73,7 @@ def write_report(
             strips = strip_gallery(comparison, figures, f"masks{suffix}", strip_sequences, strip_frames, STRIP_WIDTH)
             worst = worst_gallery(comparison, figures, f"worst{suffix}", worst_frames, STRIP_WIDTH)
             sections.append(_section(comparison, found, suffix, figures) | {"strips": strips, "worst": worst})
-        environment = Environment(
-            loader=PackageLoader("adnet.report", "."),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        text = environment.get_template("page.html.j2").render(
+        text = TEMPLATES.get_template("page.html.j2").render(
             generator=GENERATOR,
             title=title,
             introduction=_introduction(runs, found),

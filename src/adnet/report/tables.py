@@ -10,6 +10,7 @@ from adnet.report.analysis.pooling import Comparison, Result, label_runs, varian
 from adnet.report.analysis.statistics import bootstrap_interval, holm, paired_difference
 from adnet.report.read import MEASURES, Run, paper_tables
 from adnet.report.table import MINUS, Column, Row, Table
+from adnet.report.templates import caption
 
 ALL_PAIRS = 6
 
@@ -17,11 +18,7 @@ DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 PUBLISHED, MEASURED = "published", "measured"
 
-CONVENTIONS = {
-    "pooled": "one curve over all pixels of all frames, F1, as in the published code",
-    "per_frame": "each map stretched to [0, 1], \N{GREEK SMALL LETTER BETA}\N{SUPERSCRIPT TWO} = 0.3, curves averaged over "
-    "frames, as in the SOD toolboxes",
-}
+CONVENTIONS = ("pooled", "per_frame")
 
 
 def score_table(comparison: Comparison, name: str = "table1") -> Table:
@@ -52,19 +49,8 @@ def score_table(comparison: Comparison, name: str = "table1") -> Table:
                 titles = [Column(f"{DELTA}{m}", PUBLISHED, digits=2, signed=True) for m in MEASURES]
                 row |= dict(zip(titles, changes, strict=True))
         rows.append(row)
-    caption = (
-        f"Scores in percent on {comparison.dataset} {comparison.split} ({len(comparison.sequences)} sequences, protocol "
-        f"{comparison.protocol}): each sequence's mean over a variant's runs, averaged over sequences. "
-        "Interval: 95 % bootstrap (BCa) over sequences."
-    )
-    if replicated:
-        caption += " SD of runs: standard deviation over a variant's runs, which differ in their seed."
-    if baseline is not None:
-        caption += f" {DELTA}: difference to the baseline, in percentage points."
-    if paper:
-        table1 = paper_tables()["table1"]
-        caption += f" Published: the paper's {table1['source']}, measured on {table1['measured_on']}."
-    return Table.of(name, caption, rows)
+    published = paper_tables()["table1"] if paper else None
+    return Table.of(name, caption("score_table", comparison, replicated, published), rows)
 
 
 def difference_table(comparison: Comparison, name: str = "differences") -> Table | None:
@@ -88,13 +74,7 @@ def difference_table(comparison: Comparison, name: str = "differences") -> Table
             row[Column("95 % interval", measure, digits=1, signed=True)] = interval
             row[Column("p", measure, digits=3, probability=True)] = difference.p_value
             row[Column("p (Holm)", measure, digits=3, probability=True)] = corrected
-    caption = (
-        f"Paired differences over the {len(comparison.sequences)} sequences of {comparison.dataset} {comparison.split} "
-        f"(protocol {comparison.protocol}), in percentage points. Interval: 95 % bootstrap (BCa) over sequences. p: "
-        "two-sided sign-flip permutation test; p (Holm): adjusted for the number of comparisons. Both account for the "
-        "choice of sequences, not for the seed of the training."
-    )
-    return Table.of(name, caption, rows) if rows else None
+    return Table.of(name, caption("difference_table", comparison), rows) if rows else None
 
 
 def run_table(runs: Sequence[Run], name: str = "runs") -> Table | None:
@@ -114,8 +94,7 @@ def run_table(runs: Sequence[Run], name: str = "runs") -> Table | None:
         row[Column("Commit")] = str(run.summary.get("git_commit") or "")[:12]
         row[Column("Folder")] = run.folder.as_posix()
         rows.append(row)
-    caption = "Runs, with J and F on the validation set before and after training."
-    return Table.of(name, caption, rows) if rows else None
+    return Table.of(name, caption("run_table"), rows) if rows else None
 
 
 def comparison_table(comparison: Comparison, found: Sequence[Comparison] = (), name: str = "table2") -> Table | None:
@@ -143,12 +122,7 @@ def comparison_table(comparison: Comparison, found: Sequence[Comparison] = (), n
         ours = {"method": result.label, "group": "unsupervised" if all(run.trained for run in result.runs) else ""}
         fbms = scores.get((result.label, comparison.protocol), {}).get("FBMS", (None, None))[1]
         rows.append(row({**ours, "FBMS": fbms, **{m: 100 * result.mean(m) for m in MEASURES}}, MEASURED))
-    caption = (
-        f"The methods of the paper's {paper['source']} as published, and measurements of this report (protocol "
-        f"{comparison.protocol}), on the {paper['sequences']} sequences of DAVIS-2016 val and the FBMS test set. First "
-        "frame: needs its annotation; flow: needs optical flow; CRF: refined by a conditional random field."
-    )
-    return Table.of(name, caption, rows)
+    return Table.of(name, caption("comparison_table", comparison, paper), rows)
 
 
 def saliency_table(found: Sequence[Comparison], name: str = "table3") -> Table | None:
@@ -171,11 +145,7 @@ def saliency_table(found: Sequence[Comparison], name: str = "table3") -> Table |
     for (label, protocol), scores in ours.items():
         method = f"{label}, protocol {protocol}" if len(protocols) > 1 else label
         rows.append(row(method, "video", MEASURED, scores))
-    caption = (
-        f"The methods of the paper's {paper['source']} as published, and measurements of this report (protocol "
-        f"{', '.join(protocols)}; convention pooled: {CONVENTIONS['pooled']}). MAE in [0, 1], F-measure in percent."
-    )
-    return Table.of(name, caption, rows)
+    return Table.of(name, caption("saliency_table", paper, protocols), rows)
 
 
 def convention_table(comparison: Comparison, name: str = "saliency") -> Table | None:
@@ -191,12 +161,7 @@ def convention_table(comparison: Comparison, name: str = "saliency") -> Table | 
             adaptive = scores["per_frame"].get("F_adaptive")
             row[Column("adaptive F", "per_frame", digits=1, best="max")] = _percent(adaptive)
             rows.append(row)
-    words = "; ".join(f"{convention}: {text}" for convention, text in CONVENTIONS.items())
-    caption = (
-        f"Saliency on {comparison.dataset} {comparison.split}, {len(comparison.sequences)} sequences, protocol "
-        f"{comparison.protocol}. MAE in [0, 1], F-measures in percent. {words}."
-    )
-    return Table.of(name, caption, rows) if rows else None
+    return Table.of(name, caption("convention_table", comparison), rows) if rows else None
 
 
 def paper_rows(comparison: Comparison) -> Mapping[str, Mapping[str, float]]:

@@ -20,6 +20,7 @@ from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, Result, hardest_first
 from adnet.report.figures.plot import data_uri, jpeg, slug, write_csv
 from adnet.report.read import Evaluation
+from adnet.report.templates import caption
 from adnet.video.overlay import draw_overlay
 
 ANNOTATION_COLOUR = np.array([255, 255, 255])
@@ -48,10 +49,6 @@ def strip_gallery(
     """
     if not sequences:
         return None
-    caption = (
-        "Predicted masks in magenta, the annotation's outline in white; hardest sequences first. Each strip shows "
-        f"{frames} frames, evenly spaced in time, of the variant's first run."
-    )
     order = [int(index) for index in hardest_first(comparison)]
     chosen = order if len(order) <= sequences else order[: (sequences + 1) // 2] + order[len(order) - sequences // 2 :]
     groups: dict[str, list[dict[str, str]]] = defaultdict(list)
@@ -67,13 +64,14 @@ def strip_gallery(
             texts = {"label": result.label, "scores": scores, "alt": alt}
             groups[sequence].append(texts | _saved(picture, figures, f"{name}-{sequence}-{result.label}"))
             rows.append((sequence, result.label, round(J, 4), round(F, 4), " ".join(stems)))
+    text = caption("strip_gallery", frames)
     if not groups:
         roots = sorted({str(e.root) for r in comparison.results for e in r.evaluations[:1] if e.root is not None})
         where = f"under {', '.join(roots)}" if roots else "because evaluation.json names no dataset folder"
         note = f"The overlay strips are left out: no pair of frame and mask was found {where}."
-        return Gallery(caption, {}, note=note)
+        return Gallery(text, {}, note=note)
     write_csv(figures / f"{name}.csv", ("sequence", "variant", "J", "F", "frames"), rows)
-    return Gallery(caption, groups, name)
+    return Gallery(text, groups, name)
 
 
 def worst_gallery(comparison: Comparison, figures: Path, name: str, count: int, width: int) -> Gallery | None:
@@ -95,11 +93,7 @@ def worst_gallery(comparison: Comparison, figures: Path, name: str, count: int, 
     if not groups:
         return None
     write_csv(figures / f"{name}.csv", ("variant", "sequence", "frame", "J"), rows)
-    caption = (
-        f"The worst frames of a variant's first run, by J in percent: the worst of each sequence, and of these the {count} "
-        "worst. Mask in magenta, the annotation's outline in white. The CSV file lists all frames, the worst first."
-    )
-    return Gallery(caption, groups, name)
+    return Gallery(caption("worst_gallery", count), groups, name)
 
 
 def _saved(picture: Frame | None, figures: Path, name: str) -> dict[str, str]:

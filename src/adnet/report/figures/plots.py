@@ -12,6 +12,7 @@ from adnet.report.analysis.statistics import bootstrap_interval
 from adnet.report.figures.plot import Plot, Rows, colours, lightened, line_style, rounded, styled
 from adnet.report.read import MEASURES, Run, Values
 from adnet.report.tables import CONVENTIONS, mean_saliency, paper_rows, sorted_runs
+from adnet.report.templates import caption
 
 CURVES = {"train/loss": "Training loss", "train/lr": "Learning rate", "val/J": "Validation J (%)"}
 
@@ -36,10 +37,8 @@ def score_plot(comparison: Comparison, name: str = "scores") -> Plot:
         axes.set_yticks(range(len(comparison.results)), [result.label for result in comparison.results])
         axes.grid(axis="y", visible=False)
     axes.set_ylim(len(comparison.results) - 0.5, -0.5)
-    caption = "Mean over sequences, with the 95 % bootstrap interval over sequences."
-    if paper:
-        caption += " Hollow diamonds: the published Table 1."
-    return Plot(name, caption, figure, ("variant", "measure", "mean", "low", "high", "published"), rows)
+    header = ("variant", "measure", "mean", "low", "high", "published")
+    return Plot(name, caption("score_plot", paper), figure, header, rows)
 
 
 @styled
@@ -68,10 +67,7 @@ def sequence_plot(comparison: Comparison, name: str = "sequences") -> Plot:
         for sequence, index in zip(names, order, strict=True)
         for result in comparison.results
     ]
-    caption = (
-        "Mean J (full colour) and F (light) of each sequence in percent, by increasing J (mean over the variants)."
-    )
-    return Plot(name, caption, figure, ("sequence", "variant", *MEASURES), rows)
+    return Plot(name, caption("sequence_plot"), figure, ("sequence", "variant", *MEASURES), rows)
 
 
 @styled
@@ -102,11 +98,8 @@ def attribute_plot(comparison: Comparison, name: str = "attributes") -> Plot | N
     axes.set_xticks(places, [f"{attribute}\n{len(names)}" for attribute, names in members.items()])
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 5), handlelength=1)
-    caption = (
-        "Mean over the sequences with an attribute of the dataset; their number is below its name. A sequence has "
-        "several attributes, and some attributes have few sequences: differences are hints, not tests."
-    )
-    return Plot(name, caption, figure, ("attribute", "sequences", "variant", "measure", "mean"), rows)
+    header = ("attribute", "sequences", "variant", "measure", "mean")
+    return Plot(name, caption("attribute_plot"), figure, header, rows)
 
 
 @styled
@@ -140,10 +133,7 @@ def training_plot(runs: Sequence[Run], name: str = "training") -> Plot | None:
     drawn = list(dict.fromkeys(labels[run] for run in ordered))
     lines = [Line2D([], [], color=palette[label], linewidth=2) for label in drawn]
     figure.legend(lines, drawn, loc="outside upper left", ncols=min(len(drawn), 5))
-    caption = (
-        "Training, one colour per variant and one line per run. The loss is faint, its moving mean in full colour."
-    )
-    return Plot(name, caption, figure, ("variant", "seed", "metric", "step", "value"), rows)
+    return Plot(name, caption("training_plot"), figure, ("variant", "seed", "metric", "step", "value"), rows)
 
 
 def smoothed(values: Values) -> Values:
@@ -180,11 +170,8 @@ def precision_recall_plot(comparison: Comparison, name: str = "precision_recall"
         axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="recall (%)", title=convention)
         axes.legend(loc="lower left", fontsize=8)
     figure.axes[0].set_ylabel("precision (%)")
-    caption = (
-        "Precision against recall over 256 thresholds of the probability, as in the paper's Figure 4. "
-        + "; ".join(f"{convention}: {CONVENTIONS[convention]}" for convention in curves)
-    )
-    return Plot(name, f"{caption}.", figure, ("variant", "convention", "threshold", "recall", "precision"), rows)
+    header = ("variant", "convention", "threshold", "recall", "precision")
+    return Plot(name, caption("precision_recall_plot", list(curves)), figure, header, rows)
 
 
 @styled
@@ -220,13 +207,8 @@ def drift_plot(comparison: Comparison, name: str = "drift") -> Plot | None:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", ncols=min(len(known), 5), bbox_to_anchor=(0, 1.14), borderaxespad=0)
-    caption = (
-        "Cosine distance between the foreground embeddings of a frame and those of the first frame, mean over all pairs "
-        f"of pixels, then over sequences ({len(shared)} of {len(comparison.sequences)}, the same for each variant), as in "
-        "the paper's Figure 3, with the 95 % bootstrap interval over sequences. The value of the first frame itself is the "
-        "spread within it. Embeddings are the input of the branches; for the baseline, of its last convolution."
-    )
-    return Plot(name, caption, figure, ("variant", "frame", "sequences", "distance", "low", "high"), rows)
+    header = ("variant", "frame", "sequences", "distance", "low", "high")
+    return Plot(name, caption("drift_plot", comparison, shared), figure, header, rows)
 
 
 def drift_sequences(result: Result) -> set[str]:

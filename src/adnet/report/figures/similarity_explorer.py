@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, hardest_first
 from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, Rows, base64_text, data_uri, jpeg, styled
+from adnet.report.templates import caption
 from adnet.shared.arrays import read_arrays
 
 POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
@@ -129,12 +130,7 @@ def similarity_plot(found: Sequence[Embedded], name: str = "similarity") -> Plot
             axes.set(xticks=[], yticks=[], xlim=whole[:2], ylim=whole[2:])
             axes.grid(visible=False)
     header = ("variant", "sequence", "frame", "point", "row", "column", "percent on the anchor's foreground")
-    caption = (
-        "As in the paper's Figure 1: similarity of three pixels of a frame (crosses) to every pixel of the anchor. The "
-        "points are the innermost foreground pixel, and the background pixels whose embeddings are most and least similar "
-        "to the foreground's mean. Each map is scaled to its own maximum."
-    )
-    return Plot(name, caption, figure, header, rows)
+    return Plot(name, caption("similarity_plot"), figure, header, rows)
 
 
 def read_embedded(file: Path, label: str, sequence: str) -> Embedded:
