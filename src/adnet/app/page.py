@@ -32,23 +32,6 @@ TRACKED = gr.Progress(track_tqdm=True)
 """As a default argument, this shows progress bars on the page instead of in the terminal."""
 STALE = 60
 """Seconds without growth after which an upload has been abandoned."""
-CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-#overlay video, #before video, #after video { max-height: 440px; }
-#anchor img { cursor: crosshair; }
-#examples .grid-wrap { padding-top: 34px; }
-#examples .thumbnail-item { aspect-ratio: 16 / 9; }
-#examples .caption-label { display: none; }
-#brush .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; margin-bottom: 8px; }
-#brush .tool, #brush button { padding: 4px 12px; border-radius: 6px; background: var(--button-secondary-background-fill); }
-#brush .tool:has(:checked) { background: var(--button-primary-background-fill); color: white; }
-#brush .tool:has(:focus-visible) { outline: 2px solid; }
-#brush .tool input { position: absolute; opacity: 0; }
-#brush .tools label { display: flex; align-items: center; gap: 8px; }
-#brush .drawing { position: relative; line-height: 0; }
-#brush img { width: 100%; }
-#brush canvas { position: absolute; inset: 0; width: 100%; height: 100%; opacity: 0.5; cursor: crosshair; touch-action: none; }
-"""
 
 
 class Limits(NamedTuple):
@@ -94,7 +77,7 @@ class Page:
             theme=gr.themes.Default(
                 primary_hue="pink", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
             ),
-            css=CSS,
+            css_paths=Path(__file__).with_name("page.css"),
             footer_links=[],
             run_history=False,
             share=False,

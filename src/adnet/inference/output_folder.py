@@ -15,6 +15,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
 from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
+from adnet.shared.run_folder import walk
 
 T = TypeVar("T")
 
@@ -117,7 +118,8 @@ def built_postprocess(cfg: DictConfig) -> tuple[Any, dict[str, Any]]:
 
 def contents(settings: Any) -> dict[str, str]:
     """Hash each file that is named in `settings` (nested lists and dictionaries); return SHA-256 by path."""
-    return {text: sha256(Path(text)) for text in _texts(settings) if Path(text).is_file()}
+    texts = (value for _, value in walk(settings) if isinstance(value, str))
+    return {text: sha256(Path(text)) for text in texts if Path(text).is_file()}
 
 
 def without_device(settings: Any) -> Any:
@@ -140,14 +142,6 @@ def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | Non
         every = [file for files in read.values() for file in files]
         hashes = remembered(f"flow of {[*read]}", every, lambda: {video: files_sha256(read[video]) for video in read})
     return {"method": repr(method), "files_sha256": hashes}
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, (dict, list)):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _texts(child)
 
 
 @dataclass(frozen=True)

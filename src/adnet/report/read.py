@@ -16,7 +16,7 @@ import yaml
 
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
-from adnet.shared.run_folder import finished_summary, read_config
+from adnet.shared.run_folder import finished_summary, flattened, read_config
 
 Values = npt.NDArray[np.float64]
 
@@ -186,20 +186,13 @@ def _read_run(folder: Path) -> Run:
         variant=summary["variant"],
         J=summary.get("J"),
         F=summary.get("F"),
-        config=_flattened(read_config(folder)),
+        config=flattened(read_config(folder)),
         evaluations=tuple(_read_evaluation(file) for file in sorted(folder.glob("evaluation/*/scores.json"))),
         seed=summary.get("seed"),
         initial=summary.get("initial"),
         summary=summary,
         history=_read_history(folder / "metrics.csv"),
     )
-
-
-def _flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:

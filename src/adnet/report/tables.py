@@ -49,8 +49,8 @@ def score_table(comparison: Comparison, name: str = "table1") -> Table:
                 titles = [Column(f"{DELTA}{m}", PUBLISHED, digits=2, signed=True) for m in MEASURES]
                 row |= dict(zip(titles, changes, strict=True))
         rows.append(row)
-    published = paper_tables()["table1"] if paper else None
-    return Table.of(name, caption("score_table", comparison, replicated, published), rows)
+    table1 = paper_tables()["table1"] if paper else None
+    return Table.of(name, caption("score_table", comparison, replicated, table1), rows)
 
 
 def difference_table(comparison: Comparison, name: str = "differences") -> Table | None:

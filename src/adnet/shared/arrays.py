@@ -2,6 +2,8 @@
 
 import tokenize
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,22 +21,20 @@ _DAMAGE = (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, t
 
 def read_array(file: Path) -> Array:
     """Read the array in an `.npy` file; no object in it is unpickled. Raises UserError if it can't be read."""
-    try:
-        with file.open("rb") as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-    except _DAMAGE as error:
-        raise _unreadable(file, error) from error
+    with _readable(file), file.open("rb") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def read_arrays(file: Path) -> dict[str, Array]:
     """Read all arrays in an `.npz` file by their names; no object in it is unpickled. Raises UserError if one can't be read."""
+    with _readable(file), file.open("rb") as stream:
+        return dict(np.lib.npyio.NpzFile(stream, allow_pickle=False))
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     try:
-        with file.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        yield
     except _DAMAGE as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: BaseException) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"cannot read the array {file}: {reason}; replace the file")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read the array {file}: {reason}; replace the file") from error

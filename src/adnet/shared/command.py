@@ -26,6 +26,7 @@ from adnet.errors import UserError, nearest
 from adnet.shared.check_config import check_config
 from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
+from adnet.shared.run_folder import walk
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
@@ -155,17 +156,9 @@ def check_options(arguments: Sequence[str]) -> None:
 
 def expand_home(cfg: DictConfig) -> None:
     """Replace a `~/` at the beginning of a value, where many shells leave it. Raises UserError as `from_home` does."""
-    for key, value in _walk(OmegaConf.to_container(cfg)):
+    for key, value in walk(OmegaConf.to_container(cfg)):
         if isinstance(value, str) and (value == "~" or value.startswith("~/")):
             OmegaConf.update(cfg, key, str(from_home(value)))
-
-
-def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each key within `node`, those of lists being numbers, in full, with its value."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, child in children:
-        yield f"{prefix}{key}", child
-        yield from _walk(child, f"{prefix}{key}.")
 
 
 def check_groups(overrides: Iterable[str]) -> None:
@@ -235,7 +228,7 @@ def _nearest_key(key: str, name: str) -> str:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg: Any = OmegaConf.to_container(hydra.compose(name, return_hydra_config=True))
     groups = [group for group in cfg["hydra"]["runtime"]["choices"] if not group.startswith("hydra/")]
-    keys = [*groups, *(key for key, _ in _walk(cfg))]
+    keys = [*groups, *(key for key, _ in walk(cfg))]
     parent, _, leaf = key.rpartition(".")
     elsewhere = [known for known in keys if known != key and known.endswith(f".{leaf}")]
     if elsewhere := [known for known in elsewhere if not known.startswith("hydra.")] or elsewhere:

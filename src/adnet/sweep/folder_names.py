@@ -3,8 +3,10 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from adnet.shared.run_folder import walk
 
 _ELSEWHERE = re.compile(
     r"[+~]*(hydra\b|launcher=|trainer[.=]|logger[.=]|callbacks[.=]|pairs\.(workers|pin_memory)=|resume=)"
@@ -17,14 +19,14 @@ def changes_results(override: str) -> bool:
     return not _ELSEWHERE.match(override)
 
 
-def sweep_name(overrides: Sequence[str], config: Mapping[str, Any]) -> str:
+def sweep_name(overrides: Sequence[str], config: dict[str, Any]) -> str:
     """Name a sweep, or a run, after its whole command line: `experiment-ablation_*+seed-0-1`.
 
     A key is cut to its last part unless another key of `config`, which the command composes to, ends in the same, or it is added
     (`+a.b=1`). The name needs no quotes in an override. A long one is cut off and ends in a hash of the overrides.
     """
     named = [override for override in overrides if changes_results(override) or "," in override]
-    ends = Counter(_last_parts(config))
+    ends = Counter(_last_part(key) for key, _ in walk(config))
     labels = []
     for key, _, value in (override.partition("=") for override in named):
         plain, end = key.lstrip("+~"), _last_part(key)
@@ -50,14 +52,6 @@ def _digest(overrides: Sequence[str]) -> str:
 
 def _last_part(key: str) -> str:
     return key.lstrip("+~").rpartition(".")[2]
-
-
-def _last_parts(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the last part of every key of a config."""
-    for key, child in node.items():
-        yield key
-        if isinstance(child, Mapping):
-            yield from _last_parts(child)
 
 
 def _label(key: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
-from adnet.shared.run_folder import finished_summary, read_config
+from adnet.shared.run_folder import finished_summary, flattened, read_config
 from adnet.training.checkpoints import LAST, PREVIOUS
 from adnet.training.loss import Loss
 
@@ -150,7 +150,7 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
 def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds {kind} but no config.yaml; give another hydra.run.dir")
-    earlier, now = (dict(_leaves(content, "")) for content in (read_config(folder), OmegaConf.to_container(cfg)))
+    earlier, now = map(flattened, (read_config(folder), OmegaConf.to_container(cfg)))
     keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
     defaults = NOT_IGNORED | OLD_DEFAULTS
     values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
@@ -172,11 +172,3 @@ def _shown(value: Any) -> str:
 
 def _below(key: str, parents: Iterable[str]) -> bool:
     return any(fnmatchcase(key, parent) or key.startswith(f"{parent}.") for parent in parents)
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
-        for key, child in node.items():
-            yield from _leaves(child, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
