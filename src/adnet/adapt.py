@@ -40,9 +40,6 @@ def main(cfg: DictConfig) -> None:
     flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
     method, size = flow.method if flow else None, tuple(cfg.size or test_size)
 
-    def show(done: float, _: float) -> None:
-        bar.update(done - bar.n)
-
     with tqdm(total=1.0, desc="learning", leave=False, disable=None, bar_format="{l_bar}{bar}| {remaining}") as bar:
         network = adapt(
             model.to(usable_device(cfg.device)),
@@ -53,7 +50,7 @@ def main(cfg: DictConfig) -> None:
             anchor=cfg.anchor,
             steps=cfg.steps,
             seed=cfg.seed,
-            progress=show,
+            progress=lambda done, _: bar.update(done - bar.n),
         )
     write_checkpoint(adapted, network, test_size, cfg.overwrite)
     results = predict_videos(

@@ -35,7 +35,7 @@ class Learned(NamedTuple):
 
 
 class Corrections:
-    """The corrected frames of a segmented video. Their masks are in `folder`, which is this object's own."""
+    """The corrected frames of a segmented video. Their masks are in `folder`, which holds nothing else."""
 
     def __init__(self, segmentation: Segmentation, folder: Path) -> None:
         self.segmentation, self.folder = segmentation, folder
@@ -66,10 +66,9 @@ class Corrections:
         match edited:
             case {"frame": int(index), "drawn": str(drawn)} if 0 <= index < len(self.segmentation.names()):
                 mask = _mask(drawn, self.segmentation.mask(index, 0).shape)
-                file = self._file(index)
-                if not file.exists() and len(list(self.folder.iterdir())) == MOST:
+                if not self._file(index).exists() and len(self.masks()) == MOST:
                     raise UserError(f"{MOST} frames are corrected, and more can't be learned here: discard one")
-                write_mask(file, mask)
+                write_mask(self._file(index), mask)
 
     def discard(self, index: int) -> None:
         """Forget the correction of a frame."""
@@ -113,7 +112,6 @@ class Corrections:
 
 
 def _mean_j(segmentation: Segmentation, masks: Mapping[str, Mask], threshold: float) -> float:
-    """Compute the mean J of the frames that have a mask in `masks`."""
     corrected = [(index, masks[name]) for index, name in enumerate(segmentation.names()) if name in masks]
     return float(np.mean([region_similarity(segmentation.mask(index, threshold), mask) for index, mask in corrected]))
 

@@ -59,10 +59,7 @@ class Page:
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
     def launch(self, host: str, port: int | None) -> gr.Blocks:
-        """Serve the page in background threads until `close()` of the result is called.
-
-        Raises UserError if `host` is not an address of this machine; the server would wait forever.
-        """
+        """Serve the page in background threads until `close()` of the result. Raises UserError if `host` is no address."""
         try:
             socket.getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:
@@ -330,7 +327,6 @@ def _corrections(visit: Visit) -> Corrections:
 
 
 def _edit(visit: Visit, index: int, threshold: float) -> tuple[Any, ...]:
-    """Return what the editor of a frame shows, and which frames are corrected."""
     corrections = _corrections(visit)
     names = ", ".join(corrections.masks())
     shown = corrections.show(int(index), threshold, visit.new_folder(visit.shown, "brush"))
@@ -338,7 +334,6 @@ def _edit(visit: Visit, index: int, threshold: float) -> tuple[Any, ...]:
 
 
 def _draw(visit: Visit, segmentation: Segmentation, kind: str, threshold: float) -> tuple[Path, ...]:
-    """Draw the results; return the overlay to show, the masks, and the overlay to download."""
     folder = visit.new_folder(visit.shown, kind)
     segmentation.draw(threshold, folder)
     return folder / "overlay.mp4", folder / "masks.zip", folder / "overlay.mp4"
@@ -351,7 +346,6 @@ def _problem(predicted: Predicted, source: VideoSource) -> str:
 
 
 def _mark(image: Frame, x: int, y: int) -> Frame:
-    """Draw a white ring with a black outline around a pixel."""
     drawn = Image.fromarray(image)
     radius = max(4, round(min(drawn.size) / 40))
     for colour, width in (("black", radius), ("white", radius // 2)):
@@ -361,7 +355,6 @@ def _mark(image: Frame, x: int, y: int) -> Frame:
 
 @contextmanager
 def _errors_on_page() -> Iterator[None]:
-    """Show a UserError on the page."""
     try:
         yield
     except UserError as error:

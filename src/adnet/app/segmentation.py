@@ -34,8 +34,7 @@ from adnet.video.sources import VideoSource
 class Bounded:
     """The first `max_frames` frames of `source`.
 
-    `frames()` raises UserError if a frame has more than `max_pixels` pixels, as soon as the video is `unwanted`, and AFTER the
-    last frame (like other sources) if `source` has more.
+    `frames()` raises UserError at a frame of more than `max_pixels`, once the video is `unwanted`, and AFTER the last if more follow.
     """
 
     source: VideoSource
@@ -75,10 +74,7 @@ class Bounded:
 
 
 class Network(NamedTuple):
-    """A network with its protocol and its test size (height, width) in pixels.
-
-    `checkpoint` is the file of the same network that can learn; None: an export, which can't.
-    """
+    """A network, its protocol, its test size (height, width) in pixels, and the file of one that can learn; None for an export."""
 
     model: SegmentationModel
     protocol: Protocol
@@ -92,17 +88,13 @@ class Network(NamedTuple):
 
 
 class Segmentation:
-    """The results of one video, `source`, which is read again for each drawing.
-
-    They are `probabilities/<frame>.png`, 8-bit, in `folder`, which is this object's own.
-    """
+    """The results of one video, `probabilities/<frame>.png` in `folder`; `source` is read again for each drawing."""
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
         self.network, self.source, self.folder = network, source, folder
         self._embedded: dict[int, tuple[Frame, Tensor]] = {}
 
     def segment(self) -> Predicted:
-        """Segment all frames."""
         model, protocol, size, _ = self.network
         return predict(
             self.source,
@@ -122,7 +114,6 @@ class Segmentation:
         write_zip(folder / "masks", folder / "masks.zip")
 
     def names(self) -> list[str]:
-        """List the names of the frames."""
         return [path.stem for path in self._maps()]
 
     def mask(self, index: int, threshold: float) -> Mask:
@@ -130,7 +121,6 @@ class Segmentation:
         return self._levels(index) > 255 * threshold
 
     def frame(self, index: int) -> VideoFrame:
-        """Read a frame."""
         for frame in islice(self.source.frames(), index, index + 1):
             return frame
         raise UserError(f"{self.source.name} has no frame {index}")
@@ -183,7 +173,7 @@ def write_zip(folder: Path, archive: Path) -> None:
 
 
 def _draw_heat(image: Frame, heat: npt.NDArray[np.float32]) -> Frame:
-    """Draw `heat` in viridis over the frame in grey, with 0.7 opacity, as in the report's similarity explorer."""
+    # As in the report's similarity explorer.
     colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     grey = image.mean(axis=-1, keepdims=True)
     return np.asarray(np.rint(0.3 * grey + 0.7 * colours), np.uint8)

@@ -17,10 +17,9 @@ from adnet.video.sources import VideoSource
 
 @dataclass(eq=False)
 class Visit(AbstractContextManager["Visit"]):
-    """A visitor's video, and its segmentation with what was corrected of it. Use `with visit:` while working in the folders.
+    """A visitor's video and what was corrected of it. Use `with visit:` while working in the folders.
 
-    `private` is for the server only, the browser may request the files of `shown`; `point` is the column and row of the last pixel
-    of the anchor that was clicked on, `video` the number of the video, from 1.
+    The browser may request what is in `shown`. `point` is the column and row of the last click on the anchor.
     """
 
     private: Path
@@ -78,7 +77,7 @@ class Visits:
         self._lock = Lock()
 
     def begin(self, session: str | None) -> Visit:
-        """Return the visit of this session, to which another video comes; create it if there is none. Raises UserError without a name."""
+        """Return this session's visit, perhaps a new one, to which another video comes. Raises UserError without a name."""
         if not session:
             raise UserError("a visitor has no name")
         with self._lock:

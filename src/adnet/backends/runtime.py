@@ -17,8 +17,7 @@ from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
 FORMATS: dict[str, Any] = {"onnx": onnx, "openvino": openvino}
-"""The formats of exports, each a module called like its extra: the `SUFFIX` of its files, the library that `INT8` needs ("": it has no
-int8), `write` and `open`, and whether `open` `JOINS` encoder and fusion to one network if it is given both files.
+"""The formats of exports, each a module called like its extra, with what CONTRIBUTING.md lists.
 
 torch.export's format is none of them, because its files are pickles, which could run any code.
 """
@@ -106,7 +105,7 @@ def for_inference(model: ADNet) -> ADNet:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read `export.json` in an exported folder. Raises UserError if it is missing or cannot be understood."""
+    """Read `export.json` in `folder`. Raises UserError if it is missing or cannot be understood."""
     if not (folder / METADATA).is_file():
         raise UserError(f"{folder} holds no exported network; python -m adnet.export writes one")
     needs = ("format", "variant", "needs_anchor", "takes_several_anchors", "size")
@@ -117,7 +116,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def files_of(format: str) -> tuple[str, str]:  # noqa: A002 (the word that users know)
-    """Return the names of the files of encoder and fusion."""
+    """Name the files of encoder and fusion."""
     return f"embed.{FORMATS[format].SUFFIX}", f"segment.{FORMATS[format].SUFFIX}"
 
 

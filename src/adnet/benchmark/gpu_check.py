@@ -74,10 +74,7 @@ class CompileGraph(Callback):
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Run all checks; print and return the result of each (`passed`, `failed` or `skipped`), its reason and its losses.
-
-    `failed` lists the failed checks. Without a GPU, the checks run on the CPU as far as possible.
-    """
+    """Run all checks, without a GPU on the CPU as far as possible; print and return the result of each, its reason and its losses."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu
@@ -107,7 +104,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _overrides(backbone: str, steps: int, gpu: bool, folder: Path) -> list[str]:
-    """Return the overrides of a small training without dropout, whose random numbers differ between devices."""
+    # Without dropout, whose random numbers differ between devices.
     height, width = (121, 217) if gpu else (33, 57)
     overrides = f"""
         data=synthetic data.train=2 data.val=2 data.frames=4
@@ -158,14 +155,12 @@ def _compile(training: _Training) -> list[float]:
 
 
 def _resume(training: _Training) -> list[float]:
-    """Train half of the steps, then resume from the checkpoint; return the losses of the second half."""
     half = training.steps // 2
     training.run("resume", f"trainer.max_steps={half}", f"checkpoint_steps={half}")
     return training.run("resume", f"checkpoint_steps={half}")[half:]
 
 
 def _two_ranks(training: _Training) -> list[float]:
-    """Run `adnet.train trainer=ddp` in new processes; return the losses that it logs."""
     if training.gpu and torch.cuda.device_count() < 2:
         raise Skipped("NCCL needs two GPUs, and there is one")
     folder = training.folder / "two_ranks"
@@ -193,6 +188,5 @@ CHECKS: dict[str, Callable[[_Training], list[float]]] = {
 
 
 def _losses(folder: Path) -> list[float]:
-    """Read the loss of each step that a training in `folder` has logged."""
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         return [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]

@@ -68,8 +68,8 @@ class _Measured:
 def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = None) -> dict[str, Any]:
     """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results.
 
-    `others` are further ways to compute the network, by name: network -> an object with its `encode`, `embed`, `segment`, `device`
-    and `needs_flow`. They come first, and the first way is what the rest is compared with.
+    `others` make of the network further objects with its `encode`, `embed`, `segment`, `device` and `needs_flow`. They come first, and
+    the first of all is what the rest is compared with.
     """
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)
@@ -109,8 +109,6 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
 
 
 def _frame(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
-    """Segment a frame, from JPEG to PNG."""
-
     def resized(image: Frame) -> Tensor:
         return upsample(to_tensor(image).to(way.model.device)[None].float() / 255, size)
 

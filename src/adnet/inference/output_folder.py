@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
+from adnet.shared.file_formats import read_document
+from adnet.shared.files import files_sha256, remembered, remove, sha256, write_json
 from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
 from adnet.shared.run_folder import walk
 
@@ -30,9 +31,9 @@ _OLD_DEFAULTS: dict[str, Any] = {"options": {}, "flow": None, "precision": "fp32
 def locked_output(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Take the folder of `marker` for one run, until the block ends or this process dies; give the marker of the same run, or {}.
+    """Take the folder of `marker` for one run until the block ends, or for its shards; yield the marker of the same run, or {}.
 
-    Remove the folder if it is new and stays empty. Shards of the same run share it.
+    A new folder that stays empty is removed.
 
     Args:
         marker: `evaluation.json` or `predict.json`.
@@ -42,7 +43,7 @@ def locked_output(
         replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
 
     Raises UserError if the folder belongs to another run, holds something else, is a file or in use, and for `overwrite` with several
-    shards. Nothing is locked on Windows, nor on file systems without locks (some NFS).
+    shards. Nothing is locked where `try_lock` can't.
     """
     folder, replaced = marker.parent, list(replaced)
     if overwrite and shard.count > 1:
@@ -74,8 +75,9 @@ def locked_output(
 
 
 def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the marker if it exists and belongs to the described run, else return None."""
-    earlier = read_json(marker) if marker.is_file() else {}
+    """Read the marker if it exists and belongs to the described run, else return None. Raises UserError if it is damaged."""
+    advice = "give another output, or overwrite=true"
+    earlier = read_document(marker, marker.stem, ["videos.*.*"], advice) if marker.is_file() else {}
     known = _OLD_DEFAULTS | earlier
     return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
 
@@ -94,10 +96,7 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
-    """Delete the files and folders in `made` if the block raises UserError.
-
-    The corrected command is another run, which could not use the folder if leftovers of this one were in it.
-    """
+    """Delete the files and folders in `made` if the block raises UserError: the corrected command is another run."""
     try:
         yield
     except UserError:
@@ -117,7 +116,7 @@ def built_postprocess(cfg: DictConfig) -> tuple[Any, dict[str, Any]]:
 
 
 def contents(settings: Any) -> dict[str, str]:
-    """Hash each file that is named in `settings` (nested lists and dictionaries); return SHA-256 by path."""
+    """Hash each file that is named in `settings`, nested lists and dictionaries; return SHA-256 by path."""
     texts = (value for _, value in walk(settings) if isinstance(value, str))
     return {text: sha256(Path(text)) for text in texts if Path(text).is_file()}
 

@@ -71,7 +71,6 @@ def guided_filter(frame: Frame, probability: Probability) -> Probability:
 
 
 def _window_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Average over the window of each pixel; windows at the rim see the field mirrored."""
     return np.asarray(cv2.blur(values, (2 * RADIUS + 1, 2 * RADIUS + 1)), np.float32)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
@@ -65,7 +64,6 @@ class Outputs:
     """name of the video if several share the folder; images are then `masks/<video>/<frame>.png` and so on"""
 
     def file(self, kind: str, frame: str) -> Path:
-        """Return the file of a frame's mask, probability or cut-out; `kind` is `masks`, `probabilities` or `cutouts`."""
         return self.folder / kind / self.video / f"{frame}.png"
 
     def done(self, frame: str) -> bool:
@@ -73,16 +71,15 @@ class Outputs:
         needed = ("masks", "probabilities") if self.probabilities else ("masks",)
         return all(is_whole_png(self.file(kind, frame)) for kind in needed)
 
-    def masks_done(self) -> int:
-        """Count the complete masks."""
-        return sum(map(is_whole_png, (self.folder / "masks" / self.video).glob("*.png")))
+    def number(self, kind: str = "masks") -> int:
+        """Count the complete images of a kind."""
+        return sum(map(is_whole_png, (self.folder / kind / self.video).glob("*.png")))
 
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
         images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
         videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
-        counts = {sum(map(is_whole_png, (self.folder / name / self.video).glob("*.png"))) for name in images}
-        return counts == {frames} and all((self.folder / name).is_file() for name in videos)
+        return {*map(self.number, images)} == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""
@@ -94,9 +91,9 @@ class Outputs:
 class Predicted:
     """What became of a video: its frames, how many of them were segmented now, in how many seconds, and what couldn't be read."""
 
-    frames: NonNegativeInt
-    segmented: NonNegativeInt
-    seconds: NonNegativeFloat
+    frames: int
+    segmented: int
+    seconds: float
     problem: str | None
 
 
@@ -158,7 +155,7 @@ def predict(
 
         # An average over time needs some frames before the first that is missing; the flow of the first leads to the second.
         needed = sys.maxsize
-        if keep and segmenter.protocol.smooth and (done := outputs.masks_done()) != source.length():
+        if keep and segmenter.protocol.smooth and (done := outputs.number()) != source.length():
             needed = first_needed(done)
         pair = segmenter.flow is not None and not flow_of and not is_done(first)
 
@@ -224,7 +221,6 @@ def _results(
 
 
 def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[VideoFrame]:
-    """Yield `frames`, and append each to `held` when it is taken."""
     for frame in frames:
         held.append(frame)
         yield frame
@@ -324,10 +320,8 @@ def predict_videos(
     with locked_output(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
             raise UserError(f"{output} holds a webcam's video, which has ended; give another output, or overwrite=true")
-        try:
-            results = TypeAdapter(dict[str, Predicted]).validate_python(earlier.get("videos", {}))
-        except ValidationError as error:
-            raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
+        kept = ("frames", "segmented", "seconds", "problem")
+        results = {name: Predicted(*(done[key] for key in kept)) for name, done in earlier.get("videos", {}).items()}
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
             method = flow if isinstance(flow, FrameFlow) else None

@@ -27,8 +27,7 @@ class Protocol:
             is OpenCV's, also for a network that takes none or reads another.
         refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
-    Raises UserError for an unknown choice, no scales or scales of 0 or less, and a gate, `smooth` or `refine` with the other
-    average.
+    Raises UserError for an unknown choice, no scales or one that isn't above 0, and a gate, `smooth` or `refine` with the other average.
 
     Examples:
         >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
