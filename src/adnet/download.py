@@ -37,9 +37,9 @@ def main(cfg: DictConfig) -> None:
 def download(known: KnownDataset, root: Path, url: str | None = None, verify: bool = True) -> dict[str, VideoDataset]:
     """Download a dataset to `root`, unless it is there, and check it; return its splits.
 
-    The archive is fetched to beside `root` (and resumed if it was cut off), unpacked there, checked, and finally renamed to
-    `root`; then the archive is removed. `verify=False` skips the comparison with the official release. Raises UserError for a
-    dataset that can't be downloaded, for an archive of something else, and as `fetch` and `extract` do.
+    Unpacked and checked beside `root`, it is then renamed to it. `verify=False` accepts others than the official
+    release. Raises UserError for what can't be downloaded, for an archive of something else, and as `fetch` and
+    `extract` do.
     """
     if not known.page:
         others = ", ".join(name for name, other in DATASETS.items() if other.page)
@@ -60,7 +60,6 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
 
 
 def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
-    """Download and unpack the dataset to `root`, which is missing or empty."""
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{known.name}.zip"))
     staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
@@ -98,10 +97,9 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack a ZIP file into `folder`, which is created. All names are checked before anything is written.
+    """Unpack a ZIP file into `folder`, which is created, if all of its names are inside.
 
-    Raises UserError for a path that is absolute or leads out of the folder, a link, a file that is no ZIP or is damaged, and a
-    disk with too little room.
+    Raises UserError for a path out of the folder, a link, a damaged file or no ZIP, and a disk with too little room.
     """
     try:
         with zipfile.ZipFile(archive) as file:

@@ -5,10 +5,7 @@ from difflib import SequenceMatcher, get_close_matches
 
 
 class UserError(Exception):
-    """An error that the user can fix: one line that says what is wrong, where, and what to do.
-
-    Entry points print it without a traceback and exit with code 1.
-    """
+    """A user's mistake, in one line: what is wrong, where, and what to do. Entry points print it and exit with 1."""
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:

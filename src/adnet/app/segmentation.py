@@ -34,7 +34,7 @@ from adnet.video.sources import VideoSource
 class Bounded:
     """The first `max_frames` frames of `source`.
 
-    `frames()` raises UserError at a frame of more than `max_pixels`, once the video is `unwanted`, and AFTER the last if more follow.
+    `frames()` raises UserError above `max_pixels`, once the video is `unwanted`, and AFTER the last if more follow.
     """
 
     source: VideoSource
@@ -74,7 +74,7 @@ class Bounded:
 
 
 class Network(NamedTuple):
-    """A network, its protocol, its test size (height, width) in pixels, and the file of one that can learn; None for an export."""
+    """A network, its protocol, its test size (height, width) in pixels, and its file; None for an export."""
 
     model: SegmentationModel
     protocol: Protocol

@@ -77,7 +77,7 @@ class Visits:
         self._lock = Lock()
 
     def begin(self, session: str | None) -> Visit:
-        """Return this session's visit, perhaps a new one, to which another video comes. Raises UserError without a name."""
+        """Return this session's visit, perhaps a new one, for another video. Raises UserError without a name."""
         if not session:
             raise UserError("a visitor has no name")
         with self._lock:

@@ -92,7 +92,7 @@ def export_model(
 def calibration_inputs(
     dataset: VideoDataset, number: int, size: tuple[int, int], flow: SequenceFlow | None = None
 ) -> list[tuple[Tensor, ...]]:
-    """Read `number` frames, evenly spaced in as many sequences as possible, each with its optical flow if `flow` is given.
+    """Read `number` frames of as many sequences as possible, each with its flow if `flow` is given.
 
     All are `[1, 3, H, W]` in [0, 1], resized to `size`.
     """

@@ -37,9 +37,9 @@ def load_backend(
     Args:
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
-        backend: `torch` (see `for_inference`), `compile` (the same, compiled once for each size of frames), or one of `on_cpu()`.
-            These export a checkpoint on first use, beside it, pretrained weights into the user's cache. `openvino_int8` is calibrated
-            on `synthetic_inputs`; `adnet.export` takes others.
+        backend: `torch` (see `for_inference`), `compile` (the same, compiled once for each size of frames), or one of
+            `on_cpu()`. These export a checkpoint on first use, beside it, pretrained weights into the user's cache.
+            `openvino_int8` is calibrated on `synthetic_inputs`; `adnet.export` takes others.
         device: for `torch` and `compile`; None: CUDA if available.
 
     Raises UserError for an unknown backend, `compile` on a CPU without a C++ compiler, another device than the CPU for a

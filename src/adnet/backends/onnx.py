@@ -40,8 +40,7 @@ def write(part: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], fi
 def _attention_in_blocks(query: Any, key: Any, value: Any) -> Any:
     """Add nodes that compute `softmax(Q K^T / sqrt(C)) V`, of `[B, 1, N, C]` each, a block of queries at a time.
 
-    PyTorch's own translation has the whole N x N matrix in memory twice, and ONNX's Attention node, as ONNX Runtime 1.32
-    runs it, once.
+    Otherwise the N x N matrix is in memory: twice by PyTorch's translation, once by ONNX Runtime's Attention node.
     """
     op = import_module("onnxscript").opset18
     scaled = op.Transpose(op.Mul(key, key.shape[-1] ** -0.5), perm=[0, 1, 3, 2])

@@ -78,7 +78,7 @@ def _quantised(
 
 
 def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other file)
-    """Open what `write` wrote as a function of its inputs: of the encoder or the fusion, or of frames (and flow) and X_0 for both.
+    """Open what `write` wrote as a function of its inputs; of both files, as one of frames (and flow) and X_0.
 
     Raises UserError without the extra `openvino`.
     """
@@ -95,10 +95,7 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
 
     @lru_cache(maxsize=8)
     def compiled(*shapes: tuple[int, ...]) -> tuple[SimpleQueue[Any], list[bool]]:
-        """Compile for one size of frames, which runs faster than a network for any size.
-
-        Returns a request for each stream, and for each input whether its channels come last.
-        """
+        """Compile for one size, which runs faster; return a request a stream, and which inputs' channels come last."""
         model, *rest = map(core.read_model, files)
         for fusion in rest:
             anchor, *encoded = fusion.get_parameters()
@@ -134,8 +131,7 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
 def in_own_thread(function: Callable[[], Any]) -> Any:
     """Call `function` in a thread of its own.
 
-    OpenVINO replaces the signal stack of the thread in which it compiles by one too small for Python's handlers: in the
-    main thread, the next SIGTERM would cause a segmentation fault.
+    Where OpenVINO compiles, it leaves a signal stack too small for Python: SIGTERM would crash the main thread.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()

@@ -28,10 +28,10 @@ _AGAIN = "remove the folder and export again (python -m adnet.export)"
 
 
 class ExportedModel:
-    """An export in `folder`, run on the CPU; `VideoSegmenter` takes it in place of an `ADNet`.
+    """An export in `folder`, run on the CPU in place of an `ADNet`, for frames with sides of 8k + 1.
 
-    Frames' sides must be 8k + 1. Raises UserError for a folder without an export or with missing or altered files, and if
-    the library isn't installed.
+    Raises UserError for a folder without an export or with missing or altered files, and if the library isn't
+    installed.
     """
 
     device = torch.device("cpu")
@@ -69,10 +69,7 @@ class ExportedModel:
         return _one_by_one(self._segment, anchors, encoded.embedding, *encoded.shallow, *motion)[0]
 
     def logits(self, anchor_embedding: Tensor | None, frames: Tensor, flow: Tensor | None = None) -> Tensor:
-        """Compute the logits of frames as `ADNet.logits` does, with OpenVINO in one network, which copies nothing in between.
-
-        Raises UserError for sides other than 8k + 1.
-        """
+        """Compute logits as `ADNet.logits` does, in one network if `open` joins the files. Raises as `encode` does."""
         if self._joined is None or anchor_embedding is None:
             encoded = self.encode(frames, flow)
             return self.segment(encoded.embedding if anchor_embedding is None else anchor_embedding, encoded)
@@ -91,7 +88,7 @@ SegmentationModel = ADNet | ExportedModel
 
 
 def for_inference(model: ADNet) -> ADNet:
-    """Copy `model` for inference only, on its device, in eval mode: the same logits up to float32 rounding.
+    """Copy `model` for inference, on its device, in eval mode: the same logits up to float32 rounding.
 
     The copy has no auxiliary head, batch norms folded into the convolutions before them, and channels-last weights.
     """

@@ -74,7 +74,7 @@ class CompileGraph(Callback):
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Run all checks, without a GPU on the CPU as far as possible; print and return the result of each, its reason and its losses."""
+    """Run all checks, without a GPU on the CPU; print and return the result, the reason and the losses of each."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     gpu = torch.cuda.is_available() and not cfg.gpu_check.cpu

@@ -68,8 +68,8 @@ class _Measured:
 def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = None) -> dict[str, Any]:
     """Measure what `conf/benchmark.yaml` says in `inference`; print and return the results.
 
-    `others` make of the network further objects with its `encode`, `embed`, `segment`, `device` and `needs_flow`. They come first, and
-    the first of all is what the rest is compared with.
+    `others` make of the network further objects with its `encode`, `embed`, `segment`, `device` and `needs_flow`. They
+    come first, and the first of all is what the rest is compared with.
     """
     wanted, device = cfg.inference, usable_device(cfg.device or "cpu")
     kinds = precisions(wanted.precisions, device)

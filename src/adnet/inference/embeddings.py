@@ -29,21 +29,15 @@ def write_embeddings(
 ) -> dict[str, Any]:
     """Embed the frames of `dataset` at `size` (height, width), at a single scale; return the content of `embeddings.json`.
 
-    Writes `output/embeddings/<sequence>.npz` with K frames: the anchor and up to `frames` later ones, evenly spaced up to
-    the last:
+    Writes `output/embeddings/<sequence>.npz` with K frames: the anchor and up to `frames` later ones, evenly spaced:
 
     - `names` `[K]`: stems of the frames;
     - `values` int8 `[K, h, w, C]` and `scales` float32 `[K, h, w]`: the embeddings are `values * scales[..., None]`;
     - `foreground` bool `[K, h, w]`: the annotation at each embedding's position (False without an annotation);
     - `thumbnails` uint8 `[K, ., 480, 3]`: the frames, RGB;
 
-    and `output/embeddings.json`, `{"variant", "size", "sequences": {name: {"frames": [...], "distance": [...]}}}`, with the
-    curves of Figure 3 over annotated frames: `distance` is the cosine distance, in [0, 2], between the foreground embeddings
-    (in float) of a frame and those of the first, averaged over all pairs of pixels; null if either has no foreground on the
-    grid.
-
-    Embeddings are the input of the branches. The baseline has no branches; its embeddings are the input of the encoder's last
-    1x1 convolution. Raises UserError if `frames` is below 1.
+    and `output/embeddings.json` (see its schema), with the curves of Figure 3 over annotated frames. Embeddings are the
+    input of the branches, of the baseline that of its last 1x1 convolution. Raises UserError if `frames` is below 1.
     """
     if frames < 1:
         raise UserError(f"embeddings={frames}: give the number of frames to keep per sequence, 1 or more")

@@ -37,8 +37,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Segment every frame of `dataset`, score the masks, and return the scores as in `scores.json`.
 
-    Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json`. Resumes an interrupted evaluation.
-    Raises UserError if `output` belongs to another one.
+    Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json`. Resumes an interrupted
+    evaluation. Raises UserError if `output` belongs to another one.
 
     Args:
         segmenter: with the network and the protocol.

@@ -31,7 +31,7 @@ _OLD_DEFAULTS: dict[str, Any] = {"options": {}, "flow": None, "precision": "fp32
 def locked_output(
     marker: Path, kind: str, described: Mapping[str, Any], overwrite: bool, replaced: Iterable[Path], shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Take the folder of `marker` for one run until the block ends, or for its shards; yield the marker of the same run, or {}.
+    """Take the folder of `marker` for one run, or its shards, until the block ends; yield that run's marker, or {}.
 
     A new folder that stays empty is removed.
 
@@ -75,7 +75,7 @@ def locked_output(
 
 
 def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the marker if it exists and belongs to the described run, else return None. Raises UserError if it is damaged."""
+    """Read the marker if it is that of the described run, else return None. Raises UserError if it is damaged."""
     advice = "give another output, or overwrite=true"
     earlier = read_document(marker, marker.stem, ["videos.*.*"], advice) if marker.is_file() else {}
     known = _OLD_DEFAULTS | earlier
@@ -107,7 +107,7 @@ def removed_after_user_error(made: Iterable[Path]) -> Iterator[None]:
 def built_postprocess(cfg: DictConfig) -> tuple[Any, dict[str, Any]]:
     """Build the `postprocess` of a command's config, if any; also return the settings that, with it, determine the masks.
 
-    These are `backend`, the config of `postprocess`, and `files_sha256`, the hashes of the files that it or `anchor` names.
+    They are `backend`, the config of `postprocess`, and the SHA-256 of each file that it or `anchor` names.
     """
     postprocess = instantiate(cfg.postprocess) if cfg.get("postprocess") else None
     settings = without_device(OmegaConf.to_container(cfg.postprocess, resolve=True)) if postprocess else None
@@ -129,9 +129,9 @@ def without_device(settings: Any) -> Any:
 
 
 def describe_flow(method: object, videos: Iterable[str]) -> dict[str, Any] | None:
-    """Describe where the optical flow of `videos` comes from: the settings of `method` and the hashes of files that it reads.
+    """Describe the settings of a flow method, and hash the files of `videos` that it reads; None without one.
 
-    None if `method` is None. Raises UserError for a video without a folder of flow.
+    Raises UserError for a video without a folder of flow.
     """
     if method is None:
         return None

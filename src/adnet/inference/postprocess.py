@@ -26,25 +26,19 @@ class Postprocess(typing.Protocol):
     """Any object with these two methods, e.g. `adnet.instance_pruning.rules.InstancePruning`."""
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
-        """Begin a video: called once, before its first frame.
-
-        `video` is its name; `frames` lazily yields all its frames in time order, RGB uint8 `[H, W, 3]`.
-        """
+        """Begin a video, before its first frame; `frames` lazily yields all in order, RGB uint8 `[H, W, 3]`."""
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Change the probability of a frame, float32 `[H, W]` in [0, 1]. Called once for each frame, in time order.
-
-        `frame` is the name of the frame in its video (`"00012"`).
-        """
+        """Change the probability, float32 `[H, W]` in [0, 1], of a frame by its name; once for each, in time order."""
         ...
 
 
 def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-    """Set logits `[H, W]` far from the previous mask to 0, below the published threshold. The paper does not mention this step.
+    """Set logits `[H, W]` far from the previous mask to 0, below the published threshold. It is not in the paper.
 
-    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; None for the first frame. Unless it has more than 5,000
-    and fewer than 100,000 pixels, whatever the size of the frame, the logits are returned unchanged. It is opened with a square of 15
-    pixels, which removes specks, and dilated with one of 101.
+    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; without more than 5,000 and fewer than
+    100,000 pixels, the logits are returned as they are. It is opened with a square of 15 pixels and dilated with one of
+    101.
     """
     if previous is None or not 5_000 < np.count_nonzero(previous) < 100_000:
         return logits

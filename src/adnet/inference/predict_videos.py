@@ -89,7 +89,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of a video: its frames, how many of them were segmented now, in how many seconds, and what couldn't be read."""
+    """What became of a video: its frames, those segmented now, in how many seconds, and what couldn't be read."""
 
     frames: int
     segmented: int
@@ -98,10 +98,7 @@ class Predicted:
 
 
 class Reading:
-    """Iterate over frames until one cannot be read; `problem` then says why.
-
-    The source is opened by the constructor, in the caller's thread.
-    """
+    """Iterate over frames until one can't be read; `problem` then says why. The constructor opens the source."""
 
     def __init__(self, source: VideoSource) -> None:
         self.problem: str | None = None
@@ -184,10 +181,7 @@ def predict(
 
 
 def check_flow(flow: FlowFolder, source: VideoSource) -> None:
-    """Raise UserError if `flow` lacks a frame of `source`, or has one that it lacks. Reads the whole video.
-
-    Frames of a damaged video that can't be read may have flow. Raises UserError for a webcam, too.
-    """
+    """Raise UserError for a webcam, and if `flow` lacks a frame of `source` or has one of none that can be read."""
     if source.live:
         raise UserError(f"{source.name}: flow=folder can't have a webcam's optical flow; choose another")
     reading = Reading(source)

@@ -27,7 +27,8 @@ class Protocol:
             is OpenCV's, also for a network that takes none or reads another.
         refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
-    Raises UserError for an unknown choice, no scales or one that isn't above 0, and a gate, `smooth` or `refine` with the other average.
+    Raises UserError for an unknown choice, no scales or one that isn't above 0, and a gate, `smooth` or `refine` with
+    the other average.
 
     Examples:
         >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
@@ -82,10 +83,9 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def fitted_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
-    """Fit a test size to frames of another aspect: about the area of `size`, the aspect of `frame_size`, on the grid of `size`.
+    """Fit a test size to frames of another aspect: about the area of `size`, the aspect of `frame_size`, on its grid.
 
-    All are (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337, so that objects keep their
-    shape and about the size that the network was trained on.
+    All are (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337.
     """
     stride = _stride(size)
     stretch = (frame_size[0] * size[1] / (frame_size[1] * size[0])) ** 0.5

@@ -32,10 +32,7 @@ EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 ta
 
 
 def build_report(runs: Sequence[Path], output: Path, **options: Any) -> Path:
-    """Write a report on every finished run at or below the folders `runs` into `output`; return its `index.html`.
-
-    See `write_report`. Also raises UserError if there is no finished run, or if a file of a run is malformed.
-    """
+    """Report on every finished run at or below `runs`. Raises UserError as `find_runs` and `write_report` do."""
     return write_report(find_runs(runs), output, **options)
 
 

@@ -62,10 +62,7 @@ class Evaluation:
     embeddings: Mapping[str, Path] = field(repr=False, default_factory=dict)
 
     def united_with(self, other: Self) -> Self | None:
-        """Add the saliency, drift and embeddings of `other` if it is the same evaluation done again; otherwise return None.
-
-        Its scores may differ by a hundredth of a percentage point, by masks that differ in a few pixels near the threshold.
-        """
+        """Add the saliency, drift and embeddings of `other` if its scores are within 0.01 points; else return None."""
         pairs = [(self.scores[m][s], other.scores[m][s]) for m in MEASURES for s in STATISTICS]
         if not all(np.allclose(own, others, rtol=0, atol=1e-4, equal_nan=True) for own, others in pairs):
             return None
@@ -93,11 +90,10 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished training: its `summary.json`, its curves and its evaluations.
+    """A finished training: its `summary.json`, its curves and its evaluations; `trained` is False for another method.
 
-    `J` and `F` are in [0, 1]; `initial` holds the scores of the untrained network, if they were measured. `history` maps
-    each column of `metrics.csv` to its steps and values. `config` is the resolved config with dotted keys. `trained` is
-    False for another method, of which only scores are known.
+    `J` and `F` are in [0, 1], `initial` those of the untrained network. `history` has the steps and values of each
+    column of `metrics.csv`, `config` dotted keys.
     """
 
     folder: Path
@@ -114,12 +110,10 @@ class Run:
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
-    """Read every finished run (a folder with a `summary.json` of all its steps) at or below `paths`, each once, ordered by path.
+    """Read every finished run (a folder with a `summary.json` of all its steps) at or below `paths`, once and in order.
 
-    Scores of another method become a run with `trained=False`: a JSON file given in `paths`, or a `scores.json` outside
-    of run folders. Its variant is the name of the JSON file, or of the folder if the file is called `scores.json`.
-
-    Raises UserError if a path does not exist or holds neither runs nor scores, or if a file of a run is malformed.
+    Scores of another method, a JSON file in `paths` or a `scores.json` outside of run folders, become a run with
+    `trained=False`, called like the file or its folder. Raises UserError for a path without any, and a malformed file.
     """
     folders: list[Path] = []
     score_files: list[Path] = []
@@ -217,7 +211,6 @@ def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
 
 
 def _read_evaluation(file: Path) -> Evaluation:
-    """Read the scores in `file` and the files beside it. Raises UserError for a malformed file."""
     folder = file.parent
     document = read_document(file, "scores", _NEEDED)
     rows = document["sequences"]

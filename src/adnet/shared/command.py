@@ -58,9 +58,9 @@ def conf_dir() -> Path:
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make `main(cfg)` an entry point that composes `conf/NAME.yaml`.
 
-    A user's mistake (UserError, an unknown config, group or key, a missing value) prints one line to stderr, with the nearest
-    name if there is one, and exits with code 1. So do a full disk, a folder without permission, and a file where a folder should
-    be. Everything else keeps its traceback, because it is a bug. Remarks of libraries are silenced unless `hydra.verbose=true`.
+    A user's mistake, a full disk or a folder without permission prints one line to stderr, with the nearest name if
+    there is one, and exits with 1; a bug keeps its traceback. Remarks of libraries are silenced unless
+    `hydra.verbose=true`.
 
     `main` imports what needs PyTorch in its body, so that help, `--cfg` and most misspelt keys are answered without it.
     """
@@ -171,7 +171,6 @@ def check_groups(overrides: Iterable[str]) -> None:
 
 
 def _explain(error: BaseException, name: str) -> str:
-    """Put an error of Hydra into one line, with the nearest known name."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__  # Hydra wraps what is raised while it builds an object

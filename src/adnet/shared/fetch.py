@@ -14,9 +14,9 @@ _CHUNK = 1 << 16
 def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
     """Download `url` to `path`, unless it is there already, and return `path`.
 
-    The part that has arrived is kept in `<path>.part`, also after a failure, and the next try, in this call or another, asks the
-    server for the rest; `path` appears only when it is complete. The download fails after `attempts` in a row that bring nothing
-    new; each gives up after `timeout` seconds without a byte. Raises UserError if the file can't be downloaded.
+    What has arrived is kept in `<path>.part`, and the next try, in this call or another, asks for the rest. It fails
+    after `attempts` in a row that bring nothing new, each after `timeout` seconds without a byte: then it raises
+    UserError.
     """
     if path.is_file():
         return path

@@ -1,4 +1,4 @@
-"""The JSON files that commands write and read: their schemas, which `file_formats.yaml` holds, and a check of what is read."""
+"""The JSON files that commands write and read: their schemas (`file_formats.yaml`), and a check of what is read."""
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
@@ -30,11 +30,9 @@ def json_schema(name: str) -> dict[str, Any]:
 def read_document(
     file: Path, name: str, needs: Collection[str] = (), advice: str = "write the file again"
 ) -> dict[str, Any]:
-    """Read a JSON file of the format `name`; additional entries are kept.
+    """Read a JSON file of the format `name`. Raises UserError, with `advice`, for an entry against its schema.
 
-    Entries that match one of the patterns `needs` (`sequences.*.mean`) must be there; a file by another version of adnet may lack
-    others. Raises UserError, which says what is wrong with which entry, and `advice`, for one that is missing or of another type or
-    range.
+    Files of other versions may have more entries, and lack all but those that match `needs` (`sequences.*.mean`).
     """
     document = read_json(file)
     for error in Draft202012Validator(json_schema(name)).iter_errors(document):

@@ -39,10 +39,10 @@ def write_text(path: Path, content: str, overwrite: bool = True) -> None:
 
 @contextmanager
 def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a draft beside `path` to write to. It replaces `path` when the block succeeds and is deleted when it fails.
+    """Yield a draft beside `path`, which replaces it when the block succeeds and is deleted when it fails.
 
-    Parent folders are created. A reader sees the old file or the new one, never a part of it. Raises UserError at the end if `path`
-    exists by then, perhaps written by another process, unless `overwrite`.
+    Parent folders are created; a reader sees the old file or the new one. Raises UserError if `path` is there, unless
+    `overwrite`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
@@ -121,8 +121,8 @@ def remembered(
 ) -> dict[str, Any]:
     """Return `compute()`, a JSON object made from `files`, and remember it until one of them changes its size or time.
 
-    `what` tells apart what is made from the same files. It is kept in `folder`, by default one of the cache; where nothing may be
-    written, it is computed each time.
+    `what` tells apart what is made from the same files. Kept in `folder`, by default one of the cache, if it can be
+    written.
     """
     try:
         folder = folder or cache_folder() / "fingerprints"

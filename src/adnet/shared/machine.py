@@ -33,10 +33,9 @@ def available_cpus() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for this process instead of returning it to the system.
+    """Make glibc keep freed memory for this process. No effect with other C libraries.
 
-    On a CPU each step allocates and frees the same large tensors, and the system clears fresh pages first, which took a fifth of
-    the training time at `scale=lite`. The process stays as large as it was at its peak. No effect with other C libraries.
+    Each step allocates the same large tensors; to clear fresh pages first took a fifth of the time at `scale=lite`.
     """
     if sys.platform == "win32":  # CDLL(None) does not work there
         return

@@ -42,8 +42,8 @@ def undo_hiding() -> None:
 def reserved(count: int | None) -> Iterator[Reserved]:
     """Reserve `count` GPUs, or all if there are fewer, that no other job of any user on this machine has reserved.
 
-    Waits until they are free; a process that inherits the locks keeps them for as long as it lives. If `count` is None, or there are
-    no GPUs, reserves none. Raises UserError if `FOLDER` is not a folder, OSError if it cannot be written.
+    Waits until they are free; a process that inherits the locks keeps them as long as it lives. None reserves none.
+    Raises UserError if `FOLDER` is not a folder, OSError if it cannot be written.
     """
     if not count or not (visible := _visible()):
         yield Reserved({}, ())
@@ -79,7 +79,7 @@ def reserved(count: int | None) -> Iterator[Reserved]:
 def _visible() -> dict[str, str]:
     """Return the GPUs that CUDA would see, by index, with the names of their locks. Asking PyTorch would take seconds.
 
-    A lock is named after the UUID if it is known, because Slurm jobs and containers each count their GPUs from 0.
+    The names are UUIDs if these are known: Slurm jobs and containers each count their GPUs from 0.
     """
     try:
         query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]

@@ -148,10 +148,7 @@ class Sweep:
 
 @contextmanager
 def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
-    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills or leaves them.
-
-    A second signal doesn't wait.
-    """
+    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills them; only once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -188,10 +185,7 @@ def _table(rows: Sequence[SweepJob]) -> str:
 
 
 def run_grid(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
-    """Run every combination of `a=1,2 b=glob(c*)`; exit with code 1 if a job failed.
-
-    Before anything runs, raises the errors of `Sweep.check` for any job, and UserError as `Sweep.run` does.
-    """
+    """Run every combination of `a=1,2 b=glob(c*)`; exit with 1 if one failed. Raises as `Sweep` does."""
     overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
     combinations = BasicSweeper.split_arguments(overrides, None)[0]
     jobs = dict(zip(job_names(combinations), combinations, strict=True))

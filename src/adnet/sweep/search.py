@@ -30,10 +30,9 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     """Run trials until `n_trials` have finished or been pruned; exit with code 1 if one failed.
 
     Searches over `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
-    `range(1,9)`, `interval(0.1,1)`, `int(interval(2,6))`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep removes
-    its key from the search. A trial's value is its best `val/J`, reported by `adnet.training.callbacks.Pruning`.
-    Interrupted trials are resumed in their folders with the same values. Raises UserError if Optuna is missing, there is
-    nothing to search, or no sequences are held out to choose settings by.
+    `range(1,9)`, `interval(0.1,1)`, `int(interval(2,6))`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep
+    removes its key from the search. A trial's value is its best `val/J`. Interrupted trials are resumed with the same
+    values. Raises UserError without Optuna, something to search, or held-out sequences to choose settings by.
     """
     need_extra("optuna", "optuna", "hparams=optuna")
     import optuna

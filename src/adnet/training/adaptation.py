@@ -1,7 +1,6 @@
 """Teach a network a few corrected frames of a video. Beyond the paper.
 
-The backbones stay as they are, so that their features are computed once for each frame; everything after them learns: the ASPPs,
-the fusion head and the decoder.
+The backbones stay as they are, so that their features are computed once for each frame; everything after them learns.
 """
 
 import copy
@@ -67,9 +66,9 @@ class _Example(NamedTuple):
 def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     """Read the corrected masks of `source` in `folder`, by the names of their frames.
 
-    A mask is called like its frame, or by a name that ends in the frame's number, which is its only number or has as many digits as
-    the frame's. Raises UserError if there are none, or more than `MOST`, for a mask of no frame, two of one frame, and for a picture
-    that is no mask.
+    A mask is called like its frame, or by a name that ends in the frame's number, which is its only number or has as
+    many digits as the frame's. Raises UserError for none, more than `MOST`, two of one frame, and one of no frame or no
+    mask.
     """
     if source.live:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")

@@ -32,9 +32,8 @@ LONG = 5000
 class Throughput(Callback):
     """Log `train/pairs_per_second` (over all devices) and `train/data_wait` (share of time spent waiting for pairs).
 
-    Both are means over the last `window` batches, without validation. The time from the end of a batch, or the start of an
-    epoch, to the beginning of the next batch counts as waiting. `train/memory_gib` is the peak so far: of PyTorch's memory on
-    this process's GPU, or on a CPU of the whole process, libraries included.
+    Both are means over the last `window` batches, without validation. `train/memory_gib` is the peak so far: of
+    PyTorch's memory on this process's GPU, or on a CPU of the whole process.
     """
 
     def __init__(self, window: int = 10) -> None:
@@ -177,10 +176,10 @@ class Pruned(UserError):  # noqa: N818 (this is a state of a trial, not an error
 
 
 class Pruning(Callback):
-    """Report `val/J` after each validation to the study in the file `journal`; end the run if it is below the median of other trials.
+    """Report each `val/J` to the study in `journal`; end the run if it is below the median of other trials.
 
-    `trial` is the number of this run's trial, which the study has started. None is pruned before `startup_trials` have finished, nor
-    in its first `warmup_steps` optimiser steps.
+    `trial` is this run's number there. None is pruned before `startup_trials` have finished, nor in its first
+    `warmup_steps` steps.
     """
 
     def __init__(self, journal: str, trial: int, startup_trials: int = 5, warmup_steps: int = 0) -> None:
@@ -208,10 +207,7 @@ class Pruning(Callback):
 
 
 def open_study(journal: Path, startup_trials: int = 5, warmup_steps: int = 0, seed: int | None = None) -> optuna.Study:
-    """Open the study in the file `journal`, which any number of processes can share; create it if it does not exist.
-
-    Larger values are better.
-    """
+    """Open, or create, the study in the file `journal`, which processes can share; larger values are better."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 

@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
 
 class Checkpoints(ModelCheckpoint):
-    """Save `last.ckpt` every `every_steps` steps, and `best.ckpt` at the end of each epoch that is the best so far.
+    """Save `last.ckpt` every `every_steps` steps, and `best.ckpt` after each epoch that is the best by `monitor`.
 
     `last.ckpt` is written at the start of a step, when the steps before it are done and logged, so that a resumed run ends
     with exactly the same weights. The one before it is kept as `previous.ckpt`.
@@ -35,8 +35,6 @@ class Checkpoints(ModelCheckpoint):
     On SIGTERM, Ctrl-C and SIGUSR1 (which `sbatch --signal=USR1@90` sends before the time limit), the run saves before the
     next step and exits with code 128 + signal; after SIGUSR1, the Slurm job is queued again. If another handler of the signal
     is installed (by submitit), it is called after the checkpoint is saved. A second Ctrl-C doesn't wait.
-
-    The checkpoints are in `dirpath`. `monitor` is the metric whose largest value is the best.
     """
 
     def __init__(self, dirpath: str, every_steps: int, monitor: Literal["val/J", "val/F"] = "val/J") -> None:

@@ -101,10 +101,7 @@ def check_processes(devices: int | str | Sequence[int], nodes: int = 1) -> None:
 
 
 def effective_batch(data: PairDataModule, trainer: L.Trainer) -> str:
-    """Describe in one line how a batch is split, and whether its size differs from the paper's.
-
-    Does not synchronise processes. Raises UserError if the batch cannot be split evenly, or batch norm gets a single pair.
-    """
+    """Describe how a batch is split. Raises UserError if it can't be evenly, or batch norm gets a single pair."""
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     each = data.device_batch_size(devices, accumulated)
     layers = getattr(trainer.strategy, "_layer_sync", None)  # Lightning has no public name for it

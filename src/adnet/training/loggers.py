@@ -26,9 +26,9 @@ _SCORES = ("val/J", "val/F")
 
 
 class MetricsFile(Logger):
-    """Write `save_dir/metrics.csv`, one row per call. A resumed run replaces the rows from its first step on.
+    """Write `save_dir/metrics.csv`, one row per call; a resumed run replaces the rows from its first step on.
 
-    Rows are appended. The whole file is rewritten, atomically, only to add a column or when a run resumes.
+    The file is rewritten, atomically, only to add a column or when a run resumes.
     """
 
     def __init__(self, save_dir: str) -> None:
@@ -79,10 +79,7 @@ class MetricsFile(Logger):
         self._pending = []
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """Return the columns and rows of the file (empty if there is none), ignoring an incomplete last line.
-
-        Raises UserError if the file is not such a table.
-        """
+        """Read columns and rows, if any, without an incomplete last line. Raises UserError for another file."""
         if not self._file.is_file():
             return [], []
         try:
@@ -179,7 +176,7 @@ def _run_id(file: Path, given: str | None) -> str:
 
 @contextmanager
 def finishing_wandb() -> Iterator[None]:
-    """Finish the W&B run of this process when the block ends. Otherwise the next job's logger would continue it.
+    """Finish the W&B run of this process when the block ends, or the next job's logger would continue it.
 
     Its exit code is 1 after an exception, but not for a pruned trial or a run stopped by a signal.
     """
@@ -197,10 +194,9 @@ def finishing_wandb() -> Iterator[None]:
 
 
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Log a run's resolved config and its provenance as one dictionary of hyper-parameters.
+    """Log a run's resolved config and its provenance, whose `data` becomes `data_fingerprint`, as one dictionary.
 
-    The data's fingerprints, which `provenance` calls `data` like a key of the config, become `data_fingerprint`. The summary
-    of a W&B run gets the best `val/J` and `val/F` beside the last.
+    The summary of a W&B run gets the best `val/J` and `val/F` beside the last.
     """
     made_from = {"data_fingerprint" if key == "data" else key: value for key, value in provenance.items()}
     for logger in loggers:

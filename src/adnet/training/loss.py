@@ -1,8 +1,4 @@
-"""The training loss: a sum of terms, each a function of logits and annotation, with a weight.
-
-To add a term, write its function, and give `Loss` its weight, by which it is named in `terms`; then add the weight to
-`conf/loss/bce.yaml`.
-"""
+"""The training loss: a weighted sum of functions of logits and annotation. CONTRIBUTING.md says how to add one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

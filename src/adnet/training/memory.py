@@ -134,8 +134,8 @@ class TrainingMemory:
     def smaller(self, setting: StepSettings, available: float) -> tuple[StepSettings, StepMemory] | None:
         """Find the setting nearest to `setting` that takes less and fits into `available` bytes; None if there is none.
 
-        Tries bf16 first, then checkpointing, which both keep the pairs of a batch together; then fewer pairs per pass, but at
-        least two, which batch norm needs.
+        Tries bf16, then checkpointing, which keep a batch together; then fewer pairs, at least the two that batch norm
+        needs.
         """
         now = self.of(setting).total
         half = "bf16-mixed" if setting.precision == "32-true" else setting.precision

@@ -5,10 +5,12 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import fields
 from fnmatch import fnmatchcase
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,39 +20,7 @@ from adnet.shared.run_folder import finished_summary, flattened, read_config
 from adnet.training.checkpoints import LAST, PREVIOUS
 from adnet.training.loss import Loss
 
-IGNORED = (
-    "resume",
-    "allow_changed_data",
-    "run_dir",
-    "checkpoint_steps",
-    "logger",
-    "callbacks",
-    "data.root",  # the data itself is compared
-    "mix.*.dataset.root",
-    "flow.cache",
-    "flow.method.root",  # its files are compared, too
-    "model.encoder.checkpoint_activations",
-    "pairs.workers",
-    "pairs.pin_memory",
-    "trainer",
-)
-"""Keys (including all keys below them) that do not change the results of a run; `*` is any name."""
-
-CHANGEABLE = ("steps", "test_at_start", "test_at_end", "embeddings", "protocol")
-"""Keys that do not change the weights after a given step: an interrupted run may be resumed with other values."""
-
-NOT_IGNORED: dict[str, Any] = {
-    "trainer.precision": "32-true",
-    "trainer.gradient_clip_val": None,
-    "trainer.gradient_clip_algorithm": None,
-    # How a batch is split, and how much of it batch norm sees.
-    "trainer.devices": "auto",
-    "trainer.num_nodes": 1,
-    "trainer.accumulate_grad_batches": 1,
-    "trainer.sync_batchnorm": False,
-    "callbacks.weight_averaging": None,
-}
-"""Keys below `IGNORED` that do change the weights, and their values if they are not set."""
+COMPARED: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("resume.yaml").read_text(encoding="utf-8"))
 
 OLD_DEFAULTS: dict[str, Any] = {
     "loss._target_": "adnet.training.loss.Loss",
@@ -60,27 +30,23 @@ OLD_DEFAULTS: dict[str, Any] = {
 
 
 def finished_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
-    """Return the `summary.json` of the training with `cfg` that has finished in `folder`; None if none has.
-
-    Raises UserError, naming the keys, if the run there has another config.
-    """
+    """Return the `summary.json` of the finished training in `folder`, or None. Raises UserError for another config."""
     if (summary := finished_summary(folder)) is not None:
-        _check_config(folder, cfg, "a finished run", IGNORED)
+        _check_config(folder, cfg, "a finished run", COMPARED["ignored"])
     return summary
 
 
 def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
     """Return the checkpoint from which to resume the unfinished training with `cfg` in `folder`; None to start anew.
 
-    Raises UserError if the run there has another config (naming the keys), if all its checkpoints are damaged, or if there
-    is one and `cfg.resume` is false.
+    Raises UserError for another config, if all checkpoints are damaged, or if there is one and `cfg.resume` is false.
     """
     checkpoint = whole_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         return None
     if not cfg.resume:
         raise UserError(f"{folder} holds an interrupted run; resume=true continues it")
-    _check_config(folder, cfg, "a run", (*IGNORED, *CHANGEABLE))
+    _check_config(folder, cfg, "a run", [*COMPARED["ignored"], *COMPARED["changeable"]])
     if checkpoint.name == PREVIOUS:
         last = checkpoint.with_name(LAST)
         print(f"{last} is damaged or missing: resuming from {PREVIOUS}, the one before", file=sys.stderr)
@@ -89,10 +55,7 @@ def checkpoint_to_resume(folder: Path, cfg: DictConfig) -> Path | None:
 
 
 def whole_checkpoint(folder: Path) -> Path | None:
-    """Find the newest intact checkpoint in `folder`; None if there is no checkpoint.
-
-    Raises UserError if all of them are damaged.
-    """
+    """Find the newest intact checkpoint in `folder`, or None. Raises UserError if all of them are damaged."""
     found = [path for name in (LAST, PREVIOUS) if (path := folder / name).is_file()]
     for path in found:
         if _is_whole(path):
@@ -147,12 +110,14 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
 
 
 @rank_zero_only
-def _check_config(folder: Path, cfg: DictConfig, kind: str, free: tuple[str, ...]) -> None:
+def _check_config(folder: Path, cfg: DictConfig, kind: str, free: Iterable[str]) -> None:
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds {kind} but no config.yaml; give another hydra.run.dir")
     earlier, now = map(flattened, (read_config(folder), OmegaConf.to_container(cfg)))
-    keys = [key for key in dict.fromkeys([*now, *earlier]) if _below(key, NOT_IGNORED) or not _below(key, free)]
-    defaults = NOT_IGNORED | OLD_DEFAULTS
+    keys = [
+        key for key in dict.fromkeys([*now, *earlier]) if _below(key, COMPARED["not_ignored"]) or not _below(key, free)
+    ]
+    defaults = COMPARED["not_ignored"] | OLD_DEFAULTS
     values = {key: [config.get(key, defaults.get(key)) for config in (earlier, now)] for key in keys}
     # A key that one of the two versions lacks is off in the other if it is null, false, 0 or empty.
     different = [

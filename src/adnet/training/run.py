@@ -84,7 +84,6 @@ def try_out(cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """Train; return the summary that was written, if any."""
     checkpoint = checkpoint_to_resume(folder, cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     train, val = (instantiate(cfg.data, split=split) for split in ("train", "val"))
@@ -191,7 +190,6 @@ def _print_scores(head: str, summary: dict[str, Any]) -> None:
 def _memory(
     cfg: DictConfig, module: SegmentationModule, trainer: L.Trainer, data: PairDataModule
 ) -> tuple[TrainingMemory, StepSettings]:
-    """Return the estimator of a step's memory, and the setting of this training."""
     averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
     memory = TrainingMemory(
         module.model,
@@ -216,7 +214,7 @@ def _score(
 ) -> dict[str, float] | None:
     """Evaluate the network into `folder/name`, `initial` or `evaluation`. Returns J and F, or None without `test_at_end`.
 
-    For `evaluation`, all processes must call this, and each evaluates its share of the sequences; only rank 0 gets the scores, and
+    All processes must call this for `evaluation`, each for its share of the sequences; only rank 0 gets the scores, and
     logs them.
     """
     if not cfg.test_at_end:

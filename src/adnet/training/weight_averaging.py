@@ -14,10 +14,9 @@ from adnet.shared.value_types import Proportion
 class WeightAveraging(callbacks.WeightAveraging):
     """Average the weights and running statistics over steps: `average = decay * average + (1 - decay) * weights`.
 
-    It stabilises training with small batches (compare Izmailov et al., arXiv:1803.05407). A checkpoint's `state_dict` holds the
-    average, in float32 at least, because bf16 would round small steps to nothing; the weights to resume from are beside it. The average
-    spans about `1 / (1 - decay)` optimiser steps; early in training, about a ninth of the steps so far (the usual warm-up,
-    `(1 + n) / (10 + n)`), so that the initial weights do not dominate short runs.
+    It stabilises training with small batches (compare Izmailov et al., arXiv:1803.05407). A checkpoint's `state_dict`
+    holds the average, in float32 at least, because bf16 would round small steps to nothing; the weights to resume from
+    are beside it. It spans about `1 / (1 - decay)` steps, early in training a ninth of them (`(1 + n) / (10 + n)`).
     """
 
     def __init__(self, decay: Proportion = 0.99) -> None:

@@ -44,8 +44,8 @@ def strip_gallery(
 ) -> Gallery | None:
     """Make Figure 5: strips of `sequences` sequences, half of them the hardest and half the easiest, one per variant.
 
-    Each strip shows `frames` frames of the variant's first run, evenly spaced in time, each `width` pixels wide. Sequences whose
-    frames or masks are not on disk are left out. None if `sequences` is 0.
+    Each shows `frames` frames of its first run, `width` pixels wide. What is not on disk is left out. None for 0
+    sequences.
     """
     if not sequences:
         return None
@@ -117,9 +117,9 @@ def find_sequence(evaluation: Evaluation, sequence: str) -> Video | None:
 
 
 def overlay(evaluation: Evaluation, sequence: Video | None, frame: str, width: int) -> Frame | None:
-    """Draw the mask of `evaluation` in magenta, and the outline of the annotation (if any) in white, over a frame.
+    """Draw the mask in magenta and the annotation's outline in white over a frame, by its stem.
 
-    `frame` is the stem of its file. Returns RGB, `width` pixels wide, or None unless frame and mask are on disk.
+    Returns RGB, `width` pixels wide; None unless frame and mask are on disk.
     """
     if sequence is None:
         return None

@@ -43,8 +43,7 @@ class Embedded:
     def points(self, frame: int) -> list[tuple[int, int]]:
         """Choose a pixel `(row, column)` for each of POINTS; empty for a frame without foreground or background.
 
-        They are the innermost foreground pixel, and the background pixels whose embeddings are most and least similar
-        (cosine) to the foreground's mean.
+        They are the innermost of the foreground, and the most and least similar (cosine) of the background to its mean.
         """
         mask = self.foreground[frame]
         if mask.all() or not mask.any():
@@ -76,10 +75,9 @@ class Embedded:
 
 
 def embedded_sequences(comparison: Comparison, budget: int, sequences: int) -> tuple[list[Embedded], list[str]]:
-    """Read the embeddings of each variant's first run on the `sequences` easiest sequences, within `budget` bytes.
+    """Read the embeddings of each variant's first run on the `sequences` easiest sequences, the last row's first.
 
-    The last row (the full model, among the paper's) comes first. Also returns what exceeded the budget, as
-    `sequence, label`. Raises UserError for a file that cannot be read.
+    Also returns what exceeds `budget` bytes, as `sequence, label`. Raises UserError for a file that can't be read.
     """
     chosen: list[Embedded] = []
     left_out: list[str] = []
