@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple, Self
 
 from adnet.report.analysis.statistics import Interval
+from adnet.report.templates import LATEX
 
 Value = float | int | str | Interval | None
 
@@ -126,22 +127,7 @@ def to_csv(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Format as a `table` float with a booktabs `tabular`. Needs the packages booktabs and graphicx."""
-    alignment = "".join("l" if column.digits is None else "r" for column in table.columns)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
-    lines += [r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    spans = table.header()
-    if any(group for group, _ in spans):
-        lines.append(" & ".join(rf"\multicolumn{{{n}}}{{c}}{{{_tex_title(group)}}}" for group, n in spans) + r" \\")
-        start = 1
-        for group, n in spans:
-            if group:
-                lines.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
-            start += n
-    lines.append(" & ".join(_tex_title(column.title) for column in table.columns) + r" \\")
-    lines.append(r"\midrule")
-    for row in table.cells():
-        lines.append(" & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
+    return LATEX.get_template("table.tex.j2").render(table=table, tex=_tex, title=_tex_title) + "\n"
 
 
 def _text(value: Value, column: Column) -> str:

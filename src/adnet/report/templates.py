@@ -11,6 +11,10 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+# LaTeX is full of braces.
+LATEX = TEMPLATES.overlay(
+    block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
+)
 
 
 def caption(name: str, *values: Any) -> str:
