@@ -18,7 +18,6 @@ def main(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
     from adnet.backends.runtime import for_inference
-    from adnet.data.flow import SequenceFlow
     from adnet.inference.output_folder import built_postprocess
     from adnet.inference.predict_videos import predict_videos, wanted_outputs
     from adnet.models.checkpoint import load_checkpoint, write_checkpoint
@@ -37,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     corrections = read_corrections(sources[0], Path(cfg.masks))
     model, test_size = load_checkpoint(cfg.checkpoint)
     postprocess, settings = built_postprocess(cfg)
-    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    flow = instantiate(cfg.flow) if model.needs_flow else None
     method, size = flow.method if flow else None, tuple(cfg.size or test_size)
 
     with tqdm(total=1.0, desc="learning", leave=False, disable=None, bar_format="{l_bar}{bar}| {remaining}") as bar:

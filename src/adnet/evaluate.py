@@ -17,7 +17,6 @@ from adnet.shared.command import command
 def main(cfg: DictConfig) -> None:
     from adnet.backends.load import load_backend
     from adnet.backends.runtime import METADATA
-    from adnet.data.flow import SequenceFlow
     from adnet.inference import VideoSegmenter, evaluate, load_checkpoint
     from adnet.inference.embeddings import write_embeddings
     from adnet.inference.output_folder import Shard, built_postprocess
@@ -30,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         )
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)
-    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    flow = instantiate(cfg.flow) if model.needs_flow else None
     segmenter = VideoSegmenter(model, protocol, tuple(cfg.size or size), cfg.batch_size, precision=cfg.precision)
     postprocess, settings = built_postprocess(cfg)
     name = f"{dataset.name}-{dataset.split}-{protocol.name}"

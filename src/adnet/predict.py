@@ -15,7 +15,6 @@ from adnet.shared.command import command
 @command("predict")
 def main(cfg: DictConfig) -> None:
     from adnet.backends.load import load_backend
-    from adnet.data.flow import SequenceFlow
     from adnet.inference.output_folder import Shard, built_postprocess
     from adnet.inference.predict_videos import predict_videos, wanted_outputs
     from adnet.video.sources import video_sources
@@ -26,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     wanted = wanted_outputs(cfg, sources)
     model, test_size = load_backend(checkpoint, cfg.backend, cfg.device)
     postprocess, settings = built_postprocess(cfg)
-    flow: SequenceFlow | None = instantiate(cfg.flow) if model.needs_flow else None
+    flow = instantiate(cfg.flow) if model.needs_flow else None
     shard = Shard(cfg.shard, cfg.shards)
     results = predict_videos(
         sources,

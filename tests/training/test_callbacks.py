@@ -38,7 +38,7 @@ def test_rates_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     throughput.on_train_epoch_start()
     batch(9, 1)
     batch(1, 3)
-    assert throughput.pairs_per_second == pytest.approx(6 / 14)
+    assert throughput.means()[0] == pytest.approx(6 / 14)
     batch(0, 4)  # the first leaves the window
     del logged["train/memory_gib"]
     assert logged == pytest.approx({"train/pairs_per_second": 2 * 6 / 8, "train/data_wait": 1 / 8})
@@ -48,7 +48,7 @@ def test_rates_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock.now += 5
     throughput.on_train_epoch_start()
     batch(2, 2)
-    assert throughput.data_wait == pytest.approx(2 / 8)
+    assert throughput.means()[1] == pytest.approx(2 / 8)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
 from adnet.shared.files import files_sha256, remembered, remove, sha256, write_json
-from adnet.shared.locks import folder_descriptor, one_at_a_time, try_lock
+from adnet.shared.locks import LOCKS, one_at_a_time, try_lock
 from adnet.shared.run_folder import walk
 
 T = TypeVar("T")
@@ -55,7 +56,10 @@ def locked_output(
         for path in (*reversed(folder.parents), folder):
             stack.enter_context(removed_if_empty(path))
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = stack.enter_context(folder_descriptor(folder))
+        descriptor = -1
+        if LOCKS:  # a folder has no descriptor on Windows
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
         with shard.locked(folder):
             locked = try_lock(descriptor)
             earlier = None if overwrite else _same_run(marker, described)

@@ -37,19 +37,6 @@ def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> b
 
 
 @contextmanager
-def folder_descriptor(folder: Path) -> Iterator[int]:
-    """Open a folder for `try_lock`; -1 on Windows, where folders have no descriptors."""
-    if not LOCKS:
-        yield -1
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def one_at_a_time(file: Path) -> Iterator[None]:
     """Run the block while no other process runs one with the same lock file, which is created and stays; a second one waits."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,9 @@ def run_job(_: DictConfig) -> dict[str, Any]:
             if not try_lock(lock.fileno()):
                 return {"status": "busy", "reason": "another process works in this folder"}
             lock.truncate(0)  # of the number of an earlier process
-        command = [sys.executable, "-m", f"adnet.{hydra.job.config_name}", *_arguments(hydra, folder)]
+        of_hydra = [override for override in hydra.overrides.hydra if not _OF_THE_SWEEP.match(override)]
+        arguments = [*hydra.overrides.task, *of_hydra, f"hydra.run.dir={quoted(str(folder))}"]
+        command = [sys.executable, "-m", f"adnet.{hydra.job.config_name}", *arguments]
         log = folder / ("log.txt" if rank == 0 else f"log-{rank}.txt")
         outcome: dict[str, Any] = {"overrides": list(hydra.overrides.task), "command": command}
         outcome |= {"log": str(log), "status": "stopped"}
@@ -70,12 +72,6 @@ def run_job(_: DictConfig) -> dict[str, Any]:
                     write_json(folder / "job.json", outcome)
                     print(f"{outcome['status']}: {folder.name}, {outcome['seconds']:.0f} s", flush=True)
     return outcome
-
-
-def _arguments(hydra: DictConfig, folder: Path) -> list[str]:
-    """Return the overrides of this job, without those of the sweep."""
-    general = [override for override in hydra.overrides.hydra if not _OF_THE_SWEEP.match(override)]
-    return [*hydra.overrides.task, *general, f"hydra.run.dir={quoted(str(folder))}"]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -41,15 +41,10 @@ class Throughput(Callback):
         """For each batch: number of pairs, seconds, and seconds spent waiting."""
         self._ended = self._began = 0.0
 
-    @property
-    def pairs_per_second(self) -> float:
-        """Training speed of this device."""
-        return sum(pairs for pairs, _, _ in self._batches) / sum(seconds for _, seconds, _ in self._batches)
-
-    @property
-    def data_wait(self) -> float:
-        """Share of the time spent waiting for pairs, in [0, 1]."""
-        return sum(waited for _, _, waited in self._batches) / sum(seconds for _, seconds, _ in self._batches)
+    def means(self) -> tuple[float, float]:
+        """Return the pairs per second of this device, and the share of the time spent waiting for pairs, in [0, 1]."""
+        pairs, seconds, waited = map(sum, zip(*self._batches, strict=True))
+        return pairs / seconds, waited / seconds
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self._ended = time.perf_counter()
@@ -63,9 +58,10 @@ class Throughput(Callback):
         now = time.perf_counter()
         self._batches.append((len(batch["mask"]), now - self._ended, self._began - self._ended))
         self._ended = now
+        pairs_per_second, data_wait = self.means()
         # Not numbers, which Lightning would copy to the GPU and wait for.
-        pl_module.log("train/pairs_per_second", torch.tensor(self.pairs_per_second * trainer.world_size))
-        pl_module.log("train/data_wait", torch.tensor(self.data_wait))
+        pl_module.log("train/pairs_per_second", torch.tensor(pairs_per_second * trainer.world_size))
+        pl_module.log("train/data_wait", torch.tensor(data_wait))
         pl_module.log("train/memory_gib", torch.tensor(_peak_gib(batch["mask"].device)))
 
     def on_validation_end(self, *_: Any) -> None:
