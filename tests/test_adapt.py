@@ -160,7 +160,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a file": (
         lambda folder: (folder.rmdir(), write_mask(folder, RED)),
-        "masks={} is a file: give a folder of masks; python -m adnet.convert data=coco makes them of a COCO file",
+        "masks={} is a file: give a folder of masks (of COCO, adnet.convert data=coco makes one)",
     ),
     "two of one": (
         lambda folder: [write_mask(folder / name, RED) for name in ("00001.png", "1.png")],

@@ -115,7 +115,7 @@ def _compiled(model: Any) -> Any:
             get_cpp_compiler()
         except (RuntimeError, OSError) as error:
             raise UserError(
-                "backend=compile needs a C++ compiler: install g++, or set CXX, or give backend=torch"
+                "backend=compile needs a C++ compiler: install g++, set CXX or give backend=torch"
             ) from error
         # Freezing turns weights into constants, in oneDNN's memory layout. As an option of torch.compile, it comes too late.
         model.encode = torch._inductor.config.patch(freezing=True)(model.encode)

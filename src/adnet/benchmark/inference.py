@@ -188,7 +188,5 @@ def _report(
     for name, way in ways.items():
         differing = result["ways"][name]["pixels_differing"]
         if differing > _AGREE and way.precision == "fp32" and not name.endswith("int8"):
-            raise UserError(
-                f"masks of {name} differ from those of {first} at {differing:.2%} of pixels, more than {_AGREE:.1%}"
-            )
+            raise UserError(f"masks of {name} and {first} differ at {differing:.2%} of pixels, more than {_AGREE:.1%}")
     return result

@@ -26,10 +26,8 @@ STATISTICS = ("mean", "recall", "decay")
 VARIANTS = ("baseline", "intra", "anchor", "anchor_diffusion", "full")
 """In the order of the paper's Table 1. Other variants follow in alphabetical order."""
 
-_NEEDED = (
-    *("dataset", "split", "protocol", "sequences", "sequences.*.[JF]"),
-    *(f"sequences.*.{name}" for name in STATISTICS),
-)
+_NEEDED = ["dataset", "split", "protocol", "sequences", "sequences.*.[JF]"]
+_NEEDED += [f"sequences.*.{name}" for name in STATISTICS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +223,8 @@ def _read_evaluation(file: Path) -> Evaluation:
     frames = {name: np.array(row["J"]["frames"]) for name, row in rows.items() if "frames" in row["J"]}
     for name in stems:
         if len(stems[name]) != len(frames.get(name, ())):
-            raise UserError(
-                f"{file}: {name} has {len(stems[name])} frames, but not as many values of J; evaluate the run again"
-            )
+            count = len(stems[name])
+            raise UserError(f"{file}: {name} has {count} frames, but not as many values of J; evaluate the run again")
     having = {attribute: row.get("sequences", ()) for attribute, row in document.get("attributes", {}).items()}
     members = {attribute: tuple(name for name in names if name in having[attribute]) for attribute in sorted(having)}
     curves = {}

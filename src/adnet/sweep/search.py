@@ -47,14 +47,9 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     space = {key: _distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
     if not space:
-        raise UserError(
-            "nothing to search: give hydra.sweeper.params, or e.g. 'optim.optimizer.lr=interval(0.001,0.01)'"
-        )
+        raise UserError("nothing to search: give hydra.sweeper.params, or 'optim.optimizer.lr=interval(0.001,0.01)'")
     if not config.pairs.holdout and "pairs.holdout" not in space:
-        raise UserError(
-            "a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by: the validation split would "
-            "fit the settings to the data that results are reported on"
-        )
+        raise UserError("a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by")
 
     sweep = Sweep(config, context)
     journal = sweep.folder / JOURNAL
@@ -115,9 +110,7 @@ def _ask(study: optuna.Study, space: dict[str, BaseDistribution]) -> int:
     try:
         return study.ask(space).number
     except ValueError as error:
-        raise UserError(
-            f"the sweep's folder holds a search over other values ({error}); give another hydra.sweep.dir"
-        ) from error
+        raise UserError(f"the sweep is a search over other values ({error}): give another hydra.sweep.dir") from error
 
 
 def _name(number: int) -> str:

@@ -74,16 +74,14 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")
     if folder.is_file():
         raise UserError(
-            f"masks={folder} is a file: give a folder of masks; python -m adnet.convert data=coco makes them of a COCO file"
+            f"masks={folder} is a file: give a folder of masks (of COCO, adnet.convert data=coco makes one)"
         )
     files = images_in(folder)
     if not files:
         raise UserError(f"masks={folder}: no masks there{lying_in(folder)}; put the corrected frames' masks there")
     if len(files) > MOST:
-        raise UserError(
-            f"masks={folder} holds {len(files)} masks: leave only those that you corrected, at most {MOST}; with more, train "
-            "(python -m adnet.train model.weights=...)"
-        )
+        count = f"masks={folder} holds {len(files)} masks"
+        raise UserError(f"{count}: leave only those that you corrected, at most {MOST}; with more, train the network")
     names = {composed(frame.name): frame.name for frame in Reading(source)}
     found: dict[str, Path] = {}
     for stem, file in files.items():

@@ -177,10 +177,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             with suppress(OSError):
                 draft.unlink()
-            raise UserError(
-                f"cannot write {path}: {_reason(error)}; the earlier checkpoints are intact: free some space and repeat the "
-                "command to continue from them"
-            ) from error
+            intact = "the earlier checkpoints are intact: free some space, and repeat the command"
+            raise UserError(f"cannot write {path}: {_reason(error)}; {intact}") from error
 
 
 def _reason(error: BaseException) -> str:
