@@ -70,6 +70,9 @@ class SearchSweeper(GridSweeper):
     """Values chosen by Optuna."""
 
     def sweep(self, arguments: list[str]) -> None:
+        from adnet.shared.machine import need_extra
+
+        need_extra("optuna", "optuna", "hparams=optuna")
         from adnet.sweep.search import run_search
 
         run_search(self.config, self.hydra_context, arguments)

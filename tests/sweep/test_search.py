@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from adnet.sweep import search
 from adnet.sweep.runner import Sweep
 from adnet.training.callbacks import open_study
 
 pytest.importorskip("optuna")
+from adnet.sweep import search
 
 
 @pytest.mark.parametrize(

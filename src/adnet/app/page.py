@@ -237,7 +237,6 @@ class Page:
             return *drawn, drawn[0], *_draw(visit, learned.segmentation, "learned", threshold)
 
     def _correct(self, index: int, threshold: float, edited: Any, request: gr.Request) -> tuple[Any, ...]:
-        """Keep what was drawn, and show a frame to correct, perhaps another."""
         with _errors_on_page(), self.visits[request.session_hash] as visit:
             _corrections(visit).keep(edited)
             return _edit(visit, index, threshold)

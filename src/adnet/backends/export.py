@@ -151,7 +151,6 @@ class _Part(NamedTuple):
 
 
 def _parts(model: ADNet) -> list[_Part]:
-    """Return encoder and fusion; a baseline has no fusion."""
 
     def given(frames: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return X_0 and the encoded frame, which is its own anchor, as a video's first frame is."""

@@ -28,16 +28,10 @@ from adnet.shared.machine import git_commit, versions
 from adnet.training.callbacks import can_compile
 from adnet.training.run import train
 
-TOLERANCES = {
-    "fp32": 1e-3,
-    "tf32": 1e-2,
-    "bf16": 5e-2,
-    "compile": 1e-3,
-    "checkpointing": 1e-3,
-    "resume": 1e-3,
-    "two_ranks": 5e-2,  # on CPUs, each half of a batch has its own batch statistics
-}
-"""Largest allowed difference of a step's loss from the CPU's in float32, relative to the latter: chosen, not measured."""
+TOLERANCE, TOLERANCES = 1e-3, {"tf32": 1e-2, "bf16": 5e-2, "two_ranks": 5e-2}
+"""Largest difference of a step's loss from the CPU's in float32, as a share of it, and where more is allowed: chosen.
+
+On CPUs, each of two ranks has its own batch statistics."""
 
 
 class Skipped(Exception):  # noqa: N818 (it is not an error)
@@ -119,7 +113,7 @@ def _overrides(backbone: str, steps: int, gpu: bool, folder: Path) -> list[str]:
 
 
 def _run_check(name: str, check: Callable[[_Training], list[float]], training: _Training) -> dict[str, Any]:
-    started, tolerance = time.perf_counter(), TOLERANCES[name]
+    started, tolerance = time.perf_counter(), TOLERANCES.get(name, TOLERANCE)
     result: dict[str, Any] = {"tolerance": tolerance}
     try:
         losses = check(training)

@@ -139,7 +139,6 @@ def _frame(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scr
 
 
 def _predict(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], folder: Path) -> None:
-    """Measure the frames per second of `predict`, whose stages overlap."""
     assert isinstance(way.model, SegmentationModel)
     precision = way.precision if way.precision in PRECISIONS else "fp32"  # tf32 is a setting of `computing`
     segmenter = VideoSegmenter(way.model, Protocol("benchmark"), size, precision=precision)

@@ -126,7 +126,6 @@ def _section(comparison: Comparison, found: Sequence[Comparison], suffix: str, f
 
 
 def _explorer(found: Sequence[Comparison], figures: Path) -> dict[str, Any] | None:
-    """Return the similarity explorer of the first comparison that has embeddings."""
     for comparison in found:
         embedded, left_out = embedded_sequences(comparison, EMBEDDING_BUDGET, EXPLORER_SEQUENCES)
         if embedded:
@@ -159,7 +158,6 @@ def _comparison_title(comparison: Comparison) -> str:
 
 
 def _introduction(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
-    """Say how many runs of how many variants the report is about, and what they were scored on."""
     trained = [run.variant for run in runs if run.trained]
     others = len({run.variant for run in runs if not run.trained})
     parts = [f"{_count(len(trained), 'run')} of {_count(len({*trained}), 'variant')}"] if trained else []

@@ -154,7 +154,6 @@ def _with(top: Path, name: str) -> list[Path]:
 
 
 def _in_run(file: Path, top: Path) -> bool:
-    """Return whether `file` is in a run folder (finished or not) at or below `top`."""
     above = (folder for folder in file.parents if folder == top or top in folder.parents)
     return any((folder / name).is_file() for folder in above for name in ("summary.json", "config.yaml"))
 
@@ -188,7 +187,6 @@ def _read_run(folder: Path) -> Run:
 
 
 def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
-    """Read the steps and values of each column of `metrics.csv`, whose rows are sparse."""
     if not file.exists():
         return {}
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)

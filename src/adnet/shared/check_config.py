@@ -115,7 +115,6 @@ def _check_value(name: str, value: Any, default: Any, target: str | None) -> Non
 
 @cache
 def _composed(name: str) -> DictConfig:
-    """Compose `conf/NAME.yaml` without overrides."""
     loader = GlobalHydra.instance().config_loader()
     cfg: DictConfig = loader.load_configuration(name, [], RunMode.RUN, validate_sweep_overrides=False)
     cfg = cfg.copy()

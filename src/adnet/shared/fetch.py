@@ -43,7 +43,6 @@ def _size(part: Path) -> int:
 
 
 def _stream(url: str, part: Path, timeout: float) -> None:
-    """Request what `part` lacks, once, and append it."""
     have = _size(part)
     # Compressed on the way, the length and the place to go on from would be another file's.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})

@@ -27,15 +27,10 @@ from adnet.sweep.folder_names import changes_results, job_names
 from adnet.sweep.gpus import tell_jobs_the_gpus
 from adnet.sweep.job import last_outcome, run_job, stop_jobs
 
-STATUSES = {
-    "finished": "finished",
-    "pruned": "pruned",
-    "skipped": "skipped (finished before)",
-    "busy": "busy (another process works there)",
-    "stopped": "stopped",
-    "failed": "failed",
-}
-"""What becomes of jobs, in the order of the table, and the words for it in the table's head."""
+STATUSES = ("finished", "pruned", "skipped", "busy", "stopped", "failed")
+"""What becomes of jobs, in the order of the table."""
+
+_MEANING = {"skipped": " (finished before)", "busy": " (another process works there)"}
 
 
 @dataclass(frozen=True)
@@ -173,8 +168,8 @@ def _table(rows: Sequence[SweepJob]) -> str:
     """Format the rows as text, failures last, below a line with the counts."""
     counts: Counter[str] = Counter(row.status for row in rows)
     width = max((len(Path(row.folder).name) for row in rows), default=0)
-    lines = [", ".join(f"{counts[status]} {text}" for status, text in STATUSES.items() if counts[status])]
-    for row in sorted(rows, key=lambda row: list(STATUSES).index(row.status)):
+    lines = [", ".join(f"{counts[s]} {s}{_MEANING.get(s, '')}" for s in STATUSES if counts[s])]
+    for row in sorted(rows, key=lambda row: STATUSES.index(row.status)):
         measured = ("J", row.scores["J"]), ("F", row.scores["F"])
         scores = "  ".join(f"{name} {100 * value:5.1f}" for name, value in measured if value is not None)
         seconds = f"{row.seconds:7.0f} s" if row.seconds is not None else ""

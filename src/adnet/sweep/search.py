@@ -1,26 +1,22 @@
 """Search for settings with Optuna."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.types import HydraContext
 from omegaconf import DictConfig
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from adnet.errors import UserError
 from adnet.shared.command import quoted
-from adnet.shared.machine import need_extra
 from adnet.sweep.runner import Sweep, SweepJob
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.distributions import BaseDistribution
+from adnet.training.callbacks import open_study
 
 JOURNAL = "optuna.journal"
 """The file of the study, in the folder of the sweep."""
@@ -32,13 +28,8 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     Searches over `hydra.sweeper.params` and the sweeps among `arguments`, in Hydra's grammar: `choice(a,b)` or `a,b`,
     `range(1,9)`, `interval(0.1,1)`, `int(interval(2,6))`, `tag(log,interval(1e-5,1e-2))`. An argument without a sweep
     removes its key from the search. A trial's value is its best `val/J`. Interrupted trials are resumed with the same
-    values. Raises UserError without Optuna, something to search, or held-out sequences to choose settings by.
+    values. Raises UserError without something to search, or held-out sequences to choose settings by.
     """
-    need_extra("optuna", "optuna", "hparams=optuna")
-    import optuna
-
-    from adnet.training.callbacks import open_study
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = config.hydra.sweeper
     parser = OverridesParser.create(config_loader=context.config_loader)
@@ -88,8 +79,6 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
 
 def _distribution(override: Override) -> BaseDistribution:
     """Return what to draw from. Raises UserError for a range that Optuna can't draw from, such as `tag(log,interval(0,10))`."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     value: Any = override.value()
     log = "log" in getattr(value, "tags", ())
     try:
@@ -135,8 +124,6 @@ def _tell(study: optuna.Study, number: int, row: SweepJob) -> SweepJob:
     if row.status in ("finished", "skipped") and value is not None:
         study.tell(number, value)
     elif row.status in ("finished", "skipped", "failed"):
-        import optuna
-
         study.tell(number, state=optuna.trial.TrialState.FAIL)
         row = replace(row, status="failed", reason=row.reason or "there was no validation")
     return replace(row, scores={"J": value, "F": None})

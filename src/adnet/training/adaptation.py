@@ -96,7 +96,6 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
 
 
 def _frame_by_number(mask: str, frames: Collection[str]) -> str | None:
-    """Find the frame whose number a mask's name ends in, as `read_corrections` says."""
     numbers = re.findall(r"\d+", mask)
     if not numbers or not mask.endswith(numbers[-1]) or not (frame := frame_numbered(numbers[-1], frames)):
         return None
@@ -153,8 +152,6 @@ def adapt(
 
 
 class _Progress:
-    """Count `total` pieces of work, and report them."""
-
     def __init__(self, total: int, report: Callable[[float, float], None] | None) -> None:
         self.total, self.report, self.done, self.started = total, report, 0, time.perf_counter()
 

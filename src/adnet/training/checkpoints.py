@@ -190,7 +190,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _progress(total: int, current: int) -> dict[str, Any]:
-    """Return Lightning's record of progress between two steps."""
     stages = ("ready", "started", "processed", "completed")
     return {"total": dict.fromkeys(stages, total), "current": dict.fromkeys(stages, current)}
 
