@@ -113,7 +113,7 @@ def adapt(
     anchor: str | int | None = None,
     steps: int = 120,
     seed: int = 0,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Callable[[float, float], object] | None = None,
 ) -> ADNet:
     """Return a copy of `model`, in eval mode, that has learned the corrected frames of `source`.
 
@@ -152,7 +152,7 @@ def adapt(
 
 
 class _Progress:
-    def __init__(self, total: int, report: Callable[[float, float], None] | None) -> None:
+    def __init__(self, total: int, report: Callable[[float, float], object] | None) -> None:
         self.total, self.report, self.done, self.started = total, report, 0, time.perf_counter()
 
     def step(self, pieces: int = 1) -> None:
