@@ -8,9 +8,9 @@ annotations, or COCO results.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from hydra.utils import instantiate
+from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig
 
 from adnet.data.coco_dataset import write_predictions
@@ -19,6 +19,8 @@ from adnet.errors import UserError
 from adnet.metrics import score_dataset
 from adnet.shared.command import command
 from adnet.shared.files import write_json, write_text
+
+PRINTED = Environment(loader=PackageLoader("adnet", "."), trim_blocks=True, lstrip_blocks=True)
 
 
 @command("score")
@@ -45,31 +47,8 @@ def main(cfg: DictConfig) -> None:
             columns = row["frames"], row["J"]["frames"], row["F"]["frames"]
             rows += [f"{name},{stem},{J},{F}" for stem, J, F in zip(*columns, strict=True)]
         write_text(table, "\n".join([*rows, ""]), cfg.overwrite)
-    print(_report(scores))
+    print(PRINTED.get_template("score.txt.j2").render(scores), end="")
     print(output, *([table] if table else []), sep="\n")
-
-
-def _report(scores: dict[str, Any]) -> str:
-    sequences, attributes = scores["sequences"], scores.get("attributes", {})
-    width = max(map(len, [*sequences, "sequence"]))
-    lines = [
-        f"{scores['kind']} ({scores['kind_reason']})",
-        "",
-        f"{'sequence':<{width}}  J mean recall decay   F mean recall decay",
-    ]
-    for name, row in [*sequences.items(), ("mean", scores["mean"])]:
-        J, F = ([100 * row[measure][statistic] for statistic in ("mean", "recall", "decay")] for measure in "JF")
-        lines.append(f"{name:<{width}}  {J[0]:6.1f} {J[1]:6.1f} {J[2]:5.1f}   {F[0]:6.1f} {F[1]:6.1f} {F[2]:5.1f}")
-    if attributes:
-        lines += ["", f"{'attribute':<{width}}  J mean   F mean   sequences"]
-        for name, row in attributes.items():
-            lines.append(f"{name:<{width}}  {100 * row['J']:6.1f} {100 * row['F']:8.1f} {len(row['sequences']):11d}")
-    pixel = [100 * scores["pixel"][name] for name in ("precision", "recall", "F_measure")]
-    lines += ["", "pixels of all masks: precision {:.1f}, recall {:.1f}, F-measure {:.1f}".format(*pixel)]
-    for convention, row in scores.get("saliency", {}).items():
-        more = "".join(f", {key} {100 * row[key]:.1f}" for key in ("F_adaptive", "S") if key in row)
-        lines.append(f"saliency, {convention}: MAE {row['MAE']:.4f}, F_max {100 * row['F_max']:.1f}{more}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
