@@ -22,7 +22,7 @@ from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, find_runs, paper_tables
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
-from adnet.report.templates import TEMPLATES
+from adnet.report.templates import TEMPLATES, caption
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
@@ -73,7 +73,7 @@ def write_report(
         text = TEMPLATES.get_template("page.html.j2").render(
             generator=GENERATOR,
             title=title,
-            introduction=_introduction(runs, found),
+            introduction=caption("introduction", runs, sections),
             properties=_properties(runs, found),
             sections=sections,
             explorer=_explorer(found, figures),
@@ -155,16 +155,6 @@ def _shown(plot: Plot | None, figures: Path) -> dict[str, str] | None:
 
 def _comparison_title(comparison: Comparison) -> str:
     return f"{comparison.dataset} {comparison.split}, protocol {comparison.protocol}"
-
-
-def _introduction(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
-    trained = [run.variant for run in runs if run.trained]
-    others = len({run.variant for run in runs if not run.trained})
-    parts = [f"{_count(len(trained), 'run')} of {_count(len({*trained}), 'variant')}"] if trained else []
-    if others:
-        parts.append(_count(others, "other method" if trained else "method"))
-    scored = f", scored on {'; '.join(map(_comparison_title, found))}" if found else ""
-    return f"{' and '.join(parts)}{scored}."
 
 
 def _properties(runs: Sequence[Run], found: Sequence[Comparison]) -> list[tuple[str, str]]:
