@@ -5,9 +5,11 @@ Shows bars of the ablation with error bands, curves by variant, overlays, the sw
 """
 
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig
 
 from adnet.shared.command import command
@@ -15,18 +17,7 @@ from adnet.shared.files import write_json
 from adnet.shared.machine import need_extra
 
 VARIANT = "model.variant"
-CURVES = {
-    "val/J": "J while training",
-    "val/F": "F while training",
-    "train/loss": "Loss",
-    "val/cosine_distance": "Distance of the foreground to the first frame's",
-    "train/lr": "Learning rate",
-    "train/gradient_norm": "Gradient norm",
-}
-SPEEDS = {
-    "train/pairs_per_second": "Pairs per second",
-    "train/data_wait": "Share of the time spent waiting for data",
-}
+PLOTS = yaml.safe_load(files("adnet").joinpath("dashboard.yaml").read_text(encoding="utf-8"))
 
 
 @command("dashboard")
@@ -57,11 +48,9 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
     by_variant: dict[str, Any] = {"groupby": reports.Config(VARIANT), "groupby_aggfunc": "mean"}
 
     def bars(measure: str) -> Any:
-        title, metric = (
-            f"{measure} by variant, standard error over seeds",
-            reports.SummaryMetric(f"evaluation/{measure}"),
-        )
-        return reports.BarPlot(title=title, metrics=[metric], groupby_rangefunc="stderr", **by_variant)
+        title = f"{measure} by variant, standard error over seeds"
+        metrics = [reports.SummaryMetric(f"evaluation/{measure}")]
+        return reports.BarPlot(title=title, metrics=metrics, groupby_rangefunc="stderr", **by_variant)
 
     def curves(titles: dict[str, str]) -> list[Any]:
         common = {"x": "trainer/global_step", "groupby_rangefunc": "stddev", **by_variant}
@@ -79,17 +68,14 @@ def workspace(project: str, entity: str, name: str, sweep: str | None = None) ->
     media = reports.MediaBrowser(title="Prediction and annotation over time", media_keys=["val/overlays"], **grid)
     sections = {
         "Ablation": [bars("J"), bars("F")],
-        "Curves by variant": curves(CURVES),
+        "Curves by variant": curves(PLOTS["curves"]),
         "Overlays": [media],
-        "Precision, recall and consistency": [
-            chart("val/precision_recall", "recall", "precision", "Precision and recall"),
-            chart("val/consistency", "time", "cosine distance", "Temporal consistency (Figure 3)"),
-        ],
+        "Precision, recall and consistency": [chart(key, *drawn) for key, drawn in PLOTS["tables"].items()],
         "Sweep": [
             reports.WeavePanelSummaryTable(table_name="evaluation/sequences"),
             reports.RunComparer(diff_only="split"),
         ],
-        "Speed": curves(SPEEDS),
+        "Speed": curves(PLOTS["speed"]),
     }
     return workspaces.Workspace(
         entity=entity,
