@@ -14,8 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
-from adnet.shared.file_formats import read_document
-from adnet.shared.files import files_sha256, remembered, remove, sha256, write_json
+from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
 from adnet.shared.locks import LOCKS, one_at_a_time, try_lock
 from adnet.shared.run_folder import walk
 
@@ -80,8 +79,7 @@ def locked_output(
 
 def _same_run(marker: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read the marker if it is that of the described run, else return None. Raises UserError if it is damaged."""
-    advice = "give another output, or overwrite=true"
-    earlier = read_document(marker, marker.stem, ["videos.*.*"], advice) if marker.is_file() else {}
+    earlier = read_json(marker) if marker.is_file() else {}
     known = _OLD_DEFAULTS | earlier
     return earlier if earlier and all(known.get(key) == value for key, value in described.items()) else None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
@@ -91,9 +92,9 @@ class Outputs:
 class Predicted:
     """What became of a video: its frames, those segmented now, in how many seconds, and what couldn't be read."""
 
-    frames: int
-    segmented: int
-    seconds: float
+    frames: NonNegativeInt
+    segmented: NonNegativeInt
+    seconds: NonNegativeFloat
     problem: str | None
 
 
@@ -314,8 +315,10 @@ def predict_videos(
     with locked_output(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
             raise UserError(f"{output} holds a webcam's video, which has ended; give another output, or overwrite=true")
-        kept = ("frames", "segmented", "seconds", "problem")
-        results = {name: Predicted(*(done[key] for key in kept)) for name, done in earlier.get("videos", {}).items()}
+        try:
+            results = TypeAdapter(dict[str, Predicted]).validate_python(earlier.get("videos", {}))
+        except ValidationError as error:
+            raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
             method = flow if isinstance(flow, FrameFlow) else None
