@@ -3,14 +3,11 @@
 Serves the page until Ctrl-C. Uploads and results are in a temporary folder, and deleted when visitors close the page.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -19,15 +16,13 @@ from adnet.data.synthetic import synthesize
 from adnet.shared.command import command
 from adnet.shared.machine import need_extra
 
-if TYPE_CHECKING:
-    from adnet.video.sources import VideoSource
-
 
 @command("app")
 def main(cfg: DictConfig) -> None:
     from adnet.app.segmentation import Network
     from adnet.backends.load import load_backend
     from adnet.backends.runtime import METADATA
+    from adnet.video.sources import video_sources
     from adnet.weights.pretrained import locate
 
     # Delete the folders after SIGTERM, too, which stops services.
@@ -43,22 +38,17 @@ def main(cfg: DictConfig) -> None:
         learnable = checkpoint if checkpoint.is_file() and checkpoint.name != METADATA else None
         network = Network(model, instantiate(cfg.protocol), tuple(cfg.size or size), learnable)
         limits = page.Limits(cfg.max_megabytes, cfg.max_frames, cfg.max_megapixels, cfg.max_waiting)
-        served = page.Page(network, limits, _examples(Path(folder), cfg.examples), Path(folder))
+        root = Path(folder) / "synthetic"
+        if cfg.examples:
+            synthesize(root, train=0, val=cfg.examples, frames=24)
+        examples = video_sources(f"{root}/JPEGImages/480p/*", fps=12) if cfg.examples else []
+        served = page.Page(network, limits, examples, Path(folder))
         blocks = served.launch(cfg.host, cfg.port)
         print(f"{blocks.local_url} until Ctrl-C", flush=True)
         try:
             blocks.block_thread()
         finally:
             blocks.close(verbose=False)
-
-
-def _examples(folder: Path, number: int) -> list[VideoSource]:
-    if not number:
-        return []
-    from adnet.video.sources import video_sources
-
-    root = synthesize(folder / "synthetic", train=0, val=number, frames=24)
-    return video_sources(f"{root}/JPEGImages/480p/*", fps=12)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,10 @@ def _properties(runs: Sequence[Run], found: Sequence[Comparison]) -> list[tuple[
             versions[package].append(version)
     properties = [
         ("Trained on", _distinct(run.summary.get("dataset") for run in runs)),
-        ("Scored on", "; ".join(f"{_comparison_title(b)} ({_count(len(b.sequences), 'sequence')})" for b in found)),
+        (
+            "Scored on",
+            "; ".join(f"{_comparison_title(b)} ({(n := len(b.sequences))} sequence{'s' * (n != 1)})" for b in found),
+        ),
         ("Checkpoint", _distinct(sorted({e.weights for run in runs if run.trained for e in run.evaluations}))),
         ("Steps", _distinct(run.summary.get("steps") for run in runs)),
         ("Training time", f"{tables.duration(sum(seconds))} in all" if seconds else ""),
@@ -177,10 +180,6 @@ def _properties(runs: Sequence[Run], found: Sequence[Comparison]) -> list[tuple[
         *((f"Runs of {variant} differ in", ", ".join(keys)) for variant, keys in differing_settings(runs).items()),
     ]
     return [(name, value) for name, value in properties if value]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _distinct(values: Iterable[Any], separator: str = ", ") -> str:
