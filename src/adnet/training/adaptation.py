@@ -196,7 +196,9 @@ def _examples(
             raise UserError(f"the mask of frame {frame.name} is {both}: redraw it")
         if mask is not None:
             vectors = _flow(flow, source.name, frame, neighbour, sign)
-            views: list[tuple[Frame, Mask, Any]] = [(frame.image, mask, vectors), _mirrored(frame.image, mask, vectors)]
+            mirrored = None if vectors is None else vectors[:, ::-1] * np.array([-1, 1], np.int8)
+            views: list[tuple[Frame, Mask, Any]] = [(frame.image, mask, vectors)]
+            views.append((frame.image[:, ::-1], mask[:, ::-1], mirrored))
             # The augmentation would accept a reduced frame.
             read = partial(lambda image, _reduction: image, frame.image)
             views += [augmentation(read, mask, rng, vectors) for _ in range(VIEWS - 2)]
@@ -234,11 +236,6 @@ def _flow(
         return None
     images = (square_pixels(image, frame.pixel_aspect) for image in (frame.image, neighbour.image))
     return np.asarray(sign * method(*images), np.int8)
-
-
-def _mirrored(image: Frame, mask: Mask, flow: Vectors | None) -> tuple[Frame, Mask, Vectors | None]:
-    mirrored = None if flow is None else np.asarray(flow[:, ::-1] * np.array([-1, 1], np.int8), np.int8)
-    return image[:, ::-1], mask[:, ::-1], mirrored
 
 
 @torch.no_grad()
