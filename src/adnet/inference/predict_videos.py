@@ -296,7 +296,7 @@ def predict_videos(
     shard, marker = shard or Shard(), output / "predict.json"
     flow = (flow or OpticalFlow()) if model.needs_flow else None
     folders = {source.name: output if len(sources) == 1 else output / source.name for source in sources}
-    outputs_of = {name: Outputs(folder, **(wanted or {})) for name, folder in folders.items()}
+    outputs_of = {name: Outputs(folder, video="", **(wanted or {})) for name, folder in folders.items()}
     described = {
         "input": {source.name: source.content() for source in sources},
         "checkpoint_sha256": checkpoint_sha256(checkpoint) if checkpoint else None,
