@@ -29,7 +29,7 @@ from adnet.training.callbacks import can_compile
 from adnet.training.run import train
 
 TOLERANCE, TOLERANCES = 1e-3, {"tf32": 1e-2, "bf16": 5e-2, "two_ranks": 5e-2}
-"""Largest difference of a step's loss from the CPU's in float32, as a share of it, and where more is allowed: chosen.
+"""Largest allowed difference of a step's loss from the CPU's in float32, as a share of it: chosen, not measured.
 
 On CPUs, each of two ranks has its own batch statistics."""
 

@@ -1,4 +1,4 @@
-"""Read what a training left in its run folder: its config, and its summary if it has finished."""
+"""Read what a training left in its run folder, its config and its summary, and walk through a config."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -109,7 +109,7 @@ def _is_locked(folder: Path) -> bool:
 def _wait(
     command: Sequence[str], environment: dict[str, str], output: IO[str], lock: IO[str], gpus: Sequence[int]
 ) -> int:
-    """Run `command`, which inherits `lock` and those of `gpus`; return its exit code, its process group killed."""
+    """Run `command`, which inherits `lock` and those of `gpus`, then kill its process group; return its exit code."""
     # So that `finally` blocks run; a launcher's own handler stays.
     with handling(signal.SIGTERM, lambda number, _: sys.exit(128 + number)):
         # In its own session, the process gets Ctrl-C only from us, and the processes that it leaves behind can be killed.

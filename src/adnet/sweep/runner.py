@@ -143,7 +143,7 @@ class Sweep:
 
 @contextmanager
 def _jobs_end_first(folders: Sequence[Path]) -> Iterator[None]:
-    """On Ctrl-C and SIGTERM, let the jobs of this machine save and end before their launcher kills them; only once."""
+    """On Ctrl-C and SIGTERM, let this machine's jobs save and end before they are killed; a second one doesn't wait."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
