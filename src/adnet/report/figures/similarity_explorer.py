@@ -43,7 +43,7 @@ class Embedded:
     def points(self, frame: int) -> list[tuple[int, int]]:
         """Choose a pixel `(row, column)` for each of POINTS; empty for a frame without foreground or background.
 
-        They are the innermost foreground pixel, and the background's most and least like the foreground's mean (cosine).
+        The innermost of the foreground; of the background those most and least like the foreground's mean (cosine).
         """
         mask = self.foreground[frame]
         if mask.all() or not mask.any():
