@@ -309,10 +309,10 @@ def test_bad_files_are_one_line(tmp_path: Path, change: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"a\.json can't be read as JSON \(Expecting"),
+        ("{", r"a\.json: cannot be read as JSON \(Expecting"),
         ("[]", r"a\.json isn't COCO: the whole: input should be a valid dictionary"),
         ("{}", r"a\.json isn't COCO: categories: field required"),
-        ("[" * 100000, r"a\.json can't be read as JSON"),
+        ("[" * 100000, r"a\.json: cannot be read as JSON"),
     ],
 )
 def test_what_is_no_coco_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -22,10 +22,10 @@ def seen(left: int, top: int = 10, side: int = 20) -> Detection:
 def test_a_detection_is_its_mask() -> None:
     mask = np.zeros((6, 8), bool)
     mask[2, 3] = mask[4, 5] = True
-    detection = Detection.of(np.asfortranarray(mask), 0.7)
+    detection = Detection.of(np.asfortranarray(mask))
     assert detection is not None
     assert (detection.box, detection.area) == ((3, 2, 6, 5), 2)
-    assert (detection.size, detection.score) == ((6, 8), 0.7)
+    assert detection.size == (6, 8)
     canvas = np.zeros((6, 8), bool)
     detection.paint(canvas)
     assert np.array_equal(canvas, mask)

@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from adnet.data.coco_file import Labelled, located, read_coco, read_document, read_results, words
+from adnet.data.coco_file import Labelled, located, read_coco, read_results, words
 from adnet.data.known_dataset import Keep, KnownDataset
 from adnet.data.masks import write_mask
 from adnet.data.pictures import image_size
 from adnet.data.sequence import PICTURES, Sequence, VideoDataset, images_in, natural_order, select
 from adnet.errors import UserError
-from adnet.shared.files import cache_folder, read_lines
+from adnet.shared.files import cache_folder, read_json, read_lines
 from adnet.shared.machine import need_extra
 
 SURE = 0.5  # results with a lower score are left out
@@ -72,10 +72,11 @@ def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category:
     """
     need_extra("coco", "pycocotools", f"{file}, in COCO's format,")
     frames = {frame: sequence for sequence in dataset.sequences for frame in sequence.frames}
-    document = read_document(file)
+    document = read_json(file, object)
     if isinstance(document, list):
         truth = _files(dataset.root, dataset.split)[0] if dataset.name == "coco" else []
-        labelled, rest = read_results(file, truth, category, SURE), {*frames}
+        labelled = [one for one in read_results(file, truth, category, SURE) if one.parts]
+        rest = {*frames}
     else:
         lone = isinstance(document, dict) and len(document.get("categories") or ()) == 1
         labelled, rest = read_coco([file], None if lone else category), set()

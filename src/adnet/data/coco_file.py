@@ -1,6 +1,5 @@
 """Read COCO files of any tool, and find the pictures that they speak of."""
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from adnet.data.masks import Mask
 from adnet.data.pictures import check_same_size, image_size
 from adnet.data.sequence import composed
 from adnet.errors import UserError, nearest
+from adnet.shared.files import read_json
 
 Id = int | str
 Segmentation = list[Any] | dict[str, Any] | None
@@ -111,10 +111,10 @@ def read_results(
 ) -> list[Labelled]:
     """Read COCO results, a list of masks with `image_id` and perhaps `score`; those with a lower score than `least` are left out.
 
-    A number as `image_id` is an id in the COCO files `truth`, which also know the categories; a text is a name such as `bear/00012`.
-    Raises UserError for anything else.
+    An image whose results are all left out has no `parts`. A number as `image_id` is an id in the COCO files `truth`, which also
+    know the categories; a text is a name such as `bear/00012`. Raises UserError for anything else.
     """
-    results: list[_Result] = _valid(file, read_document(file), _RESULTS)
+    results: list[_Result] = _valid(file, read_json(file, object), _RESULTS)
     contents = _contents(truth)
     wanted = _wanted(contents, category)
     ids = {one["id"] for content in contents.values() for one in content["categories"] if one["name"] in wanted}
@@ -128,24 +128,17 @@ def read_results(
         if isinstance(image, int) and image not in names:
             advice = "numbers are ids of data=coco, for other datasets write 'SEQUENCE/FRAME'"
             raise UserError(f"{file}: no image has the id {image}; {advice}")
+        found = parts[image]
         if result.get("score", 1) >= least and (category is None or result.get("category_id") in ids):
-            parts[image].append((f"result {number}", result["segmentation"]))
+            found.append((f"result {number}", result["segmentation"]))
     return [Labelled(file, names.get(image, str(image)), found) for image, found in parts.items()]
-
-
-def read_document(file: Path) -> Any:
-    """Read JSON. Raises UserError if it can't be read."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} can't be read as JSON ({error}); export it again") from error
 
 
 _FILE, _RESULTS = TypeAdapter(_File), TypeAdapter(list[_Result])
 
 
 def _contents(files: Iterable[Path]) -> dict[Path, _File]:
-    return {file: _valid(file, read_document(file), _FILE) for file in files}
+    return {file: _valid(file, read_json(file, object), _FILE) for file in files}
 
 
 def _wanted(contents: Mapping[Path, _File], category: str | list[str] | None) -> set[str]:

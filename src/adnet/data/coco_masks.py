@@ -87,7 +87,7 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
     return mask
 
 
-def decode(segmentation: Mapping[str, Any], sizes: Collection[tuple[int, int]]) -> Mask:
+def decode(segmentation: Any, sizes: Collection[tuple[int, int]]) -> Mask:
     """Decode `{"size": [H, W], "counts": ...}` to bool `[H, W]`; the counts are a list or COCO's compressed string.
 
     Raises ValueError for anything else, for runs that do not fill the mask exactly (pycocotools would leave pixels uninitialised),

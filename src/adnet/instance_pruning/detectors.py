@@ -1,19 +1,17 @@
 """Detect objects and their masks: with torchvision's Mask R-CNN, or from a file."""
 
-import typing
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic reads this one before Python 3.12
 
+from adnet.data.coco_file import Labelled, read_results
 from adnet.data.coco_masks import decode
 from adnet.data.masks import Mask
 from adnet.data.pairs import to_tensor
@@ -29,22 +27,21 @@ class Detection:
     """The mask of an object in a frame, stored cropped to its box because a video has thousands of them.
 
     `crop` is bool `[bottom - top, right - left]` of the `box`, pixels `left <= x < right` and `top <= y < bottom`; `size` is the frame's
-    height and width in pixels; `score` is the detector's own, in [0, 1].
+    height and width in pixels.
     """
 
     box: tuple[int, int, int, int]  # left, top, right, bottom
     crop: Mask
     size: tuple[int, int]
-    score: float = 1.0
 
     @classmethod
-    def of(cls, mask: Mask, score: float = 1.0) -> Self | None:
+    def of(cls, mask: Mask) -> Self | None:
         """Crop a mask of the whole frame, bool `[H, W]`, to its bounding box; None if the mask is empty."""
         left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         if not width:
             return None
         box = (left, top, left + width, top + height)
-        return cls(box, _inside(mask, box).copy(), mask.shape, score)
+        return cls(box, _inside(mask, box).copy(), mask.shape)
 
     @property
     def area(self) -> int:
@@ -79,14 +76,6 @@ class Detected:
     frames: int
 
 
-class Detector(typing.Protocol):
-    """Any object with this method."""
-
-    def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
-        """Detect the objects in the video called `video`; `frames` as in `Postprocess.start`."""
-        ...
-
-
 class MaskRCNN:
     """torchvision's Mask R-CNN, `maskrcnn_resnet50_fpn_v2`, trained on COCO.
 
@@ -114,12 +103,13 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:  # noqa: ARG002
+        """Detect the objects in the video called `video`; `frames` as in `Postprocess.start`."""
         found = []
         for frame in frames:
             [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
             masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
             scored = zip(masks, result["scores"].tolist(), strict=True)
-            detections = [Detection.of(mask, score) for mask, score in scored if score >= self.score]
+            detections = [Detection.of(mask) for mask, score in scored if score >= self.score]
             found.append([detection for detection in detections if detection])  # not those with empty masks
         return Detected(dict(enumerate(found)), len(found))
 
@@ -138,12 +128,6 @@ def _fetched(url: str) -> Path:
         ) from error
 
 
-class _Entry(TypedDict):
-    image_id: str
-    segmentation: Any
-    score: float
-
-
 class Precomputed:
     """Read the detections of any detector from a file in COCO's results format.
 
@@ -158,41 +142,31 @@ class Precomputed:
     """
 
     def __init__(self, file: str | Path, score: float = 0.5) -> None:
-        self.file, self.score = Path(file), score
-        try:
-            entries = TypeAdapter(list[_Entry]).validate_json(self.file.read_bytes(), strict=True)
-        except OSError as error:
-            raise UserError(f"cannot read the detections {file}: {error}; give a JSON file") from error
-        except ValidationError as found:
-            first = found.errors(include_url=False)[0]
-            where = ", ".join(map(str, first["loc"]))
-            raise self._malformed(f"{f'entry {where}: ' if where else ''}{first['msg'].lower()}") from found
-        self._videos: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        for number, entry in enumerate(entries):
-            video, slash, frame = entry["image_id"].rpartition("/")
+        self.file = Path(file)
+        self._videos: dict[str, dict[str, Labelled]] = defaultdict(dict)
+        for labelled in read_results(self.file, least=score):
+            video, slash, frame = labelled.name.rpartition("/")
             if not slash:
-                raise self._malformed(f"entry {number}: the image_id is {entry['image_id']!r}")
-            frames = self._videos[video]  # the video is known, even if all of its scores are low
-            if entry["score"] >= score:
-                frames[frame].append((number, entry))
+                raise UserError(f"{file}: the image_id {labelled.name!r} is not '<sequence>/<frame>'")
+            self._videos[video][frame] = labelled
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
         if video not in self._videos:
             warnings.warn(f"{self.file} has no detections in the video {video!r}, which is not changed", stacklevel=2)
-        known = self._videos.get(video, {})
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        found = {
-            frame: [found for number, entry in known[frame] if (found := self._decoded(number, entry, {*sizes}))]
-            for frame in sorted(known)
-        }
-        return Detected(found, len(sizes))
+        known = sorted(self._videos.get(video, {}).items())
+        return Detected({frame: _detections(labelled, {*sizes}) for frame, labelled in known}, len(sizes))
 
-    def _decoded(self, number: int, entry: _Entry, sizes: set[tuple[int, int]]) -> Detection | None:
+
+def _detections(labelled: Labelled, sizes: set[tuple[int, int]]) -> list[Detection]:
+    """Decode the masks that are not empty. Raises UserError for one that is no mask of any of `sizes`."""
+    found = []
+    for name, segmentation in labelled.parts:
         try:
-            return Detection.of(decode(entry["segmentation"], sizes), entry["score"])
+            found.append(Detection.of(decode(segmentation, sizes)))
         except ValueError as error:
-            raise self._malformed(f"entry {number}: the mask is invalid ({error})") from error
+            raise UserError(f"{labelled.file}: the mask of {name} is invalid ({error})") from error
+    return [detection for detection in found if detection]
 
-    def _malformed(self, what: str) -> UserError:
-        entry = "{'image_id': '<sequence>/<frame>', 'segmentation': {'size': [H, W], 'counts': ...}, 'score': ...}"
-        return UserError(f"{self.file}: {what}; expected COCO results, a list of {entry}")
+
+Detector = MaskRCNN | Precomputed

@@ -83,14 +83,14 @@ def _reserve(draft: Path, path: Path) -> None:
     raise UserError(f"{path} is there already; give another output, or overwrite=true")
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """Read the JSON object in `file`. Raises UserError if there is none."""
+def read_json(file: Path, kind: type[Any] = dict) -> Any:
+    """Read the JSON in `file`, an object or what else is of this `kind`. Raises UserError if there is none."""
     try:
         # JSON has no NaN, which Python reads: as a text, it is refused where a number is expected.
-        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)
+        document = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=str)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
-    if not isinstance(document, dict):
+    if not isinstance(document, kind):
         raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
     return document
 
