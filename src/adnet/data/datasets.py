@@ -2,22 +2,24 @@
 
 Each is called as `KnownDataset` says, and returns a `VideoDataset`. All raise UserError for a missing root or split, an unknown
 sequence, an annotation without a frame or of another size, and a video of fewer than two frames. An image is a sequence of one
-frame. To add one, write its entry here and `conf/data/NAME.yaml`.
+frame. To add one, write its entry here, its facts in `datasets.yaml`, and `conf/data/NAME.yaml`.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from adnet.data.known_dataset import Keep, KnownDataset, Split
 from adnet.data.sequence import (
     PICTURES,
+    Rule,
     Sequence,
     all_but_first_and_last,
+    annotated_frames,
     check_names,
     check_number,
     checked_sequence,
@@ -35,22 +37,21 @@ from adnet.shared.files import read_lines
 
 JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
+FACTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+for facts in FACTS.values():
+    facts["splits"] = {name: Split(**known) for name, known in facts["splits"].items()}
+
+
+def released(scored: Rule = annotated_frames) -> Callable[[Callable[..., Iterator[Sequence]]], KnownDataset]:
+    """Decorate the function that finds a dataset with the facts in `datasets.yaml`, and with its rule for the frames that count."""
+    return lambda find: KnownDataset(find, scored=scored, **FACTS[find.__name__])
+
+
 GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 """Regions of annotations with soft edges, in grey or in colour: foreground from half the brightness upwards."""
 
 
-@partial(
-    KnownDataset,
-    terms="CC BY-NC 4.0 according to its README, some sequences under YouTube's terms",
-    scored=all_but_first_and_last,
-    splits={  # the fingerprints cover the annotations of the official 480p release, not its frames
-        "train": Split(30, frames=2079, sha256="e801ae0779bad583fa8d5a7424c42ce0bc4a6f9724c9b5a9d09433cb4816afe0"),
-        "val": Split(20, frames=1376, sha256="f7407ec4e3e4799a9e2f6c13a87a7619938b75fe666d494f81f11c4f60eeee67"),
-    },
-    page="https://davischallenge.org/davis2016/code.html",
-    url="https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip",
-    top="ImageSets",
-)
+@released(scored=all_but_first_and_last)
 def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
@@ -67,13 +68,7 @@ def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
     return _davis(root, split, "480p", sequences)
 
 
-@partial(
-    KnownDataset,
-    scored=all_but_first_and_last,
-    splits={"train": Split(60), "val": Split(30)},
-    page="take TrainVal at 480p from https://davischallenge.org/davis2017/code.html",
-    top="ImageSets",
-)
+@released(scored=all_but_first_and_last)
 def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
@@ -83,11 +78,7 @@ def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
     return _davis(root, split, "2017", sequences)
 
 
-@partial(
-    KnownDataset,
-    scored=all_but_first_and_last,
-    prepare=synthesize,
-)
+@partial(KnownDataset, scored=all_but_first_and_last, prepare=synthesize)
 def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Keep = None) -> Iterator[Sequence]:
     """Find synthetic videos, which are generated on first use from `seed`; `synthetic_demo` and `synthetic_demo_fast` are the demo's.
 
@@ -121,16 +112,7 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
         yield checked
 
 
-@partial(
-    KnownDataset,
-    splits={  # the paper, Section 5: "30 test videos"
-        "train": Split(29, "Trainingset", required=False),
-        "test": Split(30, "Testset"),
-    },
-    page="https://lmb.informatik.uni-freiburg.de/resources/datasets/",
-    url="https://lmb.informatik.uni-freiburg.de/resources/datasets/fbms/FBMS_Testset.zip",
-    top="Testset",
-)
+@released()
 def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
@@ -181,14 +163,7 @@ def fbms_annotations(truth: Path, frames: Mapping[str, Path]) -> tuple[dict[str,
     return masks, tuple(labels[region] for region in sorted(labels))
 
 
-@partial(
-    KnownDataset,
-    terms="ask",
-    splits={"test": Split(17)},
-    page="no public address; ask its authors: Wang, Shen and Shao, 'Consistent video saliency using local gradient flow "
-    "optimization and global refinement', IEEE TIP 2015; https://github.com/wenguanwang",
-    top="GroundTruth",
-)
+@released()
 def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
@@ -211,12 +186,7 @@ def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[S
         yield checked_sequence(root, name, frames[name], masks[name])
 
 
-@partial(
-    KnownDataset,
-    splits={"train": Split(3471)},
-    page="take train from https://youtube-vos.org (login required)",
-    top="train",
-)
+@released()
 def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
@@ -231,12 +201,7 @@ def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Ite
         yield checked_sequence(root, name, images_in(folders[0]), images_in(folders[1]), folders=folders)
 
 
-@partial(
-    KnownDataset,
-    splits={"train": Split(10553, "DUTS-TR"), "test": Split(5019, "DUTS-TE")},
-    page="take DUTS-TR and DUTS-TE from http://saliencydetection.net/duts",
-    top="DUTS-TR",
-)
+@released()
 def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
@@ -246,12 +211,7 @@ def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[S
     return _stills(root, f"{part}/{part}-Image", f"{part}/{part}-Mask", sequences, GREY)
 
 
-@partial(
-    KnownDataset,
-    splits={"train": Split(10000)},
-    page="take it from https://mmcheng.net/msra10k",
-    top="Imgs",
-)
+@released()
 def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
