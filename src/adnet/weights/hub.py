@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, errors, snapshot_download
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, constants, errors, snapshot_download
 
 from adnet.errors import UserError
 from adnet.shared.file_formats import read_document
@@ -83,20 +83,8 @@ def model_card(name: str, variant: str, scores: str | Path | None) -> str:
     results = [] if scores is None else _results(Path(scores))
     tags, scored = ["pytorch", _TASK, "anchor-diffusion"], name if results else None
     data = ModelCardData(library_name="adnet", tags=tags, model_name=scored, eval_results=results or None)
-    lines = [
-        f"---\n{data.to_yaml()}\n---\n\n# {name}\n",
-        f"A network of adnet, variant `{variant}`: it finds the main object of a video, with no hint at test time.\n",
-        f'```python\nfrom adnet.models import ADNet\n\nnetwork = ADNet.from_pretrained("{name}")\n```\n',
-        f"```sh\npython -m adnet.predict input=my.mp4 checkpoint={'hub:' if '/' in name else ''}{name}\n```\n",
-        "## Scores\n",
-    ]
-    if results:
-        first = results[0]
-        lines += [f"On {first.dataset_name} {first.dataset_split or ''}, {first.task_name}, in percent.\n"]
-        lines += ["| metric | |\n| --- | --: |", *(f"| {one.metric_name} | {one.metric_value} |" for one in results)]
-    else:
-        lines += ["None were given. `python -m adnet.evaluate` makes them."]
-    return "\n".join(lines) + "\n"
+    template = str(Path(__file__).with_name("model_card.md.j2"))
+    return f"{ModelCard.from_template(data, template, name=name, variant=variant, results=results)}\n"
 
 
 def _results(file: Path) -> list[EvalResult]:
