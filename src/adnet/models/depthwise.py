@@ -44,14 +44,12 @@ class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
 def with_fast_convolutions(module: nn.Module) -> None:
     """Convert every convolution inside `module` that these classes can compute, in place."""
     for conv in module.modules():
-        if type(conv) is nn.Conv2d and (conv.kernel_size, conv.stride, conv.padding, conv.groups) == (
-            (1, 1),
-            (1, 1),
-            (0, 0),
-            1,
-        ):
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        kind = conv.kernel_size, conv.stride, conv.padding, conv.groups
+        if type(conv) is nn.Conv2d and kind == ((1, 1), (1, 1), (0, 0), 1):
             conv.__class__ = PointwiseConv2d
-        if not isinstance(conv, nn.Conv2d) or not conv.groups == conv.in_channels == conv.out_channels:
+        if not conv.groups == conv.in_channels == conv.out_channels:
             continue
         dilation, stride = conv.dilation[0], conv.stride[0]
         if type(conv) is Conv2dSame and conv.dilation == (1, 1) and conv.stride == (stride, stride):
@@ -101,10 +99,9 @@ class _Depthwise(torch.autograd.Function):
         of_bias = gradient.sum((0, 2, 3)) if needs_bias else None
         gradient = _to_grids(gradient, dilation)
         groups = len(weight)
-        turned = stride == 1 and needs_x
         of_weight = _of_weight(gradient, grids, weight, stride, padding) if needs_weight else None
         of_x = None
-        if turned:
+        if needs_x and stride == 1:
             of_x = F.conv2d(gradient, weight.flip(2, 3), None, 1, padding, 1, groups)
         elif needs_x:
             of_x = _gradients(gradient, grids, weight, stride, padding, of_x=True)[0]
@@ -138,12 +135,8 @@ def _to_grids(x: Tensor, d: int) -> Tensor:
     """Split `[B, C, H, W]` into sub-grids `[B d^2, C, ceil(H / d), ceil(W / d)]`, channels last, filled up with zeros."""
     if d == 1:
         return x.contiguous(memory_format=torch.channels_last)
-    batch, channels, height, width = x.shape
-    grids = x.new_zeros(batch, d, d, -(-height // d), -(-width // d), channels)
-    for i in range(d):
-        for j in range(d):
-            part = x[:, :, i::d, j::d].permute(0, 2, 3, 1)
-            grids[:, i, j, : part.shape[1], : part.shape[2]] = part
+    padded = F.pad(x, (0, -x.shape[3] % d, 0, -x.shape[2] % d))
+    grids = padded.reshape(*x.shape[:2], -1, d, padded.shape[3] // d, d).permute(0, 3, 5, 2, 4, 1)  # [B, d, d, h, w, C]
     return grids.flatten(0, 2).permute(0, 3, 1, 2)
 
 
@@ -151,11 +144,6 @@ def _from_grids(x: Tensor, d: int, size: tuple[int, int]) -> Tensor:
     """Undo `_to_grids`: join sub-grids to `[B, C, H, W]` of `size`, channels last."""
     if d == 1:
         return x
-    grids = x.reshape(-1, d, d, *x.shape[1:])
-    shape = (len(grids), x.shape[1], *size)
-    joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    for i in range(d):
-        for j in range(d):
-            part = joined[:, :, i::d, j::d]
-            part.copy_(grids[:, i, j, :, : part.shape[2], : part.shape[3]])
-    return joined
+    grids = x.reshape(-1, d, d, *x.shape[1:]).permute(0, 4, 1, 5, 2, 3)  # [B, h, d, w, d, C]
+    joined = grids.flatten(3, 4).flatten(1, 2)[:, : size[0], : size[1]].permute(0, 3, 1, 2)
+    return joined.contiguous(memory_format=torch.channels_last)
