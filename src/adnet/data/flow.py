@@ -7,7 +7,6 @@ subtracted, and the rest divided by its 95th percentile, so that objects move ab
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from adnet.data.masks import Mask
 from adnet.data.pictures import Frame, check_same_size, read_frame
@@ -63,14 +62,24 @@ class FlowMethod(ABC):
         """Make the normalised flow, int8 `[h, w, 2]`, from `files`. Raises UserError if one can't be read."""
 
 
-class FrameFlow(FlowMethod):
-    """A method that computes flow from a frame and its neighbour; subclasses implement `vectors`."""
+@dataclass(frozen=True)
+class OpticalFlow(FlowMethod):
+    """Optical flow by Dense Inverse Search (Kroeger et al., arXiv:1603.03590), which needs no weights.
 
-    camera: bool
+    Args:
+        height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
+        preset: OpenCV's.
+        camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
 
-    @abstractmethod
-    def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
-        """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]`, in its own pixels."""
+    Examples:
+        >>> frame = np.zeros((240, 320, 3), np.uint8)
+        >>> OpticalFlow()(frame, frame).shape  # right and down, in 127ths of the largest
+        (240, 320, 2)
+    """
+
+    height: PositiveInt = 240
+    preset: Literal["ultrafast", "fast", "medium"] = "medium"
+    camera: bool = True
 
     def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:
         """Compute the normalised flow from `frame` to `neighbour`, as in `vectors`: int8 `[h, w, 2]`. Raises UserError for two sizes."""
@@ -90,28 +99,8 @@ class FrameFlow(FlowMethod):
     def of_files(self, files: tuple[Path, ...]) -> Vectors:
         return self(*map(read_frame, files))
 
-
-@dataclass(frozen=True)
-class OpticalFlow(FrameFlow):
-    """Optical flow by Dense Inverse Search (Kroeger et al., arXiv:1603.03590), which needs no weights.
-
-    Args:
-        height: in pixels; larger frames are reduced to it, keeping their aspect ratio.
-        preset: OpenCV's.
-        camera: subtract the camera's motion, a homography fitted to the flow by RANSAC.
-
-    Examples:
-        >>> frame = np.zeros((240, 320, 3), np.uint8)
-        >>> OpticalFlow()(frame, frame).shape  # right and down, in 127ths of the largest
-        (240, 320, 2)
-    """
-
-    height: PositiveInt = 240
-    preset: Literal["ultrafast", "fast", "medium"] = "medium"
-    camera: bool = True
-
     def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:
-        """Compute the flow on reduced grey frames."""
+        """Compute the flow from `frame` to `neighbour`, RGB uint8 `[H, W, 3]`: float32 `[h, w, 2]`, in its own pixels."""
         dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}"))
         before, after = self.grey(frame), self.grey(neighbour)
         height, width = before.shape
@@ -125,18 +114,17 @@ class OpticalFlow(FrameFlow):
 
 
 @dataclass(frozen=True)
-class NoFlow(FrameFlow):
+class NoFlow(FlowMethod):
     """No motion in any frame, to see what a network with a motion branch finds by appearance alone."""
 
-    camera: bool = False
-
-    def vectors(self, frame: Frame, neighbour: Frame) -> npt.NDArray[np.float32]:  # noqa: ARG002
-        """Return zeros, `[2, 2, 2]`."""
-        return np.zeros((2, 2, 2), np.float32)
+    def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:  # noqa: ARG002
+        return NO_MOTION
 
     def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
-        """Return no files: no frame needs to be read."""
         return (), 1
+
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:  # noqa: ARG002
+        return NO_MOTION
 
 
 def reduced(image: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
@@ -288,11 +276,9 @@ class SequenceFlow:
             remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
 
     def _compute(self, wanted: list[tuple[Sequence, int]], workers: int) -> dict[str, int]:
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            jobs = [pool.submit(self, *place) for place in wanted]
-            try:
-                for job in tqdm(as_completed(jobs), "optical flow", len(jobs), leave=False, disable=None, unit="frame"):
-                    job.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        def keep(place: tuple[Sequence, int]) -> None:
+            self(*place)
+
+        shown: Any = {"desc": "optical flow", "leave": False, "disable": None, "unit": "frame"}
+        thread_map(keep, wanted, max_workers=max(1, workers), **shown)
         return {"frames": len(wanted)}

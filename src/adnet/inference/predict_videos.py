@@ -22,7 +22,7 @@ from tqdm import tqdm
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.runtime import SegmentationModel
 from adnet.data.coco_masks import write_coco
-from adnet.data.flow import FlowMethod, FrameFlow, OpticalFlow, Vectors
+from adnet.data.flow import FlowMethod, NoFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Probability, read_mask, write_mask, write_probability
 from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
@@ -321,7 +321,7 @@ def predict_videos(
             raise UserError(f"{marker} is damaged; give another output, or overwrite=true") from error
 
         def segmenter_for(frame_size: tuple[int, int]) -> VideoSegmenter:
-            method = flow if isinstance(flow, FrameFlow) else None
+            method = flow if isinstance(flow, OpticalFlow | NoFlow) else None
             return VideoSegmenter(model, protocol, fitted_size(size, frame_size), batch_size, method, precision)
 
         try:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from adnet.data.augmentation import Augmentation
-from adnet.data.flow import NO_MOTION, FlowMethod, FrameFlow, OpticalFlow, Vectors, to_flow_input
+from adnet.data.flow import NO_MOTION, FlowMethod, OpticalFlow, Vectors, to_flow_input
 from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Mask, read_mask
 from adnet.data.pairs import to_tensor
@@ -232,7 +232,7 @@ def _flow(
 ) -> Vectors | None:
     if isinstance(method, FlowFolder):
         return method.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
-    if not isinstance(method, FrameFlow) or neighbour is None or neighbour.image.shape != frame.image.shape:
+    if not isinstance(method, OpticalFlow) or neighbour is None or neighbour.image.shape != frame.image.shape:
         return None
     images = (square_pixels(image, frame.pixel_aspect) for image in (frame.image, neighbour.image))
     return np.asarray(sign * method(*images), np.int8)
