@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from adnet.data.masks import has_void, read_mask, write_mask
 from adnet.errors import UserError
 from adnet.metrics import region_similarity
-from adnet.metrics.prediction_files import read_prediction
+from adnet.metrics.frame_scores import read_prediction
 
 MASK = np.zeros((6, 9), dtype=bool)
 MASK[1:4, 2:7] = True

@@ -29,8 +29,7 @@ from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.evaluate_dataset import evaluate
 from adnet.inference.predict_videos import anchor_frame
-from adnet.metrics.frame_scores import FrameFiles, score_frames
-from adnet.metrics.prediction_files import read_predicted_mask
+from adnet.metrics.frame_scores import FrameFiles, read_predicted_mask, score_frames
 from adnet.training.adaptation import read_corrections
 from adnet.video.sources import video_sources
 

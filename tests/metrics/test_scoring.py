@@ -154,8 +154,8 @@ def test_a_mask_of_another_size_is_named(dataset, predictions):
     other = predictions / "bear" / "00003.png"
     write_mask(other, np.zeros((12, 20), bool))
     message = error_of(dataset, predictions)
-    assert f"{other} is 12x20 but" in message
-    assert "24x40" in message
+    assert f"{other} is 20x12 and its annotation" in message
+    assert "40x24" in message
 
 
 def test_a_folder_that_is_not_there(dataset, tmp_path):

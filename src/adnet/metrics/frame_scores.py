@@ -1,17 +1,106 @@
-"""Score single frames from their files: region similarity J here, contour accuracy F and saliency in files of their own."""
+"""Score single frames from the files of any method, masks or probability maps: J here, F and saliency in files of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.masks import read_mask
+from adnet.data.masks import MOST_LABELS, Mask, foreground, mask_values, read_mask
+from adnet.data.pictures import check_same_size, open_picture
+from adnet.data.sequence import PICTURES, images_in
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
-from adnet.metrics.prediction_files import Kind, read_predicted_mask, read_prediction, threshold, to_probability
 from adnet.metrics.saliency import Saliency
+from adnet.shared.arrays import read_array
+
+Prediction = npt.NDArray[Any]
+Kind = Literal["masks", "probabilities"]
+
+
+def find_predictions(folder: Path) -> dict[str, Path]:
+    """Find `<frame>.png` (or another image) and `<frame>.npy` in a folder, or else in its `masks`, where `adnet.predict` writes.
+
+    Raises UserError if a frame has two.
+    """
+    suffixes = {*PICTURES, ".npy"}
+    return images_in(folder, suffixes) or images_in(folder / "masks", suffixes)
+
+
+def read_prediction(path: Path) -> Prediction:
+    """Read `[H, W]` as stored in the file: bool, grey values (uint8, uint16) or float.
+
+    What is a mask by its form (a palette, colours, alpha) becomes bool, as in `read_mask`; a colour image of grey pixels counts as
+    grey. Raises UserError if the file can't be read, or if its array is not `[H, W]` of one of these types.
+    """
+    array = read_array(path) if path.suffix.lower() == ".npy" else mask_values(path, open_picture(path))
+    if array.ndim > 2:  # networks leave a channel or batch dimension of 1 behind
+        array = array.reshape([side for side in array.shape if side > 1])
+    if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {list(array.shape)}; give [H, W] of bool, uint8, uint16 or float"
+        )
+    return array
+
+
+def read_predicted_mask(path: Path) -> Mask:
+    """Read a file that holds a mask, bool `[H, W]`, by the rule of annotations. Raises UserError as `read_prediction` does."""
+    return read_mask(path) if path.suffix.lower() != ".npy" else foreground(path, read_prediction(path))
+
+
+def guess_kind(paths: Iterable[Path]) -> tuple[Kind, str]:
+    """Guess whether files hold masks or probability maps, and say by which rule. Reads all `paths`; a sample is enough.
+
+    - Floats are probabilities; bilevel, palette and colour images are masks.
+    - Grey values (8 or 16 bits) are masks if all files together have only one besides 0 (0/255, 0/1), probabilities if they
+      have more than `MOST_LABELS`. In between, they could be labels of objects or a map with few distinct values.
+
+    Raises UserError in that case, and if the files differ in kind.
+    """
+    kinds: dict[Kind, str] = {}
+    greys: set[int] = set()
+    for path in paths:
+        prediction = read_prediction(path)
+        if prediction.dtype.kind == "f":
+            kinds["probabilities"] = "floats"
+        elif prediction.dtype == np.bool_:
+            kinds["masks"] = "labels"
+        else:
+            greys |= {*np.unique(prediction).tolist()} - {0}
+    if 1 < len(greys) <= MOST_LABELS:
+        some = ", ".join(map(str, sorted(greys)[:5]))
+        raise UserError(
+            f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
+            "give kind=masks or kind=probabilities"
+        )
+    if len(greys) == 1:
+        kinds["masks"] = f"one grey value besides 0: {min(greys)}"
+    elif greys:
+        kinds["probabilities"] = f"{len(greys)} grey values"
+    if len(kinds) > 1:
+        raise UserError(
+            f"masks ({kinds['masks']}) and probability maps ({kinds['probabilities']}) are mixed: give kind=..."
+        )
+    return next(iter(kinds.items()), ("masks", "nothing but 0"))
+
+
+def to_probability(prediction: Prediction, path: Path) -> Prediction:
+    """Convert bool to uint8; leave float, uint8 and uint16. Raises UserError, naming `path`, for floats outside [0, 1]."""
+    if prediction.dtype == np.bool_:
+        return np.asarray(prediction * np.uint8(255))
+    if prediction.dtype.kind == "f" and not (prediction.min() >= 0 and prediction.max() <= 1):
+        raise UserError(
+            f"{path} has values from {prediction.min():.4g} to {prediction.max():.4g}, which are not probabilities: "
+            "write them after the sigmoid"
+        )
+    return prediction
+
+
+def threshold(probability: Prediction) -> npt.NDArray[np.bool_]:
+    """Threshold a probability map: bool `[H, W]`, above 0.5."""
+    whole = 1.0 if probability.dtype.kind == "f" else float(np.iinfo(probability.dtype).max)
+    return np.asarray(probability > 0.5 * whole)
 
 
 def region_similarity(mask: npt.NDArray[np.bool_], annotation: npt.NDArray[np.bool_]) -> float:
@@ -65,11 +154,7 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
 
     def read(path: Path, reader: Callable[[Path], npt.NDArray[Any]] = read_prediction) -> npt.NDArray[Any]:
         prediction = reader(path)
-        if prediction.shape != annotation.shape:
-            size, wanted = ("x".join(map(str, array.shape)) for array in (prediction, annotation))
-            raise UserError(
-                f"{path} is {size} but its annotation {frame.annotation} is {wanted} (height x width): write it at that size"
-            )
+        check_same_size(path, prediction.shape, f"its annotation {frame.annotation}", annotation.shape)
         return prediction
 
     probability = None

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,7 +17,6 @@ import numpy.typing as npt
 
 from adnet.data.sequence import (
     NEARLY_ALL,
-    Sequence,
     VideoDataset,
     composed,
     entry,
@@ -27,8 +25,7 @@ from adnet.data.sequence import (
     report_odd_masks,
 )
 from adnet.errors import UserError
-from adnet.metrics.frame_scores import FrameFiles, FrameScore, score_frames
-from adnet.metrics.prediction_files import Kind, find_predictions, guess_kind
+from adnet.metrics.frame_scores import FrameFiles, FrameScore, Kind, find_predictions, guess_kind, score_frames
 from adnet.metrics.saliency import Saliency
 
 Item = TypeVar("Item")
@@ -57,7 +54,7 @@ def score_dataset(
         workers: number of processes; None: one per core; 1: only this one.
         protocol: a label that says how the predictions were made: "davis" for another method's, "paper" or "published" for
             adnet's.
-        kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.prediction_files.guess_kind`.
+        kind: what `predictions` are; "auto" guesses by the rule of `adnet.metrics.frame_scores.guess_kind`.
         probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
     Returns the content of `scores.json` (see its schema), sequences in the dataset's order. "mean" is the plain mean
@@ -76,19 +73,24 @@ def score_dataset(
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give 1 or more, or leave it out to use all cores")
-    _check(dataset, predictions)
-    if probabilities:
-        _check(dataset, probabilities)
+    found = _files(dataset, predictions)
+    maps = _files(dataset, probabilities) if probabilities else {}
     report_odd_masks(dataset)
     names = {sequence.name: dataset.scored(sequence) for sequence in dataset.sequences}
-    frames = {s.name: _frames(s, names[s.name], predictions, probabilities) for s in dataset.sequences}
+    frames = {
+        s.name: [
+            FrameFiles(found[s.name, stem], maps.get((s.name, stem)), s.annotations[stem], s.regions)
+            for stem in names[s.name]
+        ]
+        for s in dataset.sequences
+    }
     sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
-    found, reason = guess_kind(sampled) if kind == "auto" else (kind, "given")
+    chosen, reason = guess_kind(sampled) if kind == "auto" else (kind, "given")
     flat = [frame for group in frames.values() for frame in group]
     chunks = [flat[start : start + CHUNK] for start in range(0, len(flat), CHUNK)]
     scores: list[FrameScore] = []
     saliency = Saliency()
-    for part, seen in map_in_workers(partial(score_frames, kind=found, sampled=kind == "auto"), chunks, workers):
+    for part, seen in map_in_workers(partial(score_frames, kind=chosen, sampled=kind == "auto"), chunks, workers):
         scores += part
         if seen:
             saliency.merge(seen)
@@ -102,13 +104,13 @@ def score_dataset(
         }
         sequences[name] = {"frames": stems, **rows}
     *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
-    if odd := _oddity(shared, predicted, annotated, pixels, found):
+    if odd := _oddity(shared, predicted, annotated, pixels, chosen):
         logging.getLogger(__name__).warning("%s: %s", predictions, odd)
     result: Scores = {
         "dataset": dataset.name,
         "split": dataset.split,
         "protocol": protocol,
-        "kind": found,
+        "kind": chosen,
         "kind_reason": reason,
         "mean": _mean(sequences.values()),
         "pixel": {
@@ -117,18 +119,12 @@ def score_dataset(
             "F_measure": 2 * shared / (predicted + annotated) if predicted + annotated else 1.0,
         },
     }
-    if found == "probabilities" or probabilities:
+    if chosen == "probabilities" or probabilities:
         result["saliency"] = saliency.compute()
-    having: dict[str, list[str]] = defaultdict(list)
-    for sequence in dataset.sequences:
-        for attribute in sequence.attributes:
-            having[attribute].append(sequence.name)
-    if having:
-        means = {attribute: _mean(sequences[name] for name in members) for attribute, members in sorted(having.items())}
-        result["attributes"] = {
-            attribute: {"J": mean["J"]["mean"], "F": mean["F"]["mean"], "sequences": having[attribute]}
-            for attribute, mean in means.items()
-        }
+    for attribute in sorted({attribute for sequence in dataset.sequences for attribute in sequence.attributes}):
+        having = [sequence.name for sequence in dataset.sequences if attribute in sequence.attributes]
+        means = {measure: values["mean"] for measure, values in _mean(sequences[name] for name in having).items()}
+        result.setdefault("attributes", {})[attribute] = means | {"sequences": having}
     return result | {"sequences": sequences}
 
 
@@ -149,21 +145,6 @@ def map_in_workers(function: Callable[[Item], Result], items: list[Item], worker
         finally:
             sys.modules["__main__"] = main
         yield from results
-
-
-def _frames(sequence: Sequence, stems: list[str], predictions: Path, probabilities: Path | None) -> list[FrameFiles]:
-    folder = entry(predictions, sequence.name)
-    found = find_predictions(folder)
-    maps = find_predictions(entry(probabilities, sequence.name)) if probabilities else {}
-    return [
-        FrameFiles(
-            found.get(composed(stem), folder / f"{stem}.png"),
-            maps.get(composed(stem)),
-            sequence.annotations[stem],
-            sequence.regions,
-        )
-        for stem in stems
-    ]
 
 
 def _mean(sequences: Iterable[Scores]) -> Scores:
@@ -187,10 +168,12 @@ def _oddity(shared: int, predicted: int, annotated: int, pixels: int, kind: Kind
     return ""
 
 
-def _check(dataset: VideoDataset, folder: Path) -> None:
+def _files(dataset: VideoDataset, folder: Path) -> dict[tuple[str, str], Path]:
+    """Find the predictions of the frames that count, by sequence and stem. Raises UserError, naming all that is missing or extra."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
-    problems = []
+    problems: list[str] = []
+    files: dict[tuple[str, str], Path] = {}
     for sequence in dataset.sequences:
         name, wanted, place = sequence.name, dataset.scored(sequence), entry(folder, sequence.name)
         found = find_predictions(place)
@@ -200,6 +183,7 @@ def _check(dataset: VideoDataset, folder: Path) -> None:
             problems.append(f"sequence {name} is missing{lying_in(place)}")
         elif missing := [stem for stem in wanted if composed(stem) not in found]:
             problems.append(f"{name} lacks {', '.join(missing)}")
+        files |= {(name, stem): found[composed(stem)] for stem in wanted if composed(stem) in found}
         if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
             problems.append(f"{name} has no frame {', '.join(extra)}")
     if problems:
@@ -208,6 +192,7 @@ def _check(dataset: VideoDataset, folder: Path) -> None:
             f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}{lying_in(folder, masks=False) * none}. "
             "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
         )
+    return files
 
 
 def sequence_statistics(values: npt.ArrayLike) -> dict[str, float]:

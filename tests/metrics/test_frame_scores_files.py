@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from adnet.errors import UserError
-from adnet.metrics.prediction_files import find_predictions, guess_kind, read_prediction, threshold, to_probability
+from adnet.metrics.frame_scores import find_predictions, guess_kind, read_prediction, threshold, to_probability
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 MASK = RAMP > 100
