@@ -131,7 +131,7 @@ def test_nothing_detected_is_nothing_done() -> None:
 def test_detections_at_another_size_are_refused() -> None:
     pruning = InstancePruning(Known([[OBJECT, SMALL]] * FRAMES), **PARAMETERS)
     pruning.start("bear", [])
-    with pytest.raises(UserError, match="bear/00000 is 60x200 but the frame 30x100"):
+    with pytest.raises(UserError, match="bear/00000 is 200x60 and the frame 100x30"):
         pruning.step("00000", np.ones((30, 100), np.float32))
 
 

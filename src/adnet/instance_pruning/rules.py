@@ -14,7 +14,7 @@ import torch
 from torchvision import ops
 
 from adnet.data.masks import Probability
-from adnet.data.pictures import Frame
+from adnet.data.pictures import Frame, check_same_size
 from adnet.errors import UserError
 from adnet.instance_pruning.detectors import Detection, Detector
 
@@ -79,12 +79,8 @@ class InstancePruning:
         pruned, protected = (np.zeros(probability.shape, bool) for _ in verdict)
         for canvas, detections in zip((pruned, protected), verdict, strict=True):
             for detection in detections:
-                if detection.size != probability.shape:
-                    size, wanted = ("x".join(map(str, sides)) for sides in (detection.size, probability.shape))
-                    raise UserError(
-                        f"a detection in {self._video}/{frame} is {size} but the frame {wanted} (height x width); detect at the "
-                        "frame's size"
-                    )
+                where = f"a detection in {self._video}/{frame}"
+                check_same_size(where, detection.size, "the frame", probability.shape)
                 detection.paint(canvas)
         grown = cv2.dilate(pruned.view(np.uint8), self.margin).view(bool)
         return np.where(grown & ~protected, np.float32(0), probability)
@@ -96,14 +92,11 @@ class InstancePruning:
         main = tracks[areas.index(max(areas))] if tracks else {}
         verdicts = [Verdict([], []) for _ in detections]
         for track, area in zip(tracks, areas, strict=True):
-            kept = area >= self.area * max(areas) and len(track) >= self.presence * frames
-            for position, detection in track.items():
+            kept = track is main or (area >= self.area * max(areas) and len(track) >= self.presence * frames)
+            for position in track.keys() & main.keys():
                 verdict = verdicts[position]
-                (verdict.protected if kept or track is main else verdict.pruned).append(detection)
-        return [
-            keep_related(verdict, self.part) if position in main else Verdict([], [])
-            for position, verdict in enumerate(verdicts)
-        ]
+                (verdict.protected if kept else verdict.pruned).append(track[position])
+        return [keep_related(verdict, self.part) for verdict in verdicts]
 
 
 def keep_related(verdict: Verdict, share: float) -> Verdict:

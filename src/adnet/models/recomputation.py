@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,34 +37,26 @@ def recompute_blocks(backbone: nn.Module) -> None:
     if not blocks:
         raise UserError("no residual blocks to recompute: set model.encoder.checkpoint_activations=false")
     for block in blocks:
-        block.forward = _Recomputed(block)
+        block.forward = partial(_recomputed, block)  # shadows the method of its class
 
 
 def keep_blocks(backbone: nn.Module) -> None:
     """Undo `recompute_blocks`, if it was called."""
     for module in backbone.modules():
-        if isinstance(module.forward, _Recomputed):
-            del module.forward
+        vars(module).pop("forward", None)
 
 
 def recomputes(backbone: nn.Module) -> bool:
     """Return whether `recompute_blocks` was called for this backbone."""
-    return any(isinstance(module.forward, _Recomputed) for module in backbone.modules())
+    return any("forward" in vars(module) for module in backbone.modules())
 
 
-class _Recomputed:
-    """The forward pass of `block`, recomputed in the backward pass."""
-
-    def __init__(self, block: nn.Module) -> None:
-        self._block = block
-
-    def __call__(self, *inputs: Tensor) -> Any:
-        forward: Callable[..., Any] = type(self._block).forward.__get__(self._block)
-        if not torch.is_grad_enabled():
-            return forward(*inputs)
-        return checkpoint(
-            forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(self._block))
-        )
+def _recomputed(block: nn.Module, *inputs: Tensor) -> Any:
+    forward: Callable[..., Any] = type(block).forward.__get__(block)
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    contexts = nullcontext(), _frozen_statistics(block)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=lambda: contexts)
 
 
 @contextmanager
