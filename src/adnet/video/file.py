@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from adnet.errors import UserError
 from adnet.shared.files import sha256
 from adnet.shared.machine import need_extra
 
-if TYPE_CHECKING:
+with suppress(ImportError):  # the extra `video`, which `_opened` asks for
     import av
+    from av.codec.context import Flags
     from av.container import InputContainer
+    from av.sidedata.sidedata import Type
+    from av.stream import Disposition
     from av.video.stream import VideoStream
 
 UNSTATED, BT709, BT601 = 2, 1, 6
@@ -115,10 +118,6 @@ class VideoFile:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     need_extra("video", "av", f"{path}, a video and not images,")
-    import av
-    from av.codec.context import Flags
-    from av.stream import Disposition
-
     try:
         container = av.open(f"file:{path}")  # without `file:`, what is before a colon would be a protocol
     except (av.FFmpegError, OSError) as error:
@@ -144,8 +143,6 @@ def _decoded(
 
     An empty packet, as Theora has, shows the picture before on: until when is appended to `shown_on`, in seconds of the file's clock.
     """
-    import av
-
     packets = container.demux(stream)
     while True:
         try:
@@ -180,8 +177,6 @@ def _end(container: InputContainer, stream: VideoStream) -> float | None:
 
     What FFmpeg estimates from the size or the last packets of a file proves nothing.
     """
-    import av
-
     flags: Any = av.format.Flags
     if container.format.flags & (flags.ts_discont.value | flags.no_timestamps.value):
         return None
@@ -208,8 +203,6 @@ def _shown(path: Path, frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame
 
     Raises UserError, naming `path`, for pixels of a kind that isn't read.
     """
-    import av
-
     if frame.colorspace == UNSTATED and is_hd(frame.width, frame.height):
         frame.colorspace = BT709  # FFmpeg would take BT.601
     hdr = frame.color_trc in (PQ, HLG)
@@ -233,9 +226,6 @@ def _shown(path: Path, frame: av.VideoFrame, pixel_aspect: float) -> tuple[Frame
 
 def _side_data(frame: av.VideoFrame) -> Any:
     """Return what comes with a frame. PyAV raises for kinds that it does not know, such as EXIF; these are left out."""
-    import av
-    from av.sidedata.sidedata import Type
-
     try:
         return frame.side_data
     except ValueError:
@@ -262,8 +252,6 @@ class FrameTimes:
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        import av
-
         flags: Any = av.format.Flags
         self.origin = 0.0
         """What the file's clock shows at time 0."""

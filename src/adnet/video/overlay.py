@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from adnet.shared.files import replacing
 from adnet.shared.machine import need_extra
 from adnet.video.file import BT601, BT709, is_hd
 
-if TYPE_CHECKING:
+with suppress(ImportError):  # the extra `video`
     import av
     from av.video.stream import VideoStream
 
@@ -52,8 +52,6 @@ class OverlayVideo(ExitStack):
 
     def __init__(self, path: Path) -> None:
         need_extra("video", "av", "overlay=true")
-        import av
-
         if "libx264" not in av.codecs_available:
             raise UserError("overlay=true needs FFmpeg with libx264, as the PyAV of PyPI has it: pip install av")
         super().__init__()
@@ -68,8 +66,6 @@ class OverlayVideo(ExitStack):
         It is shown until the next frame; the last one for `duration` seconds, or as long as the one before if that is 0.
         `pixel_aspect` is the width of a pixel divided by its height.
         """
-        import av
-
         if self._stream is None:
             self._stream = self._open(image, pixel_aspect)
         size = (self._stream.width, self._stream.height)
@@ -88,8 +84,6 @@ class OverlayVideo(ExitStack):
         self._write(self._stream, frame)
 
     def _open(self, image: Frame, pixel_aspect: float) -> VideoStream:
-        import av
-
         if min(image.shape[:2]) < 2:
             shown = f"{image.shape[1]}x{image.shape[0]}"
             raise UserError(f"no overlay of a video of {shown} pixels; leave overlay=true out")
