@@ -4,7 +4,8 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from functools import partial
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +30,9 @@ ROTATIONS = {0: 0.51, **dict.fromkeys(range(45, 360, 45), 0.07)}
 
 OUTSIDE = (124, 116, 104)
 """Colour of pixels outside the frame, as in DeepLab: ImageNet's mean, RGB. Their mask is background."""
+
+_LINEAR, _NEAREST = (way | cv2.WARP_INVERSE_MAP for way in (cv2.INTER_LINEAR, cv2.INTER_NEAREST))
+"""Ways to sample a frame at the points that a matrix maps a crop's pixels to."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +119,15 @@ class Augmentation:
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
         back = region.to_frame(mask.shape, self.crop_size)
         reduced = 1 / round(mask.shape[0] / frame.shape[0])
-        image = self._warp(frame, _rescaled(back, np.array([reduced, reduced])), cv2.INTER_LINEAR, OUTSIDE)
+        warp = partial(cv2.warpAffine, dsize=self.crop_size[::-1])
+        image = warp(frame, _rescaled(back, np.array([reduced, reduced])), flags=_LINEAR, borderValue=OUTSIDE)
         image = self._pipeline(image=image)["image"]
-        cropped = self._warp(mask.astype(np.uint8), back, cv2.INTER_NEAREST, (0, 0, 0)).astype(bool)
+        cropped = warp(mask.astype(np.uint8), back, flags=_NEAREST).astype(bool)
         if flow is None:
             return Augmented(image, cropped)
         smaller = np.array([flow.shape[1] / mask.shape[1], flow.shape[0] / mask.shape[0]])
-        cut = self._warp(flow.astype(np.float32), _rescaled(back, smaller), cv2.INTER_LINEAR, (0, 0, 0))
+        cut = warp(flow.astype(np.float32), _rescaled(back, smaller), flags=_LINEAR)
         return Augmented(image, cropped, np.asarray(cut @ region.axes, np.float32))  # vectors turn with the region
-
-    def _warp(
-        self, image: npt.NDArray[Any], back: Matrix, interpolation: int, outside: tuple[int, int, int]
-    ) -> npt.NDArray[Any]:
-        """Sample a crop from `image`; `back` maps the crop's coordinates to the image's."""
-        flags = interpolation | cv2.WARP_INVERSE_MAP
-        warped: npt.NDArray[Any] = cv2.warpAffine(image, back, self.crop_size[::-1], flags=flags, borderValue=outside)
-        return warped
 
 
 def pasted(below: Augmented, above: Augmented) -> Augmented:
