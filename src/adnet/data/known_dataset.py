@@ -17,7 +17,7 @@ Keep = SequenceABC[str] | None  # names of the sequences to keep; None: all
 
 @dataclass(frozen=True)
 class Split:
-    """A split of the release; the last three are None where we had no copy to look at.
+    """A split of the release; the last two are None where we had no copy to look at.
 
     `folder` is the split's own in the dataset's root, if it has one; `required` says that a copy without it is incomplete.
     `frames` and `sha256` are as in `fingerprint`.
