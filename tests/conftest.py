@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hydra._internal import defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_store import ConfigStore
 from hypothesis import HealthCheck, settings
-from omegaconf import OmegaConf
 
 from adnet.data.synthetic import synthesize
 from adnet.shared.locks import one_at_a_time
@@ -129,9 +132,7 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
     def folder(backend: str) -> Path:
         from adnet.backends.load import load_backend
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("adnet.backends.load.CALIBRATION_FRAMES", 4)
-            load_backend(shared_checkpoint, backend)
+        load_backend(shared_checkpoint, backend)
         [made] = shared_checkpoint.parent.glob(f"last-{backend}-*")
         return made
 
@@ -139,21 +140,41 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _configs_are_parsed_once() -> Iterator[None]:
-    """Hydra parses a dozen YAML files for each command: those of this process share what is in them."""
-    load, parsed = OmegaConf.load, dict[str, bytes]()
+def _configs_are_composed_once() -> Iterator[None]:
+    """Hydra reads and merges two dozen YAML files for each command: those of this process that choose the same share the outcome.
 
-    def load_once(file: Any) -> Any:
-        if not hasattr(file, "read"):
-            return load(file)
-        text = file.read()
-        if text not in parsed:
-            file.seek(0)
-            parsed[text] = pickle.dumps(OmegaConf.to_container(load(file)))
-        return OmegaConf.create(pickle.loads(parsed[text]))
+    What a command's other arguments change is applied to a copy.
+    """
+    made = dict[str, bytes]()
+    load, create = ConfigRepository.load_config, defaults_list._create_defaults_list
+    compose = ConfigLoaderImpl._compose_config_from_defaults_list
+
+    def once(sources: Any, key: list[Any], make: Callable[[], Any]) -> Any:
+        launchers = [*ConfigStore.instance().repo["hydra"]["launcher"]]  # a test is as if one weren't installed
+        if (text := repr([sources.get_sources(), launchers, *key])) not in made:
+            made[text] = pickle.dumps(make())
+        return pickle.loads(made[text])
+
+    def load_once(self: ConfigRepository, config_path: str) -> Any:
+        return once(self, [config_path], lambda: load(self, config_path))
+
+    def create_once(repo: Any, config_name: str, overrides: Any, **options: bool) -> Any:
+        def make() -> Any:
+            return create(repo, config_name, overrides, **options), vars(overrides) | {"config_overrides": []}
+
+        chosen = [overrides.override_choices, overrides.append_group_defaults, overrides.deletions]
+        others = overrides.config_overrides
+        found, choices = once(repo, [config_name, *chosen, options], make)
+        vars(overrides).update(choices, config_overrides=others)
+        return found
+
+    def compose_once(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> Any:
+        return once(repo, [defaults], lambda: compose(self, defaults, repo))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", load_once)
+        patch.setattr(ConfigRepository, "load_config", load_once)
+        patch.setattr(defaults_list, "_create_defaults_list", create_once)
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
         yield
 
 
