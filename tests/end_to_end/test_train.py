@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMOKE = ("scale=smoke", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=1")
 TINY = (*SMOKE, "model.encoder.backbone=test_efficientnet")
-
-
-def process(cwd: Path, *arguments: str) -> str:
-    ended = subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert len((ended.stdout + ended.stderr).splitlines()) < 40  # a log has what its reader wants to know
-    return ended.stdout
 
 
 def load(path: Path) -> Any:
@@ -276,30 +266,51 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 def test_two_processes(tiny_davis: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
-    from adnet.evaluate import main
+    """As a job of a sweep, which skips the seed that was trained on one device."""
+    from adnet import evaluate, train
+    from adnet.report import __main__ as report
 
-    folder = tmp_path / "run"
-    out = process(
-        tmp_path,
-        "adnet.train",
-        *TINY,
-        f"data.root={tiny_davis}",
-        f"hydra.run.dir={folder}",
-        "trainer.devices=2",
-        "trainer.strategy=ddp",
-    )
-    check_run(folder, tiny_davis)
-    assert out.count("4 steps in") == 1  # one of them sums up
-    evaluation = folder / "evaluation" / "davis2016-val-single_scale"
+    sweep, given = tmp_path / "sweep", (*TINY, f"data.root={tiny_davis}")
+    one, two = sweep / "seed-1", sweep / "seed-0"
+    ended = run(train.main, *given, "seed=1", f"hydra.run.dir={one}")
+    assert ended.code == 0, ended.err
+    # As its job leaves it, with Hydra's spelling.
+    overrides = [word.replace("=false", "=False") for word in (*given, "seed=1")]
+    outcome = {"overrides": overrides, "command": [], "log": "log.txt", "status": "finished", "seconds": 1}
+    (one / "job.json").write_text(json.dumps(outcome | {"code": 0, "reason": None}))
+    kept = (one / "summary.json").stat().st_mtime_ns
+    ended = run(train.main, "-m", *given, "seed=0,1", "trainer=ddp", "launcher=joblib", f"hydra.sweep.dir={sweep}")
+    assert ended.code == 0, ended.out + ended.err
+    assert "1 finished, 1 skipped (finished before)\n" in ended.out
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["seed-0", "seed-1"]
+    assert (one / "summary.json").stat().st_mtime_ns == kept
+    assert load(one / "summary.json")["seed"] == 1
+    check_run(two, tiny_davis)
+    log = (two / "log.txt").read_text()
+    assert "Traceback" not in log
+    assert len(log.splitlines()) < 40  # it has what its reader wants to know
+    assert log.count("= 2 devices x 2 x 1 accumulated") == 1  # one rank speaks, once
+    assert log.count("4 steps in") == 1
+    weights = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (one, two)
+    ]
+    assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+    evaluation = two / "evaluation" / "davis2016-val-single_scale"
     assert load(evaluation / "evaluation.json")["frames"] == 4  # of 8: each evaluated a sequence
-    checkpoint = folder / "checkpoints" / "last.ckpt"
+    checkpoint = two / "checkpoints" / "last.ckpt"
     alone = (f"checkpoint={checkpoint}", "protocol=single_scale", f"data.root={tiny_davis}", "device=cpu")
-    ended = run(main, *alone, f"output={tmp_path / 'alone'}")
+    ended = run(evaluate.main, *alone, f"output={tmp_path / 'alone'}")
     assert ended.code == 0, ended.err
     masks = sorted((tmp_path / "alone" / "masks").rglob("*.png"))
     assert len(masks) == 8
     for mask in masks:
         assert (evaluation / mask.relative_to(tmp_path / "alone")).read_bytes() == mask.read_bytes()
-    assert not (tmp_path / "runs").exists()
-    checkpoints = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert not list((tmp_path / "cwd").iterdir())
+    checkpoints = sorted(path.name for path in (two / "checkpoints").iterdir())
     assert checkpoints == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+
+    ended = run(report.main, f"runs={sweep}", f"output={tmp_path}/report")
+    assert ended.code == 0, ended.err
+    assert "full seed 0: " in ended.out
+    assert "full seed 1: " in ended.out

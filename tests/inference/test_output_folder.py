@@ -86,6 +86,10 @@ def test_shards_of_one_run_share_its_folder(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
+from types import ModuleType
+import adnet
+sys.modules["adnet.inference"] = ModuleType("adnet.inference")  # that imports PyTorch, which is not needed here
+sys.modules["adnet.inference"].__path__ = [f"{adnet.__path__[0]}/inference"]
 from adnet.inference.output_folder import Shard, locked_output
 
 with locked_output(Path(sys.argv[1]), "prediction", {}, False, [], Shard()):
