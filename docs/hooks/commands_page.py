@@ -60,8 +60,8 @@ def head(text: str) -> str:
 
 
 def escaped(comment: str) -> str:
-    """A comment as Markdown: `frames/<sequence>` is no tag, and a bar is no column."""
-    return comment.replace("<", "&lt;").replace("|", "&#124;")
+    """A comment as Markdown: `frames/<sequence>` is no tag, a bar is no column, and `[scale=lite] [key=value]` is no link."""
+    return comment.replace("<", "&lt;").replace("|", "&#124;").replace("[", "&#91;")
 
 
 def comments(text: str) -> dict[str, str]:
