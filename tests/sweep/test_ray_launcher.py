@@ -1,20 +1,11 @@
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import hydra
 import pytest
-from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext
-from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import conf_dir
@@ -71,45 +62,6 @@ def test_jobs_have_the_variables_of_the_shell(monkeypatch: pytest.MonkeyPatch) -
     variables = init["runtime_env"]["env_vars"]
     assert (variables["ADNET_DATA"], variables["WANDB_MODE"]) == ("/data", "online")
     assert "LOCAL_RANK" not in variables
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a real cluster of two nodes, each with room for one job, and without this shell's variables."""
-    utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.delenv("ADNET_DATA", raising=False)
-    nodes = utils.Cluster(initialize_head=True, head_node_args={"include_dashboard": False})
-    try:
-        nodes.add_node()
-        yield nodes.address
-    finally:
-        nodes.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_job_on_each_node_of_a_real_cluster(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADNET_DATA", "/data")
-    monkeypatch.chdir(tmp_path)
-
-    def job(cfg: DictConfig) -> Any:
-        import ray
-
-        Path(f"{cfg.seed}.started").touch()
-        while len(list(Path.cwd().glob("*.started"))) < 2:  # so that neither ends before the other begins
-            time.sleep(0.1)
-        return ray.get_runtime_context().get_node_id(), os.environ["ADNET_DATA"], os.getcwd()  # noqa: PTH109
-
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        settings = ["launcher=ray", f"hydra.launcher.init.address='{cluster}'", "hydra.launcher.init.num_cpus=null"]
-        config = hydra.compose("train", settings, return_hydra_config=True)
-        context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
-        launcher = Plugins.instance().instantiate_launcher(context, job, config)
-        returned = launcher.launch([["launcher=ray", f"seed={seed}"] for seed in range(2)], 0)
-    nodes, variables, folders = zip(*(each.return_value for each in returned), strict=True)
-    assert len(set(nodes)) == 2
-    assert set(variables) == {"/data"}
-    assert set(folders) == {str(tmp_path)}
 
 
 def test_the_default_leaves_it_to_the_cluster() -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
-from omegaconf import OmegaConf
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 from schemas import hold
 
 from adnet import score
+from adnet.shared.command import conf_dir
 from adnet.sweep.runner import Sweep
 
 
@@ -54,13 +62,28 @@ def check_table(ended: Any, folder: Path) -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a real cluster of two nodes, each with room for one job, and without this shell's variables."""
+    utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ADNET_DATA", raising=False)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # it asks its makers' server else
+        nodes = utils.Cluster(initialize_head=True, head_node_args={"include_dashboard": False})
+        try:
+            nodes.add_node()
+            yield nodes.address
+        finally:
+            nodes.shutdown()
+
+
 @pytest.mark.parametrize(
     "launcher",
     [
         ["local"],
         pytest.param(["joblib"], marks=pytest.mark.slow),
         pytest.param(["submitit_local"], marks=pytest.mark.slow),
-        pytest.param(["ray", "hydra.launcher.init.num_cpus=2"], marks=pytest.mark.slow),
+        pytest.param(["ray", "hydra.launcher.init.num_cpus=null"], marks=pytest.mark.slow),
     ],
     ids=lambda launcher: launcher[0],
 )
@@ -69,13 +92,40 @@ def test_a_job_that_fails_stops_no_other(
     arguments: list[str],
     tmp_path: Path,
     launcher: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # it asks its makers' server else
+    if launcher[0] == "ray":
+        launcher = [*launcher, f"hydra.launcher.init.address='{request.getfixturevalue('cluster')}'"]
     ended = run(score.main, *arguments, f"launcher={launcher[0]}", *launcher[1:])
     check_table(ended, tmp_path / "sweep")
     assert (tmp_path / "scores.json").is_file()
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_job_on_each_node_of_a_real_cluster(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADNET_DATA", "/data")
+    monkeypatch.chdir(tmp_path)
+
+    def job(cfg: DictConfig) -> Any:
+        import ray
+
+        Path(f"{cfg.seed}.started").touch()
+        while len(list(Path.cwd().glob("*.started"))) < 2:  # so that neither ends before the other begins
+            time.sleep(0.1)
+        return ray.get_runtime_context().get_node_id(), os.environ["ADNET_DATA"], os.getcwd()  # noqa: PTH109
+
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings = ["launcher=ray", f"hydra.launcher.init.address='{cluster}'", "hydra.launcher.init.num_cpus=null"]
+        config = hydra.compose("train", settings, return_hydra_config=True)
+        context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
+        launcher = Plugins.instance().instantiate_launcher(context, job, config)
+        returned = launcher.launch([["launcher=ray", f"seed={seed}"] for seed in range(2)], 0)
+    nodes, variables, folders = zip(*(each.return_value for each in returned), strict=True)
+    assert len(set(nodes)) == 2
+    assert set(variables) == {"/data"}
+    assert set(folders) == {str(tmp_path)}
 
 
 def test_what_has_finished_is_skipped(run: Callable[..., Any], arguments: list[str], tmp_path: Path) -> None:
