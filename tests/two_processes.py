@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from hydra._internal.hydra import Hydra
+
 IMPORTED = (
     *(
         "adnet.predict",
@@ -62,6 +64,8 @@ def _run(command, arguments, folder, log, begin, delay, environment) -> None:  #
     os.chdir(folder)
     module = import_module(f"adnet.{command}")
     main = (module if hasattr(module, "main") else import_module(f"adnet.{command}.__main__")).main
+    # As in conftest.py: Hydra composes all once more, to see that nothing sets hydra.mode.
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
     sys.argv = [f"adnet.{command}", *arguments]
     begin.wait()
     time.sleep(delay)
