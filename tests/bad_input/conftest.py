@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -248,13 +249,40 @@ def assert_whole(folder: Path, found: dict[str, bytes]) -> None:
             torch.load(path, weights_only=True)
 
 
+@pytest.fixture(scope="session")
+def stamps() -> dict[str, tuple[int, ...]]:
+    """Of each file that was copied for a test, what changes with it."""
+    return {}
+
+
 @pytest.fixture
-def kitchen(template: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Kitchen]:
+def kitchen(
+    template: Path, stamps: dict[str, tuple[int, ...]], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Kitchen:
     folder = template.parent / "work"  # the same for all, since some results name it
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(template, folder)
+    _restore(template, folder, stamps)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("ADNET_CACHE", str(folder / "cache"))
-    yield Kitchen(folder, run)
-    shutil.rmtree(folder)
+    return Kitchen(folder, run)
+
+
+def _restore(template: Path, folder: Path, stamps: dict[str, tuple[int, ...]]) -> None:
+    """Make `folder` a copy of `template`; what no test has changed is not copied again."""
+
+    def stamp(path: str | Path) -> tuple[int, ...]:
+        now = os.lstat(path)
+        return now.st_ino, now.st_size, now.st_ctime_ns
+
+    def copy(source: str, target: str) -> None:
+        if not os.path.exists(target):  # noqa: PTH110 (a hundred files for each test)
+            shutil.copy2(source, target)
+            stamps[target] = stamp(target)
+
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not (template / path.relative_to(folder)).is_dir():
+                path.rmdir()
+        elif stamps.get(str(path)) != stamp(path):
+            path.unlink()
+    shutil.copytree(template, folder, copy_function=copy, dirs_exist_ok=True)
