@@ -142,6 +142,29 @@ def test_an_interrupted_average_over_time_is_finished(
     assert files(outputs.folder) == files(whole.folder)
 
 
+@pytest.mark.parametrize("gone", range(6))
+@pytest.mark.parametrize("images", [False, True])
+def test_an_average_over_time_whose_mask_was_deleted_is_finished(
+    model: InstantModel, clip: VideoFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: int, images: bool
+) -> None:
+    """By the frames before it: what comes later says nothing about it."""
+    monkeypatch.setattr(smoothing, "BLOCK", 3)
+    monkeypatch.setattr(smoothing, "WARM_UP", 1)
+    source: VideoSource = clip
+    if images:
+        (tmp_path / "images").mkdir()
+        for number, frame in enumerate(clip.frames(), start=5):
+            Image.fromarray(frame.image).save(tmp_path / "images" / f"{3 * number}.png")
+        [source] = video_sources(str(tmp_path / "images"))
+    protocol = Protocol("test", smooth=True)
+    whole, outputs = (Outputs(tmp_path / name, probabilities=True) for name in ("whole", "cut"))
+    for one in (whole, outputs):
+        call(model, source, one, protocol)
+    sorted(outputs.folder.glob("masks/*"))[gone].unlink()
+    assert call(model, source, outputs, protocol, resume=True).segmented == 1
+    assert files(outputs.folder) == files(whole.folder)
+
+
 def test_more_outputs_later_need_no_network(model: InstantModel, clip: VideoFile, tmp_path: Path) -> None:
     call(model, clip, Outputs(tmp_path / "out"))
     more = Outputs(tmp_path / "out", cutout=True, overlay=True)
