@@ -176,7 +176,7 @@ def _fit(
     data = _data(settings, dataset, flow, way, warmup + steps)
     with float32(tf32=way.precision == "tf32"):
         memory = memory_mib(device, lambda: trainer.fit(module, data))
-    speed = {"pairs_per_second": throughput.pairs_per_second, "data_wait": throughput.data_wait}
+    speed = dict(zip(("pairs_per_second", "data_wait"), throughput.means(), strict=True))
     return {**speed, "memory_mib": memory, "precision": way.precision, "workers": data.workers}
 
 

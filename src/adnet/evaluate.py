@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     checkpoint = locate(cfg.checkpoint)
     if cfg.embeddings and (checkpoint.is_dir() or checkpoint.name == METADATA):
         raise UserError(
-            f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint behind {checkpoint}"
+            f"embeddings={cfg.embeddings} needs the network itself: give the checkpoint that {checkpoint} was made from"
         )
     model, size = load_backend(checkpoint, cfg.backend, cfg.device)
     dataset, protocol = instantiate(cfg.data), instantiate(cfg.protocol)

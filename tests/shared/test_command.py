@@ -160,7 +160,7 @@ def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> 
     line = mistake(run, command("train")(accept), "pairs.xyzzy=1")
     assert line == (
         "unknown key pairs.xyzzy; known are: anchor, augmentation, batch_size, epoch_steps, flow_augmentation, "
-        "holdout, pin_memory, seed, val_frames, workers"
+        "holdout, paste, pin_memory, seed, val_frames, workers"
     )
     assert "callbacks, checkpoint_steps, data, " in mistake(run, command("train")(accept), "+zzz=1")
 
