@@ -251,7 +251,9 @@ def test_frames_are_read_a_batch_at_a_time_and_not_far_ahead() -> None:
     assert model.batches == [1, 3, 3, 3][: len(model.batches)]
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures(
+    "motion_network", "two_threads"
+)  # in this order: on a busy machine, two threads wait for each other
 def test_two_frames_in_flight_change_no_bit(motion_network: ADNet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a video whose size changes, with flow, a mirror, an average over time and a filter on the frame."""
     video = [frame for size in ((40, 70), (64, 33), (40, 70)) for frame in frames(4, size)]
