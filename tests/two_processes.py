@@ -1,4 +1,4 @@
-"""Processes that run a command each at the same time, in a module that such a process can import."""
+"""Two processes at the same time, ranks or commands, in a module that such a process can import."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from hydra._internal.hydra import Hydra
+from torch.multiprocessing import start_processes
 
 IMPORTED = (
     *(
@@ -29,6 +30,12 @@ IMPORTED = (
     *("adnet.training.monitor", "adnet.training.run", "torch._dynamo"),
 )
 """Before a process is forked: it begins at once then, and not some seconds after the other."""
+
+
+def ranks(function: Callable[..., None], *arguments: object) -> None:
+    """Call `function(rank, *arguments)` in two processes; a fork of this one, whose libraries have threads, may crash."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*IMPORTED])
+    start_processes(function, arguments, nprocs=2, start_method="forkserver")  # type: ignore[no-untyped-call]
 
 
 def both(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing import start_processes
+from two_processes import ranks
 
 from adnet.errors import UserError
 from adnet.training import finite_loss
@@ -100,7 +100,7 @@ def datamodule() -> Any:
 def test_all_processes_stop_and_name_a_file_that_is_there(
     tmp_path: Path, losses: list[list[float]], files: list[str], named: str
 ) -> None:
-    start_processes(process, (tmp_path, losses), nprocs=2, start_method="fork")
+    ranks(process, tmp_path, losses)
     said = [(tmp_path / f"said-{rank}").read_text().splitlines() for rank in range(2)]
     assert [lines[0] for lines in said] == ["True", "True"]  # the signal of one is known to both
     rank = "1" if "-1" in named else "0"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_processes import ranks
 
 from adnet.data.masks import write_mask
 from adnet.metrics import contour_accuracy, region_similarity
@@ -111,7 +111,7 @@ def _rank(rank, folder):
 
 @pytest.mark.slow
 def test_two_processes_agree_on_the_undistributed_mean(tmp_path):
-    mp.start_processes(_rank, (tmp_path,), nprocs=2, start_method="fork")  # which spares all imports
+    ranks(_rank, tmp_path)
     for rank in range(2):
         results = json.loads((tmp_path / f"{rank}.json").read_text())
         assert results == {measure.__name__: pytest.approx(expected(measure), abs=1e-6) for measure in MEASURES}
