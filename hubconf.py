@@ -4,7 +4,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-dependencies = ["albumentations", "cv2", "huggingface_hub", "pydantic", "safetensors", "timm", "torch"]
+dependencies = [
+    "albumentations",
+    "cv2",
+    "huggingface_hub",
+    "hydra",
+    "jsonschema",
+    "pydantic",
+    "safetensors",
+    "timm",
+    "torch",
+]
 """What PyTorch asks for before it calls a function of these; `pip install adnet` brings it."""
 
 sys.path.insert(0, str(Path(__file__).parent / "src"))

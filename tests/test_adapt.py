@@ -175,7 +175,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "the mask of frame 00001 is 80x40, the frame 80x48: redraw it",
     ),
     "all empty": (lambda folder: write_mask(folder / "00001.png", RED & False), "no mask has foreground"),
-    "all frames": (several, "leave only those that you corrected, at most 20; with more, train"),
+    "all frames": (several, "leave only those that you corrected, at most 20; with more, use adnet.train"),
     "no mask": (
         lambda folder: Image.linear_gradient("L").resize((80, 48)).save(folder / "00001.jpg"),
         "is no mask: most of it is neither dark nor bright",

@@ -59,7 +59,7 @@ class Page:
         gr.set_static_paths([self.visits.shown, self._thumbnails])
 
     def launch(self, host: str, port: int | None) -> gr.Blocks:
-        """Serve the page in background threads until `close()` of the result. Raises UserError for no address."""
+        """Serve the page in background threads until `close()` of the result. Raises UserError if `host` is no address."""
         try:
             socket.getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:

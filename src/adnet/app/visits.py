@@ -19,7 +19,8 @@ from adnet.video.sources import VideoSource
 class Visit(AbstractContextManager["Visit"]):
     """A visitor's video and what was corrected of it. Use `with visit:` while working in the folders.
 
-    The browser may request what is in `shown`. `point` is the column and row of the last click on the anchor.
+    `private` is for the server alone; the browser may request what is in `shown`. `point` is the column and row of the last
+    click on the anchor.
     """
 
     private: Path

@@ -109,11 +109,13 @@ def image_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def check_same_size(one: object, size: tuple[int, ...], other: object, other_size: tuple[int, ...]) -> None:
+def check_same_size(
+    one: object, size: tuple[int, ...], other: object, other_size: tuple[int, ...], advice: str = "resize one"
+) -> None:
     """Raise UserError, naming both, for two pictures that differ in height and width in pixels."""
     if size != other_size:
         shown, other_shown = (f"{width}x{height}" for height, width in (size, other_size))
-        raise UserError(f"{one} is {shown} and {other} {other_shown}, both upright: resize one")
+        raise UserError(f"{one} is {shown} and {other} {other_shown}, both upright: {advice}")
 
 
 def open_picture(path: Path, reduction: int = 1) -> Picture:

@@ -37,7 +37,7 @@ def write_embeddings(
     - `thumbnails` uint8 `[K, ., 480, 3]`: the frames, RGB;
 
     and `output/embeddings.json` (see its schema), with the curves of Figure 3 over annotated frames. Embeddings are the
-    input of the branches, of the baseline that of its last 1x1 convolution. Raises UserError if `frames` is below 1.
+    input of the branches; for the baseline, of the encoder's last 1x1 convolution. Raises UserError if `frames` is below 1.
     """
     if frames < 1:
         raise UserError(f"embeddings={frames}: give the number of frames to keep per sequence, 1 or more")

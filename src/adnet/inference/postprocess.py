@@ -29,16 +29,16 @@ class Postprocess(typing.Protocol):
         """Begin a video, before its first frame; `frames` lazily yields all in order, RGB uint8 `[H, W, 3]`."""
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Change the probability, float32 `[H, W]` in [0, 1], of a frame by its name; once for each, in time order."""
+        """Change the probability of a frame, float32 `[H, W]` in [0, 1]; called once for each, by its name, in time order."""
         ...
 
 
 def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
     """Set logits `[H, W]` far from the previous mask to 0, below the published threshold. It is not in the paper.
 
-    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; without more than 5,000 and fewer than
-    100,000 pixels, the logits are returned as they are. It is opened with a square of 15 pixels and dilated with one of
-    101.
+    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; None for the first frame. Unless it has more than
+    5,000 and fewer than 100,000 pixels, at any size of frame, the logits are returned as they are. It is opened with a square
+    of 15 pixels and dilated with one of 101.
     """
     if previous is None or not 5_000 < np.count_nonzero(previous) < 100_000:
         return logits

@@ -65,6 +65,7 @@ class Outputs:
     """name of the video if several share the folder; images are then `masks/<video>/<frame>.png` and so on"""
 
     def file(self, kind: str, frame: str) -> Path:
+        """Return the file of a frame; `kind` is `masks`, `probabilities` or `cutouts`."""
         return self.folder / kind / self.video / f"{frame}.png"
 
     def done(self, frame: str) -> bool:
@@ -185,7 +186,10 @@ def predict(
 
 
 def check_flow(flow: FlowFolder, source: VideoSource) -> None:
-    """Raise UserError for a webcam, and if `flow` lacks a frame of `source` or has one of none that can be read."""
+    """Raise UserError for a webcam, and if `flow` lacks a frame of `source`, all of which is read, or has one too many.
+
+    If some of `source` can't be read, there may be flow of that.
+    """
     if source.live:
         raise UserError(f"{source.name}: flow=folder can't have a webcam's optical flow; choose another")
     reading = Reading(source)

@@ -133,8 +133,8 @@ class Precomputed:
 
     Args:
         file: a JSON list of `{"image_id": "<sequence>/<frame>", "segmentation": {"size": [H, W], "counts": ...}, "score": ...}`,
-            masks as run lengths (compressed or not); other keys are ignored. `<frame>` is a frame's stem, and the names of
-            one video's frames sort in time order.
+            masks as run lengths (compressed or not); other keys are ignored, and without `score`, it is 1. `<frame>` is a
+            frame's stem, and the names of one video's frames sort in time order.
         score: detections with a lower score are dropped.
 
     Raises UserError for a file in another format, and for a mask of another size than the video's frames. Warns if the file has
@@ -147,7 +147,9 @@ class Precomputed:
         for labelled in read_results(self.file, least=score):
             video, slash, frame = labelled.name.rpartition("/")
             if not slash:
-                raise UserError(f"{file}: the image_id {labelled.name!r} is not '<sequence>/<frame>'")
+                raise UserError(
+                    f"{file}: the image_id {labelled.name!r} is not '<sequence>/<frame>': name the frame so"
+                )
             self._videos[video][frame] = labelled
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:
@@ -165,7 +167,9 @@ def _detections(labelled: Labelled, sizes: set[tuple[int, int]]) -> list[Detecti
         try:
             found.append(Detection.of(decode(segmentation, sizes)))
         except ValueError as error:
-            raise UserError(f"{labelled.file}: the mask of {name} is invalid ({error})") from error
+            raise UserError(
+                f"{labelled.file}: the mask of {name} is invalid ({error}); write it as COCO results have it"
+            ) from error
     return [detection for detection in found if detection]
 
 

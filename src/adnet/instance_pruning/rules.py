@@ -80,7 +80,7 @@ class InstancePruning:
         for canvas, detections in zip((pruned, protected), verdict, strict=True):
             for detection in detections:
                 where = f"a detection in {self._video}/{frame}"
-                check_same_size(where, detection.size, "the frame", probability.shape)
+                check_same_size(where, detection.size, "the frame", probability.shape, "detect at that size")
                 detection.paint(canvas)
         grown = cv2.dilate(pruned.view(np.uint8), self.margin).view(bool)
         return np.where(grown & ~protected, np.float32(0), probability)

@@ -154,7 +154,8 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
 
     def read(path: Path, reader: Callable[[Path], npt.NDArray[Any]] = read_prediction) -> npt.NDArray[Any]:
         prediction = reader(path)
-        check_same_size(path, prediction.shape, f"its annotation {frame.annotation}", annotation.shape)
+        other, advice = f"its annotation {frame.annotation}", "write the prediction at that size"
+        check_same_size(path, prediction.shape, other, annotation.shape, advice)
         return prediction
 
     probability = None

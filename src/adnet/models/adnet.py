@@ -169,7 +169,7 @@ class ADNet(HubMixin, nn.Module):
         if self.training and self.appearance_dropout and flow is not None:
             # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.
             shown = self._shown(frame, flow).repeat(len(frames) // number)
-        # To encode what is hidden takes time and changes no gradient. Batch norm needs more than one pair.
+        # To encode what is hidden takes time, and changes gradients only through batch norm, which needs more than one pair.
         fixed = self.aux is not None or frames.is_meta or torch.compiler.is_compiling()
         fewer = shown is not None and not fixed and 1 < int(shown[:number].sum()) < number
         *shallow, middle, last = self.encoder.features(frames[shown] if fewer else frames)

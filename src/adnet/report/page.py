@@ -32,7 +32,7 @@ EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 ta
 
 
 def build_report(runs: Sequence[Path], output: Path, **options: Any) -> Path:
-    """Report on every finished run at or below `runs`. Raises UserError as `find_runs` and `write_report` do."""
+    """Report on every finished run at or below `runs`; return `index.html`. Raises UserError as `find_runs` and `write_report` do."""
     return write_report(find_runs(runs), output, **options)
 
 

@@ -89,7 +89,7 @@ def read_json(file: Path, kind: type[Any] = dict) -> Any:
         # JSON has no NaN, which Python reads: as a text, it is refused where a number is expected.
         document = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=str)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again or remove the folder") from error
+        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again, or remove it") from error
     if not isinstance(document, kind):
         raise UserError(f"{file}: expected a JSON object, got {type(document).__name__}; write it again")
     return document

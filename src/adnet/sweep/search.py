@@ -40,7 +40,9 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
     if not space:
         raise UserError("nothing to search: give hydra.sweeper.params, or 'optim.optimizer.lr=interval(0.001,0.01)'")
     if not config.pairs.holdout and "pairs.holdout" not in space:
-        raise UserError("a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by")
+        raise UserError(
+            "a search needs pairs.holdout=[SEQUENCE,...], training sequences to choose settings by, not those of the results"
+        )
 
     sweep = Sweep(config, context)
     journal = sweep.folder / JOURNAL

@@ -67,8 +67,8 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
     """Read the corrected masks of `source` in `folder`, by the names of their frames.
 
     A mask is called like its frame, or by a name that ends in the frame's number, which is its only number or has as
-    many digits as the frame's. Raises UserError for none, more than `MOST`, two of one frame, and one of no frame or no
-    mask.
+    many digits as the frame's. Raises UserError if there are none or more than `MOST`, for two of one
+    frame, one of no frame, and a picture that is no mask.
     """
     if source.live:
         raise UserError(f"{source.name} can't be read a second time: give a video, or a folder of frames")
@@ -81,7 +81,9 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
         raise UserError(f"masks={folder}: no masks there{lying_in(folder)}; put the corrected frames' masks there")
     if len(files) > MOST:
         count = f"masks={folder} holds {len(files)} masks"
-        raise UserError(f"{count}: leave only those that you corrected, at most {MOST}; with more, train the network")
+        raise UserError(
+            f"{count}: leave only those that you corrected, at most {MOST}; with more, use adnet.train model.weights=..."
+        )
     names = {composed(frame.name): frame.name for frame in Reading(source)}
     found: dict[str, Path] = {}
     for stem, file in files.items():

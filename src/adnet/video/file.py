@@ -19,7 +19,7 @@ from adnet.errors import UserError
 from adnet.shared.files import sha256
 from adnet.shared.machine import need_extra
 
-with suppress(ImportError):  # the extra `video`, which `_opened` asks for
+with suppress(ModuleNotFoundError):  # the extra `video`, which `_opened` asks for
     import av
     from av.codec.context import Flags
     from av.container import InputContainer

@@ -17,7 +17,7 @@ from adnet.shared.files import replacing
 from adnet.shared.machine import need_extra
 from adnet.video.file import BT601, BT709, is_hd
 
-with suppress(ImportError):  # the extra `video`
+with suppress(ModuleNotFoundError):  # the extra `video`
     import av
     from av.video.stream import VideoStream
 
