@@ -135,8 +135,12 @@ def _to_grids(x: Tensor, d: int) -> Tensor:
     """Split `[B, C, H, W]` into sub-grids `[B d^2, C, ceil(H / d), ceil(W / d)]`, channels last, filled up with zeros."""
     if d == 1:
         return x.contiguous(memory_format=torch.channels_last)
-    padded = F.pad(x, (0, -x.shape[3] % d, 0, -x.shape[2] % d))
-    grids = padded.reshape(*x.shape[:2], -1, d, padded.shape[3] // d, d).permute(0, 3, 5, 2, 4, 1)  # [B, d, d, h, w, C]
+    batch, channels, height, width = x.shape
+    grids = x.new_zeros(batch, d, d, -(-height // d), -(-width // d), channels)
+    for i in range(d):
+        for j in range(d):
+            part = x[:, :, i::d, j::d].permute(0, 2, 3, 1)
+            grids[:, i, j, : part.shape[1], : part.shape[2]] = part
     return grids.flatten(0, 2).permute(0, 3, 1, 2)
 
 
@@ -144,6 +148,11 @@ def _from_grids(x: Tensor, d: int, size: tuple[int, int]) -> Tensor:
     """Undo `_to_grids`: join sub-grids to `[B, C, H, W]` of `size`, channels last."""
     if d == 1:
         return x
-    grids = x.reshape(-1, d, d, *x.shape[1:]).permute(0, 4, 1, 5, 2, 3)  # [B, h, d, w, d, C]
-    joined = grids.flatten(3, 4).flatten(1, 2)[:, : size[0], : size[1]].permute(0, 3, 1, 2)
-    return joined.contiguous(memory_format=torch.channels_last)
+    grids = x.reshape(-1, d, d, *x.shape[1:])
+    shape = (len(grids), x.shape[1], *size)
+    joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    for i in range(d):
+        for j in range(d):
+            part = joined[:, :, i::d, j::d]
+            part.copy_(grids[:, i, j, :, : part.shape[2], : part.shape[3]])
+    return joined
