@@ -1,7 +1,5 @@
 """The anchor diffusion network (Section 3, Figure 2)."""
 
-from typing import Any
-
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
@@ -15,7 +13,7 @@ from adnet.models.warm_start import warm_start
 from adnet.shared.value_types import Proportion
 
 
-class ADNet(HubMixin, nn.Module):
+class ADNet(HubMixin):
     """Encoder, branches and fusion head. Frames are RGB in [0, 1], `[B, 3, H, W]`; the encoder normalises them.
 
     Args:
@@ -62,7 +60,7 @@ class ADNet(HubMixin, nn.Module):
         if variant not in VARIANTS:
             raise UserError(f"unknown variant {variant!r}{nearest(variant, VARIANTS)}")
         encoders = {"encoder": encoder.config, "motion": None if motion is None else motion.config}
-        self.config: dict[str, Any] = {"_target_": "adnet.models.ADNet", **given, **encoders}
+        self.config = {"_target_": "adnet.models.ADNet", **given, **encoders}
         """Plain values from which `from_config` rebuilds this network, with random weights."""
         self.encoder = encoder
         self.variant = variant

@@ -1,10 +1,12 @@
 """Make a network from plain values, load it from the Hugging Face hub and folders of the same layout, and save it there."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
+
+from torch import nn
 
 from adnet import __version__
 from adnet.errors import UserError
@@ -16,12 +18,14 @@ from adnet.weights.pretrained import LITE, RELEASED, locate, read_pretrained, wr
 from adnet.weights.read import load_into
 
 
-class HubMixin:
+class HubMixin(nn.Module):
     """`from_config`, `from_pretrained`, `save_pretrained` and `push_to_hub` of `ADNet`.
 
     The files are safetensors and plain values: nothing in them can run code.
     """
 
+    config: dict[str, Any]
+    variant: str
     test_size: tuple[int, int] | None = None
     """Height and width in pixels at which the network is tested, if known."""
 
@@ -41,8 +45,7 @@ class HubMixin:
         encoders = {name: _arguments(arguments.get(name), DeepLabV3, f"{name}.") for name in names}
         try:
             parts = {name: DeepLabV3(**given | {"pretrained": False}) for name, given in encoders.items()}
-            build: Callable[..., Self] = cls
-            return build(**arguments | parts | {"weights": None})
+            return cls(**arguments | parts | {"weights": None})
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise UserError(f"no network can be built from it ({' '.join(str(error).split()):.200})") from error
 
@@ -53,13 +56,12 @@ class HubMixin:
         Raises UserError, naming the `source`, if `config` describes no network of adnet's or the weights don't fit it.
         """
         try:
-            network: Any = cls.from_config(config)
+            network = cls.from_config(config)
         except UserError as error:
             raise UserError(f"{source} names a model other than adnet's: {error}") from error
         load_into(network, weights, str(source), "the model that it names")
         network.test_size = test_size
-        loaded: Self = network.eval()
-        return loaded
+        return network.eval()
 
     @classmethod
     def from_pretrained(cls, name: str | Path = LITE, revision: str | None = None) -> Self:
@@ -76,7 +78,11 @@ class HubMixin:
         return cls.load(*read_pretrained(folder), folder)
 
     def save_pretrained(
-        self, folder: str | Path, test_size: tuple[int, int] | None = None, scores: str | Path | None = None
+        self,
+        folder: str | Path,
+        test_size: tuple[int, int] | None = None,
+        scores: str | Path | None = None,
+        name: str | None = None,
     ) -> None:
         """Write the weights in half precision, their `config.json`, and a model card (`README.md`) into a new folder.
 
@@ -84,11 +90,19 @@ class HubMixin:
             folder: created with its parents; may exist if it is empty.
             test_size: height and width in pixels; None: `self.test_size`.
             scores: the `scores.json` of its evaluation, for the card.
+            name: what the card calls the network, OWNER/NAME; None: as the folder.
 
         Raises UserError if the folder is not empty, no test size is known, `scores` is no such file, or the network was
         modified (folded, compiled) and can no longer be rebuilt from its config.
         """
-        self._write(Path(folder), Path(folder).name, test_size, scores)
+        size = test_size or self.test_size
+        if size is None:
+            raise UserError("the network's test size is unknown: give test_size=(HEIGHT, WIDTH), such as (257, 449)")
+        weights = self.state_dict()
+        if weights.keys() != self.from_config(self.config).state_dict().keys():
+            raise UserError("this network was changed after it was built: save the original one")
+        card = model_card(name or Path(folder).name, self.variant, scores)
+        write_pretrained(Path(folder), self.config, size, weights, {"adnet": __version__}, card)
 
     def push_to_hub(
         self,
@@ -105,19 +119,8 @@ class HubMixin:
         UserError as `save_pretrained` does, and if the hub refuses.
         """
         with TemporaryDirectory() as folder:
-            self._write(Path(folder), name, test_size, scores)
+            self.save_pretrained(folder, test_size, scores, name)
             return upload(Path(folder), name, revision, private, message)
-
-    def _write(self, folder: Path, name: str, test_size: tuple[int, int] | None, scores: str | Path | None) -> None:
-        network: Any = self
-        size = test_size or self.test_size
-        if size is None:
-            raise UserError("the network's test size is unknown: give test_size=(HEIGHT, WIDTH), such as (257, 449)")
-        weights = network.state_dict()
-        if weights.keys() != network.from_config(network.config).state_dict().keys():
-            raise UserError("this network was changed after it was built: save the original one")
-        card = model_card(name, network.variant, scores)
-        write_pretrained(folder, network.config, size, weights, {"adnet": __version__}, card)
 
 
 def _arguments(config: Any, network: type[Any], path: str) -> dict[str, Any]:
