@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pkgutil import resolve_name
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig
@@ -61,25 +61,22 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
 
 def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{known.name}.zip"))
-    staging = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
+    with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as staging:
+        unpacked = Path(staging) / "unpacked"
         try:
-            extract(archive, staging / "unpacked")
-            tops = [path.parent for path in (staging / "unpacked").rglob(known.top) if path.is_dir()]
+            extract(archive, unpacked)
+            tops = [path.parent for path in unpacked.rglob(known.top) if path.is_dir()]
             if not tops:
                 raise UserError(f"there is no folder {known.top!r} in it")
             found = min(tops, key=lambda path: len(path.parts))  # archives have one or two levels above it
             _checked(known, found, verify)
         except UserError as error:
             archive.unlink()  # so that the next attempt downloads it anew
-            reason = str(error).replace(str(staging), "")
+            reason = str(error).replace(staging, "")
             raise UserError(f"{url} was not what it should be, and was removed: {reason}") from error
         if root.is_dir():
             root.rmdir()
-        found.chmod(0o755)  # a temporary folder is accessible to its owner only
         os.replace(found, root)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     archive.unlink()
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, Any, NotRequired
@@ -88,12 +89,17 @@ class Labelled:
         size = image_size(picture)
         check_same_size(f"{self.file}: {self.name}", self.size or size, picture, size)
         mask = np.zeros(size, bool)
+        for part in self.masks(partial(segmentation_mask, size=size)):
+            mask |= part
+        return mask
+
+    def masks(self, read: Callable[[Segmentation], Mask]) -> Iterator[Mask]:
+        """Yield what `read` makes of each of the parts. Raises UserError where that raises ValueError."""
         for name, segmentation in self.parts:
             try:
-                mask |= segmentation_mask(segmentation, size)
+                yield read(segmentation)
             except ValueError as error:
                 raise UserError(f"{self.file}: {name} of {self.name} is no mask: {error}") from error
-        return mask
 
 
 def read_coco(files: Iterable[Path], category: str | list[str] | None = None) -> list[Labelled]:

@@ -4,6 +4,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -109,8 +110,7 @@ class MaskRCNN:
             [result] = self.model([to_tensor(frame).to(self.device).float() / 255])
             masks = (result["masks"][:, 0] > self.mask_threshold).cpu().numpy()
             scored = zip(masks, result["scores"].tolist(), strict=True)
-            detections = [Detection.of(mask) for mask, score in scored if score >= self.score]
-            found.append([detection for detection in detections if detection])  # not those with empty masks
+            found.append([*filter(None, (Detection.of(mask) for mask, score in scored if score >= self.score))])
         return Detected(dict(enumerate(found)), len(found))
 
 
@@ -157,20 +157,10 @@ class Precomputed:
             warnings.warn(f"{self.file} has no detections in the video {video!r}, which is not changed", stacklevel=2)
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         known = sorted(self._videos.get(video, {}).items())
-        return Detected({frame: _detections(labelled, {*sizes}) for frame, labelled in known}, len(sizes))
-
-
-def _detections(labelled: Labelled, sizes: set[tuple[int, int]]) -> list[Detection]:
-    """Decode the masks that are not empty. Raises UserError for one that is no mask of any of `sizes`."""
-    found = []
-    for name, segmentation in labelled.parts:
-        try:
-            found.append(Detection.of(decode(segmentation, sizes)))
-        except ValueError as error:
-            raise UserError(
-                f"{labelled.file}: the mask of {name} is invalid ({error}); write it as COCO results have it"
-            ) from error
-    return [detection for detection in found if detection]
+        read = partial(decode, sizes={*sizes})
+        # Those with empty masks are left out.
+        found = {frame: [*filter(None, map(Detection.of, labelled.masks(read)))] for frame, labelled in known}
+        return Detected(found, len(sizes))
 
 
 Detector = MaskRCNN | Precomputed

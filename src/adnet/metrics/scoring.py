@@ -66,20 +66,17 @@ def score_dataset(
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give 1 or more, or leave it out to use all cores")
     found = _files(dataset, predictions)
-    maps = _files(dataset, probabilities) if probabilities else {}
+    maps = _files(dataset, probabilities) if probabilities else None
     report_odd_masks(dataset)
-    names = {sequence.name: dataset.scored(sequence) for sequence in dataset.sequences}
-    frames = {
-        s.name: [
-            FrameFiles(found[s.name, stem], maps.get((s.name, stem)), s.annotations[stem], s.regions)
-            for stem in names[s.name]
-        ]
+    frames = [
+        FrameFiles(path, maps[s.name][stem] if maps else None, s.annotations[stem], s.regions)
         for s in dataset.sequences
-    }
-    sampled = (group[index].prediction for group in frames.values() for index in evenly_spaced(len(group), SAMPLE))
+        for stem, path in found[s.name].items()
+    ]
+    groups = [[*files.values()] for files in found.values()]
+    sampled = (group[index] for group in groups for index in evenly_spaced(len(group), SAMPLE))
     chosen, reason = guess_kind(sampled) if kind == "auto" else (kind, "given")
-    flat = [frame for group in frames.values() for frame in group]
-    chunks = [flat[start : start + CHUNK] for start in range(0, len(flat), CHUNK)]
+    chunks = [frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)]
     scores: list[FrameScore] = []
     saliency = Saliency()
     for part, seen in map_in_workers(partial(score_frames, kind=chosen, sampled=kind == "auto"), chunks, workers):
@@ -88,13 +85,11 @@ def score_dataset(
             saliency.merge(seen)
     remaining = iter(scores)
     sequences: dict[str, Scores] = {}
-    for name, stems in names.items():
-        values = zip(*((score.J, score.F) for score in islice(remaining, len(stems))), strict=True)
-        rows = {
-            measure: {**sequence_statistics(row), "frames": list(row)}
-            for measure, row in zip("JF", values, strict=True)
-        }
-        sequences[name] = {"frames": stems, **rows}
+    for name, files in found.items():
+        own = [*islice(remaining, len(files))]
+        rows = {"J": [score.J for score in own], "F": [score.F for score in own]}
+        statistics = {measure: {**sequence_statistics(row), "frames": row} for measure, row in rows.items()}
+        sequences[name] = {"frames": [*files], **statistics}
     *_, shared, predicted, annotated, pixels = map(sum, zip(*scores, strict=True))
     if odd := _oddity(shared, predicted, annotated, pixels, chosen):
         logging.getLogger(__name__).warning("%s: %s", predictions, odd)
@@ -160,12 +155,12 @@ def _oddity(shared: int, predicted: int, annotated: int, pixels: int, kind: Kind
     return ""
 
 
-def _files(dataset: VideoDataset, folder: Path) -> dict[tuple[str, str], Path]:
+def _files(dataset: VideoDataset, folder: Path) -> dict[str, dict[str, Path]]:
     """Find the predictions of the frames that count, by sequence and stem. Raises UserError, naming all that is missing or extra."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
     problems: list[str] = []
-    files: dict[tuple[str, str], Path] = {}
+    files: dict[str, dict[str, Path]] = {}
     for sequence in dataset.sequences:
         name, wanted, place = sequence.name, dataset.scored(sequence), entry(folder, sequence.name)
         found = find_predictions(place)
@@ -175,7 +170,7 @@ def _files(dataset: VideoDataset, folder: Path) -> dict[tuple[str, str], Path]:
             problems.append(f"sequence {name} is missing{lying_in(place)}")
         elif missing := [stem for stem in wanted if composed(stem) not in found]:
             problems.append(f"{name} lacks {', '.join(missing)}")
-        files |= {(name, stem): found[composed(stem)] for stem in wanted if composed(stem) in found}
+        files[name] = {stem: found[composed(stem)] for stem in wanted if composed(stem) in found}
         if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
             problems.append(f"{name} has no frame {', '.join(extra)}")
     if problems:
