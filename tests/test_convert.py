@@ -47,7 +47,7 @@ def test_a_dataset_becomes_a_folder_of_ones_own(tiny_davis, tmp_path, monkeypatc
     assert [sequence.name for sequence in folder(tmp_path / "mine", "val").sequences] == ["val-000", "val-001"]
     with pytest.raises(SystemExit):
         run(monkeypatch, *arguments)
-    assert "mine is there already; give another output" in capsys.readouterr().err
+    assert "mine already exists and is not an empty folder; give another output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

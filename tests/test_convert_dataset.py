@@ -40,7 +40,9 @@ def test_nothing_is_overwritten_and_nothing_left_half_done(tiny_davis: Path, tmp
     damaged.write_bytes(content)
     copy_dataset(dataset, tmp_path / "mine")
     for output in (tmp_path / "mine", damaged):
-        with pytest.raises(UserError, match=f"{output.name} is there already; give another output"):
+        with pytest.raises(
+            UserError, match=f"{output.name} already exists and is not an empty folder; give another output"
+        ):
             copy_dataset(dataset, output)
     assert damaged.read_bytes() == content
 

@@ -38,8 +38,6 @@ def copy_dataset(dataset: VideoDataset, output: Path) -> None:
 
     A `/` in a sequence's name becomes `-`. Atomic. Raises UserError if `output` is there already, and not an empty folder.
     """
-    if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise UserError(f"{output} is there already; give another output")
     names = [sequence.name.replace("/", "-") for sequence in dataset.sequences]
     if len({*names}) < len(names):
         raise UserError(f"{dataset.name} {dataset.split} has sequences whose names differ in / and - alone: rename one")

@@ -49,7 +49,7 @@ def export_model(
 
     Args:
         size: the network's test size, height and width in pixels.
-        output: a folder that doesn't exist yet.
+        output: a folder that doesn't exist yet, or is empty.
         format: one of `FORMATS`.
         calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. If any are given, the
             convolutions' weights and activations become 8-bit integers, in ranges observed on these frames, if the format has them.
@@ -62,8 +62,6 @@ def export_model(
         raise UserError(f"format={format}: choose from {', '.join(FORMATS)}")
     if calibration and not FORMATS[format].INT8:
         raise UserError(f"format={format} has no int8: give {' or '.join(n for n in FORMATS if FORMATS[n].INT8)}")
-    if output.exists():
-        raise UserError(f"{output} already exists; give another output")
     model = with_standard_layers(model)
     with new_folder(output) as draft:
         with torch.no_grad():

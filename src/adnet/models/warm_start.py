@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adnet.errors import UserError
 from adnet.models.branches import VARIANTS
-from adnet.weights.read import read_weights, tensors_named
+from adnet.weights.read import load_into, read_weights, tensors_named
 
 
 def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) -> str:
@@ -18,8 +18,7 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
 
     The file is a checkpoint of training or of `adnet.convert`, or a state dict of an `ADNet`. If the checkpoint's variant has
     fewer branches, the head's weights for the new ones start at 0, so that the outputs are those of the other network. Raises
-    UserError for a file that can't be read or could run code, another backbone or normalisation of frames, and tensors of other
-    shapes.
+    UserError for a file that can't be read or could run code, another backbone or normalisation of frames, and as `load_into`.
     """
     content = read_weights(path)
     config = content.get("hyper_parameters", {}).get("model") or {}
@@ -41,15 +40,9 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
             f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it has another backbone, or was trained with another "
             "model.encoder.freeze_batch_norm"
         )
-    shapes = {key: ([*tensor.shape], [*own[key].shape]) for key, tensor in taken.items()}
-    if wrong := [f"{key} is {theirs}, not {ours}" for key, (theirs, ours) in shapes.items() if theirs != ours]:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(
-            f"model.weights: {path} has tensors of another shape: {', '.join(wrong[:3])}{more}; set model.* as in its training"
-        )
     if encoder := config.get("encoder"):
         _check_normalisation(model, encoder, path)
-    model.load_state_dict(taken, strict=False)
+    load_into(model, own | taken, f"model.weights: {path}", "this network, set model.* as in its training")
     return (
         f"weights of {path}: {len(taken)} tensors taken; "
         f"new: {_counted(new)}; missing: {_counted(missing)}; unused: {_counted(unused)}"

@@ -59,7 +59,12 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a draft beside the folder `path`, missing or empty, to fill. It becomes `path` if the block succeeds, or is deleted."""
+    """Yield a draft beside the folder `path` to fill. It becomes `path` if the block succeeds, or is deleted.
+
+    Raises UserError if `path` is there already, unless it is an empty folder.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UserError(f"{path} already exists and is not an empty folder; give another output")
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     draft.mkdir(parents=True)
     try:

@@ -57,8 +57,6 @@ def write_pretrained(
     `about` says where the weights come from, and `card` is the model card in Markdown. Raises UserError if the folder is not empty,
     or a weight is not finite.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; give another output")
     stored = {}
     for name, value in weights.items():
         if not value.isfinite().all():

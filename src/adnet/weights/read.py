@@ -93,19 +93,18 @@ def load_into(
     own = network.state_dict()
     given = tensors_named(content, own)
     fit = [key for key in own if key in given and _shape(given[key]) == _shape(own[key])]
+    lacking = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    misfits = [key for key in own if key in given and key not in fit]
     floats = [key for key in fit if own[key].is_floating_point()]
-    faults = {
-        "lacks {}": [key for key in own if key not in given and not key.endswith("num_batches_tracked")],
-        "has {}, which the network hasn't": [] if more_allowed else [key for key in given if key not in own],
-        "has {} of another shape": [key for key in own if key in given and key not in fit],
-        "has {}, whose values are not finite floating-point numbers": [
-            k for k in floats if not (given[k].is_floating_point() and given[k].isfinite().all())
-        ],
-    }
-    found = [(text.format(repr(keys[0])), len(keys) - 1) for text, keys in faults.items() if keys]
-    if found:
-        said = "; it ".join(text + f" and {more} more such" * bool(more) for text, more in found)
-        raise UserError(f"{source} doesn't fit {target}: it {said}")
+    damaged = [key for key in floats if not (given[key].is_floating_point() and given[key].isfinite().all())]
+    faults = (
+        [f"lacks {key!r}" for key in lacking],
+        [f"has {key!r}, which the network hasn't" for key in given if key not in own and not more_allowed],
+        [f"has {key!r} of another shape, {_shape(given[key])} and not {_shape(own[key])}" for key in misfits],
+        [f"has {key!r}, whose values are not finite floating-point numbers" for key in damaged],
+    )
+    if found := [first + f" and {len(more)} more such" * bool(more) for first, *more in filter(None, faults)]:
+        raise UserError(f"{source} doesn't fit {target}: it {'; it '.join(found)}")
     network.load_state_dict({key: given[key] for key in own if key in given}, strict=False)
 
 
