@@ -7,12 +7,12 @@ from itertools import count
 
 import pytest
 
-from adnet.video.threads import prefetch, write_behind
+from adnet.video.threads import in_parallel, write_behind
 
 
 def test_order_is_kept_and_everything_comes() -> None:
-    assert list(prefetch(range(100), ahead=3)) == list(range(100))
-    assert list(prefetch([])) == []
+    assert list(in_parallel(int, range(100), 3)) == list(range(100))
+    assert list(in_parallel(int, [], 3)) == []
 
 
 def test_another_thread_reads_ahead_but_not_far() -> None:
@@ -27,7 +27,7 @@ def test_another_thread_reads_ahead_but_not_far() -> None:
                 enough.set()
             yield number
 
-    with closing(prefetch(numbers(), ahead=3)) as items:
+    with closing(in_parallel(int, numbers(), 3)) as items:
         assert next(items) == 0
         assert enough.wait(30)  # read while nobody asks
         assert next(items) == 1
@@ -46,11 +46,11 @@ def test_an_error_comes_in_its_place_and_the_source_is_closed() -> None:
         finally:
             closed.append(True)
 
-    items = prefetch(broken())
+    items = in_parallel(int, broken(), 4)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="damaged"):
         next(items)
-    with closing(prefetch(broken())) as items:
+    with closing(in_parallel(int, broken(), 4)) as items:
         next(items)
     assert closed == [True, True]
 
@@ -59,7 +59,7 @@ def test_no_thread_is_left_after_an_interruption() -> None:
     before = threading.active_count()
 
     def interrupted() -> None:
-        with closing(prefetch(count())) as items, write_behind(str) as put:
+        with closing(in_parallel(int, count(), 4)) as items, write_behind(str) as put:
             for number in items:
                 put(number)
                 if number == 20:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 S = TypeVar("S")
@@ -15,42 +15,31 @@ FRAMES_IN_FLIGHT = 2
 _END: Any = object()
 
 
-def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T, None, None]:
-    """Yield `items` in order, while another thread makes up to `ahead` of them in advance.
-
-    An exception is raised instead of the item that raised it. If `items` is a generator, it is closed with this one; use
-    `contextlib.closing` to close it immediately.
-    """
-    iterator = iter(items)
-    try:
-        with ThreadPoolExecutor(1, "adnet-read") as pool:
-            waiting: deque[Future[T]] = deque(pool.submit(next, iterator, _END) for _ in range(ahead))
-            try:
-                while (item := waiting.popleft().result()) is not _END:
-                    waiting.append(pool.submit(next, iterator, _END))
-                    yield item
-            finally:
-                for future in waiting:
-                    future.cancel()
-    finally:
-        if (close := getattr(iterator, "close", None)) is not None:
-            close()
-
-
 def in_parallel(
     work: Callable[[S], T], items: Iterable[S], workers: int, start: Callable[[], None] | None = None
 ) -> Generator[T, None, None]:
     """Yield `work(item)` for each of `items`, in their order, computed in `workers` threads, each of which calls `start` first.
 
-    Items are taken as by `prefetch`. An exception, of an item or of its work, is raised in the place of its result.
+    Another thread takes up to `workers` items in advance. An exception, of an item or of its work, is raised in the place of its
+    result. If `items` is a generator, it is closed with this one; use `contextlib.closing` to close it immediately.
     """
-    pool = ThreadPoolExecutor(workers, "adnet-work", start)
+    iterator = iter(items)
+    reader, pool = ThreadPoolExecutor(1, "adnet-read"), ThreadPoolExecutor(workers, "adnet-work", start)
+
+    def take() -> Future[T] | None:
+        item = next(iterator, _END)
+        return None if item is _END else pool.submit(work, item)
+
     try:
-        with closing(prefetch((pool.submit(work, item) for item in items), workers)) as results:
-            for result in results:
-                yield result.result()
+        waiting = deque(reader.submit(take) for _ in range(workers))
+        while (job := waiting.popleft().result()) is not None:
+            waiting.append(reader.submit(take))
+            yield job.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for executor in (reader, pool):
+            executor.shutdown(cancel_futures=True)
+        if (close := getattr(iterator, "close", None)) is not None:
+            close()
 
 
 @contextmanager
