@@ -370,6 +370,9 @@ def test_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks(images(tmp_path).sequences[1])["b"], MASK)  # of 0 and 1
     (tmp_path / "val.txt").write_text("b\n")
     assert [s.name for s in images(tmp_path, "val").sequences] == ["b"]
+    (tmp_path / "none.txt").touch()
+    with pytest.raises(UserError, match="images none has no sequences"):
+        images(tmp_path, "none")
     with pytest.raises(UserError, match=r"no sequence 'a' in this split of 1"):
         images(tmp_path, "val", ["a"])
     (tmp_path / "Image" / "a.jpg").unlink()

@@ -55,9 +55,7 @@ def coco(
     if empty == "unannotated":
         found = {path: group for path, group in found.items() if path not in blank}
     videos = _named(root, {path: [path] for path in found} if stills else _videos(found))
-    if listed is not None:
-        videos = {name: videos[name] for name in select(videos, listed) if listed}
-    chosen = {name: videos[name] for name in select(videos, sequences)}
+    chosen = {name: videos[name] for name in select(select(videos, listed), sequences)}
     annotated = [path for frames in chosen.values() for path in frames if path in found]
     masks = {path: _cached(path, found[path]) for path in tqdm(annotated, "masks", leave=False, disable=None)}
     for name, frames in chosen.items():

@@ -121,11 +121,9 @@ def _fetched(url: str) -> Path:
         # Not checked: the name holds only the first eight digits of the hash.
         return path if path.is_file() else fetch(url, path, attempts=1)
     except UserError as error:
-        raise UserError(
-            f"no weights {path.name} ({error}); copy them to {path} from another machine, or give "
-            "postprocess.detector.weights=FILE, or your own detections: postprocess/detector=precomputed "
-            "postprocess.detector.file=FILE"
-        ) from error
+        given = "postprocess.detector.weights=FILE"
+        own = "your own detections: postprocess/detector=precomputed postprocess.detector.file=FILE"
+        raise UserError(f"no weights {path.name} ({error}); copy them to {path}, or give {given}, or {own}") from error
 
 
 class Precomputed:
@@ -147,9 +145,7 @@ class Precomputed:
         for labelled in read_results(self.file, least=score):
             video, slash, frame = labelled.name.rpartition("/")
             if not slash:
-                raise UserError(
-                    f"{file}: the image_id {labelled.name!r} is not '<sequence>/<frame>': name the frame so"
-                )
+                raise UserError(f"{file}: the image_id {labelled.name!r} is not '<sequence>/<frame>'; write it so")
             self._videos[video][frame] = labelled
 
     def detect(self, video: str, frames: Iterable[Frame]) -> Detected:

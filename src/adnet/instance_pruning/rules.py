@@ -70,10 +70,8 @@ class InstancePruning:
         self._position += 1
         self._used += verdict is not None
         if self._verdicts and not self._used and self._position == self._frames:
-            raise UserError(
-                f"the detections of the video {self._video!r} are in frames that it does not have, such as "
-                f"{next(iter(self._verdicts))!r}; it has {frame!r}: name them alike"
-            )
+            other = f"that it does not have, such as {next(iter(self._verdicts))!r}; it has {frame!r}: name them alike"
+            raise UserError(f"the detections of the video {self._video!r} are in frames {other}")
         if not verdict or not verdict.pruned:
             return probability
         pruned, protected = (np.zeros(probability.shape, bool) for _ in verdict)

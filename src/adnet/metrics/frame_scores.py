@@ -38,9 +38,8 @@ def read_prediction(path: Path) -> Prediction:
     if array.ndim > 2:  # networks leave a channel or batch dimension of 1 behind
         array = array.reshape([side for side in array.shape if side > 1])
     if array.ndim != 2 or not (array.dtype in (np.bool_, np.uint8, np.uint16) or array.dtype.kind == "f"):
-        raise UserError(
-            f"{path} holds {array.dtype} of shape {list(array.shape)}; give [H, W] of bool, uint8, uint16 or float"
-        )
+        held = f"{array.dtype} of shape {list(array.shape)}"
+        raise UserError(f"{path} holds {held}; give [H, W] of bool, uint8, uint16 or float")
     return array
 
 
@@ -69,19 +68,16 @@ def guess_kind(paths: Iterable[Path]) -> tuple[Kind, str]:
         else:
             greys |= {*np.unique(prediction).tolist()} - {0}
     if 1 < len(greys) <= MOST_LABELS:
-        some = ", ".join(map(str, sorted(greys)[:5]))
-        raise UserError(
-            f"grey values {some}{', ...' if len(greys) > 5 else ''} may be labels of objects or probabilities: "
-            "give kind=masks or kind=probabilities"
-        )
+        some = ", ".join(map(str, sorted(greys)[:5])) + ", ..." * (len(greys) > 5)
+        advice = "give kind=masks or kind=probabilities"
+        raise UserError(f"grey values {some} may be labels of objects or probabilities: {advice}")
     if len(greys) == 1:
         kinds["masks"] = f"one grey value besides 0: {min(greys)}"
     elif greys:
         kinds["probabilities"] = f"{len(greys)} grey values"
     if len(kinds) > 1:
-        raise UserError(
-            f"masks ({kinds['masks']}) and probability maps ({kinds['probabilities']}) are mixed: give kind=..."
-        )
+        masks, maps = kinds["masks"], kinds["probabilities"]
+        raise UserError(f"masks ({masks}) and probability maps ({maps}) are mixed: give kind=...")
     return next(iter(kinds.items()), ("masks", "nothing but 0"))
 
 
@@ -90,10 +86,8 @@ def to_probability(prediction: Prediction, path: Path) -> Prediction:
     if prediction.dtype == np.bool_:
         return np.asarray(prediction * np.uint8(255))
     if prediction.dtype.kind == "f" and not (prediction.min() >= 0 and prediction.max() <= 1):
-        raise UserError(
-            f"{path} has values from {prediction.min():.4g} to {prediction.max():.4g}, which are not probabilities: "
-            "write them after the sigmoid"
-        )
+        limits = f"{prediction.min():.4g} to {prediction.max():.4g}"
+        raise UserError(f"{path} has values from {limits}, not probabilities: write them after the sigmoid")
     return prediction
 
 
@@ -165,10 +159,8 @@ def _score_frame(frame: FrameFiles, kind: Kind, sampled: bool, saliency: Salienc
     elif sampled:
         prediction = read(frame.prediction)
         if not ((prediction == 0) | (prediction == prediction.max(initial=0))).all():
-            raise UserError(
-                f"{frame.prediction} has several grey values, but other files have only one besides 0: give kind=masks or "
-                "kind=probabilities"
-            )
+            others = "but other files have only one besides 0: give kind=masks or kind=probabilities"
+            raise UserError(f"{frame.prediction} has several grey values, {others}")
         mask = prediction != 0
     else:
         mask = read(frame.prediction, read_predicted_mask)

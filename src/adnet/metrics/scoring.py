@@ -175,10 +175,9 @@ def _files(dataset: VideoDataset, folder: Path) -> dict[str, dict[str, Path]]:
             problems.append(f"{name} has no frame {', '.join(extra)}")
     if problems:
         none = not any(entry(folder, sequence.name).is_dir() for sequence in dataset.sequences)
-        raise UserError(
-            f"{folder} does not fit {dataset.name} {dataset.split}: {'; '.join(problems)}{lying_in(folder, masks=False) * none}. "
-            "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
-        )
+        said = "; ".join(problems) + lying_in(folder, masks=False) * none
+        advice = "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
+        raise UserError(f"{folder} does not fit {dataset.name} {dataset.split}: {said}. {advice}")
     return files
 
 

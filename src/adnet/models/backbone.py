@@ -131,10 +131,8 @@ def dilate_resnet(backbone: nn.Module, output_stride: int, multi_grid: Sequence[
         return
     stages: list[nn.Sequential] = [getattr(backbone, f"layer{number}") for number in (1, 2, 3, 4)]
     if len(stages[-1]) != len(multi_grid):
-        raise UserError(
-            f"model.encoder.multi_grid has {len(multi_grid)} factors for a last stage of {len(stages[-1])} blocks; "
-            "give one per block, or null for timm's dilation"
-        )
+        numbers = f"{len(multi_grid)} factors for a last stage of {len(stages[-1])} blocks"
+        raise UserError(f"model.encoder.multi_grid has {numbers}; give one per block, or null for timm's dilation")
     for stage, reduction in zip(stages, (4, 8, 16, 32), strict=True):
         factors = multi_grid if stage is stages[-1] else [1] * len(stage)
         for block, factor in zip(stage, factors, strict=True):

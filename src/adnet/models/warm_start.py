@@ -36,10 +36,8 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
     lost = [key for key in lacking if key.startswith("encoder.backbone.")]
     lost += [key for key in missing if key.startswith("motion.backbone.")]
     if lost:
-        raise UserError(
-            f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): it has another backbone, or was trained with another "
-            "model.encoder.freeze_batch_norm"
-        )
+        advice = "it has another backbone, or was trained with another model.encoder.freeze_batch_norm"
+        raise UserError(f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): {advice}")
     if encoder := config.get("encoder"):
         _check_normalisation(model, encoder, path)
     load_into(model, own | taken, f"model.weights: {path}", "this network, set model.* as in its training")
@@ -64,10 +62,8 @@ def _check_normalisation(model: nn.Module, encoder: dict[str, Any], path: str | 
         there = encoder.get(name) or getattr(usual, name, None)
         here = getattr(model.encoder, name).flatten()
         if there and not torch.allclose(here, here.new_tensor(there)):
-            values = ",".join(map(str, there))
-            raise UserError(
-                f"model.weights: frames of {path} are normalised otherwise: give model.encoder.{name}=[{values}]"
-            )
+            given = f"model.encoder.{name}=[{','.join(map(str, there))}]"
+            raise UserError(f"model.weights: frames of {path} are normalised otherwise: give {given}")
 
 
 def _part(key: str) -> str:
