@@ -102,7 +102,13 @@ def extract(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as file:
             members = file.infolist()
             for member in members:
-                _check_member(archive, member)
+                # `filename` is cut at a null byte and has its slashes normalised; `orig_filename` is what the archive says.
+                name = member.orig_filename
+                paths = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
+                if "\0" in name or any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
+                    raise UserError(f"{archive} is refused: it would write to {name!r}, outside its folder")
+                if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise UserError(f"{archive} is refused: {name!r} in it is a link or a device, not a file")
             folder.mkdir(parents=True, exist_ok=True)
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
             if needed > free:
@@ -112,16 +118,6 @@ def extract(archive: Path, folder: Path) -> None:
                 file.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, FileExistsError) as error:
         raise UserError(f"{archive} is not a complete ZIP file ({error}); remove it and download it again") from error
-
-
-def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
-    # `filename` is cut at a null byte and has its slashes normalised; `orig_filename` is what the archive says.
-    name = member.orig_filename
-    paths = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
-    if "\0" in name or any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
-        raise UserError(f"{archive} is refused: it would write to {name!r}, outside its folder")
-    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UserError(f"{archive} is refused: {name!r} in it is a link or a device, not a file")
 
 
 if __name__ == "__main__":

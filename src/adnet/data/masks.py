@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adnet.data.pictures import Picture, check_range, open_picture, write_png
+from adnet.data.pictures import Picture, check_range, open_picture
 from adnet.errors import UserError
 from adnet.shared.files import replacing
 
@@ -149,11 +149,6 @@ def write_mask(path: Path, mask: Mask) -> None:
     """
     with replacing(path) as draft:
         draft.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255, _RUNS)[1].tobytes())
-
-
-def write_probability(path: Path, probability: Probability) -> None:
-    """Write probabilities `[H, W]` in [0, 1] as an 8-bit grey PNG, round(255 p), atomically."""
-    write_png(path, np.rint(255 * probability).astype(np.uint8))
 
 
 def _labels(image: Image.Image) -> Values:

@@ -159,9 +159,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _unidentified(path: Path) -> str:
-    """Say what a file is that Pillow can't read."""
-    with path.open("rb") as file:
-        head = file.read(512)
+    head = _part(path)[:512]
     if not head:
         return "it is empty"
     if head[4:8] == b"ftyp":
@@ -225,7 +223,10 @@ def _upright(path: Path, image: Image.Image) -> Picture:
     if white_is_0 and image.mode.startswith("I;16"):  # Pillow heeds it for 8 bits only
         image = Image.fromarray(65535 - np.asarray(image))
     upright = image if turn is None else image.transpose(turn)
-    return Picture(upright, str(image.format) if lossy else "", deep, white_is_0, _transfer(path, image.format))
+    head = _part(path).partition(b"IDAT")[0] if image.format in ("PNG", "AVIF") else b""
+    found = re.search(rb"cICP.(.)|colrnclx...(.)", head, re.DOTALL)  # FFmpeg writes it into the frames of a video
+    transfer = int.from_bytes(found[1] or found[2], "big") if found else 0
+    return Picture(upright, str(image.format) if lossy else "", deep, white_is_0, transfer)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -237,13 +238,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _transfer(path: Path, format_: str | None) -> int:
-    """Return what `Picture.transfer` is: FFmpeg, for one, writes it into the frames of a video."""
-    head = _part(path).partition(b"IDAT")[0] if format_ in ("PNG", "AVIF") else b""
-    found = re.search(rb"cICP.(.)|colrnclx...(.)", head, re.DOTALL)
-    return int.from_bytes(found[1] or found[2], "big") if found else 0
-
-
 def _part(path: Path, head: bool = True) -> bytes:
     """Read the first, or last, 64 KiB of a file."""
     with path.open("rb") as file:
@@ -252,11 +246,11 @@ def _part(path: Path, head: bool = True) -> bytes:
         return file.read(65536)
 
 
-def check_range(path: Path, values: npt.NDArray[Any], most: int) -> None:
+def check_range(path: Path, values: npt.NDArray[Any], most: int, advice: str = "or write 8 bits") -> None:
     """Raise UserError for values of a picture that are not from 0 to `most`, black to white."""
     if not (values.min() >= 0 and values.max() <= most):
         limits = f"{values.min():.6g} to {values.max():.6g}"
-        raise UserError(f"{path} has values from {limits}: scale them to 0 to {most}, or write 8 bits")
+        raise UserError(f"{path} has values from {limits}: scale them to 0 to {most}, {advice}")
 
 
 def _rgb(path: Path, picture: Picture) -> Frame:

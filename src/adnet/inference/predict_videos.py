@@ -24,7 +24,7 @@ from adnet.backends.runtime import SegmentationModel
 from adnet.data.coco_masks import write_coco
 from adnet.data.flow import FlowMethod, NoFlow, OpticalFlow, Vectors
 from adnet.data.flow_folder import FlowFolder
-from adnet.data.masks import Probability, read_mask, write_mask, write_probability
+from adnet.data.masks import Probability, read_mask, write_mask
 from adnet.data.pictures import Frame, is_whole_png, read_frame, write_png
 from adnet.errors import UserError
 from adnet.inference.output_folder import (
@@ -241,7 +241,7 @@ def _write(
         write_png(cutout_file, np.dstack([frame.image, mask.astype(np.uint8) * 255]))
     if probability is not None:
         if outputs.probabilities:
-            write_probability(probability_file, probability)
+            write_png(probability_file, np.rint(255 * probability).astype(np.uint8))
         write_mask(mask_file, mask)
 
 

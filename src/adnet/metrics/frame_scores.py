@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adnet.data.masks import MOST_LABELS, Mask, foreground, mask_values, read_mask
-from adnet.data.pictures import check_same_size, open_picture
+from adnet.data.pictures import check_range, check_same_size, open_picture
 from adnet.data.sequence import PICTURES, images_in
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
@@ -85,9 +85,8 @@ def to_probability(prediction: Prediction, path: Path) -> Prediction:
     """Convert bool to uint8; leave float, uint8 and uint16. Raises UserError, naming `path`, for floats outside [0, 1]."""
     if prediction.dtype == np.bool_:
         return np.asarray(prediction * np.uint8(255))
-    if prediction.dtype.kind == "f" and not (prediction.min() >= 0 and prediction.max() <= 1):
-        limits = f"{prediction.min():.4g} to {prediction.max():.4g}"
-        raise UserError(f"{path} has values from {limits}, not probabilities: write them after the sigmoid")
+    if prediction.dtype.kind == "f":
+        check_range(path, prediction, 1, "or write probabilities after the sigmoid")
     return prediction
 
 

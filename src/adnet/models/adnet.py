@@ -166,7 +166,9 @@ class ADNet(HubMixin):
         shown = None
         if self.training and self.appearance_dropout and flow is not None:
             # Without X_t, attention has nothing to weigh: anchor diffusion, intra-frame attention and skip are all 0.
-            shown = self._shown(frame, flow).repeat(len(frames) // number)
+            moving = (flow != no_motion(frame)).flatten(1).any(dim=1)
+            hidden = moving & (torch.rand(number, device=flow.device) < self.appearance_dropout)
+            shown = (~hidden).repeat(len(frames) // number)
         # To encode what is hidden takes time, and changes gradients only through batch norm, which needs more than one pair.
         fixed = self.aux is not None or frames.is_meta or torch.compiler.is_compiling()
         fewer = shown is not None and not fixed and 1 < int(shown[:number].sum()) < number
@@ -178,11 +180,6 @@ class ADNet(HubMixin):
         encoded = self.with_motion(embeddings[-number:], [features[-number:] for features in shallow], frame, flow)
         logits = self.segment(embeddings[:number], encoded)
         return logits, None if self.aux is None else self.aux(middle[-number:])
-
-    def _shown(self, frames: Tensor, flow: Tensor) -> Tensor:
-        """Draw whose appearance is shown, bool `[B]`: all frames without motion, and others by `appearance_dropout`."""
-        moving = (flow != no_motion(frames)).flatten(1).any(dim=1)
-        return ~(moving & (torch.rand(len(flow), device=flow.device) < self.appearance_dropout))
 
 
 def hide(features: Tensor, shown: Tensor) -> Tensor:

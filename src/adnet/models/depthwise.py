@@ -124,7 +124,6 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], of_x: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradient of the input, if `of_x`, or else of the weights."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], len(weight), [of_x, not of_x, False]
     )

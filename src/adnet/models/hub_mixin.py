@@ -74,7 +74,20 @@ class HubMixin(nn.Module):
 
         Raises UserError if there is no such network, the hub doesn't answer, or the files are not adnet's.
         """
-        folder = _folder(name, revision)
+        text, folder = str(name), Path(name)
+        if text == LITE or folder.exists():
+            if revision:
+                raise UserError(f"{name} is local and has no revision {revision!r}; leave revision out")
+            if folder.is_file():
+                raise UserError(
+                    f"{name} is not a folder; open training checkpoints with adnet.inference.load_checkpoint"
+                )
+            folder = RELEASED if text == LITE else folder
+        elif isinstance(name, Path) or not re.fullmatch(r"(hub:)?[A-Za-z0-9][\w.-]*/[\w.-]+(@.+)?", text):
+            raise UserError(f"there is no folder {name}; give one, OWNER/NAME on the hub, or {LITE}")
+        else:
+            hub = f"hub:{text.removeprefix('hub:')}"
+            folder = locate(f"{hub}@{revision}" if revision else hub).parent
         return cls.load(*read_pretrained(folder), folder)
 
     def save_pretrained(
@@ -138,17 +151,3 @@ def _arguments(config: Any, network: type[Any], path: str) -> dict[str, Any]:
         if types[name] not in (DeepLabV3, DeepLabV3 | None) and not fits(value, types[name]):
             raise UserError(f"{path}{name} is {value!r:.100}, not {described(types[name])}")
     return given
-
-
-def _folder(name: str | Path, revision: str | None) -> Path:
-    text, path = str(name), Path(name)
-    if text == LITE or path.exists():
-        if revision:
-            raise UserError(f"{name} is local and has no revision {revision!r}; leave revision out")
-        if path.is_file():
-            raise UserError(f"{name} is not a folder; open training checkpoints with adnet.inference.load_checkpoint")
-        return RELEASED if text == LITE else path
-    if isinstance(name, Path) or not re.fullmatch(r"(hub:)?[A-Za-z0-9][\w.-]*/[\w.-]+(@.+)?", text):
-        raise UserError(f"there is no folder {name}; give one, OWNER/NAME on the hub, or {LITE}")
-    hub = text if text.startswith("hub:") else f"hub:{text}"
-    return locate(f"{hub}@{revision}" if revision else hub).parent

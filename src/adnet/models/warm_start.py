@@ -67,8 +67,7 @@ def _check_normalisation(model: nn.Module, encoder: dict[str, Any], path: str | 
 
 
 def _part(key: str) -> str:
-    """Name the part of the network that a tensor belongs to: `encoder.aspp`, `decoder`."""
-    words = key.split(".")
+    words = key.split(".")  # encoder.aspp, decoder
     return ".".join(words[: 2 if words[0] in ("encoder", "motion") else 1])
 
 

@@ -276,19 +276,15 @@ class FrameTimes:
             time = 0.0 if self._clock_resets and late > JUMP else late
             self._shift = 0.0 if given is None else time - given
         else:
-            time = self._after(given, self._shift)
+            time = self.end if given is None else given + self._shift
+            leaps = time < self._time - 1 or (self._clock_resets and time > self._time + JUMP)
+            if leaps and given is not None:  # another recording
+                self._shift, time = self.end - given, self.end
+            if time <= self._time:
+                time = self._time + (self.end - self._time) / 2
             by_the_clock = given is not None and time == given + self._shift
             lasts = (time if by_the_clock else self.end) - self._time
         if frame.duration and frame.time_base and not self._decoding_order:
             lasts = float(frame.duration * frame.time_base)
         self._time, self.end = time, time + lasts
         return time, lasts
-
-    def _after(self, given: float | None, shift: float) -> float:
-        """Return the time of a frame after another one."""
-        if given is None:
-            return self.end
-        time = given + shift
-        if time < self._time - 1 or (self._clock_resets and time > self._time + JUMP):
-            self._shift, time = self.end - given, self.end  # another recording
-        return time if time > self._time else self._time + (self.end - self._time) / 2

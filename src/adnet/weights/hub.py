@@ -58,7 +58,6 @@ def upload(folder: Path, name: str, revision: str | None, private: bool | None, 
 
 
 def _reason(error: Exception, revision: str | None) -> str:
-    """Say in one line what the hub's client says in several."""
     if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision {revision!r}"
     if isinstance(error, errors.GatedRepoError):
