@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -39,7 +38,13 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
         advice = "it has another backbone, or was trained with another model.encoder.freeze_batch_norm"
         raise UserError(f"model.weights: {path} lacks {lost[0]} ({len(lost)} such): {advice}")
     if encoder := config.get("encoder"):
-        _check_normalisation(model, encoder, path)
+        usual = timm.get_pretrained_cfg(encoder["backbone"])
+        for name in ("mean", "std"):
+            there = encoder.get(name) or getattr(usual, name, None)
+            here = getattr(model.encoder, name).flatten()
+            if there and not torch.allclose(here, here.new_tensor(there)):
+                setting = f"model.encoder.{name}=[{','.join(map(str, there))}]"
+                raise UserError(f"model.weights: frames of {path} are normalised otherwise: give {setting}")
     load_into(model, own | taken, f"model.weights: {path}", "this network, set model.* as in its training")
     return (
         f"weights of {path}: {len(taken)} tensors taken; "
@@ -54,16 +59,6 @@ def _widen(given: dict[str, Tensor], key: str, before: tuple[str, ...], now: tup
     parts = dict(zip(before, given[key].chunk(len(before), dim=1), strict=True))
     nothing = torch.zeros_like(parts[before[0]])
     given[key] = torch.cat([parts.get(branch, nothing) for branch in now], dim=1)
-
-
-def _check_normalisation(model: nn.Module, encoder: dict[str, Any], path: str | Path) -> None:
-    usual = timm.get_pretrained_cfg(encoder["backbone"])
-    for name in ("mean", "std"):
-        there = encoder.get(name) or getattr(usual, name, None)
-        here = getattr(model.encoder, name).flatten()
-        if there and not torch.allclose(here, here.new_tensor(there)):
-            given = f"model.encoder.{name}=[{','.join(map(str, there))}]"
-            raise UserError(f"model.weights: frames of {path} are normalised otherwise: give {given}")
 
 
 def _part(key: str) -> str:
