@@ -121,6 +121,14 @@ def test_what_does_not_fit_is_one_error(
     assert "\n" not in str(raised.value.__cause__)
 
 
+def test_weights_that_are_no_numbers_are_refused(build: Callable[..., ADNet], checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"]["model.head.0.weight"].fill_(torch.nan)
+    torch.save(content, checkpoint)
+    with pytest.raises(Exception, match=r"model\.weights: .* has 'head\.0\.weight', whose values are not finite"):
+        build()
+
+
 def test_a_file_that_could_run_code_is_refused(build: Callable[..., ADNet], checkpoint: Path) -> None:
     torch.save({"state_dict": {"model.x": Path}}, checkpoint)
     with pytest.raises(Exception, match="is refused: it holds more than tensors"):
