@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -107,8 +107,7 @@ def read_coco(files: Iterable[Path], category: str | list[str] | None = None) ->
 
     Raises UserError for what isn't COCO, ids that repeat or aren't there, boxes without a mask, and an unknown category.
     """
-    contents = _contents(files)
-    wanted = _wanted(contents, category)
+    contents, wanted = _contents(files, category)
     return [labelled for file, content in contents.items() for labelled in _labelled(file, content, wanted)]
 
 
@@ -120,9 +119,8 @@ def read_results(
     An image whose results are all left out has no `parts`. A number as `image_id` is an id in the COCO files `truth`, which also
     know the categories; a text is a name such as `bear/00012`. Raises UserError for anything else.
     """
-    results: list[_Result] = _valid(file, read_json(file, object), _RESULTS)
-    contents = _contents(truth)
-    wanted = _wanted(contents, category)
+    results: list[_Result] = _read(file, _RESULTS)
+    contents, wanted = _contents(truth, category)
     ids = {one["id"] for content in contents.values() for one in content["categories"] if one["name"] in wanted}
     images = [(image["id"], image["file_name"]) for content in contents.values() for image in content.get("images", ())]
     names = dict(images)
@@ -143,22 +141,19 @@ def read_results(
 _FILE, _RESULTS = TypeAdapter(_File), TypeAdapter(list[_Result])
 
 
-def _contents(files: Iterable[Path]) -> dict[Path, _File]:
-    return {file: _valid(file, read_json(file, object), _FILE) for file in files}
-
-
-def _wanted(contents: Mapping[Path, _File], category: str | list[str] | None) -> set[str]:
-    """Return the names of the categories that are foreground. Raises UserError for one that no file has."""
+def _contents(files: Iterable[Path], category: str | list[str] | None) -> tuple[dict[Path, _File], set[str]]:
+    """Read COCO files, and name the categories that are foreground. Raises UserError for one that no file has."""
+    contents: dict[Path, _File] = {file: _read(file, _FILE) for file in files}
     known = {category["name"] for content in contents.values() for category in content["categories"]}
     wanted = known if category is None else {category} if isinstance(category, str) else {*category}
     if unknown := sorted(wanted - known):
         raise UserError(f"no category {unknown[0]!r} in {', '.join(map(str, contents))}{nearest(unknown[0], known)}")
-    return wanted
+    return contents, wanted
 
 
-def _valid(file: Path, document: Any, adapter: TypeAdapter[Any]) -> Any:
+def _read(file: Path, adapter: TypeAdapter[Any]) -> Any:
     try:
-        return adapter.validate_python(document)
+        return adapter.validate_python(read_json(file, object))
     except ValidationError as found:
         error = found.errors(include_url=False)[0]
         where = "".join(f"{part}." for part in error["loc"])[:-1] or "the whole"
