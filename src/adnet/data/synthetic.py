@@ -1,13 +1,11 @@
 """Synthetic videos in DAVIS layout, for training in minutes without a download.
 
-The foreground can be told from the anchor and the current frame by the paper's cues (Section 1): in the anchor it is near
-the centre and the largest object, later it has moved against the background. Other objects lack one of the cues:
-distractors of similar shape and texture are smaller, off-centre and fixed to the background; occluders pass in front and
-start elsewhere.
+The paper's cues (Section 1) tell the foreground: in the anchor it is near the centre and the largest object, later it has
+moved against the background. Other objects lack one of them: distractors of similar shape and texture are smaller,
+off-centre and fixed to the background; occluders pass in front and start elsewhere.
 
 Points of the plane are complex numbers, x + iy in pixels: multiplication turns and scales, and a closed outline is a
-Fourier series of the direction. Arithmetic is float64 until the final rounding, so that differences between processors in
-a sine or in the order of a sum don't reach the files.
+Fourier series of the direction. Arithmetic is float64 until the final rounding, so that all processors write the same files.
 """
 
 import colorsys

@@ -50,9 +50,8 @@ def score_dataset(
         probabilities: a second folder with the probability maps that the masks in `predictions` were made from.
 
     Returns the content of `scores.json` (see its schema), sequences in the dataset's order. "mean" is the plain mean
-    over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R). The F-measure on FBMS in the paper's Table
-    2 is that of its Table 3: in the published code, the largest F on the pixels' precision-recall curve, here "saliency" "pooled"
-    "F_max". "pixel" is one point of that curve, at 0.5. "saliency" is there with probability maps, "attributes" if the dataset has any.
+    over sequences; "pixel" pools the masks' pixels of all frames, F_measure = 2PR / (P + R). "saliency" is there with probability
+    maps ("F_max" of "pooled" is the F-measure on FBMS in the paper's Tables 2 and 3), "attributes" if the dataset has any.
 
     Raises UserError, before anything is computed, naming all missing sequences and all missing or extra frames, and if
     "auto" can't decide; and then for a file that can't be read, or differs in size from its annotation.

@@ -34,9 +34,8 @@ class HubMixin(nn.Module):
         """Build the network that the plain values in `config` describe, with random weights.
 
         `config` may come from an untrusted checkpoint. It has the layout of `conf/model`: the arguments of `ADNet`, with those
-        of `DeepLabV3` as its `encoder` and `motion`, each with its `_target_`. Unlike Hydra, this neither calls the `_target_`
-        nor resolves `${...}`: a target is only compared, and a value must have its argument's type. No file is read, neither
-        ImageNet weights nor `weights`.
+        of `DeepLabV3` as its `encoder` and `motion`, each with its `_target_`, which is compared and not called. `${...}` is
+        not resolved, and a value must have its argument's type. No file is read, neither ImageNet weights nor `weights`.
 
         Raises UserError for another `_target_`, an unknown argument, a value of the wrong type, and an impossible network.
         """

@@ -30,8 +30,8 @@ def residual_blocks(backbone: nn.Module) -> list[nn.Module]:
 def recompute_blocks(backbone: nn.Module) -> None:
     """Keep only each block's input for the backward pass, which recomputes the block: the same gradients in less memory.
 
-    Blocks are recomputed one at a time, so that only one block's activations are in memory at once. The running statistics
-    of batch norms are updated in the first pass only. Raises UserError for a backbone without residual blocks.
+    The running statistics of batch norms are updated in the first pass only. Raises UserError for a backbone without residual
+    blocks.
     """
     blocks = residual_blocks(backbone)
     if not blocks:
