@@ -50,15 +50,14 @@ class InstancePruning:
         self.detector = detector
         self.margin = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
         self.part, self.iou, self.gap, self.area, self.presence = part, iou, gap, area, presence
-        self._verdicts: dict[str | int, Verdict] = {}
-        self._video, self._position, self._frames, self._used = "", 0, 0, 0
 
     def start(self, video: str, frames: Iterable[Frame]) -> None:
         """Detect objects in the whole video and judge them."""
         detected = self.detector.detect(video, frames)
         # A file of detections does not list frames without any.
         seen = {frame: detections for frame, detections in detected.detections.items() if detections}
-        self._verdicts = dict(zip(seen, self.judge(list(seen.values()), detected.frames), strict=True))
+        verdicts = self.judge(list(seen.values()), detected.frames)
+        self._verdicts: dict[str | int, Verdict] = dict(zip(seen, verdicts, strict=True))
         self._video, self._frames, self._position, self._used = video, detected.frames, 0, 0
 
     def step(self, frame: str, probability: Probability) -> Probability:
