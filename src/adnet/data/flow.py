@@ -56,9 +56,9 @@ class FlowMethod:
         """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
         return (), 1
 
-    def of_files(self, files: tuple[Path, ...]) -> Vectors:
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:  # noqa: ARG002
         """Make the normalised flow, int8 `[h, w, 2]`, from `files`. Raises UserError if one can't be read."""
-        raise NotImplementedError(files)
+        return NO_MOTION
 
 
 @dataclass(frozen=True)
