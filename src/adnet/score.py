@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hydra.utils import instantiate
-from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig
 
 from adnet.data.coco_dataset import write_predictions
@@ -19,8 +18,7 @@ from adnet.errors import UserError
 from adnet.metrics import score_dataset
 from adnet.shared.command import command
 from adnet.shared.files import write_json, write_text
-
-PRINTED = Environment(loader=PackageLoader("adnet", "."), trim_blocks=True, lstrip_blocks=True)
+from adnet.shared.templates import TEMPLATES
 
 
 @command("score")
@@ -47,7 +45,7 @@ def main(cfg: DictConfig) -> None:
             columns = row["frames"], row["J"]["frames"], row["F"]["frames"]
             rows += [f"{name},{stem},{J},{F}" for stem, J, F in zip(*columns, strict=True)]
         write_text(table, "\n".join([*rows, ""]), cfg.overwrite)
-    print(PRINTED.get_template("score.txt.j2").render(scores), end="")
+    print(TEMPLATES.get_template("score.txt.j2").render(scores), end="")
     print(output, *([table] if table else []), sep="\n")
 
 

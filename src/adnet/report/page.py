@@ -21,8 +21,8 @@ from adnet.report.figures.gallery import strip_gallery, worst_gallery
 from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, find_runs, paper_tables
-from adnet.report.table import Table, to_csv, to_latex, to_markdown
-from adnet.report.templates import TEMPLATES, caption
+from adnet.report.table import Table, caption, to_csv, to_latex, to_markdown
+from adnet.shared.templates import TEMPLATES
 
 GENERATOR = "adnet report"
 TITLE = "Anchor diffusion for unsupervised video object segmentation"
@@ -70,7 +70,7 @@ def write_report(
             strips = strip_gallery(comparison, figures, f"masks{suffix}", strip_sequences, strip_frames, STRIP_WIDTH)
             worst = worst_gallery(comparison, figures, f"worst{suffix}", worst_frames, STRIP_WIDTH)
             sections.append(_section(comparison, found, suffix, figures) | {"strips": strips, "worst": worst})
-        text = TEMPLATES.get_template("page.html.j2").render(
+        text = TEMPLATES.get_template("report/page.html.j2").render(
             generator=GENERATOR,
             title=title,
             introduction=caption("introduction", runs, sections),

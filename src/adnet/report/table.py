@@ -1,4 +1,4 @@
-"""A table of results, and its forms: text cells (for HTML), Markdown, CSV and LaTeX."""
+"""A table of results, its forms (text cells for HTML, Markdown, CSV, LaTeX), and the captions of tables and figures."""
 
 import csv
 import io
@@ -7,15 +7,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from adnet.report.analysis.statistics import Interval
-from adnet.report.templates import LATEX
+from adnet.shared.templates import TEMPLATES
 
 Value = float | int | str | Interval | None
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+
+# LaTeX is full of braces.
+_LATEX = TEMPLATES.overlay(
+    block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,12 @@ class Table:
         return {_text(max(numbers) if column.best == "max" else min(numbers), column)}
 
 
+def caption(name: str, *values: Any) -> str:
+    """Write the caption `name` in one line, from the `values` that its macro in `captions.j2` takes."""
+    macro = getattr(TEMPLATES.get_template("report/captions.j2").module, name)
+    return " ".join(macro(*values).split())
+
+
 def to_markdown(table: Table) -> str:
     """Format as a pipe table, with numbers right-aligned and the caption above."""
     body = [
@@ -127,7 +138,7 @@ def to_csv(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Format as a `table` float with a booktabs `tabular`. Needs the packages booktabs and graphicx."""
-    return LATEX.get_template("table.tex.j2").render(table=table, tex=_tex, title=_tex_title) + "\n"
+    return _LATEX.get_template("report/table.tex.j2").render(table=table, tex=_tex, title=_tex_title) + "\n"
 
 
 def _text(value: Value, column: Column) -> str:

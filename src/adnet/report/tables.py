@@ -9,8 +9,7 @@ import numpy as np
 from adnet.report.analysis.pooling import Comparison, Result, label_runs, variant_order
 from adnet.report.analysis.statistics import bootstrap_interval, holm, paired_difference
 from adnet.report.read import MEASURES, Run, paper_tables
-from adnet.report.table import MINUS, Column, Row, Table
-from adnet.report.templates import caption
+from adnet.report.table import MINUS, Column, Row, Table, caption
 
 ALL_PAIRS = 6
 

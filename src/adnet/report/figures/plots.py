@@ -11,8 +11,8 @@ from adnet.report.analysis.pooling import Comparison, Result, hardest_first, lab
 from adnet.report.analysis.statistics import bootstrap_interval
 from adnet.report.figures.plot import Plot, Rows, colours, lightened, line_style, rounded, styled
 from adnet.report.read import MEASURES, Run, Values
+from adnet.report.table import caption
 from adnet.report.tables import CONVENTIONS, mean_saliency, paper_rows, sorted_runs
-from adnet.report.templates import caption
 
 CURVES = {"train/loss": "Training loss", "train/lr": "Learning rate", "val/J": "Validation J (%)"}
 
