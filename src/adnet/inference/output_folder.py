@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
+from adnet.shared.check_config import walk
 from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
 from adnet.shared.locks import LOCKS, one_at_a_time, try_lock
-from adnet.shared.run_folder import walk
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import yaml
 
 from adnet.errors import UserError
+from adnet.shared.check_config import flattened
 from adnet.shared.file_formats import read_document
-from adnet.shared.run_folder import finished_summary, flattened, read_config
+from adnet.shared.run_folder import finished_summary, read_config
 
 Values = npt.NDArray[np.float64]
 

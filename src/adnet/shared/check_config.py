@@ -1,6 +1,7 @@
-"""Check the keys of a config, and the types and ranges of its values, before anything is built."""
+"""Configs: walk through one, and check its keys and the types and ranges of its values before anything is built."""
 
 import inspect
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 from pkgutil import resolve_name
@@ -43,6 +44,25 @@ TYPES: dict[str, Any] = {
 OPTIONAL = ("logger", "callbacks")  # groups that may be null, as each of their members may
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each key within `node`, those of lists being numbers, in full, with its value."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield f"{prefix}{key}", child
+        yield from walk(child, f"{prefix}{key}.")
+
+
+def flattened(config: Any) -> dict[str, Any]:
+    """Return the values of a config by their keys in full; a list and an empty group are values."""
+    flat: dict[str, Any] = {}
+    for key, child in config.items():
+        if isinstance(child, dict) and child:
+            flat |= {f"{key}.{below}": value for below, value in flattened(child).items()}
+        else:
+            flat[str(key)] = child
+    return flat
 
 
 def _holds_target(node: Any) -> bool:

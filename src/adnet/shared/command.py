@@ -23,10 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adnet import __version__
 from adnet.errors import UserError, nearest
-from adnet.shared.check_config import check_config
+from adnet.shared.check_config import check_config, walk
 from adnet.shared.files import from_home
 from adnet.shared.machine import keep_freed_memory
-from adnet.shared.run_folder import walk
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}

@@ -1,6 +1,5 @@
-"""Read what a training left in its run folder, its config and its summary, and walk through a config."""
+"""Read what a training left in its run folder, its config and its summary."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +36,3 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file}: this is not a config; restore it, or remove the run")
     return {str(key): value for key, value in content.items()}
-
-
-def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each key within `node`, those of lists being numbers, in full, with its value."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, child in children:
-        yield f"{prefix}{key}", child
-        yield from walk(child, f"{prefix}{key}.")
-
-
-def flattened(config: Any) -> dict[str, Any]:
-    """Return the values of a config by their keys in full; a list and an empty group are values."""
-    flat: dict[str, Any] = {}
-    for key, child in config.items():
-        if isinstance(child, dict) and child:
-            flat |= {f"{key}.{below}": value for below, value in flattened(child).items()}
-        else:
-            flat[str(key)] = child
-    return flat

@@ -15,8 +15,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
+from adnet.shared.check_config import flattened
 from adnet.shared.file_formats import read_document
-from adnet.shared.run_folder import finished_summary, flattened, read_config
+from adnet.shared.run_folder import finished_summary, read_config
 from adnet.training.checkpoints import LAST, PREVIOUS
 from adnet.training.loss import Loss
 
