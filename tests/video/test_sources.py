@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,24 @@ def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
     return path
+
+
+def test_a_source_says_how_its_frames_are_called(tmp_path: Path) -> None:
+    images = pictures(3)
+    for number, image in enumerate(images):
+        save(tmp_path / "images" / f"{9 * number}.png", image)
+    first, *rest = map(Image.fromarray, images)
+    first.save(tmp_path / "several.tif", save_all=True, append_images=rest)
+    clip = write_video(tmp_path / "clip.mp4", images)
+    for path, names in (
+        (tmp_path / "images", ["0", "9", "18"]),
+        (save(tmp_path / "one.png", images[0]), ["one"]),
+        (tmp_path / "several.tif", ["00000", "00001", "00002"]),
+        (clip, ["00000", "00001", "00002"]),
+    ):
+        source = only(path)
+        assert [frame.name for frame in source.frames()] == names
+        assert [*islice(source.names(), 3)] == names
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov"])

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import ZIP_STORED, ZipFile
 
 import cv2
@@ -31,7 +32,7 @@ from adnet.video.sources import VideoSource
 
 
 @dataclass(frozen=True)
-class Bounded:
+class Bounded(VideoSource):
     """The first `max_frames` frames of `source`.
 
     `frames()` raises UserError above `max_pixels`, once the video is `unwanted`, and AFTER the last if more follow.
@@ -41,21 +42,18 @@ class Bounded:
     max_frames: int
     max_pixels: float
     unwanted: Callable[[], bool]
+    live = False
 
     @property
     def name(self) -> str:
         return self.source.name
 
-    @property
-    def live(self) -> bool:
-        return self.source.live
-
     def length(self) -> int | None:
         length = self.source.length()
         return None if length is None else min(length, self.max_frames)
 
-    def content(self) -> dict[str, Any] | None:
-        return self.source.content()
+    def names(self) -> Iterator[str]:
+        return self.source.names()
 
     def frames(self) -> Iterator[VideoFrame]:
         frames = self.source.frames()
@@ -92,7 +90,9 @@ class Segmentation:
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
         self.network, self.source, self.folder = network, source, folder
-        self._embedded: dict[int, tuple[Frame, Tensor]] = {}
+        self._embedding = lru_cache(maxsize=2)(
+            self._embed
+        )  # of the anchor, which is always asked for, and the last frame
 
     def segment(self) -> Predicted:
         model, protocol, size, _ = self.network
@@ -149,14 +149,10 @@ class Segmentation:
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
         return _draw_heat(image, heat), float(shares[foreground].sum())
 
-    def _embedding(self, index: int) -> tuple[Frame, Tensor]:
-        """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
-        if index not in self._embedded:
-            frame = self.frame(index)
-            size = fitted_size(self.network.size, frame.shown_size)
-            kept = {0: self._embedded[0]} if 0 in self._embedded else {}
-            self._embedded = {**kept, index: (frame.image, pixel_embeddings(self.network.model, frame.image, size))}
-        return self._embedded[index]
+    def _embed(self, index: int) -> tuple[Frame, Tensor]:
+        frame = self.frame(index)
+        size = fitted_size(self.network.size, frame.shown_size)
+        return frame.image, pixel_embeddings(self.network.model, frame.image, size)
 
     def _levels(self, index: int) -> npt.NDArray[np.uint8]:
         return np.asarray(open_picture(self._maps()[index]).image)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain, count, groupby, repeat, takewhile
+from itertools import chain, groupby, repeat, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile, VideoFrame
 from adnet.video.overlay import OverlayVideo
-from adnet.video.sources import Images, VideoSource
+from adnet.video.sources import VideoSource
 from adnet.video.threads import write_behind
 
 
@@ -155,9 +155,7 @@ def predict(
         # An average over time needs some frames before the first that is missing; the flow of the first leads to the second.
         needed = sys.maxsize
         if keep and segmenter.protocol.smooth:
-            pictures = source.paths if isinstance(source, Images) and len(source.paths) > 1 else ()
-            expected = (path.stem for path in pictures) if pictures else map("{:05d}".format, count())
-            done = sum(1 for _ in takewhile(outputs.done, expected))
+            done = sum(1 for _ in takewhile(outputs.done, source.names()))
             needed = first_needed(done) if done != source.length() else needed
         pair = segmenter.flow is not None and not flow_of and not is_done(first)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +71,9 @@ class VideoFile:
     def content(self) -> dict[str, Any] | None:
         # A device or a pipe can be read only once.
         return {"sha256": sha256(self.path)} if self.path.is_file() else None
+
+    def names(self) -> Iterator[str]:
+        return map("{:05d}".format, count())
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield every frame that can be decoded, named by its number ("00000"), with its own timestamp, rotated as its metadata say.

@@ -8,6 +8,7 @@ import typing
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from os.path import commonpath
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ class VideoSource(typing.Protocol):
         """Yield the frames in time order. Raises UserError AFTER the last readable one if some cannot be read."""
         ...
 
+    def names(self) -> Iterator[str]:
+        """Yield the names that `frames` gives, without reading them; where their number isn't known, it goes on without end."""
+        return map("{:05d}".format, count())
+
 
 @dataclass(frozen=True)
 class Images:
@@ -68,6 +73,10 @@ class Images:
 
     def content(self) -> dict[str, Any]:
         return {"sha256": files_sha256(self.paths), "fps": self.fps}
+
+    def names(self) -> Iterator[str]:
+        single = self.length() == len(self.paths)
+        return (path.stem for path in self.paths) if single else map("{:05d}".format, range(self.length()))
 
     def frames(self) -> Iterator[VideoFrame]:
         single = self.length() == len(self.paths)
