@@ -67,6 +67,14 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [("0", "0.5"), ("1", "0.4"), ("2", "0.25")]
 
 
+def test_no_row_is_added_to_one_that_was_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.")
+    logger = MetricsFile(str(tmp_path))
+    logger.log_metrics({"train/loss": 0.25})
+    logger.save()
+    assert rows(tmp_path) == [{"step": "0", "train/loss": "0.5"}, {"step": "0", "train/loss": "0.25"}]
+
+
 def test_a_finished_run_is_left_alone_until_it_logs(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.4\n")
     logger = MetricsFile(str(tmp_path))

@@ -28,16 +28,15 @@ _SCORES = ("val/J", "val/F")
 class MetricsFile(Logger):
     """Write `save_dir/metrics.csv`, one row per call; a resumed run replaces the rows from its first step on.
 
-    The file is rewritten, atomically, only to add a column or when a run resumes.
+    The file is rewritten, atomically, by the first rows of this process and to add a column; other rows are appended.
     """
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._file = Path(save_dir) / "metrics.csv"
-        self._columns, rows = self._read()
-        self._last_step = int(rows[-1]["step"]) if rows else 0
+        self._columns, self._rows = self._read()
         self._pending: list[dict[str, Any]] = []
-        self._begun = False
+        self._written = False
 
     @property
     def name(self) -> str:
@@ -57,13 +56,11 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if step is None:
-            step = self._last_step
-        elif not self._begun:
-            self._begun = True
-            if self._columns:
-                # Steps after the checkpoint are repeated.
-                self._write([row for row in self._read()[1] if int(row["step"]) < step])
-        self._last_step = step
+            step = int([{"step": 0}, *self._rows, *self._pending][-1]["step"])
+        elif not self._written and not self._pending:
+            self._rows = [
+                row for row in self._rows if int(row["step"]) < step
+            ]  # steps after the checkpoint are repeated
         self._pending.append({**metrics, "step": step})
 
     @rank_zero_only
@@ -71,12 +68,19 @@ class MetricsFile(Logger):
         """Write the rows since the last call, if any. Columns are in alphabetical order."""
         if not self._pending:
             return
-        if set().union(*self._pending) <= {*self._columns}:
+        columns = sorted({*self._columns}.union(*self._pending))
+        self._rows += self._pending
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        if self._written and columns == self._columns:
+            table.writerows(self._pending)
             with self._file.open("a", newline="", encoding="utf-8") as file:
-                file.write(self._text(self._pending))
+                file.write(text.getvalue())
         else:
-            self._write([*self._read()[1], *self._pending])
-        self._pending = []
+            table.writeheader()
+            table.writerows(self._rows)
+            write_text(self._file, text.getvalue())
+        self._columns, self._pending, self._written = columns, [], True
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
         """Read columns and rows, if any, without an incomplete last line. Raises UserError for another file."""
@@ -93,16 +97,6 @@ class MetricsFile(Logger):
         except (ValueError, KeyError, csv.Error) as error:
             raise UserError(f"{self._file} is damaged ({error}): restore it, or remove it to start anew") from error
         return list(reader.fieldnames or ()), rows
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        self._columns = sorted({*self._columns}.union(*rows))
-        header = dict(zip(self._columns, self._columns, strict=True))
-        write_text(self._file, self._text([header, *rows]))
-
-    def _text(self, rows: list[dict[str, Any]]) -> str:
-        text = io.StringIO(newline="")
-        csv.DictWriter(text, self._columns, lineterminator="\n").writerows(rows)
-        return text.getvalue()
 
 
 class RunTensorBoard(TensorBoardLogger):
