@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice, repeat, starmap
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,8 +22,6 @@ from adnet.inference.protocol import Protocol, scaled_size
 from adnet.inference.smoothing import Link, TemporalAverage, link
 from adnet.models import upsample
 from adnet.video.threads import FRAMES_IN_FLIGHT, in_parallel
-
-T = TypeVar("T")
 
 _FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
@@ -141,10 +138,26 @@ class VideoSegmenter:
         `live`. `flows` are the frames' normalised flows if they are known (None: of a frame without a neighbour), each taken
         after its frame; none is computed then. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
         """
-        computed = flows is None
-        neighbours = self._with_neighbour(frames, live or not computed)
+        self._check_started()
+        work = partial(self._results, computed=flows is None)
+        threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
+        neighbours = self._with_neighbour(frames, live or flows is not None)
         given = zip(neighbours, repeat(None) if flows is None else flows, strict=False)
-        return self._in_parallel(partial(self._results, computed=computed), given)
+        batches = iter(lambda: list(islice(given, self.batch_size)), [])
+        # A GPU has one queue, a compiled network would be compiled for each thread, and `previous` needs the frame before.
+        alone = self.model.device.type != "cpu" or getattr(self.model, "fixed_batch", False)
+        alone |= "previous" in self.protocol.anchors
+        workers = 1 if alone else min(FRAMES_IN_FLIGHT, threads)
+        cv2.setNumThreads(1)
+        try:
+            share = partial(torch.set_num_threads, threads // workers)
+            share()  # `_finished` runs in this thread, beside the workers
+            with closing(in_parallel(work, batches, workers, share)) as results:
+                for batch in results:
+                    yield from starmap(self._finished, batch)
+        finally:
+            cv2.setNumThreads(opencv_threads)
+            torch.set_num_threads(threads)  # what a worker sets is the default of later threads
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
         """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
@@ -161,28 +174,6 @@ class VideoSegmenter:
     def _check_started(self) -> None:
         if self.model.needs_anchor and not self._first:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
-
-    def _in_parallel(
-        self, work: Callable[[list[T]], list[_Result]], frames: Iterable[T]
-    ) -> Generator[Probability, None, None]:
-        """Yield the finished results of `work` on batches of `frames`."""
-        self._check_started()
-        items, threads, opencv_threads = iter(frames), torch.get_num_threads(), cv2.getNumThreads()
-        batches = iter(lambda: list(islice(items, self.batch_size)), [])
-        # A GPU has one queue, a compiled network would be compiled for each thread, and `previous` needs the frame before.
-        alone = self.model.device.type != "cpu" or getattr(self.model, "fixed_batch", False)
-        alone |= "previous" in self.protocol.anchors
-        workers = 1 if alone else min(FRAMES_IN_FLIGHT, threads)
-        cv2.setNumThreads(1)
-        try:
-            share = partial(torch.set_num_threads, threads // workers)
-            share()  # `_finished` runs in this thread, beside the workers
-            with closing(in_parallel(work, batches, workers, share)) as results:
-                for batch in results:
-                    yield from starmap(self._finished, batch)
-        finally:
-            cv2.setNumThreads(opencv_threads)
-            torch.set_num_threads(threads)  # what a worker sets is the default of later threads
 
     def _with_neighbour(self, frames: Iterable[Frame], live: bool) -> Iterator[_Neighbours]:
         """Yield each frame with the one before; the first of a video, unless it is `live`, with the next one."""
