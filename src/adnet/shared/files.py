@@ -51,10 +51,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         if not overwrite:
             _reserve(draft, path)
         os.replace(draft, path)
-        draft.unlink(missing_ok=True)  # where both are the same file by now, nothing was renamed
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    finally:
+        draft.unlink(missing_ok=True)  # still there after an error, and where both were the same file
 
 
 @contextmanager
@@ -70,9 +68,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, path)
-    except BaseException:
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
 
 
 def _reserve(draft: Path, path: Path) -> None:

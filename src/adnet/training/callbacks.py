@@ -97,7 +97,7 @@ class Progress(ProgressBar):
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__()
         self._refresh_rate = refresh_rate
-        self._bar: Any = None
+        self._bar: Any = tqdm(disable=True)
 
     def disable(self) -> None:
         """Show nothing. Lightning calls this on every rank but the first."""
@@ -110,21 +110,19 @@ class Progress(ProgressBar):
             )
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self._bar is not None and not self._bar.disable and trainer.global_step % self._refresh_rate == 0:
+        if not self._bar.disable and trainer.global_step % self._refresh_rate == 0:
             self._update(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self._bar is not None and self._bar.disable:
+        if self._refresh_rate and self._bar.disable:
             print(f"step {trainer.global_step} of {trainer.max_steps}: {_scores(trainer)}", flush=True)
 
     def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self._bar is not None:
-            self._update(trainer)
-            self._bar.close()
+        self._update(trainer)
+        self._bar.close()
 
     def on_exception(self, *_: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def _update(self, trainer: L.Trainer) -> None:
         self._bar.set_postfix_str(_scores(trainer), refresh=False)

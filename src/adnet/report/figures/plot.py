@@ -13,7 +13,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -53,11 +52,6 @@ class Plot:
         self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         write_csv(folder / f"{self.name}.csv", self.header, self.rows)
         return svg.getvalue()
-
-
-def lightened(colour: str, amount: float) -> tuple[float, ...]:
-    """Mix `colour` with white: 0 leaves it, 1 is white. Returns RGB in [0, 1]."""
-    return tuple((1 - amount) * channel + amount for channel in to_rgb(colour))
 
 
 def colours(variants: Mapping[str, str]) -> dict[str, str]:

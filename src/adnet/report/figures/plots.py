@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from adnet.report.analysis.pooling import Comparison, Result, hardest_first, label_runs
 from adnet.report.analysis.statistics import bootstrap_interval
-from adnet.report.figures.plot import Plot, Rows, colours, lightened, line_style, rounded, styled
+from adnet.report.figures.plot import Plot, Rows, colours, line_style, rounded, styled
 from adnet.report.read import MEASURES, Run, Values
 from adnet.report.table import caption
 from adnet.report.tables import CONVENTIONS, mean_saliency, paper_rows, sorted_runs
@@ -51,9 +51,9 @@ def sequence_plot(comparison: Comparison, name: str = "sequences") -> Plot:
     figure = Figure(figsize=(10, 1.1 + 1.35 * len(comparison.results)), layout="constrained")
     panels = figure.subplots(len(comparison.results), 1, sharex=True, squeeze=False)[:, 0]
     for axes, result in zip(panels, comparison.results, strict=True):
-        for offset, measure, lightness in ((-0.2, "J", 0.0), (0.2, "F", 0.55)):
+        for offset, measure, alpha in ((-0.2, "J", 1.0), (0.2, "F", 0.45)):
             scores = 100 * result.scores[measure]["mean"][order]
-            colour, label = lightened(palette[result.label], lightness), f"{measure} {scores.mean():.1f}"
+            colour, label = (palette[result.label], alpha), f"{measure} {scores.mean():.1f}"
             axes.bar(places + offset, scores, width=0.4, color=colour, linewidth=0, label=label)
         axes.set_title(result.label)
         axes.set_ylim(0, 100)
