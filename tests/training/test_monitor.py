@@ -61,7 +61,6 @@ SCORES = {
         name: {measure: {"mean": value, "recall": 1.0, "decay": 0.0} for measure in ("J", "F")}
         for name, value in (("val-000", 0.4), ("val-001", 0.6))
     },
-    "saliency": {"pooled": {"precision": [1.0, 0.5], "recall": [0.25, 1.0]}},
 }
 
 
@@ -247,8 +246,6 @@ def test_three_loggers_carry_the_same_scalars_and_wandb_the_rest(
     final = run.table("evaluation/sequences")
     assert final["columns"][:3] == ["sequence", "J mean", "J recall"]
     assert [row[:2] for row in final["data"]] == [["val-000", 0.4], ["val-001", 0.6]]
-
-    assert run.table("evaluation/precision_recall")["data"] == [[0.25, 1.0], [1.0, 0.5]]
 
     models = [artifact for artifact in run.artifacts if artifact.type == "model"]
     assert {alias for artifact in models for alias in artifact.aliases} == {"best", "latest"}

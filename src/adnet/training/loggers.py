@@ -201,10 +201,7 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
 
 
 def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int) -> None:
-    """Log `evaluation/J` and `evaluation/F` from the content of an evaluation's `scores.json`.
-
-    W&B also gets the scores of each sequence, and the precision-recall curve if there are probabilities.
-    """
+    """Log `evaluation/J` and `evaluation/F` from the content of an evaluation's `scores.json`; W&B also gets each sequence's scores."""
     measures, statistics = ("J", "F"), ("mean", "recall", "decay")
     columns = list(product(measures, statistics))
     rows = [[name, *(one[measure][how] for measure, how in columns)] for name, one in scores["sequences"].items()]
@@ -212,7 +209,4 @@ def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int) -> 
         logger.log_metrics({f"evaluation/{measure}": scores["mean"][measure]["mean"] for measure in measures}, step)
         if isinstance(logger, WandbLogger):
             logger.log_table("evaluation/sequences", ["sequence", *map(" ".join, columns)], rows, step=step)
-            if curve := scores.get("saliency", {}).get("pooled"):
-                points = [list(point) for point in zip(curve["recall"], curve["precision"], strict=True)]
-                logger.log_table("evaluation/precision_recall", ["recall", "precision"], points, step=step)
         logger.save()
