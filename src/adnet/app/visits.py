@@ -90,15 +90,11 @@ class Visits:
 
     def __getitem__(self, session: str | None) -> Visit:
         """Return the visit of this session. Raises UserError if it has not begun, or has ended."""
-        with self._lock:
-            visit = self._visits.get(session or "")
-        if visit is None:
+        if (visit := self._visits.get(session or "")) is None:
             raise UserError("there is no video yet, or no longer: drop one")
         return visit
 
     def leave(self, session: str | None) -> None:
         """End a visit and remove its folders."""
-        with self._lock:
-            visit = self._visits.pop(session or "", None)
-        if visit:
+        if visit := self._visits.pop(session or "", None):
             visit.leave()
