@@ -73,15 +73,12 @@ class Outputs:
         needed = ("masks", "probabilities") if self.probabilities else ("masks",)
         return all(is_whole_png(self.file(kind, frame)) for kind in needed)
 
-    def number(self, kind: str = "masks") -> int:
-        """Count the complete images of a kind."""
-        return sum(map(is_whole_png, (self.folder / kind / self.video).glob("*.png")))
-
     def complete(self, frames: int) -> bool:
         """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
         images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
         videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
-        return {*map(self.number, images)} == {frames} and all((self.folder / name).is_file() for name in videos)
+        written = {sum(map(is_whole_png, (self.folder / kind / self.video).glob("*.png"))) for kind in images}
+        return written == {frames} and all((self.folder / name).is_file() for name in videos)
 
     def every(self) -> list[Path]:
         """List everything that could be written, wanted or not."""

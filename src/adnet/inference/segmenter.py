@@ -29,9 +29,6 @@ _FrameAndFlow = tuple[Frame, Vectors | None]
 _Neighbours = tuple[Frame, Frame | None, bool]
 """A frame, the one that its optical flow leads to, and whether that is the next one, so that the flow's sign is turned."""
 
-_Result = tuple[Frame, npt.NDArray[np.float32], Link | None]
-"""A frame, the average of its views, and what links it to the frame before, if that is to be used."""
-
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions of convolutions and attention. Weights, and everything after the logits, stay in float32."""
 
@@ -191,8 +188,10 @@ class VideoSegmenter:
             before, self._frame_before = self._frame_before, frame
             yield frame, before, False
 
-    def _results(self, frames: Sequence[tuple[_Neighbours, Vectors | None]], computed: bool) -> list[_Result]:
-        """Compute the averages of `frames`, each with its normalised flow, which is `computed` here or given."""
+    def _results(
+        self, frames: Sequence[tuple[_Neighbours, Vectors | None]], computed: bool
+    ) -> list[tuple[Frame, npt.NDArray[np.float32], Link | None]]:
+        """Return what `_finished` takes of `frames`, each with its normalised flow, which is `computed` here or given."""
         motions = [self._motion(*neighbours, given, computed) for neighbours, given in frames]
         images = [image for (image, _, _), _ in frames]
         flows, links = zip(*motions, strict=True)
@@ -362,6 +361,5 @@ def square_pixels(image: Frame, pixel_aspect: float) -> Frame:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # CUDA has an exception class for this; Apple's and the CPU's allocators have only messages.
-    kinds = ("out of memory", "can't allocate memory")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(kind in str(error) for kind in kinds)
+    # CUDA's allocator and Apple's say the former, the CPU's the latter.
+    return any(said in str(error) for said in ("out of memory", "can't allocate memory"))

@@ -8,8 +8,6 @@ from tqdm import tqdm
 
 from adnet.errors import UserError
 
-_CHUNK = 1 << 16
-
 
 def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
     """Download `url` to `path`, unless it is there already, and return `path`.
@@ -62,7 +60,7 @@ def _stream(url: str, part: Path, timeout: float) -> None:
         total = have + int(length) if length else None
         bar = tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, leave=False, disable=None)
         with part.open("ab" if partial else "wb") as file, bar:
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.iter_content(1 << 16):
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and (size := _size(part)) != total:

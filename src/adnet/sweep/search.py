@@ -18,9 +18,6 @@ from adnet.shared.command import quoted
 from adnet.sweep.runner import Sweep, SweepJob
 from adnet.training.callbacks import open_study
 
-JOURNAL = "optuna.journal"
-"""The file of the study, in the folder of the sweep."""
-
 
 def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> None:
     """Run trials until `n_trials` have finished or been pruned; exit with code 1 if one failed.
@@ -45,7 +42,7 @@ def run_search(config: DictConfig, context: HydraContext, arguments: Sequence[st
         )
 
     sweep = Sweep(config, context)
-    journal = sweep.folder / JOURNAL
+    journal = sweep.folder / "optuna.journal"
     pruning = {"startup_trials": settings.startup_trials, "warmup_steps": settings.warmup_steps}
 
     def job(params: dict[str, Any], number: int) -> list[str]:
