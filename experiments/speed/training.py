@@ -26,7 +26,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
-from adnet.benchmark.device import describe, float32, matmul_peak, memory_mib, wait
+from adnet.benchmark.device import device_name, float32, matmul_peak, memory_mib, wait
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
 from adnet.data.pairs import TrainingPair
@@ -90,7 +90,7 @@ def measure(settings: DictConfig, steps: int = 6, warmup: int = 2, rounds: int =
         "workers": best["adnet"]["workers"],
         "threads": torch.get_num_threads(),
         "steps": steps,
-        **describe(device),
+        "device": device_name(device),
         "gflops_per_pair": gflops,
         "precisions_matmul_gflops_per_second": peaks,
         "ways": {

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from adnet.benchmark import device as benchmark_device
-from adnet.benchmark.device import PRECISIONS, computing, describe, matmul_peak, memory_mib, precisions, wait
+from adnet.benchmark.device import PRECISIONS, computing, device_name, matmul_peak, memory_mib, precisions, wait
 from adnet.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -19,17 +17,9 @@ def test_a_gpu_s_memory_is_its_allocator_s_peak(monkeypatch: pytest.MonkeyPatch)
     assert memory_mib(GPU, lambda: None) == 7
 
 
-def test_a_gpu_says_its_clock_where_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_says_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
-    monkeypatch.setattr(torch.cuda, "clock_rate", lambda _: 1410)
-    assert describe(GPU) == {"device": "a GPU", "clock_mhz": 1410}
-
-    def missing(_: Any) -> int:
-        raise ModuleNotFoundError("pynvml")
-
-    monkeypatch.setattr(torch.cuda, "clock_rate", missing)
-    assert describe(GPU) == {"device": "a GPU", "clock_mhz": None}
-    assert describe(CPU) == {"device": "cpu", "clock_mhz": None}
+    assert (device_name(GPU), device_name(CPU)) == ("a GPU", "cpu")
 
 
 def test_the_peak_is_that_of_the_best_multiplication(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_it_prints_and_returns_what_it_measured(run: Callable[..., Any], tiny_da
         assert word in ended.out
     result = json.loads(output.read_text())
     assert set(result["ways"]) == {"torch", "torch bf16"}
-    assert (result["device"], result["clock_mhz"]) == ("cpu", None)
+    assert result["device"] == "cpu"
     assert set(result["precisions_matmul_gflops_per_second"]) == {"fp32", "bf16"}
     assert result["ways"]["torch bf16"]["precision"] == "bf16"
     assert all(way["share_of_matmul_peak"] > 0 for way in result["ways"].values())

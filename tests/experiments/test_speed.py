@@ -64,7 +64,7 @@ def test_both_ways_to_train_are_timed(training: Any, settings: Callable[..., Dic
     words += ("model.encoder.pretrained=false", "model.encoder.multi_grid=null", "trainer.accelerator=cpu")
     measured = training.measure(settings(*words, f"flow.cache={tmp_path / 'flow'}"), steps=1, warmup=1, rounds=1)
     assert (measured["variant"], measured["backbone"], measured["workers"]) == ("full_motion", "test_resnet", 0)
-    assert (measured["device"], measured["clock_mhz"]) == ("cpu", None)
+    assert measured["device"] == "cpu"
     ways = measured["ways"]
     assert set(ways) == {"adnet", "plain"}
     for way in ways.values():

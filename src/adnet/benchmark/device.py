@@ -80,15 +80,9 @@ def memory_mib(device: torch.device, work: Callable[[], Any]) -> float | None:
     return None if peak is None or resident is None else peak - resident
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """Name the device and its current clock in MHz (None if unknown), which on a GPU varies with temperature and power."""
-    if device.type != "cuda":
-        return {"device": device.type, "clock_mhz": None}
-    try:
-        clock: int | None = torch.cuda.clock_rate(device)
-    except (ModuleNotFoundError, RuntimeError):  # pynvml or its driver is missing
-        clock = None
-    return {"device": torch.cuda.get_device_name(device), "clock_mhz": clock}
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or the type of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _status_mib(field: str) -> float | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adnet.backends.load import load_backend, on_cpu
 from adnet.backends.runtime import SegmentationModel
-from adnet.benchmark.device import computing, describe, matmul_peak, memory_mib, precisions, wait
+from adnet.benchmark.device import computing, device_name, matmul_peak, memory_mib, precisions, wait
 from adnet.data.flow import OpticalFlow, to_flow_input
 from adnet.data.masks import Mask, write_mask
 from adnet.data.pairs import to_tensor
@@ -105,7 +105,7 @@ def run(cfg: DictConfig, others: Mapping[str, Callable[[ADNet], Any]] | None = N
                 all_frames = partial(_predict, way, frames, size, Path(scratch) / "overlapped")
                 way.overlapped_memory = memory_mib(device, all_frames)
         best = {kind: max(measured) for kind, measured in peaks.items()}
-        return _report(ways, model, size, best, describe(device))
+        return _report(ways, model, size, best, device_name(device))
 
 
 def _frame(way: _Measured, anchor: Path, frame: Path, size: tuple[int, int], scratch: Path) -> None:
@@ -148,14 +148,14 @@ def _predict(way: _Measured, frames: tuple[Path, ...], size: tuple[int, int], fo
 
 
 def _report(
-    ways: dict[str, _Measured], model: ADNet, size: tuple[int, int], peaks: dict[str, float], device: dict[str, Any]
+    ways: dict[str, _Measured], model: ADNet, size: tuple[int, int], peaks: dict[str, float], device: str
 ) -> dict[str, Any]:
     cost, threads = model_cost(model, size), torch.get_num_threads()
     first = next(iter(ways))
     of_first = sum(ways[first].medians().values())
     result: dict[str, Any] = {"variant": model.variant, "backbone": model.encoder.backbone_name, "size": list(size)}
     result |= {"gflops": cost.gflops, "parameters": cost.parameters, "threads": threads}
-    result |= device | {"precisions_matmul_gflops_per_second": peaks}
+    result |= {"device": device, "precisions_matmul_gflops_per_second": peaks}
     result |= {"matmul_gflops_per_second": peaks["fp32"], "paper": PAPER, "ways": {}}
     stages: list[Row] = []
     totals: list[Row] = []
@@ -179,9 +179,8 @@ def _report(
         stages.append({Column("ms"): name} | milliseconds | {Column("frame", digits=1): 1000 * frame})
         totals.append({Column(""): name} | {Column(key, digits=4): value for key, value in total.items()})
     speeds = ", ".join(f"{peak:.0f} GFLOP/s ({kind})" for kind, peak in peaks.items())
-    clock = device["clock_mhz"] or "unknown"
     print(f"{model.variant} on {model.encoder.backbone_name}: {cost}")
-    print(f"{device['device']}, {threads} threads; matrix multiply at {speeds}; clock {clock} MHz\n")
+    print(f"{device}, {threads} threads; matrix multiply at {speeds}\n")
     print(to_markdown(Table.of("stages", "One stage after the other, medians over frames", stages)))
     print(to_markdown(Table.of("totals", PAPER, totals)))
     for name, way in ways.items():
