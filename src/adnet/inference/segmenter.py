@@ -191,7 +191,7 @@ class VideoSegmenter:
     def _results(
         self, frames: Sequence[tuple[_Neighbours, Vectors | None]], computed: bool
     ) -> list[tuple[Frame, npt.NDArray[np.float32], Link | None]]:
-        """Return what `_finished` takes of `frames`, each with its normalised flow, which is `computed` here or given."""
+        """Return what `_finished` takes. Each of `frames` has its normalised flow, unless it is `computed` here."""
         motions = [self._motion(*neighbours, given, computed) for neighbours, given in frames]
         images = [image for (image, _, _), _ in frames]
         flows, links = zip(*motions, strict=True)

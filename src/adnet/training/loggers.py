@@ -201,7 +201,7 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any], provenance:
 
 
 def log_scores(loggers: Iterable[Logger], scores: dict[str, Any], step: int) -> None:
-    """Log `evaluation/J` and `evaluation/F` from the content of an evaluation's `scores.json`; W&B also gets each sequence's scores."""
+    """Log `evaluation/J` and `evaluation/F` of an evaluation's `scores.json`; W&B also gets the scores of each sequence."""
     measures, statistics = ("J", "F"), ("mean", "recall", "decay")
     columns = list(product(measures, statistics))
     rows = [[name, *(one[measure][how] for measure, how in columns)] for name, one in scores["sequences"].items()]

@@ -52,7 +52,7 @@ class VideoSource(typing.Protocol):
         ...
 
     def names(self) -> Iterator[str]:
-        """Yield the names that `frames` gives, without reading them; where their number isn't known, it goes on without end."""
+        """Yield the names that `frames` gives, without reading them; if their number isn't known, without end."""
         return map("{:05d}".format, count())
 
 
