@@ -97,7 +97,7 @@ def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
 def _write_sequence(
     model: ADNet, sequence: Sequence, size: tuple[int, int], kept: set[int], target: Path
 ) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in ("names", "values", "scales", "foreground", "thumbnails")}
+    rows = list[tuple[Any, ...]]()
     stems, distances = list[str](), list[float | None]()
     first: Tensor | None = None
     for index, path in enumerate(sequence.frames):
@@ -117,10 +117,9 @@ def _write_sequence(
         if index in kept:
             height = round(THUMBNAIL_WIDTH * frame.shape[0] / frame.shape[1])
             thumbnail = cv2.resize(frame, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-            row = (path.stem, *quantized(embedding), foreground, thumbnail)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    arrays: dict[str, Any] = {name: np.asarray(column) for name, column in columns.items()}
+            rows.append((path.stem, *quantized(embedding), foreground, thumbnail))
+    names = ("names", "values", "scales", "foreground", "thumbnails")
+    arrays: dict[str, Any] = dict(zip(names, map(np.asarray, zip(*rows, strict=True)), strict=True))
     with replacing(target) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
     return {"frames": stems, "distance": distances}
