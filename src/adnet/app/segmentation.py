@@ -90,9 +90,8 @@ class Segmentation:
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
         self.network, self.source, self.folder = network, source, folder
-        self._embedding = lru_cache(maxsize=2)(
-            self._embed
-        )  # of the anchor, which is always asked for, and the last frame
+        # Those of the anchor, which is always asked for, and of the last frame are kept.
+        self._embedding = lru_cache(maxsize=2)(self._embed)
 
     def segment(self) -> Predicted:
         model, protocol, size, _ = self.network

@@ -36,7 +36,7 @@ class MetricsFile(Logger):
         self._file = Path(save_dir) / "metrics.csv"
         self._columns, self._rows = self._read()
         self._pending: list[dict[str, Any]] = []
-        self._written = False
+        self._begun = self._written = False
 
     @property
     def name(self) -> str:
@@ -57,10 +57,10 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if step is None:
             step = int([{"step": 0}, *self._rows, *self._pending][-1]["step"])
-        elif not self._written and not self._pending:
-            self._rows = [
-                row for row in self._rows if int(row["step"]) < step
-            ]  # steps after the checkpoint are repeated
+        elif not self._begun:
+            # Steps after the checkpoint are repeated.
+            self._rows = [row for row in self._rows if int(row["step"]) < step]
+            self._begun, self._written = True, False
         self._pending.append({**metrics, "step": step})
 
     @rank_zero_only
