@@ -23,6 +23,9 @@ class Clip:
     def content(self) -> dict[str, Any] | None:
         return None
 
+    def names(self) -> Iterator[str]:
+        return map("{:05d}".format, range(self.number))
+
     def frames(self) -> Iterator[VideoFrame]:
         for index, image in enumerate(pictures(self.number)):
             self.read += 1
@@ -51,7 +54,7 @@ def test_a_long_one_ends_at_the_limit_and_says_so() -> None:
     seen, said = names(bounded)
     assert seen == ["00000", "00001"]
     assert said == "clip is longer than the 2 frames allowed here (max_frames)"
-    assert (clip.read, bounded.length()) == (3, 2)
+    assert (clip.read, bounded.length(), [*bounded.names()]) == (3, 2, seen)
     assert Bounded(Clip(50, known=False), 2, 48 * 80, lambda: False).length() is None
 
 

@@ -281,12 +281,15 @@ RUNS = {"size": list(SIZE), "counts": [100, 900]}
         ({"categories": []}, r"annotation 1 has the category 1, which isn't in its categories"),
         (
             {"segmentation": RUNS},
-            r"annotation 1 of 0\.png is no mask: the runs come to 1000 pixels, the size 24x36 to 864",
+            r"annotation 1 of 0\.png has no usable mask: the runs come to 1000 pixels, the size 24x36 to 864",
         ),
-        ({"segmentation": RUNS | {"size": [30, 36]}}, r"is no mask: its size is 30x36, that of the frames 24x36"),
+        (
+            {"segmentation": RUNS | {"size": [30, 36]}},
+            r"has no usable mask: its size is 30x36, that of the frames 24x36",
+        ),
         (
             {"segmentation": [[1, 1, 5, 5]]},
-            r"annotation 1 of 0\.png is no mask: a polygon is not a list of at least three",
+            r"annotation 1 of 0\.png has no usable mask: a polygon is not a list of at least three",
         ),
         ({"segmentation": [[40, 1, 50, 1, 50, 9]]}, r"from x=40, y=1 to x=50, y=9 lies outside of the frame of 36x24"),
         ({"segmentation": [], "bbox": [1, 1, 5, 5]}, r"annotation 1 is a box without a mask: draw one"),

@@ -73,7 +73,10 @@ def test_a_video_without_detections_is_warned_of(tmp_path: Path) -> None:
         ([entry() | {"image_id": 17}], "no image has the id 17"),
         ([entry() | {"score": None}], "0.score: input should be a valid number"),
         (["bear"], "0: input should be a valid dictionary"),
-        ([entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}], "result 0 of bear/00000 is no mask: expected {'size'"),
+        (
+            [entry() | {"segmentation": [[0, 0, 4, 0, 4, 4]]}],
+            "result 0 of bear/00000 has no usable mask: expected {'size'",
+        ),
         ([entry() | {"segmentation": {"size": [6, 8], "counts": [3]}}], "result 0 .* 3 pixels"),
         (
             [entry() | {"segmentation": {"size": [10**7, 10**7], "counts": [10**14]}}],

@@ -96,9 +96,9 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
         (
             {"aspp_channels": 16},
             {},
-            r"has 'encoder\.aspp\.convolutions\.0\.0\.weight' of another shape, \[8, 512, 1, 1\] and not \[16",
+            r"has 'encoder\.aspp\.convolutions\.0\.0\.weight' of another shape, \[8, 512, 1, 1\], not \[16",
         ),
-        ({}, {"variant": "anchor"}, r"has 'head\.0\.weight' of another shape, \[8, 24, 1, 1\] and not \[8, 16"),
+        ({}, {"variant": "anchor"}, r"has 'head\.0\.weight' of another shape, \[8, 24, 1, 1\], not \[8, 16"),
         (
             {"backbone": "resnet18"},
             {},

@@ -13,7 +13,7 @@ import pytest
 
 from adnet.errors import UserError
 from adnet.shared import files
-from adnet.shared.files import cache_folder, from_home, read_json, read_lines, replacing, write_json
+from adnet.shared.files import cache_folder, from_home, new_folder, read_json, read_lines, replacing, write_json
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
@@ -26,6 +26,26 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
         raise OSError(errno.ENOSPC, "No space left on device")
     assert file.read_text() == "before"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_new_folder_takes_the_place_of_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a link leads to, but not of the one that the user's shell is in."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    with new_folder(tmp_path / "link") as draft:
+        (draft / "file").touch()
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["file"]
+    assert (tmp_path / "link").is_symlink()
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path, said in (
+        (Path(), "is a mount point or the working directory"),
+        (tmp_path / "link", "is not an empty folder"),
+    ):
+        with pytest.raises(UserError, match=said), new_folder(path):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "here", "link"]
 
 
 @pytest.mark.parametrize("links", [True, False])

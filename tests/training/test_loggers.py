@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import sys
 import warnings
 from pathlib import Path
@@ -73,6 +74,32 @@ def test_no_row_is_added_to_one_that_was_cut_off(tmp_path: Path) -> None:
     logger.log_metrics({"train/loss": 0.25})
     logger.save()
     assert rows(tmp_path) == [{"step": "0", "train/loss": "0.5"}, {"step": "0", "train/loss": "0.25"}]
+
+
+@pytest.mark.parametrize("failing", ["first row", "second row", "new column"])
+def test_a_row_whose_writing_failed_is_there_once_after_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    logger, full = MetricsFile(str(tmp_path)), OSError(errno.ENOSPC, "no space")
+    logged = [{"a": 1.0}, {"b": 2.0} if failing == "new column" else {"a": 2.0}]
+
+    def cut_off(path: Path, *given: Any, **options: Any) -> Any:
+        with real(path, *given, **options) as file:
+            file.write("2.")
+        raise full
+
+    real = Path.open
+    for number, row in enumerate(logged):
+        logger.log_metrics(row, number)
+        if failing == ["first row", "second row"][number] or (failing == "new column" and number):
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "open", cut_off)
+                with pytest.raises(OSError, match="no space"):
+                    logger.save()
+        logger.save()
+    assert [(found["step"], found["a"]) for found in rows(tmp_path)] == [
+        (str(number), str(row.get("a", ""))) for number, row in enumerate(logged)
+    ]
 
 
 def test_a_finished_run_is_left_alone_until_it_logs(tmp_path: Path) -> None:

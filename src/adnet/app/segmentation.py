@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +52,7 @@ class Bounded(VideoSource):
         return None if length is None else min(length, self.max_frames)
 
     def names(self) -> Iterator[str]:
-        return self.source.names()
+        return islice(self.source.names(), self.max_frames)
 
     def frames(self) -> Iterator[VideoFrame]:
         frames = self.source.frames()
@@ -90,8 +89,7 @@ class Segmentation:
 
     def __init__(self, network: Network, source: VideoSource, folder: Path) -> None:
         self.network, self.source, self.folder = network, source, folder
-        # Those of the anchor, which is always asked for, and of the last frame are kept.
-        self._embedding = lru_cache(maxsize=2)(self._embed)
+        self._embedded: dict[int, tuple[Frame, Tensor]] = {}
 
     def segment(self) -> Predicted:
         model, protocol, size, _ = self.network
@@ -148,10 +146,14 @@ class Segmentation:
         heat = upsample(shares / shares.max(), image.shape[:2])[0, 0].numpy()
         return _draw_heat(image, heat), float(shares[foreground].sum())
 
-    def _embed(self, index: int) -> tuple[Frame, Tensor]:
-        frame = self.frame(index)
-        size = fitted_size(self.network.size, frame.shown_size)
-        return frame.image, pixel_embeddings(self.network.model, frame.image, size)
+    def _embedding(self, index: int) -> tuple[Frame, Tensor]:
+        """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
+        if index not in self._embedded:
+            frame = self.frame(index)
+            size = fitted_size(self.network.size, frame.shown_size)
+            kept = {0: self._embedded[0]} if 0 in self._embedded else {}
+            self._embedded = {**kept, index: (frame.image, pixel_embeddings(self.network.model, frame.image, size))}
+        return self._embedded[index]
 
     def _levels(self, index: int) -> npt.NDArray[np.uint8]:
         return np.asarray(open_picture(self._maps()[index]).image)

@@ -55,7 +55,7 @@ def export_model(
             convolutions' weights and activations become 8-bit integers, in ranges observed on these frames, if the format has them.
         described: further entries of `export.json`, as plain values.
 
-    Raises UserError for an unknown format, an existing folder, a missing library and an export that disagrees with the
+    Raises UserError for an unknown format, a folder that is not empty, a missing library and an export that disagrees with the
     network; the folder is then not created.
     """
     if format not in FORMATS:

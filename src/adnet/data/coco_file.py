@@ -99,7 +99,7 @@ class Labelled:
             try:
                 yield read(segmentation)
             except ValueError as error:
-                raise UserError(f"{self.file}: {name} of {self.name} is no mask: {error}") from error
+                raise UserError(f"{self.file}: {name} of {self.name} has no usable mask: {error}") from error
 
 
 def read_coco(files: Iterable[Path], category: str | list[str] | None = None) -> list[Labelled]:

@@ -5,6 +5,7 @@ subtracted, and the rest divided by its 95th percentile, so that objects move ab
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,19 +47,19 @@ _VERSION = 3
 """Is part of the names of cached files: raise it whenever the same files and settings come to give other vectors."""
 
 
-class FlowMethod:
-    """A way to get the flow of a dataset's frames, by itself without any motion; its `repr` identifies the settings."""
+class FlowMethod(ABC):
+    """A way to get the flow of a dataset's frames; its `repr` identifies the settings."""
 
-    def check(self, video: str, frames: list[str]) -> None:
+    def check(self, video: str, frames: list[str]) -> None:  # noqa: B027 (most methods make flow of any frames)
         """Raise UserError if there can't be flow for the `frames` of `video`, named in time order."""
 
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
+    @abstractmethod
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
-        return (), 1
 
-    def of_files(self, files: tuple[Path, ...]) -> Vectors:  # noqa: ARG002
+    @abstractmethod
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:
         """Make the normalised flow, int8 `[h, w, 2]`, from `files`. Raises UserError if one can't be read."""
-        return NO_MOTION
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ class NoFlow(FlowMethod):
     """No motion in any frame, to see what a network with a motion branch finds by appearance alone."""
 
     def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:  # noqa: ARG002
+        return NO_MOTION
+
+    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
+        return (), 1
+
+    def of_files(self, files: tuple[Path, ...]) -> Vectors:  # noqa: ARG002
         return NO_MOTION
 
 

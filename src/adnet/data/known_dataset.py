@@ -99,7 +99,8 @@ class KnownDataset:
             options = {}
         if not root.is_dir():
             raise UserError(f"no dataset at {root}: set data.root, or ADNET_DATA to the folder that holds {root.name}")
-        found = self.find(root, split, by_split.get(split) or sequences or None, **options)
+        wanted = by_split.get(split) or sequences or None  # in a config, an empty list chooses nothing
+        found = self.find(root, split, wanted, **options)
         return VideoDataset(self.name, split, root, tuple(found), self.scored, options)
 
     def known_split(self, split: str) -> Split:

@@ -224,7 +224,8 @@ def _upright(path: Path, image: Image.Image) -> Picture:
         image = Image.fromarray(65535 - np.asarray(image))
     upright = image if turn is None else image.transpose(turn)
     head = _part(path).partition(b"IDAT")[0] if image.format in ("PNG", "AVIF") else b""
-    found = re.search(rb"cICP.(.)|colrnclx...(.)", head, re.DOTALL)  # FFmpeg writes it into the frames of a video
+    # The transfer function, which FFmpeg, for one, writes into the frames of a video.
+    found = re.search(rb"cICP.(.)|colrnclx...(.)", head, re.DOTALL)
     transfer = int.from_bytes(found[1] or found[2], "big") if found else 0
     return Picture(upright, str(image.format) if lossy else "", deep, white_is_0, transfer)
 
@@ -246,11 +247,11 @@ def _part(path: Path, head: bool = True) -> bytes:
         return file.read(65536)
 
 
-def check_range(path: Path, values: npt.NDArray[Any], most: int, advice: str = "or write 8 bits") -> None:
+def check_range(path: Path, values: npt.NDArray[Any], most: int, advice: str = "") -> None:
     """Raise UserError for values of a picture that are not from 0 to `most`, black to white."""
     if not (values.min() >= 0 and values.max() <= most):
         limits = f"{values.min():.6g} to {values.max():.6g}"
-        raise UserError(f"{path} has values from {limits}: scale them to 0 to {most}, {advice}")
+        raise UserError(f"{path} has values from {limits}: {advice or f'scale them to 0 to {most}, or write 8 bits'}")
 
 
 def _rgb(path: Path, picture: Picture) -> Frame:

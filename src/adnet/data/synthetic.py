@@ -1,6 +1,6 @@
 """Synthetic videos in DAVIS layout, for training in minutes without a download.
 
-The paper's cues (Section 1) tell the foreground: in the anchor it is near the centre and the largest object, later it has
+The foreground can be told by the paper's cues (Section 1): in the anchor it is near the centre and the largest object, later it has
 moved against the background. Other objects lack one of them: distractors of similar shape and texture are smaller,
 off-centre and fixed to the background; occluders pass in front and start elsewhere.
 

@@ -343,7 +343,7 @@ def predict_videos(
                 yield outputs.folder, result
         finally:
             if shard.count == 1 and not any(path.exists() for path in everything):
-                marker.unlink(missing_ok=True)  # so that no folder is left of what made nothing
+                marker.unlink(missing_ok=True)  # so that a run without results leaves no folder behind
     if problems := [result.problem for result in results.values() if result.problem]:
         raise UserError("; ".join(problems))
 

@@ -86,7 +86,7 @@ def to_probability(prediction: Prediction, path: Path) -> Prediction:
     if prediction.dtype == np.bool_:
         return np.asarray(prediction * np.uint8(255))
     if prediction.dtype.kind == "f":
-        check_range(path, prediction, 1, "or write probabilities after the sigmoid")
+        check_range(path, prediction, 1, "write probabilities, after the sigmoid")
     return prediction
 
 

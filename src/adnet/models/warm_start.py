@@ -45,7 +45,7 @@ def warm_start(model: nn.Module, branches: tuple[str, ...], path: str | Path) ->
             if there and not torch.allclose(here, here.new_tensor(there)):
                 setting = f"model.encoder.{name}=[{','.join(map(str, there))}]"
                 raise UserError(f"model.weights: frames of {path} are normalised otherwise: give {setting}")
-    load_into(model, own | taken, f"model.weights: {path}", "this network, set model.* as in its training")
+    load_into(model, own | taken, f"model.weights: {path}", "this network", advice="set model.* as in its training")
     return (
         f"weights of {path}: {len(taken)} tensors taken; "
         f"new: {_counted(new)}; missing: {_counted(missing)}; unused: {_counted(unused)}"

@@ -63,6 +63,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UserError(f"{path} already exists and is not an empty folder; give another output")
+    if path.is_mount() or path.resolve() == Path.cwd():
+        raise UserError(
+            f"{path} is a mount point or the working directory, which can't be replaced; give another output"
+        )
+    path = path.resolve()
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     draft.mkdir(parents=True)
     try:

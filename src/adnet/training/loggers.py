@@ -28,7 +28,7 @@ _SCORES = ("val/J", "val/F")
 class MetricsFile(Logger):
     """Write `save_dir/metrics.csv`, one row per call; a resumed run replaces the rows from its first step on.
 
-    The file is rewritten, atomically, by the first rows of this process and to add a column; other rows are appended.
+    The file is rewritten, atomically, for the first rows of a process and for a new column; other rows are appended.
     """
 
     def __init__(self, save_dir: str) -> None:
@@ -68,19 +68,20 @@ class MetricsFile(Logger):
         """Write the rows since the last call, if any. Columns are in alphabetical order."""
         if not self._pending:
             return
-        columns = sorted({*self._columns}.union(*self._pending))
-        self._rows += self._pending
+        columns, rows = sorted({*self._columns}.union(*self._pending)), [*self._rows, *self._pending]
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, columns, lineterminator="\n")
-        if self._written and columns == self._columns:
+        appended = self._written and columns == self._columns
+        self._written = False  # after an error, all is written again
+        if appended:
             table.writerows(self._pending)
             with self._file.open("a", newline="", encoding="utf-8") as file:
                 file.write(text.getvalue())
         else:
             table.writeheader()
-            table.writerows(self._rows)
+            table.writerows(rows)
             write_text(self._file, text.getvalue())
-        self._columns, self._pending, self._written = columns, [], True
+        self._columns, self._rows, self._pending, self._written = columns, rows, [], True
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
         """Read columns and rows, if any, without an incomplete last line. Raises UserError for another file."""

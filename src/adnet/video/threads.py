@@ -21,7 +21,7 @@ def in_parallel(
     """Yield `work(item)` for each of `items`, in their order, computed in `workers` threads, each of which calls `start` first.
 
     Another thread takes up to `workers` items in advance. An exception, of an item or of its work, is raised in the place of its
-    result. If `items` is a generator, it is closed with this one; use `contextlib.closing` to close it immediately.
+    result.
     """
     iterator = iter(items)
     reader, pool = ThreadPoolExecutor(1, "adnet-read"), ThreadPoolExecutor(workers, "adnet-work", start)
@@ -38,8 +38,6 @@ def in_parallel(
     finally:
         for executor in (reader, pool):
             executor.shutdown(cancel_futures=True)
-        if (close := getattr(iterator, "close", None)) is not None:
-            close()
 
 
 @contextmanager

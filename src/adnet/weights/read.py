@@ -83,30 +83,34 @@ def tensors_named(content: Mapping[str, Any], names: Iterable[str]) -> dict[str,
 
 
 def load_into(
-    network: nn.Module, content: Mapping[str, Any], source: str, target: str, more_allowed: bool = False
+    network: nn.Module,
+    content: Mapping[str, Any],
+    source: str,
+    target: str,
+    more_allowed: bool = False,
+    advice: str = "",
 ) -> None:
     """Load what a file of weights holds into `network`; `source` and `target` name the two in an error.
 
-    Raises UserError for tensors that are missing, of another shape, without finite numbers, or, unless `more_allowed`, more than
-    the network has.
+    Raises UserError for tensors that are missing, of another shape (then with `advice`), without finite numbers, or, unless
+    `more_allowed`, more than the network has.
     """
     own = network.state_dict()
     given = tensors_named(content, own)
-    fit = [key for key in own if key in given and _shape(given[key]) == _shape(own[key])]
+    tensors = {key for key in own if isinstance(given.get(key), Tensor)}
+    fit = [key for key in own if key in tensors and given[key].shape == own[key].shape]
     lacking = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
-    misfits = [key for key in own if key in given and key not in fit]
+    misfits = [key for key in own if key in tensors and key not in fit]
     floats = [key for key in fit if own[key].is_floating_point()]
     damaged = [key for key in floats if not (given[key].is_floating_point() and given[key].isfinite().all())]
     faults = (
         [f"lacks {key!r}" for key in lacking],
         [f"has {key!r}, which the network hasn't" for key in given if key not in own and not more_allowed],
-        [f"has {key!r} of another shape, {_shape(given[key])} and not {_shape(own[key])}" for key in misfits],
+        [f"has {key!r}, which is no tensor" for key in own if key in given and key not in tensors],
+        [f"has {key!r} of another shape, {[*given[key].shape]}, not {[*own[key].shape]}" for key in misfits],
         [f"has {key!r}, whose values are not finite floating-point numbers" for key in damaged],
     )
     if found := [first + f" and {len(more)} more such" * bool(more) for first, *more in filter(None, faults)]:
-        raise UserError(f"{source} doesn't fit {target}: it {'; it '.join(found)}")
+        said = "; it ".join(found) + f"; {advice}" * bool(misfits and advice)
+        raise UserError(f"{source} doesn't fit {target}: it {said}")
     network.load_state_dict({key: given[key] for key in own if key in given}, strict=False)
-
-
-def _shape(value: Any) -> list[int] | None:
-    return list(value.shape) if isinstance(value, Tensor) else None
