@@ -12,6 +12,7 @@ RUNS = {
     "table1": [EXPERIMENTS / "table1" / "runs"],
     "table1_480_steps": [EXPERIMENTS / "table1_480_steps" / "runs"],
     "extensions": [EXPERIMENTS / "table1_480_steps" / "runs", EXPERIMENTS / "extensions" / "runs"],
+    "table1_pretrained": [EXPERIMENTS / "table1_pretrained" / "runs"],
     "multi_scale": [EXPERIMENTS / "multi_scale" / "runs"],
     "beyond": [EXPERIMENTS / "beyond" / "runs"],
 }
