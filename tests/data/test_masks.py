@@ -146,11 +146,10 @@ def test_soft_edges_are_cut_at_half_of_the_brightest(tmp_path: Path, sigma: floa
     assert near(values >= values.max() / 2, OBJECT) > (0.97 if sigma < 5 else 0.9)
     Image.fromarray(values.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "deep.png"), values >= values.max() / 2)
-    if sigma < 5:  # wider edges leave nothing of so small a background, and are taken for a photograph
-        red = np.zeros((48, 80, 3), np.uint8)
-        red[..., 0] = values
-        Image.fromarray(red).save(tmp_path / "red.png")
-        np.testing.assert_array_equal(read_mask(tmp_path / "red.png"), values >= values.max() / 2)
+    red = np.zeros((48, 80, 3), np.uint8)
+    red[..., 0] = values
+    Image.fromarray(red).save(tmp_path / "red.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "red.png"), values >= values.max() / 2)
 
 
 def test_a_soft_mask_with_the_noise_of_compression(tmp_path: Path) -> None:
@@ -280,6 +279,29 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, suffix: str, image: Image.Im
         with pytest.raises(UserError, match=reason) as caught:
             read(tmp_path / f"mask{suffix}")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("kind", ["photograph", "painted white", "cut out on black", "cut out on white"])
+def test_a_photograph_is_no_mask_whatever_was_painted_on_it(tmp_path: Path, kind: str, mode: str) -> None:
+    photo = cv2.GaussianBlur(cv2.resize(PHOTO, (320, 192), interpolation=cv2.INTER_NEAREST), (0, 0), 1.5)
+    inside = OBJECT.repeat(4, 0).repeat(4, 1)[..., None]
+    changed = {"painted white": (255, photo), "cut out on black": (photo, 0), "cut out on white": (photo, 255)}
+    pixels = np.where(inside, *changed.get(kind, (photo, photo))).astype(np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "mask.png")
+    with pytest.raises(
+        UserError, match=r"mask\.png is no mask: it has .* values, neither flat, .* nor one bright area"
+    ):
+        read_mask(tmp_path / "mask.png")
+
+
+def test_a_matte_with_hair_is_a_soft_mask(tmp_path: Path) -> None:
+    inside = OBJECT.repeat(4, 0).repeat(4, 1).astype(np.uint8)
+    rim = (cv2.dilate(inside, np.ones((25, 25), np.uint8)) > 0) & (inside == 0)
+    hair = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, rim.shape, np.uint8), (0, 0), 1)
+    values = np.where(rim, hair, inside * np.uint8(255))
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), values >= 127.5)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

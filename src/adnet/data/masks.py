@@ -123,7 +123,7 @@ def foreground(path: Path, values: Values, lossy: str = "", brightness: Values |
     kernel = np.ones((3, 3), np.uint8)
     slope = (cv2.dilate(levels, kernel) > levels) & (cv2.erode(levels, kernel) < levels)
     steep = float((slope & between).sum() / max(1, int(between.sum())))
-    if (steep >= 0.5 or not between.any()) and (brightness is values or between.mean() < 0.75):
+    if (steep >= 0.5 or not between.any()) and not _is_photograph(levels, between):
         return _bright(brightness)
     if steep < 0.5 and (few or steep < 0.1):
         return _labelled(path, values)
@@ -206,8 +206,21 @@ def _check_soft(path: Path, values: Values, lossy: str) -> None:
     largest = int(np.convolve(levels, (1, 1)).max())
     if 0 < top <= MOST_LABELS or largest > max(int(between.sum()) / 4, int(_bright(values).sum()) / 20):
         raise UserError(f"{path} has areas of grey: {lossy} doesn't keep labels apart; write it as PNG")
-    if between.mean() > 0.75:
+    if _is_photograph(values, between):
         raise UserError(f"{path} is no mask: most of it is neither dark nor bright: write it as 0 and 255")
+
+
+def _is_photograph(levels: Values, between: Mask) -> bool:
+    """Return whether most of a picture lies `between` dark and bright `levels`, or much, with grain, which slopes lack."""
+    if between.mean() > 0.75:
+        return True
+    upper = levels > (int(levels.min()) + int(levels.max())) / 2
+    rest = min(np.count_nonzero(upper & ~between), np.count_nonzero(~upper & ~between))
+    around = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)
+    grain = (levels > cv2.dilate(levels, around)) | (levels < cv2.erode(levels, around))
+    inside = between & (cv2.blur(between.astype(np.float32), (9, 9)) > 0.9)  # narrow edges have none
+    amount = np.count_nonzero(between)
+    return bool(amount > rest and np.count_nonzero(grain & inside) > amount / 100)
 
 
 def _bright(values: Values) -> Mask:
