@@ -1,4 +1,4 @@
-"""Group runs that can be compared (same dataset, split, protocol and sequences), and average them over seeds."""
+"""Group runs that can be compared (same dataset, split, protocol, sequences and frames), and average them over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Results on the same sequences, in the paper's order of variants."""
+    """Results on the same frames of the same sequences, in the paper's order of variants."""
 
     dataset: str
     split: str
@@ -66,19 +66,20 @@ class Comparison:
 def pool(runs: Sequence[Run]) -> tuple[Comparison, ...]:
     """Group the evaluations of `runs` into comparisons, the one with the most evaluations first.
 
-    Evaluations on different sequences are never in one comparison, even if dataset, split and protocol agree. Scores of
-    another method, which has a protocol of its own, join every comparison on the same sequences.
+    Evaluations on different sequences or frames are never in one comparison, even if dataset, split and protocol agree.
+    Scores of another method, which has a protocol of its own, join every comparison on the same frames.
     """
     labels = label_runs(runs)
-    groups: dict[tuple[str, str, str, tuple[str, ...]], list[tuple[Run, Evaluation]]] = {}
+    groups: dict[tuple[str, str, str, tuple[str, ...], tuple[tuple[str, ...], ...]], list[tuple[Run, Evaluation]]] = {}
     for run in sorted(runs, key=lambda run: not run.trained):
         for evaluation in run.evaluations:
-            key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences)
-            same = [k for k in groups if (*k[:2], k[3]) == (*key[:2], key[3])]
+            frames = tuple(evaluation.stems.get(name, ()) for name in evaluation.sequences)
+            key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences, frames)
+            same = [k for k in groups if (*k[:2], *k[3:]) == (*key[:2], *key[3:])]
             for place in same if same and not run.trained else [key]:
                 groups.setdefault(place, []).append((run, evaluation))
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    return tuple(Comparison(*key, results=_pooled(members, labels)) for key, members in ordered)
+    return tuple(Comparison(*key[:4], results=_pooled(members, labels)) for key, members in ordered)
 
 
 def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
