@@ -32,6 +32,16 @@ def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
     assert not made.exists()
 
 
+def test_a_run_that_made_other_files_keeps_its_folder(tmp_path: Path) -> None:
+    """As of two videos, each in a folder of its own, when a third one alone is to be written beside them."""
+    marker, made = tmp_path / "out" / "predict.json", tmp_path / "out" / "a" / "masks"
+    assert marked(marker, {"input": "a"}, False, [made]) == {}
+    made.mkdir(parents=True)
+    with pytest.raises(UserError, match="holds another prediction"):
+        marked(marker, {"input": "c"}, False, [tmp_path / "out" / "masks"])
+    assert marked(marker, {"input": "a"}, False, [made]) == {"input": "a"}
+
+
 def test_a_folder_is_of_one_run_at_a_time(tmp_path: Path) -> None:
     """Also before it has made anything, and of the same command, which would else come to write the same files."""
     marker = tmp_path / "out" / "predict.json"

@@ -40,12 +40,12 @@ def locked_output(
         kind: name of a run in messages.
         described: identifies the run: its settings, and the content of all files that it reads.
         overwrite: take the folder from another run, and delete `replaced`.
-        replaced: the files and folders that a run writes. As long as none exists, another run may take the folder.
+        replaced: the files and folders that a run writes. A folder that holds a marker alone may be taken by another run.
 
     Raises UserError if the folder belongs to another run, holds something else, is a file or in use, and for `overwrite` with several
     shards. Nothing is locked where `try_lock` can't.
     """
-    folder, replaced = marker.parent, list(replaced)
+    folder = marker.parent
     if overwrite and shard.count > 1:
         raise UserError(f"overwrite=true: shards would delete each other's results; delete {folder} instead")
     if folder.is_file():
@@ -66,10 +66,9 @@ def locked_output(
                 raise in_use
             if overwrite:
                 remove(replaced)
-            elif earlier is None and marker.is_file() and any(path.exists() for path in replaced):
-                raise UserError(f"{folder} holds another {kind}; give another output, or overwrite=true")
-            elif not marker.is_file() and any(folder.iterdir()):
-                raise UserError(f"{folder} is not empty and holds no {kind}; give another output, or overwrite=true")
+            elif earlier is None and any(path != marker for path in folder.iterdir()):
+                holds = f"holds another {kind}" if marker.is_file() else f"is not empty and holds no {kind}"
+                raise UserError(f"{folder} {holds}; give another output, or overwrite=true")
             if earlier is None:
                 write_json(marker, described)
             if shard.count > 1 and not try_lock(descriptor, shared=True):
