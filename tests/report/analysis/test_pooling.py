@@ -147,7 +147,7 @@ def test_what_differs_is_not_compared(make_run: Callable[..., Path], tmp_path: P
 
 
 def test_scores_of_other_frames_are_not_compared(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    """As when some masks were moved away, to learn from them, between two calls of `adnet.score`."""
+    """As when some masks were moved away, to learn from them, between two calls of `adnet.score`; older files name no frames."""
     document = json.loads((make_run("0") / "evaluation/davis2016-val-paper/scores.json").read_text())
     for name, last in (("before", 6), ("again", 6), ("after", 3)):
         for row in document["sequences"].values():
@@ -155,8 +155,12 @@ def test_scores_of_other_frames_are_not_compared(make_run: Callable[..., Path], 
             for measure in "JF":
                 row[measure]["frames"] = row[measure]["frames"][:last]
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    found = pool(find_runs([tmp_path / f"{name}.json" for name in ("before", "after", "again")]))
-    assert [[result.label for result in comparison.results] for comparison in found] == [["again", "before"], ["after"]]
+    for row in document["sequences"].values():  # of "after"
+        del row["frames"]
+    (tmp_path / "older.json").write_text(json.dumps(document))
+    found = pool(find_runs([tmp_path / f"{name}.json" for name in ("before", "after", "again", "older")]))
+    together = [[result.label for result in comparison.results] for comparison in found]
+    assert together == [["after", "older"], ["again", "before"]]
 
 
 def test_mean_leaves_out_what_is_no_number(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -73,13 +73,26 @@ def pool(runs: Sequence[Run]) -> tuple[Comparison, ...]:
     groups: dict[tuple[str, str, str, tuple[str, ...], tuple[tuple[str, ...], ...]], list[tuple[Run, Evaluation]]] = {}
     for run in sorted(runs, key=lambda run: not run.trained):
         for evaluation in run.evaluations:
-            frames = tuple(evaluation.stems.get(name, ()) for name in evaluation.sequences)
+            frames = tuple(
+                evaluation.stems.get(name) or ("",) * len(evaluation.frames.get(name, ()))
+                for name in evaluation.sequences
+            )
             key = (evaluation.dataset, evaluation.split, evaluation.protocol, evaluation.sequences, frames)
-            same = [k for k in groups if (*k[:2], *k[3:]) == (*key[:2], *key[3:])]
-            for place in same if same and not run.trained else [key]:
+            same = [k for k in groups if (*k[:2], k[3]) == (*key[:2], key[3]) and _agree(k[4], frames)]
+            if run.trained or not same:
+                same = [next((k for k in same if k[2] == evaluation.protocol), key)]
+            for place in same:
                 groups.setdefault(place, []).append((run, evaluation))
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(Comparison(*key[:4], results=_pooled(members, labels)) for key, members in ordered)
+
+
+def _agree(frames: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether these can be the same frames; older files have their number alone, so that names are empty, or not even that."""
+    return all(
+        not a or not b or (len(a) == len(b) and (a == b or not a[0] or not b[0]))
+        for a, b in zip(frames, others, strict=True)
+    )
 
 
 def label_runs(runs: Sequence[Run]) -> dict[Run, str]:
