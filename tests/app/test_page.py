@@ -6,6 +6,7 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint, write_checkpoint
 from adnet.video.sources import VideoSource, video_sources
 
-pytest.importorskip("gradio")
+pytestmark = pytest.mark.skipif(not find_spec("gradio"), reason="needs gradio")  # imported where the page is made
 
 FRAMES = 12
 """The most that this page takes of a video."""

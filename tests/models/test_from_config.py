@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +75,6 @@ def test_an_impossible_network_is_one_line(tiny_model_config: dict[str, Any]) ->
 def test_what_is_no_config(config: Any) -> None:
     with pytest.raises(UserError, match="all of it is"):
         ADNet.from_config(config)
-
-
-def test_the_network_is_made_without_opencv() -> None:
-    code = "import sys, adnet.models; print('cv2' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_file_that_the_config_names_is_not_read(tiny_model_config: dict[str, Any]) -> None:
