@@ -108,6 +108,11 @@ def test_workers_go_on_after_a_signal_to_the_whole_job(tiny_davis: Path, number:
 
 def test_python_ends_with_workers_that_are_left(tiny_davis: Path) -> None:
     code = f"""
+import sys
+from types import SimpleNamespace
+
+# Of Lightning, which takes seconds to import, only what has no trainer yet.
+sys.modules["lightning"] = SimpleNamespace(LightningDataModule=type("Module", (), {{"trainer": None}}))
 from pathlib import Path
 from adnet.data import davis2016
 from adnet.data.augmentation import Augmentation
