@@ -82,7 +82,7 @@ def _tiny_model_config() -> dict[str, Any]:
         "variant": "full",
         "encoder": {
             "_target_": "adnet.models.DeepLabV3",
-            "backbone": "resnet10t",
+            "backbone": "test_resnet",
             "pretrained": False,
             "aspp_rates": [1, 2, 3],
             "aspp_channels": 8,

@@ -24,7 +24,7 @@ def tiny(variant="full", seed=0, **options):
 
 def tiny_encoder(channels=8, shallow=False):
     options = {"aspp_rates": (1, 2), "aspp_channels": 8, "embedding_channels": channels, "shallow": shallow}
-    return DeepLabV3("resnet10t", pretrained=False, **options)
+    return DeepLabV3("test_resnet", pretrained=False, **options)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -56,7 +56,7 @@ def test_the_anchor_counts_only_where_the_variant_says_so(variant):
 )
 def test_a_branch_that_is_added_gets_its_anchor(monkeypatch, said, several):
     """And its flow, if it says so."""
-    like = Branch(lambda anchor, frame: frame.embedding * anchor.mean((2, 3), keepdim=True), **said)
+    like = Branch(lambda anchor, frame: 100 * frame.embedding * anchor.mean((2, 3), keepdim=True), **said)
     monkeypatch.setitem(BRANCHES, "like", like)
     monkeypatch.setitem(VARIANTS, "likeness", ("like", "skip"))
     model = tiny("likeness").eval()

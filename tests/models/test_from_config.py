@@ -26,7 +26,7 @@ def test_the_network_is_what_its_constructor_makes(tiny_model: ADNet, tiny_model
 def test_every_model_of_ours_is_built(model: str) -> None:
     """As it lies in a checkpoint of training, with a decoder; its backbone is a small one."""
     small = [
-        "model.encoder.backbone=resnet10t",
+        "model.encoder.backbone=test_resnet",
         "model.encoder.aspp_channels=8",
         "model.decoder=true",
         "model.encoder.multi_grid=null",

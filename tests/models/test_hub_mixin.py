@@ -55,7 +55,7 @@ def test_a_saved_network_gives_its_logits_whatever_its_statistics(tiny_model: AD
 
 
 def test_a_network_knows_what_it_was_built_of() -> None:
-    encoder = {"backbone": "resnet10t", "aspp_rates": (1, 2), "aspp_channels": 8, "embedding_channels": 8}
+    encoder = {"backbone": "test_resnet", "aspp_rates": (1, 2), "aspp_channels": 8, "embedding_channels": 8}
     motion = DeepLabV3(pretrained=False, freeze_batch_norm=True, **encoder)
     network = ADNet(
         DeepLabV3(pretrained=False, shallow=True, mean=(0.1, 0.2, 0.3), **encoder),

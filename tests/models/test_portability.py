@@ -17,7 +17,7 @@ def tiny(variant="full", **options):
     torch.manual_seed(0)
     options = {"pretrained": False, "aspp_rates": (1, 2), "aspp_channels": 8} | options
     return ADNet(
-        DeepLabV3("resnet10t", embedding_channels=1 if variant == "baseline" else 8, **options),
+        DeepLabV3("test_resnet", embedding_channels=1 if variant == "baseline" else 8, **options),
         variant,
         head_channels=8,
     )

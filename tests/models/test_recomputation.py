@@ -36,7 +36,7 @@ def test_a_step_is_the_same_running_statistics_and_all(backbone: str) -> None:
 
 
 def test_a_block_is_computed_twice_and_a_copy_computes_itself() -> None:
-    model = network("resnet10t", True)
+    model = network("test_resnet", True)
     calls: list[nn.Module] = []
     clone = copy.deepcopy(model)
     for net in (model, clone):
@@ -59,7 +59,7 @@ def test_less_is_kept_for_the_backward_pass() -> None:
             storages[tensor.untyped_storage().data_ptr()] = tensor
             return tensor
 
-        model = network("resnet10t", recomputed)
+        model = network("test_resnet", recomputed)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             model.encoder.features(FRAME)
         return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())

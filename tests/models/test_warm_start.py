@@ -96,7 +96,7 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
         (
             {"aspp_channels": 16},
             {},
-            r"has 'encoder\.aspp\.convolutions\.0\.0\.weight' of another shape, \[8, 512, 1, 1\], not \[16",
+            r"has 'encoder\.aspp\.convolutions\.0\.0\.weight' of another shape, \[8, 96, 1, 1\], not \[16",
         ),
         ({}, {"variant": "anchor"}, r"has 'head\.0\.weight' of another shape, \[8, 24, 1, 1\], not \[8, 16"),
         (
@@ -109,7 +109,7 @@ def test_layers_that_the_file_has_by_halves_are_missing(build: Callable[..., ADN
             {},
             r"lacks encoder\.backbone\.conv1\.0\.bias .*another model\.encoder\.freeze_batch_norm",
         ),
-        ({"mean": [0.1, 0.2, 0.3]}, {}, r"normalised otherwise: give model\.encoder\.mean=\[0\.485,0\.456,0\.406\]"),
+        ({"mean": [0.1, 0.2, 0.3]}, {}, r"normalised otherwise: give model\.encoder\.mean=\[0\.5,0\.5,0\.5\]"),
     ],
 )
 def test_what_does_not_fit_is_one_error(
