@@ -2,9 +2,13 @@
 
 import functools
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import nan
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 BLOCKS = {"ResNet50": (3, 4, 6, 3), "ResNet101": (3, 4, 23, 3)}
 
@@ -52,6 +56,15 @@ def shapes(backbone: str, variant: str) -> dict[str, list[int]]:
 def weights(backbone: str, variant: str, salt: str = "") -> dict[str, Tensor]:
     """Values made from each name alone, as the reference's README says."""
     return {key: _value(salt, key, tuple(shape)) for key, shape in shapes(backbone, variant).items()}
+
+
+@contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Networks begin with NaN in place of random numbers, which take longer to draw than all weights to load over them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("kaiming_uniform_", "kaiming_normal_"):
+            patch.setattr(nn.init, name, lambda tensor, *_, **__: nn.init.constant_(tensor, nan))
+        yield
 
 
 def zeros(backbone: str, variant: str) -> dict[str, Tensor]:

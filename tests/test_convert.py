@@ -2,7 +2,7 @@ import sys
 
 import pytest
 import torch
-from published_weights import weights
+from published_weights import nothing_drawn, weights
 
 from adnet import convert
 from adnet.data import folder
@@ -20,11 +20,11 @@ def test_a_converted_checkpoint_opens_like_one_of_training(tmp_path, monkeypatch
     given, output = weights("ResNet50", "inter"), tmp_path / "deep" / "inter.ckpt"
     torch.save({f"module.{key}": value for key, value in given.items()}, tmp_path / "inter.pth")
     arguments = [f"checkpoint={tmp_path}/inter.pth", "variant=inter", f"output={output}"]
-    run(monkeypatch, *arguments)
-    assert "anchor_diffusion on resnet50s" in capsys.readouterr().out
-
-    model, size = load_checkpoint(output)
-    expected = load_published(given, "anchor_diffusion")
+    with nothing_drawn():
+        run(monkeypatch, *arguments)
+        assert "anchor_diffusion on resnet50s" in capsys.readouterr().out
+        model, size = load_checkpoint(output)
+        expected = load_published(given, "anchor_diffusion")
     assert size == (481, 857)
     assert model.variant == "anchor_diffusion"
     assert [path.name for path in output.parent.iterdir()] == ["inter.ckpt"]
