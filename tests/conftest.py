@@ -20,6 +20,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from hypothesis import HealthCheck, settings
+from omegaconf import DictConfig
 
 from adnet.data.synthetic import synthesize
 from adnet.shared.locks import one_at_a_time
@@ -143,11 +144,22 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
 def _configs_are_composed_once() -> Iterator[None]:
     """Hydra reads and merges two dozen YAML files for each command: those of this process that choose the same share the outcome.
 
-    What a command's other arguments change is applied to a copy.
+    What a command's other arguments change is applied to a copy; copies, of which Hydra makes several more, are pickled ones.
     """
     made = dict[str, bytes]()
     load, create = ConfigRepository.load_config, defaults_list._create_defaults_list
-    compose = ConfigLoaderImpl._compose_config_from_defaults_list
+    compose, copy_deeply = ConfigLoaderImpl._compose_config_from_defaults_list, DictConfig.__deepcopy__
+
+    def pickled(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
+        parent, self.__dict__["_parent"] = self.__dict__["_parent"], None
+        try:
+            copied: DictConfig = pickle.loads(pickle.dumps(self))
+        except (AttributeError, TypeError, pickle.PicklingError):  # there is an object in it
+            copied = copy_deeply(self, memo)
+        finally:
+            self.__dict__["_parent"] = parent
+        copied.__dict__["_parent"] = parent
+        return copied
 
     def once(sources: Any, key: list[Any], make: Callable[[], Any]) -> Any:
         launchers = [*ConfigStore.instance().repo["hydra"]["launcher"]]  # a test is as if one weren't installed
@@ -175,6 +187,7 @@ def _configs_are_composed_once() -> Iterator[None]:
         patch.setattr(ConfigRepository, "load_config", load_once)
         patch.setattr(defaults_list, "_create_defaults_list", create_once)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
+        patch.setattr(DictConfig, "__deepcopy__", pickled)
         yield
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
+import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -20,6 +23,7 @@ from chromium import chromium
 from PIL import Image
 from videos import InstantModel, pictures, write_video
 
+from adnet.app.__main__ import main
 from adnet.app.segmentation import Network
 from adnet.backends.runtime import for_inference
 from adnet.data.coco_dataset import coco
@@ -403,3 +407,46 @@ def test_the_page_shows_attention_where_there_is_one(tmp_path: Path, monkeypatch
         shown[variant] = props["explained"]["visible"]
         assert props["examples"]["visible"] is False
     assert shown == {"full": True, "cross": False}
+
+
+def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing(
+    run: Callable[..., Any], tmp_path: Path, tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the first import of it would: it asks for its folder then.
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    import gradio
+
+    (folder := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    write_checkpoint(checkpoint := tmp_path / "last.ckpt", tiny_model, (33, 57))
+    seen = []
+
+    def stopped(blocks: Any) -> None:
+        config = requests.get(f"{blocks.local_url}config", timeout=60).json()
+        seen.extend(
+            [
+                blocks.local_url,
+                config["analytics_enabled"],
+                blocks.share,
+                sorted(path.name[:10] for path in folder.iterdir()),
+            ]
+        )
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(gradio.Blocks, "block_thread", stopped)
+    ended = run(main, f"checkpoint={checkpoint}", "examples=1", "device=cpu")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"{seen[0]} until Ctrl-C\n"
+    assert seen[0].startswith("http://127.0.0.1:")
+    assert seen[1:] == [False, False, ["adnet-app-"]]
+    assert not any(folder.iterdir())
+    with pytest.raises(requests.ConnectionError):
+        requests.get(seen[0], timeout=9)
+
+
+def test_an_address_that_there_is_not_is_one_line(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    ended = run(main, "host=" + 300 * "a", "examples=0", "device=cpu")
+    assert ended.code == 1
+    [line] = ended.err.splitlines()
+    assert re.match(r"adnet: host=a+: no such address \(.*\); give 127\.0\.0\.1, or leave it out$", line)

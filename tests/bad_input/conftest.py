@@ -227,9 +227,23 @@ EXPECTED: dict[tuple[str, tuple[str, ...]], dict[str, bytes]] = {}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    """All files below a folder; one that has not changed is not read again."""
+    found = {}
+    for path in sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names):
+        if path.is_file():
+            now = stamp(path.stat())
+            if READ.get(path, (None,))[0] != now:
+                READ[path] = now, path.read_bytes()
+            found[str(path.relative_to(folder))] = READ[path][1]
+    return found
+
+
+READ: dict[Path, tuple[tuple[int, ...], bytes]] = {}
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with a file."""
+    return status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def assert_whole(folder: Path, found: dict[str, bytes]) -> None:
@@ -270,19 +284,15 @@ def kitchen(
 def _restore(template: Path, folder: Path, stamps: dict[str, tuple[int, ...]]) -> None:
     """Make `folder` a copy of `template`; what no test has changed is not copied again."""
 
-    def stamp(path: str | Path) -> tuple[int, ...]:
-        now = os.lstat(path)
-        return now.st_ino, now.st_size, now.st_ctime_ns
-
     def copy(source: str, target: str) -> None:
         if not os.path.exists(target):  # noqa: PTH110 (a hundred files for each test)
             shutil.copy2(source, target)
-            stamps[target] = stamp(target)
+            stamps[target] = stamp(os.lstat(target))
 
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not (template / path.relative_to(folder)).is_dir():
                 path.rmdir()
-        elif stamps.get(str(path)) != stamp(path):
+        elif stamps.get(str(path)) != stamp(path.lstat()):
             path.unlink()
     shutil.copytree(template, folder, copy_function=copy, dirs_exist_ok=True)
