@@ -140,8 +140,7 @@ def exported(shared_checkpoint: Path) -> Callable[[str], Path]:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _configs_are_composed_once() -> Iterator[None]:
+def pytest_configure(config: pytest.Config) -> None:
     """Hydra reads and merges two dozen YAML files for each command: those of this process that choose the same share the outcome.
 
     What a command's other arguments change is applied to a copy; copies, of which Hydra makes several more, are pickled ones.
@@ -183,12 +182,12 @@ def _configs_are_composed_once() -> Iterator[None]:
     def compose_once(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> Any:
         return once(repo, [defaults], lambda: compose(self, defaults, repo))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", load_once)
-        patch.setattr(defaults_list, "_create_defaults_list", create_once)
-        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
-        patch.setattr(DictConfig, "__deepcopy__", pickled)
-        yield
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setattr(ConfigRepository, "load_config", load_once)
+    patch.setattr(defaults_list, "_create_defaults_list", create_once)
+    patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
+    patch.setattr(DictConfig, "__deepcopy__", pickled)
 
 
 @pytest.fixture(autouse=True)

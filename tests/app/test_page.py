@@ -85,14 +85,17 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def teachable(tmp_path: Path, tiny_model: ADNet) -> Iterator[Server]:
-    """A page whose network is tiny, knows nothing, and can learn."""
-    write_checkpoint(tmp_path / "tiny.ckpt", tiny_model, (97, 161))
+def teachable(tmp_path: Path, tiny_model_config: dict[str, Any]) -> Iterator[Server]:
+    """A page whose network is tiny, knows nothing, and can learn, for which timm's smallest ResNet has too few features."""
+    torch.manual_seed(0)
+    encoder = tiny_model_config["encoder"] | {"backbone": "resnet10t"}
+    model = ADNet.from_config(tiny_model_config | {"encoder": encoder})
+    write_checkpoint(tmp_path / "tiny.ckpt", model, (97, 161))
     root = tmp_path / "app"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
-        served = page(root, for_inference(tiny_model), [], tmp_path / "tiny.ckpt").launch("127.0.0.1", None)
-        yield Server(served.local_url, root, tiny_model, served)
+        served = page(root, for_inference(model), [], tmp_path / "tiny.ckpt").launch("127.0.0.1", None)
+        yield Server(served.local_url, root, model, served)
         served.close(verbose=False)
 
 

@@ -254,7 +254,7 @@ def test_same_padding_is_timms(layer: nn.Module, size: tuple[int, int]) -> None:
         pytest.param("tf_efficientnet_lite0", 8, marks=pytest.mark.nightly),
     ],
 )
-@pytest.mark.parametrize("backend", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["openvino", pytest.param("onnx", marks=pytest.mark.nightly)])
 def test_an_export_is_the_same_network_at_every_size(
     tmp_path: Path,
     tiny_model_config: dict[str, Any],

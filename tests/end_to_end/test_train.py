@@ -17,8 +17,8 @@ from killed_training import ARGUMENTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SMOKE = ("scale=smoke", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=1")
-TINY = (*SMOKE, "model.encoder.backbone=test_efficientnet")
+TINY = ("scale=smoke", "model.encoder.pretrained=false", "trainer.accelerator=cpu", "pairs.workers=1")
+TINY += ("model.encoder.backbone=test_efficientnet",)
 
 
 def load(path: Path) -> Any:
@@ -61,7 +61,7 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
     from adnet import evaluate, train
 
     folder = tmp_path / "run"
-    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
+    ended = run(train.main, *TINY, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
     assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
     summary = check_run(folder, tiny_davis)
     assert set(summary["initial"]) == {"J", "F"}
@@ -84,13 +84,13 @@ def test_train_then_evaluate(tiny_davis: Path, tmp_path: Path, run: Callable[...
 
     # A finished run is not trained over, and a checkpoint that was cut off is named.
     before = (folder / "summary.json").read_bytes()
-    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}")
+    ended = run(train.main, *TINY, f"data.root={tiny_davis}", f"hydra.run.dir={folder}")
     assert (ended.code, ended.err) == (
         1,
         f"adnet: {folder} holds a finished run of another config: test_at_start was True and is False; give another "
         "hydra.run.dir, or these values\n",
     )
-    ended = run(train.main, *SMOKE, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
+    ended = run(train.main, *TINY, f"data.root={tiny_davis}", f"hydra.run.dir={folder}", "test_at_start=true")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("full: finished before, 4 steps\n")
     assert f"run folder: {folder} (to train again, remove it" in ended.out

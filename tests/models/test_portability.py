@@ -23,9 +23,8 @@ def tiny(variant="full", **options):
     )
 
 
-@pytest.mark.parametrize(
-    "variant", ["full", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("baseline", "cross"))]
-)
+@pytest.mark.nightly  # test_on_gpu.py has the whole of the full variant's training step compiled
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_compiles_without_a_graph_break_forward_and_backward(variant):
     model = tiny(variant)
     expected = tiny(variant)
