@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from networks import settle
 from PIL import Image
 from run_lengths import encode
 from videos import pictures, write_video
@@ -215,10 +216,7 @@ def motion_checkpoint(checkpoint: Path, tiny_model_config: dict[str, Any]) -> Pa
     """The network with a motion branch in place of the one without."""
     torch.manual_seed(0)
     config = tiny_model_config | {"variant": "full_motion", "motion": tiny_model_config["encoder"]}
-    model = instantiate(config)
-    with torch.no_grad():
-        for _ in range(20):  # batch norm learns how small the features of an untrained network are
-            model(*torch.rand(3, 4, 3, 33, 57))
+    model = settle(instantiate(config), (33, 57))
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     torch.save({"hyper_parameters": {"model": config, "test_size": [33, 57]}, "state_dict": weights}, checkpoint)
     return checkpoint

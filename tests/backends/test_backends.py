@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from networks import settle
 from timm.layers import AvgPool2dSame, Conv2dSame
 from timm.models import efficientnet
 from torch import nn
@@ -62,19 +63,8 @@ def with_same_padding(config: dict[str, Any], output_stride: int, backbone: str 
     stride = {"stages": 4, "output_stride": output_stride}
     encoders = {name: config[name] | stride for name in ("encoder", "motion") if name in config}
     encoders["encoder"] |= {"backbone": backbone}
-    return with_large_features(config | encoders)
-
-
-def with_large_features(config: dict[str, Any]) -> ADNet:
-    """A network whose batch norms know how small the features of an untrained one are."""
     torch.manual_seed(0)
-    model: ADNet = instantiate(config)
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.momentum = 1.0
-    with torch.no_grad():
-        model(*torch.rand(2 + (model.motion is not None), 4, 3, *SIZE))
-    return model.eval()
+    return settle(instantiate(config | encoders), SIZE)
 
 
 def logits(model: Any, anchor: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import settle
 from torch.nn.functional import interpolate
 from videos import InstantModel, MotionModel
 
@@ -70,11 +71,7 @@ def motion_network(tiny_model_config: dict[str, Any]) -> ADNet:
     """With a motion branch and a decoder."""
     motion = {key: value for key, value in tiny_model_config["encoder"].items() if key != "shallow"}
     config = tiny_model_config | {"variant": "full_motion", "decoder": True, "motion": motion}
-    model: ADNet = instantiate(config | {"encoder": tiny_model_config["encoder"] | {"shallow": True}})
-    with torch.no_grad():
-        for _ in range(20):  # batch norm learns how small the features of an untrained network are
-            model(*torch.rand(3, 4, 3, *SIZE))
-    return model
+    return settle(instantiate(config | {"encoder": tiny_model_config["encoder"] | {"shallow": True}}), SIZE)
 
 
 def test_anchor_is_embedded_once_a_video_and_view(tiny_model: ADNet, embedded: list[torch.Size]) -> None:
