@@ -19,6 +19,12 @@ from adnet.models import ADNet
 
 
 @pytest.fixture
+def tiny_model_config(tiny_model_config: dict[str, Any]) -> dict[str, Any]:
+    """Of a larger backbone, since 8 bits leave too little of the untrained logits of timm's smallest."""
+    return tiny_model_config | {"encoder": tiny_model_config["encoder"] | {"backbone": "resnet10t"}}
+
+
+@pytest.fixture
 def checkpoint(tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet) -> Path:
     path = tmp_path / "last.ckpt"
     torch.save(
