@@ -156,6 +156,11 @@ def test_options_between_keys_are_named_as_such(run: Callable[..., Any]) -> None
     )
 
 
+def test_the_config_of_a_sweep_is_that_of_a_job(run: Callable[..., Any]) -> None:
+    line = mistake(run, command("train")(accept), "-m", "seed=0,1", "--cfg", "job")
+    assert line == "--cfg job shows the config of one job: leave -m out, and give one value of each key"
+
+
 def test_where_nothing_is_near_the_names_are_listed(run: Callable[..., Any]) -> None:
     line = mistake(run, command("train")(accept), "pairs.xyzzy=1")
     assert line == (

@@ -150,7 +150,9 @@ def check_options(arguments: Sequence[str]) -> None:
 
     parser = get_args_parser()
     parser.error = refuse
-    parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.multirun and given.cfg:
+        raise UserError(f"--cfg {given.cfg} shows the config of one job: leave -m out, and give one value of each key")
 
 
 def expand_home(cfg: DictConfig) -> None:
