@@ -54,7 +54,10 @@ def test_each_split_has_its_own_choice(tiny_davis: Path) -> None:
             assert [sequence.name for sequence in davis2016(tiny_davis, split, **given).sequences] == [expected]
     train = davis2016(tiny_davis, "train", val_sequences=["val-000"])
     assert [sequence.name for sequence in train.sequences] == ["train-000", "train-001"]
-    with pytest.raises(UserError, match=r"no sequence 'x' in this split of 2; data\.train_sequences and data\.val_seq"):
+    with pytest.raises(
+        UserError,
+        match=r"no sequence 'x' in this split, which has train-000, train-001; data\.train_sequences and data\.val_seq",
+    ):
         davis2016(tiny_davis, "train", sequences=["x"])
 
 

@@ -373,7 +373,7 @@ def test_images(tmp_path: Path) -> None:
     (tmp_path / "none.txt").touch()
     with pytest.raises(UserError, match="images none has no sequences"):
         images(tmp_path, "none")
-    with pytest.raises(UserError, match=r"no sequence 'a' in this split of 1"):
+    with pytest.raises(UserError, match=r"no sequence 'a' in this split, which has "):
         images(tmp_path, "val", ["a"])
     (tmp_path / "Image" / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"Image/a\.jpg is missing"):

@@ -223,7 +223,7 @@ def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]
     for sequence in wanted or ():
         if composed(sequence) not in by_name:
             near = get_close_matches(sequence, known, n=1)
-            hint = f" of {len(known)}; data.train_sequences and data.val_sequences each name sequences of one split"
+            hint = f", which has {_some([*known])}; data.train_sequences and data.val_sequences each name sequences of one split"
             raise UserError(f"no sequence {sequence!r} in this split{f'; did you mean {near[0]!r}?' if near else hint}")
     kept = {by_name[composed(sequence)] for sequence in (known if wanted is None else wanted)}
     return [sequence for sequence in known if sequence in kept]
