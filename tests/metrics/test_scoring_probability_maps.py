@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,9 +95,10 @@ def test_saliency_is_the_same_from_any_number_of_processes(dataset, maps, monkey
     assert one["saliency"]["pooled"]["MAE"] == pytest.approx(saliency_of(dataset, maps)["pooled"]["MAE"], abs=1e-12)
 
 
-def test_the_kind_is_told_from_a_sample_and_holds_for_all(dataset, predictions, maps):
+def test_the_kind_is_told_from_a_sample_and_holds_for_all(dataset, predictions):
     assert score_dataset(dataset, predictions, workers=1)["kind_reason"] == "one grey value besides 0: 255"
-    (predictions / "bear" / "00002.png").write_bytes((maps / "bear" / "00002.png").read_bytes())  # not in the sample
+    other = predictions / "bear" / "00002.png"  # not in the sample
+    Image.fromarray(cv2.blur(np.asarray(Image.open(other)), (5, 5))).save(other)
     assert "00002.png has several grey values" in error_of(dataset, predictions)
     assert score_dataset(dataset, predictions, workers=1, kind="masks")["kind_reason"] == "given"
 
