@@ -135,7 +135,7 @@ def test_killed_at_random_moments(context: Any, root: Path, whole: tuple[Path, f
     while killed < KILLS:
         folder = root.parent / "runs" / f"random-{number}"
         process = start(context, folder, root)
-        process.join(timeout=rng.uniform(0.4, 1.1) * seconds)
+        process.join(timeout=rng.uniform(0.2, 0.9) * seconds)
         if process.is_alive():
             process.kill()
             process.join()
