@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Lock
 from typing import Any
 
@@ -83,8 +84,9 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
     """
     openvino = _library("backend=openvino")
     core, compiling, threads = openvino.Core(), Lock(), torch.get_num_threads()
+    streams = min(FRAMES_IN_FLIGHT, threads)
     options = {
-        "NUM_STREAMS": min(FRAMES_IN_FLIGHT, threads),
+        "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 if the processor has it
         "INFERENCE_NUM_THREADS": threads,
         # With pinned threads, two processes would share the first cores and leave the others idle.
@@ -92,8 +94,8 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
     }
 
     @lru_cache(maxsize=8)
-    def compiled(*shapes: tuple[int, ...]) -> tuple[Any, list[bool]]:
-        """Compile for one size, which runs faster; return the network, and which inputs' channels come last."""
+    def compiled(*shapes: tuple[int, ...]) -> tuple[SimpleQueue[Any], list[bool]]:
+        """Compile for one size, which runs faster; return a request a stream, and which inputs' channels come last."""
         model, *rest = map(core.read_model, files)
         for fusion in rest:
             anchor, *encoded = fusion.get_parameters()
@@ -107,15 +109,21 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
             layouts.input(name).tensor().set_layout(openvino.Layout("NHWC"))
             layouts.input(name).model().set_layout(openvino.Layout("NCHW"))
         network = in_own_thread(lambda: core.compile_model(layouts.build(), "CPU", options))
-        return network, [name in _CHANNELS_LAST for name in names]
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            requests.put(network.create_infer_request())
+        return requests, [name in _CHANNELS_LAST for name in names]
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         with compiling:
-            network, last = compiled(*(tuple(tensor.shape) for tensor in tensors))
+            requests, last = compiled(*(tuple(tensor.shape) for tensor in tensors))
         given = [tensor.permute(0, 2, 3, 1) if turned else tensor for tensor, turned in zip(tensors, last, strict=True)]
-        request = network.create_infer_request()  # two threads cannot share one
-        outputs = request.infer([tensor.contiguous().numpy() for tensor in given], share_inputs=True)
-        return tuple(torch.from_numpy(array) for array in outputs.values())
+        request = requests.get()
+        try:
+            outputs = request.infer([tensor.contiguous().numpy() for tensor in given], share_inputs=True)
+            return tuple(torch.from_numpy(array) for array in outputs.values())
+        finally:
+            requests.put(request)
 
     return run
 

@@ -189,9 +189,24 @@ def to_flow_input(vectors: npt.NDArray[np.number[Any]]) -> Tensor:
         >>> to_flow_input(np.zeros((1, 1, 2))).flatten().tolist()
         [0.5, 0.5, 0.0]
     """
+    if vectors.dtype == np.int8:  # a third of the time
+        found = np.take(_inputs_of_bytes(), np.ascontiguousarray(vectors).view(np.uint16)[..., 0], axis=0)
+    else:
+        found = _flow_input(vectors)
+    return torch.from_numpy(found).permute(2, 0, 1)
+
+
+def _flow_input(vectors: npt.NDArray[np.number[Any]]) -> npt.NDArray[np.float32]:
     scaled = np.clip(vectors.astype(np.float32) / 127, -1, 1)
     length = np.minimum(np.sqrt(scaled[..., 0] ** 2 + scaled[..., 1] ** 2), 1)  # faster than hypot
-    return torch.from_numpy(np.dstack([scaled / 2 + 0.5, length])).permute(2, 0, 1)
+    return np.dstack([scaled / 2 + 0.5, length])
+
+
+@lru_cache(maxsize=1)
+def _inputs_of_bytes() -> npt.NDArray[np.float32]:
+    """Return the input for each pair of int8, `[65536, 3]`, in the order of the number that its two bytes are in memory."""
+    pairs = np.arange(2**16, dtype=np.uint16).view(np.int8)
+    return _flow_input(pairs.reshape(1, -1, 2))[0]
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
