@@ -4,12 +4,14 @@
 
 Of each finished run below RUNS, `config.yaml`, `summary.json` and `metrics.csv` are copied, and `scores.json` and `embeddings.json`
 of its evaluations, into a folder of the same name below OUTPUT. Checkpoints, masks and logs are not copied, and neither are runs
-that have not finished. Paths in the config are made relative to the working directory, or to `~`.
+that have not finished. Paths in the config are made relative to the working directory, or to `~`; of more than a thousand
+sequences, as a mix with images has, `summary.json` keeps the names of the first data set's alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
@@ -49,6 +51,12 @@ def collect(runs: Path, output: Path) -> list[Path]:
 
 def _relative(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
+    if file.name == "summary.json":
+        summary = json.loads(text)
+        for split in summary.get("data", {}).values():
+            if len(names := split["sequences"]) > 1000:
+                split["sequences"] = [name for name in names if "/" not in name]
+        return json.dumps(summary, indent=1) + "\n"
     if file.name != "config.yaml":
         return text
     text = text.replace(f"{Path.cwd()}{os.sep}", "").replace(str(Path.home()), "~")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("summary.json", "metrics.csv", "log.txt", "checkpoints/last.ckpt", "evaluation/paper/scores.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
+    names = ["bear", *(f"duts/{number}" for number in range(1000))]
+    data = {"train": {"sequences": names, "sha256": "0"}, "val": {"sequences": ["a/b"]}}
+    (folder / "summary.json").write_text(json.dumps({"J": 0.5, "data": data}))
     (folder / "config.yaml").write_text(f"run_dir: {folder}\ncache: {Path.home()}/.cache/adnet/flow\nseed: 0\n")
     (tmp_path / "runs" / "begun").mkdir()
     (tmp_path / "runs" / "begun" / "config.yaml").write_text("seed: 1\n")
@@ -31,10 +35,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_a_report_reads_is_copied(script: Any, runs: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert script.collect(runs, kept) == [kept / "full+seed-0"]
+    summary = json.loads((kept / "full+seed-0" / "summary.json").read_text())
+    (kept / "full+seed-0" / "summary.json").unlink()
+    assert summary["data"] == {"train": {"sequences": ["bear"], "sha256": "0"}, "val": {"sequences": ["a/b"]}}
     files = {path.relative_to(kept).as_posix(): path.read_text() for path in kept.rglob("*") if path.is_file()}
     assert files == {
         "full+seed-0/config.yaml": "run_dir: runs/full+seed-0\ncache: ~/.cache/adnet/flow\nseed: 0\n",
-        "full+seed-0/summary.json": "summary.json",
         "full+seed-0/metrics.csv": "metrics.csv",
         "full+seed-0/evaluation/paper/scores.json": "evaluation/paper/scores.json",
     }
