@@ -16,12 +16,13 @@ from typing import Any
 from adnet.errors import UserError
 from adnet.report import tables
 from adnet.report.analysis.pooling import Comparison, differing_settings, pool
+from adnet.report.captions import caption
 from adnet.report.figures import plots
 from adnet.report.figures.gallery import strip_gallery, worst_gallery
 from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, find_runs, paper_tables
-from adnet.report.table import Table, caption, to_csv, to_latex, to_markdown
+from adnet.report.table import Table, to_csv, to_latex, to_markdown
 from adnet.shared.templates import TEMPLATES
 
 GENERATOR = "adnet report"

@@ -1,4 +1,4 @@
-"""A table of results, its forms (text cells for HTML, Markdown, CSV, LaTeX), and the captions of tables and figures."""
+"""A table of results, and its forms: text cells (for HTML), Markdown, CSV and LaTeX."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from adnet.report.analysis.statistics import Interval
 from adnet.shared.templates import TEMPLATES
@@ -95,12 +95,6 @@ class Table:
         if column.best is None or len({_text(number, column) for number in numbers}) < 2:
             return set()
         return {_text(max(numbers) if column.best == "max" else min(numbers), column)}
-
-
-def caption(name: str, *values: Any) -> str:
-    """Write the caption `name` in one line, from the `values` that its macro in `captions.j2` takes."""
-    macro = getattr(TEMPLATES.get_template("report/captions.j2").module, name)
-    return " ".join(macro(*values).split())
 
 
 def to_markdown(table: Table) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 
 from adnet.report.analysis.pooling import Comparison, Result, label_runs, variant_order
 from adnet.report.analysis.statistics import bootstrap_interval, holm, paired_difference
+from adnet.report.captions import caption
 from adnet.report.read import MEASURES, Run, paper_tables
-from adnet.report.table import MINUS, Column, Row, Table, caption
+from adnet.report.table import MINUS, Column, Row, Table
 
 ALL_PAIRS = 6
 

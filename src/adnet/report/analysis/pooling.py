@@ -66,8 +66,9 @@ class Comparison:
 def pool(runs: Sequence[Run]) -> tuple[Comparison, ...]:
     """Group the evaluations of `runs` into comparisons, the one with the most evaluations first.
 
-    Evaluations on different sequences or frames are never in one comparison, even if dataset, split and protocol agree.
-    Scores of another method, which has a protocol of its own, join every comparison on the same frames.
+    Evaluations on different sequences or frames are not in one comparison, even if dataset, split and protocol agree; an older
+    file, which does not name its frames, is compared if their number agrees. Scores of another method, which has a protocol of
+    its own, join every comparison on the same frames.
     """
     labels = label_runs(runs)
     groups: dict[tuple[str, str, str, tuple[str, ...], tuple[tuple[str, ...], ...]], list[tuple[Run, Evaluation]]] = {}
@@ -88,7 +89,7 @@ def pool(runs: Sequence[Run]) -> tuple[Comparison, ...]:
 
 
 def _agree(frames: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> bool:
-    """Return whether these can be the same frames; older files have their number alone, so that names are empty, or not even that."""
+    """Return whether two files can be of the same frames. Older ones have no names, which are then empty, or no frames at all."""
     return all(
         not a or not b or (len(a) == len(b) and (a == b or not a[0] or not b[0]))
         for a, b in zip(frames, others, strict=True)

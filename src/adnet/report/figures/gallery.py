@@ -18,9 +18,9 @@ from adnet.data.sequence import Sequence as Video
 from adnet.data.sequence import evenly_spaced
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, Result, hardest_first
+from adnet.report.captions import caption
 from adnet.report.figures.plot import data_uri, jpeg, slug, write_csv
 from adnet.report.read import Evaluation
-from adnet.report.table import caption
 from adnet.video.overlay import draw_overlay
 
 ANNOTATION_COLOUR = np.array([255, 255, 255])

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 
 from adnet.report.analysis.pooling import Comparison, Result, hardest_first, label_runs
 from adnet.report.analysis.statistics import bootstrap_interval
+from adnet.report.captions import caption
 from adnet.report.figures.plot import Plot, Rows, colours, line_style, rounded, styled
 from adnet.report.read import MEASURES, Run, Values
-from adnet.report.table import caption
 from adnet.report.tables import CONVENTIONS, mean_saliency, paper_rows, sorted_runs
 
 CURVES = {"train/loss": "Training loss", "train/lr": "Learning rate", "val/J": "Validation J (%)"}

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, hardest_first
+from adnet.report.captions import caption
 from adnet.report.figures.plot import GREEN, PURPLE, VERMILION, Plot, Rows, base64_text, data_uri, jpeg, styled
-from adnet.report.table import caption
 from adnet.shared.arrays import read_arrays
 
 POINTS = (("foreground", GREEN), ("background like the foreground", VERMILION), ("other background", PURPLE))
