@@ -14,7 +14,7 @@ import pytest
 
 from adnet.data import davis2016
 from adnet.data.known_dataset import Split
-from adnet.data.sequence import fingerprint
+from adnet.data.videos import fingerprint
 from adnet.download import main
 
 

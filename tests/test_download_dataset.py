@@ -10,7 +10,7 @@ import pytest
 from adnet import download as module
 from adnet.data import davis2016, synthetic, visal
 from adnet.data.known_dataset import Split
-from adnet.data.sequence import fingerprint
+from adnet.data.videos import fingerprint
 from adnet.download import download
 from adnet.errors import UserError
 

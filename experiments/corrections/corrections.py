@@ -24,7 +24,7 @@ import torch
 from adnet.backends.load import checkpoint_sha256
 from adnet.backends.runtime import for_inference
 from adnet.data.datasets import davis2016
-from adnet.data.sequence import Sequence
+from adnet.data.videos import Video
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.protocol import fitted_size
 from adnet.metrics import region_similarity
@@ -59,9 +59,7 @@ def main() -> None:
     write_text(given.result.with_suffix(".md"), "\n".join(table(result["sequences"])) + "\n")
 
 
-def all_measured(
-    checkpoint: Path, sequences: Iterable[Sequence], processes: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def all_measured(checkpoint: Path, sequences: Iterable[Video], processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and the scores of each sequence as soon as it is done."""
     if processes == 1:
         yield from map(partial(measured, checkpoint), sequences)
@@ -71,7 +69,7 @@ def all_measured(
         yield from (job.result() for job in as_completed(jobs))
 
 
-def measured(checkpoint: Path, sequence: Sequence) -> tuple[str, dict[str, Any]]:
+def measured(checkpoint: Path, sequence: Video) -> tuple[str, dict[str, Any]]:
     """Score a sequence before and after 1 and 3 corrected frames; J in [0, 1]."""
     network, size = load_checkpoint(checkpoint)
     (source,) = video_sources(str(sequence.frames[0].parent))
@@ -99,7 +97,7 @@ def measured(checkpoint: Path, sequence: Sequence) -> tuple[str, dict[str, Any]]
     return sequence.name, scores
 
 
-def similarities(network: ADNet, size: tuple[int, int], source: VideoSource, sequence: Sequence) -> Scores:
+def similarities(network: ADNet, size: tuple[int, int], source: VideoSource, sequence: Video) -> Scores:
     """Segment a sequence as `python -m adnet.predict` does, and return J of each frame, `[T]`."""
     frames = [frame.image for frame in source.frames()]
     protocol = Protocol("refined", refine=True)

@@ -24,7 +24,7 @@ import yaml
 from pycocotools import mask as rle
 from tqdm import tqdm
 
-from adnet.data import Sequence, VideoDataset, davis2016, read_frame, read_mask, write_mask
+from adnet.data import Video, VideoDataset, davis2016, read_frame, read_mask, write_mask
 from adnet.instance_pruning.detectors import Precomputed
 from adnet.instance_pruning.rules import InstancePruning
 from adnet.metrics import score_dataset
@@ -107,7 +107,7 @@ def measure(
     return results
 
 
-def prune(pruning: InstancePruning, sequence: Sequence, masks: Path, output: Path) -> None:
+def prune(pruning: InstancePruning, sequence: Video, masks: Path, output: Path) -> None:
     """Prune the masks of a sequence as probabilities of 0 and 1."""
     pruning.start(sequence.name, map(read_frame, sequence.frames))
     for frame in sequence.frames:
@@ -115,7 +115,7 @@ def prune(pruning: InstancePruning, sequence: Sequence, masks: Path, output: Pat
         write_mask(output / sequence.name / f"{frame.stem}.png", pruning.step(frame.stem, probability) > 0.5)
 
 
-def sequence_masks(sequence: Sequence) -> list[Mask]:
+def sequence_masks(sequence: Video) -> list[Mask]:
     return [sequence.annotation(frame) for frame in sequence.frames]
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from adnet.data import davis2016
 from adnet.data.masks import Mask, read_mask, write_mask
-from adnet.data.sequence import VideoDataset, annotated_frames
+from adnet.data.videos import VideoDataset, annotated_frames
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset
 from adnet.shared.files import write_json
 

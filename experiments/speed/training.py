@@ -30,7 +30,7 @@ from adnet.benchmark.device import device_name, float32, matmul_peak, memory_mib
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
 from adnet.data.pairs import TrainingPair
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.models import ADNet, model_cost
 from adnet.shared.command import conf_dir
 from adnet.shared.files import write_json

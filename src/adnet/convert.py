@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.masks import write_mask
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import new_folder, write_text

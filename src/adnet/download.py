@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.known_dataset import DATASETS, KnownDataset
-from adnet.data.sequence import VideoDataset, fingerprint
+from adnet.data.videos import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.fetch import fetch

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adnet.data.coco_dataset import write_predictions
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 from adnet.metrics import score_dataset
 from adnet.shared.command import command

@@ -15,10 +15,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from run_lengths import encode
 
-from adnet.data import Sequence, coco_dataset
+from adnet.data import Video, coco_dataset
 from adnet.data.coco_dataset import coco, write_predictions
 from adnet.data.masks import read_mask
-from adnet.data.sequence import annotated_frames
+from adnet.data.videos import annotated_frames
 from adnet.errors import UserError
 from adnet.report.figures.gallery import find_sequence
 from adnet.report.read import Evaluation
@@ -59,7 +59,7 @@ def write(file: Path, content: Any) -> Path:
     return file
 
 
-def masks(sequence: Sequence) -> dict[str, Any]:
+def masks(sequence: Video) -> dict[str, Any]:
     return {frame.stem: sequence.annotation(frame) for frame in sequence.frames if frame.stem in sequence.annotations}
 
 
@@ -73,7 +73,7 @@ def by_pycocotools(file: Path) -> dict[str, Any]:
     return found
 
 
-def check(sequence: Sequence, expected: dict[str, Any]) -> None:
+def check(sequence: Video, expected: dict[str, Any]) -> None:
     found = masks(sequence)
     assert found.keys() == expected.keys()
     for name, mask in found.items():

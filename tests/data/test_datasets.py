@@ -10,7 +10,7 @@ from PIL import Image
 from adnet.data import davis2016, read_mask, synthetic
 from adnet.data.datasets import folder
 from adnet.data.masks import write_mask
-from adnet.data.sequence import all_but_first_and_last
+from adnet.data.videos import all_but_first_and_last
 from adnet.errors import UserError
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.data import Sequence, davis2016, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
+from adnet.data import Video, davis2016, davis2017, duts, fbms, folder, images, msra10k, visal, youtube_vos
 from adnet.data.augmentation import Augmentation
 from adnet.data.pairs import TrainingPairs, ValidationPairs
-from adnet.data.sequence import annotated_frames
+from adnet.data.videos import annotated_frames
 from adnet.errors import UserError
 from adnet.metrics import score_dataset
 
@@ -34,11 +34,11 @@ def save(path: Path, labels: np.ndarray | None = None) -> Path:
     return path
 
 
-def masks(sequence: Sequence) -> dict[str, np.ndarray]:
+def masks(sequence: Video) -> dict[str, np.ndarray]:
     return {frame.stem: sequence.annotation(frame) for frame in sequence.frames if frame.stem in sequence.annotations}
 
 
-def stems(sequence: Sequence) -> list[str]:
+def stems(sequence: Video) -> list[str]:
     return [frame.stem for frame in sequence.frames]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adnet.data.flow import NO_MOTION, OpticalFlow, SequenceFlow, camera_motion, normalised, reduced
 from adnet.data.flow_folder import FlowFolder, read_flow
-from adnet.data.sequence import Sequence
+from adnet.data.videos import Video
 from adnet.errors import UserError
 
 SIZE = (48, 80)
@@ -39,7 +39,7 @@ def write(file: Path, flow: np.ndarray, valid: np.ndarray | None = None) -> Path
 
 
 @pytest.fixture
-def bear(tmp_path: Path) -> Sequence:
+def bear(tmp_path: Path) -> Video:
     """A sequence of four frames, with flow for all but the first."""
     frames = []
     for index, name in enumerate(NAMES):
@@ -48,7 +48,7 @@ def bear(tmp_path: Path) -> Sequence:
         Image.new("RGB", SIZE[::-1], (index, 0, 0)).save(frames[-1])
         if index:
             write(tmp_path / "flow" / "bear" / f"{name}.flo", field(index))
-    return Sequence("bear", tuple(frames), {})
+    return Video("bear", tuple(frames), {})
 
 
 @given(seed=st.integers(0, 2**32))
@@ -123,7 +123,7 @@ def test_wholly_known_flow_is_what_it_is_without_a_mask(tmp_path_factory: pytest
 
 
 @pytest.mark.parametrize("suffix", [".flo", ".png"])
-def test_flow_is_normalised_less_the_camera_s(bear: Sequence, tmp_path: Path, suffix: str) -> None:
+def test_flow_is_normalised_less_the_camera_s(bear: Video, tmp_path: Path, suffix: str) -> None:
     plain = FlowFolder(tmp_path / "flow", camera=False)
     for file in (tmp_path / "flow" / "bear").iterdir():
         file.unlink()
@@ -139,7 +139,7 @@ def test_flow_is_normalised_less_the_camera_s(bear: Sequence, tmp_path: Path, su
     np.testing.assert_array_equal(turned, -normalised(flow))
 
 
-def test_larger_flow_is_reduced(bear: Sequence, tmp_path: Path) -> None:
+def test_larger_flow_is_reduced(bear: Video, tmp_path: Path) -> None:
     """Smooth flow says the same at half the size."""
     whole = SequenceFlow(FlowFolder(tmp_path / "flow", camera=False))(bear, 2).astype(int)
     half = SequenceFlow(FlowFolder(tmp_path / "flow", camera=False, height=24))(bear, 2)
@@ -149,7 +149,7 @@ def test_larger_flow_is_reduced(bear: Sequence, tmp_path: Path) -> None:
     )  # of 127; half a pixel counts for more there
 
 
-def test_the_frame_without_a_neighbour_may_be_without_flow(bear: Sequence, tmp_path: Path) -> None:
+def test_the_frame_without_a_neighbour_may_be_without_flow(bear: Video, tmp_path: Path) -> None:
     flow = SequenceFlow(FlowFolder(tmp_path / "flow"))
     np.testing.assert_array_equal(flow(bear, 0), NO_MOTION)
     forwards = SequenceFlow(FlowFolder(tmp_path / "flow", to="next"))
@@ -164,7 +164,7 @@ def test_the_frame_without_a_neighbour_may_be_without_flow(bear: Sequence, tmp_p
     np.testing.assert_array_equal(flow(alone, 0), NO_MOTION)  # and needs no folder
 
 
-def test_the_cache_knows_files_and_settings(bear: Sequence, tmp_path: Path) -> None:
+def test_the_cache_knows_files_and_settings(bear: Video, tmp_path: Path) -> None:
     flow = SequenceFlow(FlowFolder(tmp_path / "flow", camera=False), tmp_path / "cache")
     flow.fill([bear], workers=2)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
@@ -180,7 +180,7 @@ def test_the_cache_knows_files_and_settings(bear: Sequence, tmp_path: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
-def test_a_folder_is_listed_once(bear: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_listed_once(bear: Video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for each frame: that would be quadratic in a long video."""
     listed: list[Path] = []
     listing = Path.iterdir
@@ -191,7 +191,7 @@ def test_a_folder_is_listed_once(bear: Sequence, tmp_path: Path, monkeypatch: py
     assert listed == [tmp_path / "flow" / "bear"]
 
 
-def test_mistakes_are_one_line_before_training(bear: Sequence, tmp_path: Path) -> None:
+def test_mistakes_are_one_line_before_training(bear: Video, tmp_path: Path) -> None:
     flow = SequenceFlow(FlowFolder(tmp_path / "flow"), tmp_path / "cache")
     folder = tmp_path / "flow" / "bear"
 

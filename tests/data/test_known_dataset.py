@@ -20,7 +20,7 @@ from adnet.score import main as score
 ENTRY = """
 from functools import partial
 from adnet.data.known_dataset import KnownDataset, Split
-from adnet.data.sequence import checked_sequence, images_in, select, subfolders
+from adnet.data.videos import checked_sequence, images_in, select, subfolders
 
 def every_second_frame(sequence):
     return [frame.stem for frame in sequence.frames[::2]]

@@ -18,7 +18,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow
 from adnet.data.masks import write_mask
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import TrainingPairs
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 from adnet.models.adnet import no_motion
 from adnet.shared.check_config import check_config

@@ -16,7 +16,7 @@ from adnet.data.flow import OpticalFlow, SequenceFlow, to_flow_input
 from adnet.data.masks import write_mask
 from adnet.data.pairs import TrainingPair, TrainingPairs, ValidationPairs, to_tensor
 from adnet.data.pictures import read_frame
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.videos import Video, VideoDataset
 from adnet.errors import UserError
 from adnet.models.adnet import no_motion
 
@@ -54,12 +54,12 @@ def numbered(tmp_path: Path) -> VideoDataset:
             write_mask(tmp_path / f"masks-{s}" / path.name, mask)
             frames.append(path)
             annotations[path.stem] = tmp_path / f"masks-{s}" / path.name
-        sequences.append(Sequence(str(s), tuple(frames), annotations))
+        sequences.append(Video(str(s), tuple(frames), annotations))
     return VideoDataset("numbered", "train", tmp_path, tuple(sequences))
 
 
 def drawn(pair: TrainingPair) -> tuple[int, int, int]:
-    """Sequence, anchor and frame of a pair of `numbered`."""
+    """Video, anchor and frame of a pair of `numbered`."""
     anchor, frame = (int(pair[name][0, 0, 0]) for name in ("anchor", "frame"))  # type: ignore[literal-required]
     assert anchor // 10 == frame // 10
     return anchor // 10, anchor % 10, frame % 10
@@ -152,7 +152,7 @@ def test_crops_of_anchor_and_frame_lie_around_their_own_foregrounds(tmp_path: Pa
         Image.fromarray(pixels).save(tmp_path / f"{t}.png")
         write_mask(tmp_path / "masks" / f"{t}.png", mask)
         names.append(tmp_path / f"{t}.png")
-    sequence = Sequence("a", tuple(names), {path.stem: tmp_path / "masks" / path.name for path in names})
+    sequence = Video("a", tuple(names), {path.stem: tmp_path / "masks" / path.name for path in names})
     augmentation = Augmentation((60, 100), min_crop=0.2, rotate=False)
     pairs = TrainingPairs(VideoDataset("a", "train", tmp_path, (sequence,)), 40, augmentation, seed=0)
     # Red marks the anchor's foreground and green that of the frame.
@@ -176,7 +176,7 @@ def test_validation_frames_are_others_than_the_anchor(
     numbered: VideoDataset, length: int, frames: int, expected: list[int]
 ) -> None:
     paths = tuple(numbered.sequences[0].frames[i % FRAMES] for i in range(length))
-    sequence = Sequence("a", paths, {path.stem: path for path in paths})
+    sequence = Video("a", paths, {path.stem: path for path in paths})
     pairs = ValidationPairs(VideoDataset("a", "val", numbered.root, (sequence,)), frames)
     assert pairs.pairs == [(0, t) for t in expected]
 

@@ -24,7 +24,7 @@ from adnet.data.augmentation import Augmentation, Augmented
 from adnet.data.masks import read_mask, write_mask
 from adnet.data.pairs import TrainingPairs, ValidationPairs
 from adnet.data.pictures import count_pictures, image_size, read_frame, read_frames, write_png
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.inference.evaluate_dataset import evaluate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adnet.data.masks import write_mask
-from adnet.data.sequence import Sequence, VideoDataset, all_but_first_and_last
+from adnet.data.videos import Video, VideoDataset, all_but_first_and_last
 
 LENGTHS = {"bear": 6, "boat": 4}
 
@@ -25,7 +25,7 @@ def dataset_in(root, scored=all_but_first_and_last, sparse=False):
         paths = {frame.stem: root / "annotations" / name / f"{frame.stem}.png" for frame in annotated}
         for i, path in enumerate(paths.values()):
             write_mask(path, blob(i + offset))
-        sequences.append(Sequence(name, frames, paths))
+        sequences.append(Video(name, frames, paths))
     return VideoDataset("toy", "val", root, tuple(sequences), scored)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from adnet.data.masks import write_mask
-from adnet.data.sequence import Sequence, VideoDataset, all_but_first_and_last, annotated_frames
+from adnet.data.videos import Video, VideoDataset, all_but_first_and_last, annotated_frames
 from adnet.errors import UserError
 from adnet.metrics import contour_accuracy, region_similarity, score_dataset
 
@@ -164,7 +164,7 @@ def test_a_folder_that_is_not_there(dataset, tmp_path):
 
 def test_a_sequence_without_scored_frames(predictions, tmp_path):
     frames = (tmp_path / "a.jpg", tmp_path / "b.jpg")
-    sequence = Sequence("pair", frames, {"a": tmp_path / "a.png", "b": tmp_path / "b.png"})
+    sequence = Video("pair", frames, {"a": tmp_path / "a.png", "b": tmp_path / "b.png"})
     message = error_of(VideoDataset("toy", "val", tmp_path, (sequence,)), predictions)
     assert "pair has no annotated frame that counts" in message
 
@@ -220,7 +220,7 @@ def test_equals_the_published_evaluation_on_davis(davis, reference):
     sequences = []
     for name in expected:
         annotations = sorted((davis / "Annotations" / "480p" / name).glob("*.png"))
-        sequences.append(Sequence(name, tuple(annotations), {path.stem: path for path in annotations}))
+        sequences.append(Video(name, tuple(annotations), {path.stem: path for path in annotations}))
     dataset = VideoDataset("davis2016", "val", davis, tuple(sequences))
     scores = score_dataset(dataset, reference / "davis_predictions" / "osvos")
     assert list(scores["sequences"]) == list(expected)

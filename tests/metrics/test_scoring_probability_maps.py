@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adnet.data.sequence import Sequence, VideoDataset, annotated_frames
+from adnet.data.videos import Video, VideoDataset, annotated_frames
 from adnet.errors import UserError
 from adnet.metrics import Saliency, score_dataset
 
@@ -120,7 +120,7 @@ def test_saliency_of_a_folder_equals_the_public_tools(reference):
     sequences = []
     for name in sorted({frame.split("/")[0] for frame in expected["frames"]}):
         masks = sorted((root / "mask" / name).glob("*.png"))
-        sequences.append(Sequence(name, tuple(masks), {mask.stem: mask for mask in masks}))
+        sequences.append(Video(name, tuple(masks), {mask.stem: mask for mask in masks}))
     dataset = VideoDataset("maps", "all", root, tuple(sequences), annotated_frames)
     scores = score_dataset(dataset, root / "probability", workers=2)
     assert scores["kind"] == "probabilities"

@@ -16,8 +16,8 @@ from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, files_of, f
 from adnet.data.flow import OpticalFlow, SequenceFlow, Vectors, to_flow_input
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
-from adnet.data.sequence import VideoDataset
 from adnet.data.synthetic import synthetic_video
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 from adnet.models import ADNet, Encoded, upsample
 from adnet.models.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, PointwiseConv2d

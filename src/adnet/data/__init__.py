@@ -7,10 +7,10 @@ from adnet.data.coco_dataset import coco
 from adnet.data.datasets import davis2016, davis2017, duts, fbms, folder, images, msra10k, synthetic, visal, youtube_vos
 from adnet.data.masks import read_mask, write_mask
 from adnet.data.pictures import read_frame
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.videos import Video, VideoDataset
 
 __all__ = [
-    "Sequence",
+    "Video",
     "VideoDataset",
     "coco",
     "davis2016",

@@ -15,7 +15,7 @@ from adnet.data.coco_file import Labelled, located, read_coco, read_results, wor
 from adnet.data.known_dataset import Keep, KnownDataset
 from adnet.data.masks import write_mask
 from adnet.data.pictures import image_size
-from adnet.data.sequence import PICTURES, Sequence, VideoDataset, images_in, natural_order, select
+from adnet.data.videos import PICTURES, Video, VideoDataset, images_in, natural_order, select
 from adnet.errors import UserError
 from adnet.shared.files import cache_folder, read_json, read_lines
 from adnet.shared.machine import need_extra
@@ -33,7 +33,7 @@ def coco(
     category: str | list[str] | None = None,
     empty: Literal["background", "unannotated"] | None = None,
     stills: bool = False,
-) -> Iterator[Sequence]:
+) -> Iterator[Video]:
     """Find the images in `root` that COCO files in it annotate; a folder of images, or a `video_id`, is a sequence.
 
     The split `all` is every JSON file in `root`, at any depth; any other the files with this word in their name or their folder's
@@ -59,7 +59,7 @@ def coco(
     annotated = [path for frames in chosen.values() for path in frames if path in found]
     masks = {path: _cached(path, found[path]) for path in tqdm(annotated, "masks", leave=False, disable=None)}
     for name, frames in chosen.items():
-        yield Sequence(name, tuple(frames), {path.stem: masks[path] for path in frames if path in masks})
+        yield Video(name, tuple(frames), {path.stem: masks[path] for path in frames if path in masks})
 
 
 def write_predictions(file: Path, dataset: VideoDataset, folder: Path, category: str | list[str] | None = None) -> None:

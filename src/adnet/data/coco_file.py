@@ -16,7 +16,7 @@ from typing_extensions import TypedDict  # pydantic reads this one before Python
 from adnet.data.coco_masks import segmentation_mask
 from adnet.data.masks import Mask
 from adnet.data.pictures import check_same_size, image_size
-from adnet.data.sequence import composed
+from adnet.data.videos import composed
 from adnet.errors import UserError, nearest
 from adnet.shared.files import read_json
 

@@ -17,7 +17,7 @@ from adnet.data.augmentation import Augmentation, FlowAugmentation
 from adnet.data.flow import SequenceFlow
 from adnet.data.mixed import Source, mixed
 from adnet.data.pairs import Anchor, TrainingPair, TrainingPairs, ValidationPair, ValidationPairs
-from adnet.data.sequence import VideoDataset, report_odd_masks, select
+from adnet.data.videos import VideoDataset, report_odd_masks, select
 from adnet.errors import UserError
 from adnet.shared.machine import available_cpus
 from adnet.shared.value_types import Proportion

@@ -14,10 +14,11 @@ from typing import Any, Literal
 import yaml
 
 from adnet.data.known_dataset import Keep, KnownDataset, Split
-from adnet.data.sequence import (
+from adnet.data.synthetic import synthesize
+from adnet.data.videos import (
     PICTURES,
     Rule,
-    Sequence,
+    Video,
     all_but_first_and_last,
     annotated_frames,
     check_names,
@@ -31,7 +32,6 @@ from adnet.data.sequence import (
     select,
     subfolders,
 )
-from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 from adnet.shared.files import read_lines
 
@@ -42,7 +42,7 @@ for facts in FACTS.values():
     facts["splits"] = {name: Split(**known) for name, known in facts["splits"].items()}
 
 
-def released(scored: Rule = annotated_frames) -> Callable[[Callable[..., Iterator[Sequence]]], KnownDataset]:
+def released(scored: Rule = annotated_frames) -> Callable[[Callable[..., Iterator[Video]]], KnownDataset]:
     """Decorate the function that finds a dataset with the facts in `datasets.yaml`, and with its rule for the frames that count."""
     return lambda find: KnownDataset(find, scored=scored, **FACTS[find.__name__])
 
@@ -52,7 +52,7 @@ GREY = (0, *range(128, 256), *(0x010101 * level for level in range(128, 256)))
 
 
 @released(scored=all_but_first_and_last)
-def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
+def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Video]:
     """Find DAVIS-2016 at 480p (Perazzi et al., CVPR 2016): 30 sequences in `train`, 20 in `val`.
 
     `root` holds `JPEGImages/480p`, `Annotations/480p` and the official split files in `ImageSets/480p`, and may hold
@@ -69,7 +69,7 @@ def davis2016(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
 
 
 @released(scored=all_but_first_and_last)
-def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Sequence]:
+def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterator[Video]:
     """Find DAVIS-2017 at 480p (Pont-Tuset et al., arXiv:1704.00675): 60 sequences in `train`, 30 in `val`.
 
     All objects are one foreground. As for `davis2016`, except that the split files are in `ImageSets/2017` and name one
@@ -79,7 +79,7 @@ def davis2017(root: Path, split: str = "val", sequences: Keep = None) -> Iterato
 
 
 @partial(KnownDataset, scored=all_but_first_and_last, prepare=synthesize)
-def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Keep = None) -> Iterator[Sequence]:
+def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Keep = None) -> Iterator[Video]:
     """Find synthetic videos, which are generated on first use from `seed`; `synthetic_demo` and `synthetic_demo_fast` are the demo's.
 
     They are laid out in `root` as for `davis2016`. `train` and `val` are their numbers; `adnet.data.synthetic.synthesize` has the options.
@@ -92,7 +92,7 @@ def synthetic(root: Path, split: Literal["train", "val"] = "val", sequences: Kee
     return _davis(root, split, "480p", sequences)
 
 
-def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequence]:
+def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Video]:
     """Find the sequences that `ImageSets/<splits>/<split>.txt` lists, by their names or by the paths of their frames."""
     split_file = root / "ImageSets" / splits / f"{split}.txt"
     if not split_file.is_file():
@@ -113,7 +113,7 @@ def _davis(root: Path, split: str, splits: str, wanted: Keep) -> Iterator[Sequen
 
 
 @released()
-def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
+def fbms(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Video]:
     """Find FBMS-59 (Ochs et al., PAMI 2014): 29 sequences in `train`, 30 in `test`, with a few frames of each annotated.
 
     `root` holds `Trainingset` and `Testset` as in the archives: `<sequence>/*.jpg`, and in `<sequence>/GroundTruth` a
@@ -164,7 +164,7 @@ def fbms_annotations(truth: Path, frames: Mapping[str, Path]) -> tuple[dict[str,
 
 
 @released()
-def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Sequence]:
+def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[Video]:
     """Find ViSal (Wang et al., TIP 2015): 17 sequences with 193 annotated frames, for testing only.
 
     `root` holds `ViSal/<sequence>/` with frames of any image format, and one flat `GroundTruth/`, whose files are named
@@ -187,7 +187,7 @@ def visal(root: Path, split: str = "test", sequences: Keep = None) -> Iterator[S
 
 
 @released()
-def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
+def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Video]:
     """Find YouTube-VOS (Xu et al., arXiv:1809.03327): 3,471 videos in `train`; all objects are one foreground.
 
     `root` holds `<split>/JPEGImages/<video>/*.jpg`, with or without the frames between those annotated, and
@@ -202,7 +202,7 @@ def youtube_vos(root: Path, split: str = "train", sequences: Keep = None) -> Ite
 
 
 @released()
-def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
+def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Video]:
     """Find DUTS (Wang et al., CVPR 2017), images of salient objects: 10,553 in `train`, 5,019 in `test` (or `val`).
 
     `root` holds `DUTS-TR` and `DUTS-TE` as in the archives: `DUTS-TR-Image/*.jpg` and `DUTS-TR-Mask/*.png`, and so on.
@@ -212,7 +212,7 @@ def duts(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[S
 
 
 @released()
-def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Sequence]:
+def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterator[Video]:
     """Find MSRA10K (Cheng et al., PAMI 2015), 10,000 images of salient objects, all in `train`.
 
     `root` holds `Imgs/*.jpg` with the annotations `Imgs/*.png` beside them.
@@ -222,7 +222,7 @@ def msra10k(root: Path, split: str = "train", sequences: Keep = None) -> Iterato
 
 
 @KnownDataset
-def images(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
+def images(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Video]:
     """Find your own images in `root/Image` and their masks in `root/Mask`, where a mask has its image's name; of any format.
 
     The split `all` is every image; any other is a text file `root/<split>.txt` with an image's name, without suffix, per line.
@@ -238,7 +238,7 @@ def _stills(
     regions: tuple[int, ...] = (),
     listed: Keep = None,
     suffixes: tuple[Collection[str], Collection[str]] = (PICTURES, PICTURES),
-) -> Iterator[Sequence]:
+) -> Iterator[Video]:
     """Find images, each a sequence of one frame: of the `listed` ones (None: all), those `wanted`.
 
     `suffixes` are those of images and masks. Raises UserError for an image without a mask or a mask without an image.
@@ -255,7 +255,7 @@ def _stills(
 
 
 @KnownDataset
-def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Sequence]:
+def folder(root: Path, split: str = "all", sequences: Keep = None) -> Iterator[Video]:
     """Find your own videos: `root/frames/<sequence>/` and `root/masks/<sequence>/`, images of any format.
 
     A mask has its frame's name; frames without one don't count, and a sequence may be a single image. The split `all` is

@@ -24,7 +24,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from adnet.data.masks import Mask
 from adnet.data.pictures import Frame, check_same_size, read_frame
-from adnet.data.sequence import Sequence
+from adnet.data.videos import Video
 from adnet.errors import UserError
 from adnet.shared.arrays import read_array
 from adnet.shared.files import from_home, remembered, replacing
@@ -54,7 +54,7 @@ class FlowMethod(ABC):
         """Raise UserError if there can't be flow for the `frames` of `video`, named in time order."""
 
     @abstractmethod
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+    def files(self, sequence: Video, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the files that frame `index`'s flow is made from, none if it has no neighbour, and the flow's sign."""
 
     @abstractmethod
@@ -90,7 +90,7 @@ class OpticalFlow(FlowMethod):
         """Normalise flow `[h, w, 2]` in pixels, without the camera's motion if `camera` says so: int8 `[h, w, 2]`."""
         return normalised(vectors - camera_motion(vectors) if self.camera else vectors)
 
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+    def files(self, sequence: Video, index: int) -> tuple[tuple[Path, ...], int]:
         """Return the frame and the previous one, and the sign 1; for the first frame, the next one and -1."""
         if len(sequence.frames) < 2:
             return (), 1
@@ -120,7 +120,7 @@ class NoFlow(FlowMethod):
     def __call__(self, frame: Frame, neighbour: Frame) -> Vectors:  # noqa: ARG002
         return NO_MOTION
 
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
+    def files(self, sequence: Video, index: int) -> tuple[tuple[Path, ...], int]:  # noqa: ARG002
         return (), 1
 
     def of_files(self, files: tuple[Path, ...]) -> Vectors:  # noqa: ARG002
@@ -226,7 +226,7 @@ class SequenceFlow:
     method: FlowMethod
     cache: str | Path | None = None
 
-    def __call__(self, sequence: Sequence, index: int) -> Vectors:
+    def __call__(self, sequence: Video, index: int) -> Vectors:
         """Return the normalised flow of frame `index`, int8 `[h, w, 2]`. Raises UserError for unreadable files, and as the method does."""
         files, sign = self.method.files(sequence, index)
         if not files:
@@ -256,12 +256,12 @@ class SequenceFlow:
         name = hashlib.blake2b(self._settings().encode() + b"".join(contents), digest_size=16).hexdigest()
         return f"{name[:2]}/{name}.npy"
 
-    def check(self, sequences: Iterable[Sequence]) -> None:
+    def check(self, sequences: Iterable[Video]) -> None:
         """Raise UserError if the method lacks a file for a frame of `sequences`, or has one for a frame that they lack."""
         for sequence in sequences:
             self.method.check(sequence.name, [frame.stem for frame in sequence.frames])
 
-    def fill(self, sequences: Iterable[Sequence], workers: int, annotated: bool = False) -> None:
+    def fill(self, sequences: Iterable[Video], workers: int, annotated: bool = False) -> None:
         """Compute what is not cached yet, only of `annotated` frames if true, in `workers` threads, with a progress bar.
 
         Where nothing has changed since the last time, no file is read. Raises UserError as `check` and a call do.
@@ -275,8 +275,8 @@ class SequenceFlow:
         if files:  # images have no motion
             remembered(self._settings(), files, lambda: self._compute(wanted, workers), from_home(self.cache))
 
-    def _compute(self, wanted: list[tuple[Sequence, int]], workers: int) -> dict[str, int]:
-        def keep(place: tuple[Sequence, int]) -> None:
+    def _compute(self, wanted: list[tuple[Video, int]], workers: int) -> dict[str, int]:
+        def keep(place: tuple[Video, int]) -> None:
             self(*place)
 
         shown: Any = {"desc": "optical flow", "leave": False, "disable": None, "unit": "frame"}

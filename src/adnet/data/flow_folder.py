@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from adnet.data.flow import FlowMethod, Vectors, camera_motion, normalised, reduced
 from adnet.data.masks import Mask
 from adnet.data.pictures import check_same_size, image_size
-from adnet.data.sequence import Sequence
+from adnet.data.videos import Video
 from adnet.errors import UserError
 
 SUFFIXES = (".png", ".flo")  # of files of flow; where a frame has both, the first is read
@@ -51,7 +51,7 @@ class FlowFolder(FlowMethod):
             if frame not in found:
                 raise self._missing(video, frame)
 
-    def files(self, sequence: Sequence, index: int) -> tuple[tuple[Path, ...], int]:
+    def files(self, sequence: Video, index: int) -> tuple[tuple[Path, ...], int]:
         """Return frame `index` and its flow's file, none if it has no neighbour, and the sign 1. Raises UserError without a file."""
         frame, last = sequence.frames[index], len(sequence.frames) - 1
         if last and (file := self._file(sequence.name, frame.stem)):

@@ -1,18 +1,17 @@
 """What is known of a dataset in one entry: the facts, the rule that scores it, and the function that finds it on disk."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Sequence as SequenceABC
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from adnet.data.sequence import Rule, Sequence, VideoDataset, annotated_frames
+from adnet.data.videos import Rule, Video, VideoDataset, annotated_frames
 from adnet.errors import UserError
 
 Root = str | Path
-Keep = SequenceABC[str] | None  # names of the sequences to keep; None: all
+Keep = Sequence[str] | None  # names of the sequences to keep; None: all
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class KnownDataset:
     lies in `root`; `sequences` are the names of those to keep:
 
         @partial(KnownDataset, terms="CC BY 4.0", splits={"val": Split(12)}, page="ask us")
-        def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Sequence]:
+        def mine(root: Path, split: str = "val", sequences: Keep = None) -> Iterable[Video]:
 
     The call adds the arguments `train_sequences` and `val_sequences`, which take precedence over `sequences` in the splits to train
     on and to validate on. Where a dataset has `test` but no `val`, `val` is another name for it.
@@ -57,7 +56,7 @@ class KnownDataset:
         prepare: called first with the root and the options, which then are its keyword-only arguments and not those of `find`.
     """
 
-    find: Callable[..., Iterable[Sequence]]
+    find: Callable[..., Iterable[Video]]
     terms: str = ""
     scored: Rule = annotated_frames
     splits: Mapping[str, Split] = field(default_factory=dict)

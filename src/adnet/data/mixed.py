@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import PositiveFloat
 
-from adnet.data.sequence import VideoDataset
+from adnet.data.videos import VideoDataset
 from adnet.errors import UserError
 
 

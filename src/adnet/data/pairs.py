@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from adnet.data.augmentation import Augmentation, Augmented, FlowAugmentation, pasted
 from adnet.data.flow import SequenceFlow, to_flow_input
 from adnet.data.pictures import Frame, check_same_size, image_size, read_frame
-from adnet.data.sequence import Sequence, VideoDataset
+from adnet.data.videos import Video, VideoDataset
 from adnet.errors import UserError
 from adnet.shared.value_types import Proportion
 
@@ -110,7 +110,7 @@ class TrainingPairs(Dataset[TrainingPair]):
         return int(np.searchsorted(self._cumulative, rng.random(), side="right"))
 
     def _augmented(
-        self, sequence: Sequence, index: int, rng: np.random.Generator, flow: SequenceFlow | None = None
+        self, sequence: Video, index: int, rng: np.random.Generator, flow: SequenceFlow | None = None
     ) -> Augmented:
         path = sequence.frames[index]
         mask = sequence.annotation(path)

@@ -15,7 +15,7 @@ from adnet.backends.runtime import SegmentationModel
 from adnet.data.masks import Mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame, read_frame
-from adnet.data.sequence import Sequence, VideoDataset, evenly_spaced
+from adnet.data.videos import Video, VideoDataset, evenly_spaced
 from adnet.errors import UserError
 from adnet.models import ADNet, upsample
 from adnet.models.branches import VARIANTS
@@ -95,7 +95,7 @@ def mean_cosine_distance(directions: Tensor, others: Tensor) -> float | None:
 
 
 def _write_sequence(
-    model: ADNet, sequence: Sequence, size: tuple[int, int], kept: set[int], target: Path
+    model: ADNet, sequence: Video, size: tuple[int, int], kept: set[int], target: Path
 ) -> dict[str, list[Any]]:
     rows = list[tuple[Any, ...]]()
     stems, distances = list[str](), list[float | None]()

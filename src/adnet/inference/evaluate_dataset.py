@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from adnet.backends.load import checkpoint_sha256
 from adnet.data.flow import SequenceFlow, Vectors
-from adnet.data.sequence import Sequence, VideoDataset, known_fingerprint
+from adnet.data.videos import Video, VideoDataset, known_fingerprint
 from adnet.errors import UserError
 from adnet.inference.output_folder import PLAIN, Shard, describe_flow, locked_output, removed_after_user_error
 from adnet.inference.postprocess import Postprocess
@@ -74,7 +74,7 @@ def evaluate(
     replaced = [output / name for name in ("masks", "probabilities", "scores.json", "embeddings", "embeddings.json")]
     outputs = {name: Outputs(output, probabilities, video=name) for name in names}
 
-    def is_done(sequence: Sequence) -> bool:
+    def is_done(sequence: Video) -> bool:
         return all(outputs[sequence.name].done(frame.stem) for frame in sequence.frames)
 
     marker = output / "evaluation.json"
@@ -111,5 +111,5 @@ def evaluate(
         return scores
 
 
-def _flow_of(flow: SequenceFlow, sequence: Sequence, frame: VideoFrame) -> Vectors:
+def _flow_of(flow: SequenceFlow, sequence: Video, frame: VideoFrame) -> Vectors:
     return flow(sequence, [path.stem for path in sequence.frames].index(frame.name))

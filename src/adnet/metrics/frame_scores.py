@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from adnet.data.masks import MOST_LABELS, Mask, foreground, mask_values, read_mask
 from adnet.data.pictures import check_range, check_same_size, open_picture
-from adnet.data.sequence import PICTURES, images_in
+from adnet.data.videos import PICTURES, images_in
 from adnet.errors import UserError
 from adnet.metrics.contour import contour_accuracy
 from adnet.metrics.saliency import Saliency

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adnet.data.sequence import NEARLY_ALL, VideoDataset, composed, entry, evenly_spaced, lying_in, report_odd_masks
+from adnet.data.videos import NEARLY_ALL, VideoDataset, composed, entry, evenly_spaced, lying_in, report_odd_masks
 from adnet.errors import UserError
 from adnet.metrics.frame_scores import FrameFiles, FrameScore, Kind, find_predictions, guess_kind, score_frames
 from adnet.metrics.saliency import Saliency

@@ -24,7 +24,7 @@ from adnet.data.flow_folder import FlowFolder
 from adnet.data.masks import Mask, read_mask
 from adnet.data.pairs import to_tensor
 from adnet.data.pictures import Frame
-from adnet.data.sequence import composed, frame_numbered, images_in, lying_in
+from adnet.data.videos import composed, frame_numbered, images_in, lying_in
 from adnet.errors import UserError
 from adnet.inference.predict_videos import Reading, anchor_frame, check_flow
 from adnet.inference.protocol import fitted_size

@@ -20,7 +20,7 @@ from pydantic import NonNegativeInt
 from adnet.data.masks import Mask
 from adnet.data.pairs import ValidationPair
 from adnet.data.pictures import Frame
-from adnet.data.sequence import evenly_spaced
+from adnet.data.videos import evenly_spaced
 from adnet.inference.embeddings import foreground_embeddings, mean_cosine_distance
 from adnet.video.overlay import draw_overlay
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adnet.data.datamodule import PairDataModule
 from adnet.data.flow import SequenceFlow
-from adnet.data.sequence import VideoDataset, known_fingerprint
+from adnet.data.videos import VideoDataset, known_fingerprint
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, evaluate
 from adnet.inference.embeddings import write_embeddings

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from adnet.data.pictures import IMAGES, count_pictures, read_frames
-from adnet.data.sequence import lying_in, natural_order
+from adnet.data.videos import lying_in, natural_order
 from adnet.errors import UserError
 from adnet.shared.files import files_sha256, from_home
 from adnet.video.file import VideoFile, VideoFrame

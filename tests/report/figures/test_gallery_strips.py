@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from adnet.data.sequence import evenly_spaced
+from adnet.data.videos import evenly_spaced
 from adnet.report.analysis.pooling import Comparison, pool
 from adnet.report.figures.gallery import ANNOTATION_COLOUR, Gallery, strip_gallery
 from adnet.report.read import find_runs

@@ -14,8 +14,7 @@ from PIL import Image
 from adnet.data.known_dataset import DATASETS
 from adnet.data.masks import Mask, read_mask
 from adnet.data.pictures import Frame, read_frame
-from adnet.data.sequence import Sequence as Video
-from adnet.data.sequence import evenly_spaced
+from adnet.data.videos import Video, evenly_spaced
 from adnet.errors import UserError
 from adnet.report.analysis.pooling import Comparison, Result, hardest_first
 from adnet.report.captions import caption

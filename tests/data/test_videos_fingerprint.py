@@ -9,7 +9,7 @@ import pytest
 
 from adnet.data import davis2016
 from adnet.data.masks import write_mask
-from adnet.data.sequence import fingerprint, known_fingerprint
+from adnet.data.videos import fingerprint, known_fingerprint
 
 
 def test_fingerprint_follows_the_data_and_not_the_place(tiny_davis: Path, tmp_path: Path) -> None:

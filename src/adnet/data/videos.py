@@ -3,8 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from collections.abc import Sequence as SequenceABC
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -31,7 +30,7 @@ NEARLY_ALL = 0.95  # share of foreground from which on a mask is odd
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Video:
     """One video.
 
     `frames` are image paths in time order; `annotations` maps a frame's stem (`"00012"`) to its annotation and may be sparse.
@@ -56,16 +55,16 @@ class Sequence:
         return read_mask(self.annotations[frame.stem], self.regions)
 
 
-Rule: TypeAlias = Callable[[Sequence], list[str]]
+Rule: TypeAlias = Callable[[Video], list[str]]
 """A benchmark's rule: the stems of the frames that count, in time order, each of which is annotated."""
 
 
-def annotated_frames(sequence: Sequence) -> list[str]:
+def annotated_frames(sequence: Video) -> list[str]:
     """List the stems of all annotated frames."""
     return [frame.stem for frame in sequence.frames if frame.stem in sequence.annotations]
 
 
-def all_but_first_and_last(sequence: Sequence) -> list[str]:
+def all_but_first_and_last(sequence: Video) -> list[str]:
     """List the stems of the annotated frames without the sequence's first and last frame (DAVIS-2016)."""
     return [frame.stem for frame in sequence.frames[1:-1] if frame.stem in sequence.annotations]
 
@@ -80,7 +79,7 @@ class VideoDataset:
     name: str
     split: str
     root: Path
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[Video, ...]
     scored: Rule = all_but_first_and_last
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -195,7 +194,7 @@ def lying_in(folder: Path, masks: bool = True) -> str:
     return f", but {folder} holds {', '.join(suffixes[:5])}" if suffixes else ""
 
 
-def _some(names: SequenceABC[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
@@ -217,7 +216,7 @@ def frame_numbered(number: str, frames: Iterable[str]) -> str | None:
     return next((stem for stem in frames if (end := re.search(r"\d+$", stem)) and int(end[0]) == int(number)), None)
 
 
-def select(known: Collection[str], wanted: SequenceABC[str] | None) -> list[str]:
+def select(known: Collection[str], wanted: Sequence[str] | None) -> list[str]:
     """Keep the `wanted` of the `known` sequences, in the order of `known`; None: all. Raises UserError for an unknown one."""
     by_name = {composed(name): name for name in known}
     for sequence in wanted or ():
@@ -245,8 +244,8 @@ def checked_sequence(
     regions: tuple[int, ...] = (),
     least: int = 2,
     folders: tuple[Path, Path] | None = None,
-) -> Sequence:
-    """Make a `Sequence` of frames and masks by their stems, of at least `least` frames. `folders` are those of both.
+) -> Video:
+    """Make a `Video` of frames and masks by their stems, of at least `least` frames. `folders` are those of both.
 
     Raises UserError for a mask without a frame or of another size than its frame, for too few frames, and for no mask.
     """
@@ -264,4 +263,4 @@ def checked_sequence(
     for stem, mask in masks.items():
         check_same_size(f"frame {stem} {where}", image_size(frames[stem]), "its mask", image_size(mask))
     annotations = {frames[stem].stem: mask for stem, mask in masks.items()}  # by the name of the frame's file
-    return Sequence(name, tuple(frames.values()), annotations, attributes, regions)
+    return Video(name, tuple(frames.values()), annotations, attributes, regions)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from adnet.data import davis2016, folder
-from adnet.data.sequence import report_odd_masks
+from adnet.data.videos import report_odd_masks
 
 OBJECT = np.zeros((20, 30), dtype=np.uint8)
 OBJECT[5:12, 6:20] = 1
