@@ -12,10 +12,10 @@ import torch
 from adnet import export
 from adnet.backends.export import calibration_inputs
 from adnet.backends.runtime import ExportedModel
-from adnet.data import davis2016
+from adnet.data import davis2016, read_frame
 from adnet.data.flow import OpticalFlow, SequenceFlow
 from adnet.inference import load_checkpoint
-from adnet.models import ADNet
+from adnet.models import ADNet, upsample
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ def test_export_writes_what_runs(
     assert len(metadata["checkpoint_sha256"]) == 64
     assert {*metadata["sha256"], "export.json"} == {file.name for file in output.iterdir()}
     model, exported = tiny_model.eval(), ExportedModel(output)
-    anchor, frame = torch.rand(2, 1, 3, 41, 121)
+    files = sorted(tiny_davis.glob("JPEGImages/480p/*/00000.jpg"))
+    anchor, frame = (
+        upsample(torch.from_numpy(read_frame(file)).permute(2, 0, 1)[None] / 255, (41, 121)) for file in files[:2]
+    )
     with torch.inference_mode():
         expected = model(anchor, frame)
         got = exported.segment(exported.embed(anchor), exported.embed(frame))

@@ -22,7 +22,6 @@ from adnet.data.datasets import davis2016
 from adnet.data.pictures import read_frame
 from adnet.errors import UserError
 from adnet.inference.embeddings import mean_cosine_distance, pixel_embeddings, quantized, write_embeddings
-from adnet.models.attention import similarity
 
 SIZE = (33, 57)
 GRID = (5, 8)
@@ -41,11 +40,11 @@ def test_files_hold_what_the_network_says(tiny_model: Any, tiny_davis: Path, tmp
             assert arrays["values"].shape == (3, *GRID, 8)
             assert arrays["foreground"].shape == arrays["scales"].shape == (3, *GRID)
             assert arrays["thumbnails"].shape[2:] == (480, 3)
-            restored = torch.from_numpy(arrays["values"] * arrays["scales"][..., None]).permute(0, 3, 1, 2)
-        anchor, last = (pixel_embeddings(tiny_model, read_frame(sequence.frames[i]), SIZE) for i in (0, -1))
-        points = torch.tensor([[0, 0], [2, 4], [4, 7]])
-        expected = similarity(last, anchor, points)
-        torch.testing.assert_close(similarity(restored[2:], restored[:1], points), expected, atol=2e-4, rtol=0)
+            scales = torch.from_numpy(arrays["scales"])[..., None]
+            restored = torch.from_numpy(arrays["values"]) * scales
+        for index, place in ((0, 0), (-1, 2)):
+            embedding = pixel_embeddings(tiny_model, read_frame(sequence.frames[index]), SIZE)[0].permute(1, 2, 0)
+            assert ((restored[place] - embedding).abs() <= 0.501 * scales[place]).all()  # rounded to 8 bits
 
 
 def test_the_curve_is_the_mean_over_all_pairs(tiny_model: Any, tiny_davis: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import hydra
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from adnet.errors import UserError
@@ -14,11 +15,13 @@ from adnet.models import ADNet
 from adnet.shared.command import conf_dir
 
 
-def test_the_network_is_what_its_constructor_makes(tiny_model: ADNet, tiny_model_config: dict[str, Any]) -> None:
+def test_the_network_is_what_its_constructor_makes(tiny_model_config: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    made = instantiate(tiny_model_config)
     torch.manual_seed(0)
     built = ADNet.from_config(tiny_model_config)
-    assert repr(built) == repr(tiny_model)
-    for name, value in tiny_model.state_dict().items():
+    assert repr(built) == repr(made)
+    for name, value in made.state_dict().items():
         assert torch.equal(built.state_dict()[name], value)
 
 
