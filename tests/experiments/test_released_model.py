@@ -51,7 +51,8 @@ def test_the_readme_has_both_protocols() -> None:
         assert any(row[-2:] == percent(scores(name)["mean"]) for row in table)
 
 
-def test_the_page_has_the_stills() -> None:
-    found = scores("ecssd.json")["saliency"]["per_frame"]
+@pytest.mark.parametrize("file", ["ecssd.json", "duts_te.json"])
+def test_the_page_has_the_stills(file: str) -> None:
+    found = scores(file)["saliency"]["per_frame"]
     expected = f"max F {100 * found['F_max']:.1f}, MAE {found['MAE']:.3f}, S {100 * found['S']:.1f}"
     assert expected in (ROOT / "docs" / "released_model.md").read_text()
