@@ -89,6 +89,25 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
     assert names(out) == [*masks[:2], "predict.json"]  # nothing of the longer one is left
 
 
+def test_overwriting_removes_what_was_predicted_and_nothing_else(
+    call: Callable[..., Any], images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in "ab":
+        shutil.copytree(images, tmp_path / "videos" / name)
+    assert call(f"input={tmp_path}/videos/*").code == 0
+    (out / "a" / "notes.txt").write_text("mine")
+    (out / "c" / "masks").mkdir(parents=True)
+    (out / "c" / "masks" / "0.png").write_bytes(b"not adnet's")
+    assert call(f"input={tmp_path}/videos/b", "overwrite=true").code == 0
+    assert names(out) == ["a/notes.txt", "c/masks/0.png", "masks/0.png", "masks/1.png", "predict.json"]
+    assert call(f"input={tmp_path}/videos/*", "overwrite=true").code == 0
+    masks = [f"{name}/masks/{number}.png" for name in "ab" for number in range(2)]
+    assert names(out) == sorted(["a/notes.txt", "c/masks/0.png", *masks, "predict.json"])
+    (out / "predict.json").write_text('{"input": 5}')
+    assert call(f"input={tmp_path}/videos/*", "overwrite=true").code == 0
+
+
 def detections(file: Path, video: str, score: float, frame: str = "1") -> Path:
     """One of the whole frame."""
     mask = {"size": [48, 80], "counts": [0, 48 * 80]}
@@ -283,20 +302,21 @@ def test_flow_of_other_frames_is_found_before_anything_is_written(
 
 
 @pytest.mark.usefixtures("motion_checkpoint")
+@pytest.mark.parametrize("flow", [[], ["flow=folder", "flow.method.root=nowhere"]], ids=["computed", "of others"])
 def test_one_image_is_segmented_by_its_appearance(
-    call: Callable[..., Any], tmp_path: Path, motion_checkpoint: Path
+    call: Callable[..., Any], tmp_path: Path, motion_checkpoint: Path, flow: list[str]
 ) -> None:
-    """An image has no motion: the mask is the network's without flow."""
+    """An image has no motion: the mask is the network's without flow, and no file of flow is looked for."""
     image = pictures(1)[0]
     Image.fromarray(image).save(tmp_path / "one.png")
-    ended = call(f"input={tmp_path / 'one.png'}", "probabilities=true", "size=[33,57]", "protocol=single_scale")
+    ended = call(f"input={tmp_path / 'one.png'}", "probabilities=true", "size=[33,57]", "protocol=single_scale", *flow)
     assert ended.code == 0, ended.err
     model, _ = load_checkpoint(motion_checkpoint)
     frame = upsample(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, (33, 57))
     with torch.no_grad():
         expected, moving = (
-            upsample(model(frame, frame, flow), (48, 80)).sigmoid()[0, 0].numpy()
-            for flow in (None, torch.rand_like(frame))
+            upsample(model(frame, frame, motion), (48, 80)).sigmoid()[0, 0].numpy()
+            for motion in (None, torch.rand_like(frame))
         )
     assert np.abs(moving - expected).max() > 0.02  # motion would say something
     with Image.open(tmp_path / "out" / "probabilities" / "one.png") as probability:

@@ -305,7 +305,7 @@ def predict_videos(
         "protocol": protocol.as_json(),
         "size": list(size),
         "precision": precision,
-        "flow": describe_flow(flow, (source.name for source in sources)),
+        "flow": describe_flow(flow, (source.name for source in sources if source.length() != 1)),
         "anchor": anchor,
         **PLAIN,
         **(settings or {}),
@@ -313,7 +313,8 @@ def predict_videos(
     if isinstance(flow, FlowFolder):
         for source in shard.part_of(sources):
             check_flow(flow, source)
-    everything = [path for outputs in outputs_of.values() for path in outputs.every()]
+    replaced = {*folders.values(), *(_folders_of(marker) if overwrite else ())}
+    everything = [path for folder in replaced for path in Outputs(folder).every()]
     with locked_output(marker, "prediction", described, overwrite, everything, shard) as earlier:
         if earlier and any(source.live for source in sources):
             raise UserError(f"{output} holds a webcam's video, which has ended; give another output, or overwrite=true")
@@ -346,6 +347,14 @@ def predict_videos(
                 marker.unlink(missing_ok=True)  # so that a run without results leaves no folder behind
     if problems := [result.problem for result in results.values() if result.problem]:
         raise UserError("; ".join(problems))
+
+
+def _folders_of(marker: Path) -> list[Path]:
+    """List the folders into which the prediction of `marker`, if there is one, may have written its videos' results."""
+    with suppress(UserError, TypeError):  # it is damaged
+        names = read_json(marker).get("input", ())
+        return [marker.parent, *(folder for folder in marker.parent.iterdir() if folder.name in names)]
+    return []
 
 
 def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
