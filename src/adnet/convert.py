@@ -28,7 +28,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.data:
         dataset = instantiate(cfg.data)
         copy_dataset(dataset, output)
-        print(f"{dataset.name} {dataset.split}: {len(dataset.sequences)} sequences -> {output}")
+        number = len(dataset.sequences)
+        print(f"{dataset.name} {dataset.split}: {number} sequence{'s' * (number != 1)} -> {output}")
     else:
         convert_checkpoint(cfg.checkpoint, cfg.variant, output, cfg.overwrite)
 

@@ -102,6 +102,16 @@ def test_everything_that_does_not_fit_is_named_in_one_error(dataset, predictions
     assert "sequence boat is missing" in message
 
 
+def test_the_folder_of_an_evaluation_is_that_of_its_masks(dataset, predictions, tmp_path):
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    predictions.rename(evaluation / "masks")
+    assert score_dataset(dataset, evaluation, 1) == score_dataset(dataset, evaluation / "masks", 1)
+    (evaluation / "bear").mkdir()  # now the masks could be meant to lie here
+    with pytest.raises(UserError, match="sequence bear is missing"):
+        score_dataset(dataset, evaluation, 1)
+
+
 def test_what_lies_in_place_of_masks_is_named(dataset, predictions):
     for number in (1, 2):  # a folder per object, as SAM 2 writes
         for path in (predictions / "boat").glob("*.png"):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from adnet.data.masks import Mask, read_mask
+from adnet.data.masks import Mask, read_mask, write_mask
 from adnet.data.synthetic import synthesize
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter, load_checkpoint
 from adnet.metrics import region_similarity
 from adnet.models import ADNet
-from adnet.training.adaptation import adapt
+from adnet.training.adaptation import adapt, read_corrections
 from adnet.video.sources import VideoSource, video_sources
 
 SIZE = (97, 161)
@@ -115,3 +116,15 @@ def test_masks_that_fit_no_frame_are_one_line(
     source, right = clip
     with pytest.raises(UserError, match=line):
         adapt(released, source, change({name: right[name] for name in CORRECTED}), SIZE, steps=1)
+
+
+def test_inverted_corrections_are_noticed(clip: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, right = clip
+    for name in CORRECTED:
+        write_mask(tmp_path / f"{name}.png", ~right[name])
+    read_corrections(source, tmp_path)
+    assert "are they inverted?" in caplog.text
+    caplog.clear()
+    write_mask(tmp_path / f"{CORRECTED[0]}.png", right[CORRECTED[0]])
+    read_corrections(source, tmp_path)
+    assert not caplog.text

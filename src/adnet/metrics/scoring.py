@@ -155,9 +155,18 @@ def _oddity(shared: int, predicted: int, annotated: int, pixels: int, kind: Kind
 
 
 def _files(dataset: VideoDataset, folder: Path) -> dict[str, dict[str, Path]]:
-    """Find the predictions of the frames that count, by sequence and stem. Raises UserError, naming all that is missing or extra."""
+    """Find the predictions of the frames that count, by sequence and stem, in `folder` or in its `masks` (of `adnet.evaluate`).
+
+    Raises UserError, naming all that is missing or extra.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one that holds <sequence>/<frame>.png or .npy")
+
+    def holds_some(place: Path) -> bool:
+        return any(entry(place, sequence.name).is_dir() for sequence in dataset.sequences)
+
+    if not holds_some(folder) and holds_some(folder / "masks"):
+        folder /= "masks"
     problems: list[str] = []
     files: dict[str, dict[str, Path]] = {}
     for sequence in dataset.sequences:
@@ -173,8 +182,7 @@ def _files(dataset: VideoDataset, folder: Path) -> dict[str, dict[str, Path]]:
         if extra := sorted(found.keys() - {composed(frame.stem) for frame in sequence.frames}):
             problems.append(f"{name} has no frame {', '.join(extra)}")
     if problems:
-        none = not any(entry(folder, sequence.name).is_dir() for sequence in dataset.sequences)
-        said = "; ".join(problems) + lying_in(folder, masks=False) * none
+        said = "; ".join(problems) + lying_in(folder, masks=False) * (not holds_some(folder))
         advice = "Give one <sequence>/<frame>.png or .npy for each frame of the dataset"
         raise UserError(f"{folder} does not fit {dataset.name} {dataset.split}: {said}. {advice}")
     return files

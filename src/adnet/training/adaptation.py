@@ -4,6 +4,7 @@ The backbones stay as they are, so that their features are computed once for eac
 """
 
 import copy
+import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -94,7 +95,12 @@ def read_corrections(source: VideoSource, folder: Path) -> dict[str, Mask]:
         if name in found:
             raise UserError(f"{found[name]} and {file.name} are both of frame {name} of {source.name}: keep one")
         found[name] = file
-    return {name: read_mask(file) for name, file in found.items()}
+    masks = {name: read_mask(file) for name, file in found.items()}
+    rims = [np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean() for mask in masks.values()]
+    if min(rims) >= 0.9:
+        say = logging.getLogger(__name__).warning
+        say("masks=%s: the object reaches around the whole rim of the frame in each mask: are they inverted?", folder)
+    return masks
 
 
 def _frame_by_number(mask: str, frames: Collection[str]) -> str | None:
