@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adnet.errors import UserError
-from adnet.shared.run_folder import finished_summary, read_config
+from adnet.shared.run_folder import finished_summary, read_config, read_metrics
 
 
 @pytest.mark.parametrize(("steps", "finished"), [(7, False), (8, True), (9, True), (None, True)])
@@ -31,3 +31,16 @@ def test_what_is_no_config_is_named(tmp_path: Path, content: str) -> None:
         read_config(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}/config.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_metrics_are_read_without_empty_cells_and_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    assert read_metrics(file) == []
+    file.write_text("epoch,step,train/loss,val/J\n0,3,0.25,\n0,4,,0.5\n1,5,0.")
+    assert read_metrics(file) == [
+        {"epoch": "0", "step": "3", "train/loss": "0.25"},
+        {"epoch": "0", "step": "4", "val/J": "0.5"},
+    ]
+    file.write_text("step,val/J\n3,0.25,7\n")
+    with pytest.raises(UserError, match=r"metrics\.csv: expected numbers below a header with `step`"):
+        read_metrics(file)

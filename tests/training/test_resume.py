@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adnet.errors import UserError
 from adnet.shared.command import conf_dir
-from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
+from adnet.training.resume import check_provenance, checkpoint_to_resume, finished_run
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -164,23 +164,24 @@ def data(**changes: Any) -> dict[str, Any]:
 )
 def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
     (tmp_path / "provenance.json").write_text(json.dumps({"data": data()}))
-    check_data(tmp_path, data(), allow_changed=False)
-    check_data(tmp_path, data(**changes), allow_changed=True)
+    check_provenance(tmp_path, {"data": data(), "threads": 2}, allow_changed_data=False)
+    changed = {"data": data(**changes), "threads": 2}
+    check_provenance(tmp_path, changed, allow_changed_data=True)
     with pytest.raises(UserError) as error:
-        check_data(tmp_path, data(**changes), allow_changed=False)
+        check_provenance(tmp_path, changed, allow_changed_data=False)
     assert str(error.value).startswith(
         f"the train data is not what the run in {tmp_path} began with ({what}): restore it"
     )
 
 
 def test_another_number_of_threads_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tell_other_threads(tmp_path, 2)  # no provenance
     split = {"sequences": ["bear"], "frames": 2, "sha256": "0" * 64, "frames_sha256": "0" * 64}
     provenance = {"git_commit": None, "versions": {}, "data": {"train": split, "val": split}}
+    check_provenance(tmp_path, provenance | {"threads": 2}, allow_changed_data=False)  # no provenance
     (tmp_path / "provenance.json").write_text(json.dumps(provenance))
-    tell_other_threads(tmp_path, 2)  # an older version's
+    check_provenance(tmp_path, provenance | {"threads": 2}, allow_changed_data=False)  # an older version's
     (tmp_path / "provenance.json").write_text(json.dumps(provenance | {"threads": 2}))
-    tell_other_threads(tmp_path, 2)
+    check_provenance(tmp_path, provenance | {"threads": 2}, allow_changed_data=False)
     assert capsys.readouterr().err == ""
-    tell_other_threads(tmp_path, 1)
+    check_provenance(tmp_path, provenance | {"threads": 1}, allow_changed_data=False)
     assert capsys.readouterr().err.startswith("the run had 2 threads before and has 1 now")

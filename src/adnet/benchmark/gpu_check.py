@@ -1,6 +1,5 @@
 """Check within minutes whether training works on this machine's GPU: compare the losses of each mode with the CPU's."""
 
-import csv
 import io
 import logging
 import math
@@ -25,6 +24,7 @@ from torch.utils.collect_env import get_env_info
 from adnet.benchmark.device import float32
 from adnet.shared.command import resolved
 from adnet.shared.machine import git_commit, versions
+from adnet.shared.run_folder import read_metrics
 from adnet.training.callbacks import can_compile
 from adnet.training.run import train
 
@@ -182,5 +182,4 @@ CHECKS: dict[str, Callable[[_Training], list[float]]] = {
 
 
 def _losses(folder: Path) -> list[float]:
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as lines:
-        return [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
+    return [float(row["train/loss"]) for row in read_metrics(folder / "metrics.csv") if "train/loss" in row]

@@ -1,6 +1,5 @@
 """Read runs and evaluations from disk, as `adnet.train`, `adnet.evaluate` and `adnet.score` write them, and the paper's numbers."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import yaml
 from adnet.errors import UserError
 from adnet.shared.check_config import flattened
 from adnet.shared.file_formats import read_document
-from adnet.shared.run_folder import finished_summary, read_config
+from adnet.shared.run_folder import finished_summary, read_config, read_metrics
 
 Values = npt.NDArray[np.float64]
 
@@ -188,21 +187,11 @@ def _read_run(folder: Path) -> Run:
 
 
 def _read_history(file: Path) -> dict[str, tuple[Values, Values]]:
-    if not file.exists():
-        return {}
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            table = csv.DictReader(stream)
-            if "step" not in (table.fieldnames or ()):
-                raise ValueError(f"there are {', '.join(table.fieldnames or ()) or 'no columns'}"[:60])
-            for row in table:
-                step = float(row["step"])
-                for column, text in row.items():
-                    if text and column not in ("epoch", "step"):
-                        points[column].append((step, float(text)))
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UserError(f"{file}: expected numbers below a header with `step` ({error}); remove the file") from error
+    for row in read_metrics(file):
+        for column, value in row.items():
+            if column not in ("epoch", "step"):
+                points[column].append((float(row["step"]), float(value)))
     sorted_points = ((column, np.array(sorted(pairs, key=itemgetter(0))).T) for column, pairs in points.items())
     return {column: (steps, values) for column, (steps, values) in sorted_points}
 

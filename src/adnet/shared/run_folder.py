@@ -1,5 +1,6 @@
-"""Read what a training left in its run folder, its config and its summary."""
+"""Read what a training left in its run folder: its config, its curves and its summary."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file}: this is not a config; restore it, or remove the run")
     return {str(key): value for key, value in content.items()}
+
+
+def read_metrics(file: Path) -> list[dict[str, str]]:
+    """Read the rows of a `metrics.csv`: numbers as written, by column; empty if there is no file.
+
+    A last line that was cut off is left out, and so are empty cells. Raises UserError for a file of something else.
+    """
+    if not file.is_file():
+        return []
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        if "step" not in (table.fieldnames or ()):
+            raise ValueError(f"there are {', '.join(table.fieldnames or ()) or 'no columns'}"[:60])
+        rows = [{column: value for column, value in row.items() if value} for row in table]
+        for row in rows:
+            int(row["step"])
+            list(map(float, row.values()))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        wanted = f"expected numbers below a header with `step` ({error})"
+        raise UserError(f"{file}: {wanted}; restore it, or remove it") from error
+    return rows

@@ -15,9 +15,9 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from adnet.errors import UserError
 from adnet.shared.files import write_text
 from adnet.shared.machine import need_extra
+from adnet.shared.run_folder import read_metrics
 from adnet.training.callbacks import Pruned
 from adnet.training.checkpoints import SIGNALS
 
@@ -34,7 +34,8 @@ class MetricsFile(Logger):
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._file = Path(save_dir) / "metrics.csv"
-        self._columns, self._rows = self._read()
+        self._rows: list[dict[str, Any]] = [*read_metrics(self._file)]
+        self._columns: list[str] = []
         self._pending: list[dict[str, Any]] = []
         self._begun = self._written = False
 
@@ -68,7 +69,8 @@ class MetricsFile(Logger):
         """Write the rows since the last call, if any. Columns are in alphabetical order."""
         if not self._pending:
             return
-        columns, rows = sorted({*self._columns}.union(*self._pending)), [*self._rows, *self._pending]
+        rows = [*self._rows, *self._pending]
+        columns = sorted(set().union(*rows))
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, columns, lineterminator="\n")
         appended = self._written and columns == self._columns
@@ -82,22 +84,6 @@ class MetricsFile(Logger):
             table.writerows(rows)
             write_text(self._file, text.getvalue())
         self._columns, self._rows, self._pending, self._written = columns, rows, [], True
-
-    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """Read columns and rows, if any, without an incomplete last line. Raises UserError for another file."""
-        if not self._file.is_file():
-            return [], []
-        try:
-            text = self._file.read_text(encoding="utf-8")
-            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-            rows = [{key: value for key, value in row.items() if value} for row in reader]
-            for row in rows:
-                int(row["step"])
-            if any(None in row for row in rows):
-                raise ValueError("more fields than columns")
-        except (ValueError, KeyError, csv.Error) as error:
-            raise UserError(f"{self._file} is damaged ({error}): restore it, or remove it to start anew") from error
-        return list(reader.fieldnames or ()), rows
 
 
 class RunTensorBoard(TensorBoardLogger):

@@ -74,24 +74,24 @@ def _is_whole(path: Path) -> bool:
         return False  # a flipped bit may also look like a password, another compression, or another encoding of a name
 
 
-def check_data(folder: Path, data: dict[str, Any], allow_changed: bool) -> None:
-    """Raise UserError if the run in `folder` began with other data (fingerprints by split) and `allow_changed` is false."""
-    file = folder / "provenance.json"
-    if allow_changed or not file.is_file():
+def check_provenance(folder: Path, provenance: dict[str, Any], allow_changed_data: bool) -> None:
+    """Compare `provenance` with what the run in `folder` began with, if that is recorded.
+
+    Raises UserError for other data (fingerprints by split), unless `allow_changed_data`. Prints a line for another number of
+    threads, as it may be under another launcher.
+    """
+    file, data, threads = folder / "provenance.json", provenance["data"], provenance["threads"]
+    if not file.is_file():
         return
-    earlier = read_document(file, "provenance", advice="allow_changed_data=true continues anyway").get("data", {})
-    if changed := [split for split in data if data[split] != earlier.get(split)]:
+    earlier = read_document(file, "provenance", advice="restore it, or remove it to go on without comparing the data")
+    began = earlier.get("data", {})
+    changed = [split for split in data if data[split] != began.get(split)]
+    if changed and not allow_changed_data:
         raise UserError(
-            f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(earlier, data, changed[0])}):"
+            f"the {' and '.join(changed)} data is not what the run in {folder} began with ({_difference(began, data, changed[0])}):"
             " restore it, or allow_changed_data=true continues anyway"
         )
-
-
-def tell_other_threads(folder: Path, threads: int) -> None:
-    """Print a line if the run in `folder` resumes with another number of threads, as it may under another launcher."""
-    file = folder / "provenance.json"
-    before = read_document(file, "provenance").get("threads", threads) if file.is_file() else threads
-    if before != threads:
+    if (before := earlier.get("threads", threads)) != threads:
         print(
             f"the run had {before} threads before and has {threads} now, so its weights will differ in their last digits from "
             f"those of an uninterrupted one (OMP_NUM_THREADS={before} keeps them the same)",

@@ -34,7 +34,7 @@ from adnet.training.checkpoints import LAST, requeued
 from adnet.training.ddp import check_processes, effective_batch
 from adnet.training.loggers import finishing_wandb, log_config, log_scores
 from adnet.training.memory import StepSettings, TrainingMemory
-from adnet.training.resume import check_data, checkpoint_to_resume, finished_run, tell_other_threads
+from adnet.training.resume import check_provenance, checkpoint_to_resume, finished_run
 from adnet.training.weight_averaging import WeightAveraging
 
 SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
@@ -96,8 +96,7 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         flow.check([*data.train.sequences, *data.val.sequences])  # before anything is written
     provenance = _provenance(data, flow) or {}
     if checkpoint and provenance:
-        check_data(folder, provenance["data"], cfg.allow_changed_data)
-        tell_other_threads(folder, provenance["threads"])
+        check_provenance(folder, provenance, cfg.allow_changed_data)
     module = SegmentationModule(
         model,
         instantiate(cfg.optim.optimizer),
