@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from adnet.report.page import build_report
+from adnet.report.page import write_report
+from adnet.report.read import find_runs
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUNS = {
@@ -32,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             with pytest.MonkeyPatch.context() as patch:
                 if experiment != next(iter(RUNS)):
                     patch.setattr(Figure, "savefig", lambda *_, **__: None)
-                made[experiment] = build_report(RUNS[experiment], output).parent
+                made[experiment] = write_report(find_runs(RUNS[experiment]), output).parent
         return made[experiment]
 
     return make

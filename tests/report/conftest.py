@@ -13,7 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from adnet.report.page import build_report
+from adnet.report.page import write_report
+from adnet.report.read import find_runs
 
 SEQUENCES = ("bear", "camel", "dog", "kite")
 FRAMES = 6
@@ -173,5 +174,5 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(two_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished report on `two_runs`, to be read only."""
     output = tmp_path_factory.mktemp("page") / "deep" / "report"
-    assert build_report([two_runs], output, title="A <b>title</b>") == output / "index.html"
+    assert write_report(find_runs([two_runs]), output, title="A <b>title</b>") == output / "index.html"
     return output

@@ -15,7 +15,8 @@ import pytest
 from adnet.errors import UserError
 from adnet.report import page, tables
 from adnet.report.figures.plot import Plot
-from adnet.report.page import build_report
+from adnet.report.page import write_report
+from adnet.report.read import find_runs
 
 
 class Links(HTMLParser):
@@ -84,14 +85,14 @@ def test_the_page_says_what_was_measured(report: Path) -> None:
 
 
 def test_the_same_runs_make_the_same_page(report: Path, two_runs: Path, tmp_path: Path) -> None:
-    again = build_report([two_runs], tmp_path / "report", title="A <b>title</b>")
+    again = write_report(find_runs([two_runs]), tmp_path / "report", title="A <b>title</b>")
     assert again.read_bytes() == (report / "index.html").read_bytes()
 
 
 def test_facts_in_which_runs_differ_are_all_named(bare: Path, make_run: Callable[..., Path], tmp_path: Path) -> None:
     file = make_run("1", config={"model": {"encoder": {"backbone": "resnet101"}}}) / "summary.json"
     file.write_text(file.read_text().replace("2.14.0", "2.13.1").replace("2000", "500"))
-    text = build_report([bare], tmp_path / "report").read_text()
+    text = write_report(find_runs([bare]), tmp_path / "report").read_text()
     assert "<dd>2,000, 500</dd>" in text
     assert "torch 2.14.0 / 2.13.1" in text
     assert "<dd>resnet101</dd>" in text
@@ -100,16 +101,16 @@ def test_facts_in_which_runs_differ_are_all_named(bare: Path, make_run: Callable
 
 def test_a_report_is_replaced_as_a_whole(bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "report"
-    build_report([bare], output)
+    write_report(find_runs([bare]), output)
     (output / "stale.txt").write_text("old")
-    build_report([bare], output)
+    write_report(find_runs([bare]), output)
     assert not (output / "stale.txt").exists()
     assert (output / "index.html").is_file()
 
 
 def test_an_empty_folder_may_be_filled(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
-    assert build_report([bare], tmp_path / "report").is_file()
+    assert write_report(find_runs([bare]), tmp_path / "report").is_file()
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html"])
@@ -118,7 +119,7 @@ def test_what_is_no_report_is_refused(bare: Path, tmp_path: Path, name: str) -> 
     output.mkdir()
     (output / name).write_text("mine")
     with pytest.raises(UserError, match="holds something that is not a report"):
-        build_report([bare], output)
+        write_report(find_runs([bare]), output)
     assert (output / name).read_text() == "mine"
 
 
@@ -131,31 +132,31 @@ def test_the_working_folder_is_refused(
     (here / "sub").mkdir(parents=True)
     monkeypatch.chdir(here)
     with pytest.raises(UserError, match=rf"^output={output}: the report replaces its whole folder"):
-        build_report([bare], Path(output))
+        write_report(find_runs([bare]), Path(output))
     assert here.is_dir()
 
 
 def test_a_file_is_refused(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("mine")
     with pytest.raises(UserError, match="this is a file"):
-        build_report([bare], tmp_path / "report")
+        write_report(find_runs([bare]), tmp_path / "report")
 
 
 def test_runs_inside_the_report_are_not_thrown_away(bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "report"
-    build_report([bare], output)
+    write_report(find_runs([bare]), output)
     bare.rename(output / "runs")
     with pytest.raises(UserError, match="is inside the report that would be replaced"):
-        build_report([output / "runs"], output)
+        write_report(find_runs([output / "runs"]), output)
     assert (output / "runs/0/summary.json").is_file()
 
 
 def test_a_failure_leaves_the_old_report(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "report"
-    before = build_report([bare], output).read_bytes()
+    before = write_report(find_runs([bare]), output).read_bytes()
     monkeypatch.setattr(tables, "run_table", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        build_report([bare], output)
+        write_report(find_runs([bare]), output)
     assert (output / "index.html").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "runs"]
 
@@ -163,13 +164,13 @@ def test_a_failure_leaves_the_old_report(bare: Path, tmp_path: Path, monkeypatch
 def test_nothing_is_written_without_runs(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with pytest.raises(UserError, match="no finished run found"):
-        build_report([tmp_path / "runs"], tmp_path / "report")
+        write_report(find_runs([tmp_path / "runs"]), tmp_path / "report")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    text = build_report([make_run("0", root=tmp_path / "no-davis")], tmp_path / "report").read_text()
+    text = write_report(find_runs([make_run("0", root=tmp_path / "no-davis")]), tmp_path / "report").read_text()
     assert "The overlay strips are left out" in text
     assert "no-davis" in text
     assert "data:image/jpeg" not in text
@@ -177,13 +178,13 @@ def test_missing_frames_are_said(make_run: Callable[..., Path], tmp_path: Path) 
 
 @pytest.mark.usefixtures("undrawn")
 def test_an_unknown_dataset_folder_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    text = build_report([make_run("0")], tmp_path / "report").read_text()
+    text = write_report(find_runs([make_run("0")]), tmp_path / "report").read_text()
     assert "evaluation.json names no dataset folder" in text
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_pictures_can_be_switched_off(two_runs: Path, tmp_path: Path) -> None:
-    text = build_report([two_runs], tmp_path / "report", strip_sequences=0, worst_frames=0).read_text()
+    text = write_report(find_runs([two_runs]), tmp_path / "report", strip_sequences=0, worst_frames=0).read_text()
     for heading in ("<h3>Masks</h3>", "<h3>The worst frames</h3>"):
         assert heading not in text
     assert '<img src="data:image/jpeg' not in text
@@ -194,7 +195,7 @@ def test_embeddings_beyond_the_budget_are_left_out_and_named(
     two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "EMBEDDING_BUDGET", 2000)
-    text = build_report([two_runs], tmp_path / "report").read_text()
+    text = write_report(find_runs([two_runs]), tmp_path / "report").read_text()
     assert "Left out to keep the page small: bear, baseline; camel, full; camel, baseline." in text
     assert text.count('"sequence": "bear"') == 1
 
@@ -202,7 +203,7 @@ def test_embeddings_beyond_the_budget_are_left_out_and_named(
 def test_runs_without_evaluation_still_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for file in make_run("0").rglob("scores.json"):
         file.unlink()
-    text = build_report([tmp_path / "runs"], tmp_path / "report").read_text()
+    text = write_report(find_runs([tmp_path / "runs"]), tmp_path / "report").read_text()
     assert "No run has been evaluated yet" in text
     assert "Training loss" not in text  # drawn, not text
     assert (tmp_path / "report/figures/training.png").is_file()
@@ -213,14 +214,16 @@ def test_runs_without_evaluation_still_report(make_run: Callable[..., Path], tmp
 def test_runs_without_metrics_still_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for file in make_run("0").rglob("metrics.csv"):
         file.unlink()
-    assert "there are no training curves" in build_report([tmp_path / "runs"], tmp_path / "report").read_text()
+    assert (
+        "there are no training curves" in write_report(find_runs([tmp_path / "runs"]), tmp_path / "report").read_text()
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_comparisons_have_their_own_files(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("0")
     make_run("2", dataset="fbms", split="test")
-    output = build_report([tmp_path / "runs"], tmp_path / "report").parent
+    output = write_report(find_runs([tmp_path / "runs"]), tmp_path / "report").parent
     assert (output / "table1.md").is_file()
     assert (output / "table1-2-fbms-test-paper.md").is_file()
     assert "fbms test, protocol paper" in (output / "index.html").read_text()
@@ -229,7 +232,7 @@ def test_comparisons_have_their_own_files(make_run: Callable[..., Path], tmp_pat
 @pytest.mark.usefixtures("undrawn")
 def test_strange_names_are_escaped(make_run: Callable[..., Path], davis: Path, tmp_path: Path) -> None:
     folder = make_run("0", variant="<i>../x</i>", root=davis)
-    output = build_report([folder], tmp_path / "report").parent
+    output = write_report(find_runs([folder]), tmp_path / "report").parent
     assert "<i>" not in (output / "index.html").read_text()
     assert {path.parent.name for path in output.rglob("*.png")} == {"figures"}
 
@@ -246,7 +249,7 @@ def test_another_method_stands_in_the_tables(make_run: Callable[..., Path], tmp_
     run = make_run("0")
     (tmp_path / "osvos").mkdir()
     shutil.copy(run / "evaluation/davis2016-val-paper/scores.json", tmp_path / "osvos")
-    output = build_report([run, tmp_path / "osvos"], tmp_path / "report").parent
+    output = write_report(find_runs([run, tmp_path / "osvos"]), tmp_path / "report").parent
     text = (output / "index.html").read_text()
     assert "1 run of 1 variant and 1 other method, scored on davis2016 val, protocol paper." in text
     assert "| osvos " in (output / "table1.md").read_text()
@@ -257,6 +260,6 @@ def test_another_method_stands_in_the_tables(make_run: Callable[..., Path], tmp_
 def test_scores_alone_make_a_report(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run("0")
     (tmp_path / "osvos.json").write_bytes((run / "evaluation/davis2016-val-paper/scores.json").read_bytes())
-    text = build_report([tmp_path / "osvos.json"], tmp_path / "report").read_text()
+    text = write_report(find_runs([tmp_path / "osvos.json"]), tmp_path / "report").read_text()
     assert "1 method, scored on davis2016 val, protocol paper." in text
     assert "<h2>Training</h2>" not in text

@@ -1,7 +1,4 @@
-"""Write the report: tables, figures and a self-contained HTML page.
-
-build_report([Path("runs")], Path("report"))     # report/index.html opens from disk, without a network
-"""
+"""Write the report: tables, figures and a self-contained HTML page, which opens from disk, without a network."""
 
 import json
 import os
@@ -21,7 +18,7 @@ from adnet.report.figures import plots
 from adnet.report.figures.gallery import strip_gallery, worst_gallery
 from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
-from adnet.report.read import Run, find_runs, paper_tables
+from adnet.report.read import Run, paper_tables
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
 from adnet.shared.templates import TEMPLATES
 
@@ -30,11 +27,6 @@ TITLE = "Anchor diffusion for unsupervised video object segmentation"
 STRIP_WIDTH = 240  # pixels of each frame in the page's pictures: sharp on high-resolution screens
 EXPLORER_SEQUENCES = 4
 EMBEDDING_BUDGET = 3_500_000  # bytes of embeddings on the page; their base64 takes a third more
-
-
-def build_report(runs: Sequence[Path], output: Path, **options: Any) -> Path:
-    """Report on every finished run at or below `runs`; return `index.html`. Raises UserError as `find_runs` and `write_report` do."""
-    return write_report(find_runs(runs), output, **options)
 
 
 def write_report(
