@@ -17,6 +17,7 @@ RUNS = {
     "table1_pretrained": [EXPERIMENTS / "table1_pretrained" / "runs"],
     "multi_scale": [EXPERIMENTS / "multi_scale" / "runs"],
     "beyond": [EXPERIMENTS / "beyond" / "runs"],
+    "beyond_960_steps": [EXPERIMENTS / "beyond_960_steps" / "runs"],
 }
 TABLES = ["table1", "differences"]
 """What each of these experiments keeps of its report, as Markdown and CSV, at least."""
