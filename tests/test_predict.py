@@ -104,6 +104,10 @@ def test_overwriting_removes_what_was_predicted_and_nothing_else(
     assert call(f"input={tmp_path}/videos/*", "overwrite=true").code == 0
     masks = [f"{name}/masks/{number}.png" for name in "ab" for number in range(2)]
     assert names(out) == sorted(["a/notes.txt", "c/masks/0.png", *masks, "predict.json"])
+    (out / "masks").mkdir()
+    (out / "masks" / "mine.png").write_bytes(b"not adnet's")
+    assert call(f"input={tmp_path}/videos/*", "overwrite=true", "size=[33,57]").code == 0
+    assert names(out) == sorted(["a/notes.txt", "c/masks/0.png", *masks, "masks/mine.png", "predict.json"])
     (out / "predict.json").write_text('{"input": 5}')
     assert call(f"input={tmp_path}/videos/*", "overwrite=true").code == 0
 

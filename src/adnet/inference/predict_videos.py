@@ -352,8 +352,8 @@ def predict_videos(
 def _folders_of(marker: Path) -> list[Path]:
     """List the folders into which the prediction of `marker`, if there is one, may have written its videos' results."""
     with suppress(UserError, TypeError):  # it is damaged
-        names = read_json(marker).get("input", ())
-        return [marker.parent, *(folder for folder in marker.parent.iterdir() if folder.name in names)]
+        output, names = marker.parent, read_json(marker).get("input", ())
+        return [output] if len(names) == 1 else [folder for folder in output.iterdir() if folder.name in names]
     return []
 
 
