@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def test_any_player_can_play_it(tmp_path: Path) -> None:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert [(frame.height, frame.width) for frame in container.decode(video=0)] == [(48, 80)] * 2
+
+
+def test_after_a_full_disk_nothing_more_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def full(_: OverlayVideo, __: object, frame: object) -> None:
+        written.append(frame)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(OverlayVideo, "_write", full)
+    with pytest.raises(OSError, match="No space"), OverlayVideo(tmp_path / "overlay.mp4") as video:
+        video.add(pictures(1)[0], np.zeros((48, 80), np.bool_), 0.0)
+    assert len(written) == 1  # what is still buffered would be the second
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_left_of_an_interrupted_one(tmp_path: Path) -> None:

@@ -100,8 +100,12 @@ class OverlayVideo(ExitStack):
         stream.color_range = 1  # limited
         # Without B-frames, frames are stored in display order, so that the last packet is the last frame's.
         stream.options = {"crf": "18", "preset": "veryfast", "bf": "0"}
-        self.callback(self._write, stream, None)
+        self.push(self._flush)
         return stream
+
+    def _flush(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._stream:  # PyAV crashes if it is to go on after a full disk has refused the header
+            self._write(self._stream, None)
 
     def _write(self, stream: VideoStream, frame: av.VideoFrame | None) -> None:
         """Write the packets of a frame; None: those of frames that are still buffered."""
