@@ -21,11 +21,18 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
     with replacing(file) as draft:
         draft.write_text("before")
         assert not file.exists()
-    with pytest.raises(OSError, match="No space left"), replacing(file) as draft:  # noqa: PT012 (what comes before it fails)
+    with pytest.raises(OSError, match=r"No space left.*file\.txt"), replacing(file) as draft:  # noqa: PT012 (what comes before it fails)
         draft.write_text("half of what was to ")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert file.read_text() == "before"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_full_disk_is_named_by_what_was_to_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, new_folder(tmp_path / "folder"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_folder_takes_the_place_of_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Files on disk: written atomically, compared by content, removed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -47,7 +48,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
     try:
-        yield draft
+        with _full_disk_named(path):
+            yield draft
         if not overwrite:
             _reserve(draft, path)
         os.replace(draft, path)
@@ -71,10 +73,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     draft.mkdir(parents=True)
     try:
-        yield draft
+        with _full_disk_named(path):
+            yield draft
         os.replace(draft, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Name `path` in the error of a full disk: that of an open file names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _reserve(draft: Path, path: Path) -> None:
