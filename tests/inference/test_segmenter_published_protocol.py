@@ -43,6 +43,17 @@ def test_presets_say_what_the_paper_and_the_code_say():
     assert (shipped("single_scale").scales, shipped("single_scale").mirror) == ([1.0], False)
 
 
+@pytest.mark.parametrize("name", ["single_scale", "refined", "paper"])
+def test_presets_take_encoder_and_fusion_in_one_call(name, tiny_model, monkeypatch):
+    """Exports then run both as one network. From a config, the anchors are a list."""
+    encoded = []
+    monkeypatch.setattr(tiny_model, "logits", lambda _anchor, frames, _flow: frames[:, :1] - 0.5)
+    monkeypatch.setattr(tiny_model, "encode", lambda *given: encoded.append(given))
+    monkeypatch.setattr(tiny_model, "embed", lambda frames: frames)
+    segment(tiny_model, shipped(name), FRAMES[:2])
+    assert not encoded
+
+
 def published_evaluation(model, frames):
     """The published evaluation step by step: for each frame the gated mean of logits."""
 

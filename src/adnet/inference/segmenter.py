@@ -268,7 +268,7 @@ class VideoSegmenter:
         ones, the last one's embedding is appended to `previous`.
         """
         frames, flow, number = self._filled(view), None if flow is None else self._filled(flow), len(view)
-        if not self.model.needs_anchor or self.protocol.anchors == ("first",):
+        if not self.model.needs_anchor or "previous" not in self.protocol.anchors:
             anchor = self._first[index] if self.model.needs_anchor else None
             return self.model.logits(anchor, frames, flow)[:number].float()
         encoded = self.model.encode(frames, flow)
