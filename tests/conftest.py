@@ -48,6 +48,14 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _spare_what_a_file_left() -> Iterator[None]:
+    """Spare the garbage collector what a file's tests imported and cached, too."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what `make nightly` is for."""
     if not os.environ.get("ADNET_NIGHTLY"):
