@@ -38,6 +38,7 @@ def url(tmp_path: Path, tiny_davis: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def test_davis_is_downloaded_and_then_only_checked(run: Callable[..., Any], url: str, tmp_path: Path) -> None:
     root = tmp_path / "data" / "DAVIS"
+    (tmp_path / "data" / ".DAVIS.0123abcd.draft" / "unpacked").mkdir(parents=True)  # by a process that was killed
     for _ in range(2):
         ended = run(main, f"data.root={root}")
         assert (ended.code, "davis2016 val: 2 sequences, 8 frames, annotations " in ended.out) == (0, True), ended.err

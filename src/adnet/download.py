@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pkgutil import resolve_name
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig
@@ -21,6 +20,7 @@ from adnet.data.videos import VideoDataset, fingerprint
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.fetch import fetch
+from adnet.shared.files import draft_of
 from adnet.shared.locks import one_at_a_time
 
 
@@ -61,8 +61,8 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
 
 def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{known.name}.zip"))
-    with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as staging:
-        unpacked = Path(staging) / "unpacked"
+    with draft_of(root) as staging:
+        unpacked = staging / "unpacked"
         try:
             extract(archive, unpacked)
             tops = [path.parent for path in unpacked.rglob(known.top) if path.is_dir()]
@@ -72,7 +72,7 @@ def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
             _checked(known, found, verify)
         except UserError as error:
             archive.unlink()  # so that the next attempt downloads it anew
-            reason = str(error).replace(staging, "")
+            reason = str(error).replace(str(staging), "")
             raise UserError(f"{url} was not what it should be, and was removed: {reason}") from error
         if root.is_dir():
             root.rmdir()
