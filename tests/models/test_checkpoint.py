@@ -89,6 +89,24 @@ def test_a_size_that_no_frame_has_is_one_line(content: dict[str, Any], tmp_path:
     assert str(caught.value).startswith(f"{tmp_path}/last.ckpt: its test size is {size}, not two whole numbers")
 
 
+def test_of_a_damaged_checkpoint_of_a_training_the_newest_whole_one_is_named(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("best", "previous", "last"):
+        saved(folder, content).rename(folder / f"{name}.ckpt")
+    for name, then in (
+        ("last", f"Give checkpoint={folder}/previous.ckpt"),
+        ("previous", f"Give checkpoint={folder}/best.ckpt"),
+        ("best", "Convert published weights with python -m adnet.convert first"),
+    ):
+        file = folder / f"{name}.ckpt"
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(UserError, match=rf"{name}\.ckpt is not a readable .*; was it cut off\? {then}$"):
+            load_checkpoint(file)
+
+
 @pytest.mark.parametrize(
     "content", [b"hello", b"\x08\x07onnx", b"\x00\x00\x00\x18ftypmp42"], ids=["text", "ONNX", "video"]
 )

@@ -11,7 +11,7 @@ from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.shared.files import replacing
 from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
-from adnet.weights.read import load_plain
+from adnet.weights.read import is_whole, load_plain
 
 
 def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
@@ -53,10 +53,10 @@ def read_checkpoint(path: Path) -> tuple[Any, Any, dict[str, Any]]:
         # Messages of these are meant for those who call PyTorch, or are only a key.
         if isinstance(error, UnpicklingError | KeyError | IndexError):
             reason = "it is no file of PyTorch's, or holds other things than a network's weights and settings"
-        raise UserError(
-            f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
-            "python -m adnet.convert first"
-        ) from error
+        others = path.parent.glob("*.ckpt") if path.parent.name == "checkpoints" else ()  # of a training
+        whole = [f"Give checkpoint={file}" for file in sorted(others, reverse=True) if file != path and is_whole(file)]
+        advice = [*whole, "Convert published weights with python -m adnet.convert first"][0]
+        raise UserError(f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? {advice}") from error
     return config, size, weights
 
 
