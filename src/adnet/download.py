@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.known_dataset import DATASETS, KnownDataset
-from adnet.data.videos import VideoDataset, fingerprint
+from adnet.data.videos import VideoDataset, fingerprint, kind_of
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.fetch import fetch
@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> None:
     for split, dataset in download(known, root, cfg.url, cfg.verify).items():
         content = fingerprint(dataset)
         number, frames = len(content["sequences"]), content["frames"]
-        print(f"{dataset.name} {split}: {number} sequences, {frames} frames, annotations {content['sha256']}")
+        kind = kind_of(number, frames)
+        print(f"{dataset.name} {split}: {number} {kind}, {frames} frames, annotations {content['sha256']}")
     print(root)
 
 
@@ -88,7 +89,8 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
         for what in ("sequences", "frames", "sha256"):
             expected = getattr(content, what)
             if verify and expected is not None and found[what] != expected:
-                differs = f"{what} {found[what]}, expected {expected}"
+                kind = kind_of(found["sequences"], found["frames"]) if what == "sequences" else what
+                differs = f"{kind} {found[what]}, expected {expected}"
                 raise UserError(f"{split} is not the official release: {differs} (verify=false accepts it)")
     return datasets
 
