@@ -67,7 +67,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(cfg: DictConfig) -> None:
             # Exit from inside the job, so that Hydra does not add a line of its own.
-            with _in_one_line(name, run_dir()):
+            with in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
                     _silence_remarks()
                 check_groups(HydraConfig.get().overrides.task)
@@ -88,7 +88,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 sys.stdout.reconfigure(errors="backslashreplace")
             keep_freed_memory()
             like_ctrl_c = nullcontext() if name == "train" else handling(signal.SIGTERM, _interrupt)
-            with like_ctrl_c, _in_one_line(name):
+            with like_ctrl_c, in_one_line(name):
                 check_options(sys.argv[1:])
                 for remark in _REMARKS_OF_HYDRA:
                     warnings.filterwarnings("ignore", message=remark)
@@ -119,7 +119,7 @@ def _interrupt(number: int, _: Any) -> NoReturn:
 
 
 @contextmanager
-def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
+def in_one_line(name: str = "", folder: Path | None = None) -> Iterator[None]:
     """Exit with one line for a user's mistake, and in any case remove `folder` if it is still empty."""
     try:
         yield
