@@ -104,7 +104,7 @@ def test_frames_that_h264_has_not_get_masks_and_no_overlay(
     outputs = Outputs(tmp_path / "out", overlay=True)
     assert call(model, source, outputs).segmented == 2
     assert sorted(files(outputs.folder)) == ["masks/0.png", "masks/1.png"]
-    assert caplog.messages == ["in: there is no overlay of this video: H.264 has sides of 2 to 16384 pixels"]
+    assert caplog.messages == ["in: no overlay: H.264 has sides of 2 to 16384 pixels"]
 
 
 class Interrupting(InstantModel):

@@ -162,8 +162,7 @@ def predict(
 
         shown = outputs.overlay and can_show(first.image)
         if outputs.overlay and not shown:
-            sides = "H.264 has sides of 2 to 16384 pixels"
-            logging.getLogger(__name__).warning("%s: there is no overlay of this video: %s", source.name, sides)
+            logging.getLogger(__name__).warning("%s: no overlay: H.264 has sides of 2 to 16384 pixels", source.name)
         overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if shown else None
         put = stack.enter_context(write_behind(partial(_write, outputs, segmenter.protocol.threshold, overlay)))
         bar = tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
