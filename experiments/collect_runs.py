@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 
 from adnet.errors import UserError
+from adnet.shared.command import in_one_line
 from adnet.shared.files import write_text
 
 KEPT = ("config.yaml", "summary.json", "metrics.csv", "evaluation/*/scores.json", "evaluation/*/embeddings.json")
@@ -26,11 +27,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("output", type=Path)
     given = parser.parse_args()
-    try:
+    with in_one_line():
         for folder in collect(given.runs, given.output):
             print(folder)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
 
 
 def collect(runs: Path, output: Path) -> list[Path]:

@@ -2,6 +2,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from published_weights import nothing_drawn, weights
 
 from adnet import convert
@@ -38,6 +39,14 @@ def test_a_converted_checkpoint_opens_like_one_of_training(tmp_path, monkeypatch
         run(monkeypatch, *arguments)
     assert "inter.ckpt exists; give another output, or overwrite=true" in capsys.readouterr().err
     assert output.read_bytes() == before
+
+
+def test_single_images_are_called_images(tmp_path, monkeypatch, capsys):
+    for name in ("Image", "Mask"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        Image.new("L", (16, 16), 255).save(tmp_path / "own" / name / "a.png")
+    run(monkeypatch, "data=images", f"data.root={tmp_path}/own", f"output={tmp_path}/mine")
+    assert capsys.readouterr().out == f"images all: 1 image -> {tmp_path}/mine\n"
 
 
 def test_a_dataset_becomes_a_folder_of_ones_own(tiny_davis, tmp_path, monkeypatch, capsys):

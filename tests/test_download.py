@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from adnet.data import davis2016
 from adnet.data.known_dataset import Split
@@ -38,6 +39,7 @@ def url(tmp_path: Path, tiny_davis: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def test_davis_is_downloaded_and_then_only_checked(run: Callable[..., Any], url: str, tmp_path: Path) -> None:
     root = tmp_path / "data" / "DAVIS"
+    (tmp_path / "data" / ".DAVIS.0123abcd.draft" / "unpacked").mkdir(parents=True)  # by a process that was killed
     for _ in range(2):
         ended = run(main, f"data.root={root}")
         assert (ended.code, "davis2016 val: 2 sequences, 8 frames, annotations " in ended.out) == (0, True), ended.err
@@ -59,3 +61,15 @@ def test_a_mistake_is_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
     assert ended.err.startswith("adnet: visal: no public address; ask its authors")
     assert ended.err.count("\n") == 1
     assert not (tmp_path / "nothing").exists()
+
+
+def test_single_images_are_called_images(run: Callable[..., Any], tmp_path: Path) -> None:
+    for part in ("DUTS-TR", "DUTS-TE"):
+        for kind, suffix in (("Image", "jpg"), ("Mask", "png")):
+            (tmp_path / part / f"{part}-{kind}").mkdir(parents=True)
+            for name in "ab":
+                Image.new("L", (16, 16), 255).save(tmp_path / part / f"{part}-{kind}" / f"{name}.{suffix}")
+    ended = run(main, "data=duts", f"data.root={tmp_path}", "verify=false")
+    assert "duts train: 2 images, 2 frames, annotations " in ended.out, ended.err
+    ended = run(main, "data=duts", f"data.root={tmp_path}")
+    assert "train is not the official release: images 2, expected 10553 (" in ended.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,23 @@ def test_a_dataset_is_unpacked_checked_and_put_at_its_root(archive: Path, tmp_pa
     assert (root.stat().st_mode & 0o777) == 0o755
     archive.unlink()
     assert download(davis2016, root)["val"].root == root  # checked, not fetched again
+
+
+def test_a_disk_that_gets_full_is_told_by_the_dataset(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a file in the staging folder, which is gone."""
+
+    def full(_: Path, folder: Path) -> None:
+        folder.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert archive.is_file()
+    monkeypatch.setattr(module, "extract", full)
+    root = tmp_path / "data" / "DAVIS"
+    with pytest.raises(OSError, match=f"No space left on device: '{root}'"):
+        download(davis2016, root)
+    assert sorted(path.name for path in root.parent.iterdir()) == [".DAVIS.lock", "data.zip"]
 
 
 def test_of_two_at_once_one_fetches(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

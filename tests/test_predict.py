@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from videos import pictures, write_video
 
 from adnet import predict
 from adnet.backends.load import checkpoint_sha256
+from adnet.data.masks import write_mask
 from adnet.inference import load_checkpoint
 from adnet.models import ADNet, upsample
 from adnet.weights.pretrained import locate
@@ -87,6 +90,27 @@ def test_one_video_again_and_another(call: Callable[..., Any], tmp_path: Path) -
     ended = call(f"input={clip}", "overwrite=true")
     assert ended.code == 0, ended.err
     assert names(out) == [*masks[:2], "predict.json"]  # nothing of the longer one is left
+
+
+def test_sigterm_keeps_the_masks_so_far(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `kill`, `timeout`, Slurm and Docker; the same command then finishes."""
+    clip, out, written = write_video(tmp_path / "clip.mp4", pictures(20)), tmp_path / "out", list[Path]()
+
+    def write(path: Path, mask: Any) -> None:
+        write_mask(path, mask)
+        written.append(path)
+        if len(written) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("adnet.inference.predict_videos.write_mask", write)
+    ended = call(f"input={clip}", "overlay=true")
+    assert (ended.code, ended.err.splitlines()[-1]) == (128 + signal.SIGTERM, "adnet: stopped by SIGTERM")
+    assert names(out) == [*(f"masks/{path.name}" for path in written), "predict.json"]
+    left = 20 - len(written)
+    ended = call(f"input={clip}", "overlay=true")
+    assert (ended.code, f"clip: 20 frames, {left} now" in ended.out) == (0, True), ended.err
 
 
 def test_overwriting_removes_what_was_predicted_and_nothing_else(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.masks import write_mask
-from adnet.data.videos import VideoDataset
+from adnet.data.videos import VideoDataset, kind_of
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import new_folder, write_text
@@ -29,7 +29,8 @@ def main(cfg: DictConfig) -> None:
         dataset = instantiate(cfg.data)
         copy_dataset(dataset, output)
         number = len(dataset.sequences)
-        print(f"{dataset.name} {dataset.split}: {number} sequence{'s' * (number != 1)} -> {output}")
+        kind = kind_of(number, sum(len(sequence.frames) for sequence in dataset.sequences))
+        print(f"{dataset.name} {dataset.split}: {number} {kind if number != 1 else kind[:-1]} -> {output}")
     else:
         convert_checkpoint(cfg.checkpoint, cfg.variant, output, cfg.overwrite)
 

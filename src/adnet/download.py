@@ -10,17 +10,17 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pkgutil import resolve_name
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.known_dataset import DATASETS, KnownDataset
-from adnet.data.videos import VideoDataset, fingerprint
+from adnet.data.videos import VideoDataset, fingerprint, kind_of
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.fetch import fetch
+from adnet.shared.files import draft_of
 from adnet.shared.locks import one_at_a_time
 
 
@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> None:
     for split, dataset in download(known, root, cfg.url, cfg.verify).items():
         content = fingerprint(dataset)
         number, frames = len(content["sequences"]), content["frames"]
-        print(f"{dataset.name} {split}: {number} sequences, {frames} frames, annotations {content['sha256']}")
+        kind = kind_of(number, frames)
+        print(f"{dataset.name} {split}: {number} {kind}, {frames} frames, annotations {content['sha256']}")
     print(root)
 
 
@@ -61,8 +62,8 @@ def download(known: KnownDataset, root: Path, url: str | None = None, verify: bo
 
 def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
     archive = fetch(url, root.parent / (Path(urlsplit(url).path).name or f"{known.name}.zip"))
-    with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as staging:
-        unpacked = Path(staging) / "unpacked"
+    with draft_of(root) as staging:
+        unpacked = staging / "unpacked"
         try:
             extract(archive, unpacked)
             tops = [path.parent for path in unpacked.rglob(known.top) if path.is_dir()]
@@ -72,7 +73,7 @@ def _fetch(known: KnownDataset, root: Path, url: str, verify: bool) -> None:
             _checked(known, found, verify)
         except UserError as error:
             archive.unlink()  # so that the next attempt downloads it anew
-            reason = str(error).replace(staging, "")
+            reason = str(error).replace(str(staging), "")
             raise UserError(f"{url} was not what it should be, and was removed: {reason}") from error
         if root.is_dir():
             root.rmdir()
@@ -88,7 +89,8 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
         for what in ("sequences", "frames", "sha256"):
             expected = getattr(content, what)
             if verify and expected is not None and found[what] != expected:
-                differs = f"{what} {found[what]}, expected {expected}"
+                kind = kind_of(found["sequences"], found["frames"]) if what == "sequences" else what
+                differs = f"{kind} {found[what]}, expected {expected}"
                 raise UserError(f"{split} is not the official release: {differs} (verify=false accepts it)")
     return datasets
 

@@ -31,7 +31,7 @@ from torch._dynamo.testing import CompileCounter
 from adnet.backends import export, load, runtime
 from adnet.backends.export import export_model, synthetic_inputs, with_standard_layers
 from adnet.backends.load import load_backend
-from adnet.backends.runtime import ExportedModel, for_inference
+from adnet.backends.runtime import DamagedExportError, ExportedModel, for_inference
 from adnet.errors import UserError
 from adnet.inference import Protocol, VideoSegmenter
 from adnet.models import ADNet
@@ -178,18 +178,26 @@ def test_released_weights_without_a_home_are_one_line(monkeypatch: pytest.Monkey
         load_backend(None, "openvino")
 
 
+def opened(folder: Path) -> Path:
+    """Stands for an export that is whole if there is one."""
+    if not folder.is_dir():
+        raise DamagedExportError
+    return folder
+
+
 def test_an_export_by_another_version_is_not_taken(
     tmp_path: Path, tiny_model_config: dict[str, Any], tiny_model: ADNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
     exported: list[Path] = []
 
-    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any) -> None:
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any) -> Path:
         exported.append(output)
         output.mkdir()
+        return output
 
     monkeypatch.setattr(load, "export_model", export)
-    monkeypatch.setattr(load, "ExportedModel", lambda folder: folder)
+    monkeypatch.setattr(load, "ExportedModel", opened)
     for version, revision in (("0.2.0", 1), ("0.2.0", 1), ("0.2.0", 2), ("0.3.0", 2)):
         monkeypatch.setattr(load, "__version__", version)
         monkeypatch.setattr(load, "REVISION", revision)
@@ -481,6 +489,36 @@ def test_an_export_is_opened_whole_or_not_at_all(written: Path, name: str) -> No
         load_backend(written, "openvino")
 
 
+@pytest.mark.parametrize("damage", ["cut off", "missing", "no JSON", "no metadata"])
+def test_a_damaged_export_of_a_backend_is_made_anew(
+    exported: Callable[[str], Path],
+    shared_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    whole, made = exported("onnx"), list[Path]()
+
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any) -> ExportedModel:
+        made.append(Path(shutil.copytree(whole, output)))
+        return ExportedModel(output)
+
+    monkeypatch.setattr(load, "export_model", export)
+    path = shutil.copy(shared_checkpoint, tmp_path / "last.ckpt")
+    load_backend(path, "onnx")
+    file = made[0] / ("embed.onnx" if damage in ("cut off", "missing") else "export.json")
+    if damage in ("missing", "no metadata"):
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-9])
+    for _ in range(2):
+        model, _ = load_backend(path, "onnx")
+        assert model.variant == "full"
+    said = [record.getMessage() for record in caplog.records if record.name == load.__name__]
+    assert (made, said) == (made[:1] * 2, [f"{made[0]} is damaged: exporting anew"])
+
+
 def test_two_frames_in_flight_change_no_bit_of_an_export(
     exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -599,13 +637,14 @@ def test_one_of_several_first_uses_exports(
     path = checkpoint(tiny_model_config, tiny_model, tmp_path / "last.ckpt")
     exported = []
 
-    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any, **____: Any) -> None:
+    def export(_: ADNet, __: tuple[int, int], output: Path, *___: Any, **____: Any) -> Path:
         exported.append(output)
         time.sleep(0.3)
         output.mkdir()
+        return output
 
     monkeypatch.setattr(load, "export_model", export)
-    monkeypatch.setattr(load, "ExportedModel", lambda folder: folder)
+    monkeypatch.setattr(load, "ExportedModel", opened)
     with ThreadPoolExecutor(3) as pool:
         loaded = list(pool.map(lambda _: load_backend(path, "openvino")[0], range(3)))
     assert loaded == exported * 3

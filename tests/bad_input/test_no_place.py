@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import pytest
+from full_disk import file_size
 
 from .conftest import Kitchen
 
@@ -16,17 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
 
 WRITERS = ("score", "evaluate", "predict", "export", "benchmark", "train")
 NOBODY = 65534
-
-
-@contextmanager
-def file_size(limit: int) -> Iterator[None]:
-    """No file grows beyond so many bytes: as on a full disk, but the error is EFBIG."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -43,7 +32,7 @@ def without_privileges() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("limit", [2_000, 5_000, 40_000])
-@pytest.mark.parametrize("command", [*WRITERS, "dashboard"])
+@pytest.mark.parametrize("command", [*WRITERS, "dashboard", "report", "convert"])
 def test_a_full_disk(kitchen: Kitchen, command: str, limit: int) -> None:
     expected = kitchen.expected(command)
     kitchen.around = partial(file_size, limit)
@@ -51,6 +40,7 @@ def test_a_full_disk(kitchen: Kitchen, command: str, limit: int) -> None:
     kitchen.around = nullcontext
     if answer.code:
         assert "File too large" in answer.line
+        assert "out" in answer.line
         answer = kitchen.call(command)
     assert answer.code == 0, answer.line
     assert kitchen.out().keys() == expected.keys()

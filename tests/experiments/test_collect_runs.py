@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +47,20 @@ def test_what_a_report_reads_is_copied(script: Any, runs: Path, tmp_path: Path) 
         "full+seed-0/metrics.csv": "metrics.csv",
         "full+seed-0/evaluation/paper/scores.json": "evaluation/paper/scores.json",
     }
+
+
+def test_a_full_disk_is_one_line(
+    script: Any, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, _: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(script, "write_text", full)
+    monkeypatch.setattr(sys, "argv", ["collect_runs.py", str(runs), "kept"])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    said = "adnet: cannot read or write kept/full+seed-0/config.yaml: No space left on device\n"
+    assert (ended.value.code, capsys.readouterr().err) == (1, said)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from adnet.backends.load import checkpoint_sha256
 from adnet.errors import UserError
 from adnet.inference.output_folder import Shard, contents, locked_output, removed_after_user_error
 from adnet.shared.files import files_sha256
+from adnet.shared.locks import LOCKS
 
 
 def marked(marker: Path, described: dict[str, Any], overwrite: bool, replaced: list[Path]) -> dict[str, Any]:
@@ -30,6 +31,21 @@ def test_a_run_that_made_nothing_holds_no_folder(tmp_path: Path) -> None:
     assert marked(marker, {"fps": 12}, False, [made]) == {"fps": 12}
     assert marked(marker, {"fps": 24}, True, [made]) == {}
     assert not made.exists()
+
+
+@pytest.mark.skipif(not LOCKS, reason="needs locks to know whether a writer is alive")
+def test_what_a_killed_run_left_half_written_is_no_result(tmp_path: Path) -> None:
+    """Neither a marker, whose folder is as good as empty, nor a video's overlay, even if the next run writes none."""
+    marker, overlay = tmp_path / "out" / "predict.json", tmp_path / "out" / "clip" / "overlay.mp4"
+    drafts = [path.with_name(f".{path.name}.0123abcd.draft") for path in (marker, overlay)]
+    marker.parent.mkdir()
+    drafts[0].touch()
+    assert marked(marker, {"fps": 24}, False, [overlay]) == {}
+    overlay.parent.mkdir()
+    for draft in drafts:
+        draft.touch()
+    assert marked(marker, {"fps": 24}, False, [overlay]) == {"fps": 24}
+    assert sorted(path.name for path in marker.parent.rglob("*")) == ["clip", "predict.json"]
 
 
 def test_a_run_that_made_other_files_keeps_its_folder(tmp_path: Path) -> None:

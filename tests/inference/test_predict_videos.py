@@ -93,6 +93,20 @@ def test_every_output(model: InstantModel, clip: VideoFile, tmp_path: Path) -> N
         assert np.abs(overlay.image.astype(int) - draw_overlay(frame, mask)).mean() < 6
 
 
+@pytest.mark.parametrize("size", [(1, 80), (48, 1), (16, 16390), (16390, 16)])
+def test_frames_that_h264_has_not_get_masks_and_no_overlay(
+    model: InstantModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, size: tuple[int, int]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        Image.new("L", size[::-1]).save(tmp_path / "in" / f"{number}.png")
+    [source] = video_sources(str(tmp_path / "in"), 24)
+    outputs = Outputs(tmp_path / "out", overlay=True)
+    assert call(model, source, outputs).segmented == 2
+    assert sorted(files(outputs.folder)) == ["masks/0.png", "masks/1.png"]
+    assert caplog.messages == ["in: no overlay: H.264 has sides of 2 to 16384 pixels"]
+
+
 class Interrupting(InstantModel):
     """Is stopped after so many batches."""
 

@@ -73,12 +73,38 @@ def test_torn_off_checkpoint_is_named(content: dict[str, Any], tmp_path: Path, s
 
 @pytest.mark.parametrize(
     "content",
-    [{}, [1], {"state_dict": {}}, {"hyper_parameters": {"model": None, "test_size": ["1", 1]}, "state_dict": {}}],
-    ids=["empty", "list", "weights alone", "a text for a size"],
+    [{}, [1], {"state_dict": {}}],
+    ids=["empty", "list", "weights alone"],
 )
 def test_checkpoint_of_something_else(content: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"last\.ckpt is not a readable adnet checkpoint"):
         load_checkpoint(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize("size", [[0, 57], [33, -57], [33.5, 57], ["33", 57], [33, 10**6], [33], 33, None])
+def test_a_size_that_no_frame_has_is_one_line(content: dict[str, Any], tmp_path: Path, size: Any) -> None:
+    content["hyper_parameters"]["test_size"] = size
+    with pytest.raises(UserError) as caught:
+        load_checkpoint(saved(tmp_path, content))
+    assert str(caught.value).startswith(f"{tmp_path}/last.ckpt: its test size is {size}, not two whole numbers")
+
+
+def test_of_a_damaged_checkpoint_of_a_training_the_newest_whole_one_is_named(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("best", "previous", "last"):
+        saved(folder, content).rename(folder / f"{name}.ckpt")
+    for name, then in (
+        ("last", f"Give checkpoint={folder}/previous.ckpt"),
+        ("previous", f"Give checkpoint={folder}/best.ckpt"),
+        ("best", "Convert published weights with python -m adnet.convert first"),
+    ):
+        file = folder / f"{name}.ckpt"
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(UserError, match=rf"{name}\.ckpt is not a readable .*; was it cut off\? {then}$"):
+            load_checkpoint(file)
 
 
 @pytest.mark.parametrize(

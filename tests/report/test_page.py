@@ -100,11 +100,13 @@ def test_facts_in_which_runs_differ_are_all_named(bare: Path, make_run: Callable
 
 
 def test_a_report_is_replaced_as_a_whole(bare: Path, tmp_path: Path) -> None:
-    output = tmp_path / "report"
+    output = tmp_path / "reports" / "report"
+    (output.parent / ".report.0123abcd.draft" / "new").mkdir(parents=True)  # by a process that was killed
     write_report(find_runs([bare]), output)
     (output / "stale.txt").write_text("old")
     write_report(find_runs([bare]), output)
     assert not (output / "stale.txt").exists()
+    assert [*output.parent.iterdir()] == [output]
     assert (output / "index.html").is_file()
 
 

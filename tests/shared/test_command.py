@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from adnet.errors import UserError
 from adnet.shared.command import command, quoted, resolved, run_dir
+from adnet.shared.files import replacing
 
 
 def accept(cfg: DictConfig) -> None:
@@ -238,7 +239,24 @@ def test_stopped_by_the_user(run: Callable[..., Any]) -> None:
         raise KeyboardInterrupt
 
     ended = run(command("train")(main))
-    assert (ended.code, ended.err) == (1, "adnet: stopped by the user\n")
+    assert (ended.code, ended.err) == (128 + signal.SIGINT, "adnet: stopped by the user\n")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(run: Callable[..., Any], tmp_path: Path) -> None:
+    def main(_: DictConfig) -> None:
+        with replacing(tmp_path / "masks" / "00000.png"):
+            signal.raise_signal(signal.SIGTERM)
+
+    ended = run(command("predict")(main), "input=clip")
+    assert (ended.code, ended.err) == (128 + signal.SIGTERM, "adnet: stopped by SIGTERM\n")
+    assert not list((tmp_path / "masks").iterdir())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_training_handles_sigterm_itself(run: Callable[..., Any]) -> None:
+    seen: list[Any] = []
+    run(command("train")(lambda _: seen.append(signal.getsignal(signal.SIGTERM))))
+    assert seen == [signal.SIG_DFL]
 
 
 def test_mistakes_in_building_objects_are_unwrapped(run: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import file_size
 
 from adnet.errors import UserError
 from adnet.shared.fetch import fetch
@@ -151,3 +152,11 @@ def test_no_server_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="cannot download"):
         fetch("nonsense", tmp_path / "x", attempts=1)
+
+
+def test_a_full_disk_is_told_by_the_file_that_had_no_room(server: Server, tmp_path: Path) -> None:
+    """And is no reason to ask the server again."""
+    with file_size(100_000), pytest.raises(OSError, match=rf"File too large: '{tmp_path}/data\.bin\.part'"):
+        fetch(server.url, tmp_path / "data.bin")
+    assert server.asked == [None]
+    assert fetch(server.url, tmp_path / "data.bin").read_bytes() == CONTENT

@@ -14,6 +14,7 @@ import pytest
 from adnet.errors import UserError
 from adnet.shared import files
 from adnet.shared.files import cache_folder, from_home, new_folder, read_json, read_lines, replacing, write_json
+from adnet.shared.locks import LOCKS
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
@@ -29,9 +30,10 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
 
 
 def test_a_full_disk_is_named_by_what_was_to_be_written(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as caught, new_folder(tmp_path / "folder"):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.filename == str(tmp_path / "folder")
+    """Not by a file in the draft, which is gone."""
+    with pytest.raises(OSError, match="No space left") as caught, new_folder(tmp_path / "folder") as draft:
+        raise OSError(errno.ENOSPC, "No space left on device", "a.jpg", None, str(draft / "a.jpg"))
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "folder"), None)
     assert not list(tmp_path.iterdir())
 
 
@@ -85,6 +87,38 @@ def test_what_is_no_json_object_is_one_line(tmp_path: Path, content: bytes) -> N
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.json: (cannot be read as JSON|expected a JSON object)"):
         read_json(tmp_path / "a.json")
+
+
+DRAFTS = """
+import sys
+from pathlib import Path
+from adnet.shared.files import new_folder, replacing
+with replacing(Path("a.json")) as file, new_folder(Path("b")) as folder:
+    file.write_text("half of what was to ")
+    (folder / "c").touch()
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not LOCKS, reason="needs locks to know whether a writer is alive")
+def test_what_a_killed_process_left_goes_when_another_writes_there(tmp_path: Path) -> None:
+    """But not the drafts of one that is alive, and no file of others."""
+    others = {".a.json.draft", ".a.json.0123abcd", ".git", "0123abcd.draft"}
+    for name in others:
+        (tmp_path / name).touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", DRAFTS], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for alive in (True, False):
+            files._remove_abandoned_once.cache_clear()  # as in another process
+            write_json(tmp_path / "other.json", {})
+            found = {path.name for path in tmp_path.iterdir()} - others - {"other.json"}
+            assert sorted(name.split(".")[1] for name in found) == ["a", "b"] * alive
+            process.kill()
+            process.wait()
 
 
 def test_json_comes_back(tmp_path: Path) -> None:

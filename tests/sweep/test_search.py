@@ -96,7 +96,7 @@ def test_a_search_is_finished_where_it_was_cut_off(search_of: Callable[..., Any]
 
     arguments = ("hydra.sweeper.n_trials=3", "pairs.augmentation.crop_size=[65,113]")
     ended = search_of(job, *arguments)
-    assert (ended.code, ended.err) == (1, "adnet: stopped by the user\n")
+    assert (ended.code, ended.err) == (130, "adnet: stopped by the user\n")
     ended = search_of(job, *arguments)
     assert ended.code == 0, ended.err
     numbers = [number for number, _ in seen]

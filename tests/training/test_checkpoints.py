@@ -62,6 +62,9 @@ def test_none_whole(tmp_path: Path) -> None:
         UserError, match=r"all checkpoints in .* are damaged: remove the folder to train from the start"
     ):
         whole_checkpoint(tmp_path)
+    saved(tmp_path / "other", 0).rename(tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match=rf"start, or .* model\.weights={tmp_path / 'best.ckpt'}$"):
+        whole_checkpoint(tmp_path)
 
 
 class Full:

@@ -158,6 +158,8 @@ def data(**changes: Any) -> dict[str, Any]:
     ("changes", "what"),
     [
         ({"sequences": ["a", "d"]}, "sequences b, d"),
+        ({"sequences": ["a", "d"], "frames": 2}, "images b, d"),
+        ({"sequences": [*"abcdefgh"], "frames": 9}, "sequences c, d, e, f, g and 1 more"),
         ({"frames": 7}, "8 frames then, 7 now"),
         ({"sha256": "3" * 64}, "the content of a file"),
     ],

@@ -1,5 +1,7 @@
 """Load a network for PyTorch or for one of the libraries that run exported networks."""
 
+import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,20 @@ import torch
 
 from adnet import __version__
 from adnet.backends.export import REVISION, export_model, synthetic_inputs
-from adnet.backends.runtime import FORMATS, METADATA, ExportedModel, SegmentationModel, for_inference, read_metadata
+from adnet.backends.runtime import (
+    FORMATS,
+    METADATA,
+    DamagedExportError,
+    ExportedModel,
+    SegmentationModel,
+    for_inference,
+    read_metadata,
+)
 from adnet.data.synthetic import VERSION
 from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.models.checkpoint import load_checkpoint
-from adnet.shared.files import cache_folder, files_sha256, sha256
+from adnet.shared.files import cache_folder, files_sha256, remove, sha256
 from adnet.shared.locks import one_at_a_time
 from adnet.shared.machine import need_extra, usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
@@ -71,7 +81,7 @@ def load_backend(
 
 
 def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: str) -> ExportedModel:
-    """Open the export of `checkpoint`, the file of `model`, made now if there is none yet."""
+    """Open the export of `checkpoint`, the file of `model`, made now if there is none yet, or anew if it is damaged."""
     described = describe(checkpoint)
     library, _, int8 = backend.partition("_")
     # Another version may export otherwise, and the calibration set gives the ranges of int8.
@@ -79,16 +89,20 @@ def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: st
     made += f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent
     cached = beside / f"{checkpoint.stem}-{backend}-{made}"
-    if not cached.is_dir():
-        # If several processes start at once, such as shards, one exports and the others wait for it.
-        with one_at_a_time(cached.with_name(f".{cached.name}.lock")):
-            if not cached.is_dir():
-                frames = []
-                if int8:
-                    need_extra(library, FORMATS[library].INT8, f"backend={backend}")
-                    frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow)
-                export_model(model, size, cached, library, frames, described)
-    return ExportedModel(cached)
+    with suppress(DamagedExportError):
+        return ExportedModel(cached)
+    # If several processes start at once, such as shards, one exports and the others wait for it.
+    with one_at_a_time(cached.with_name(f".{cached.name}.lock")):
+        with suppress(DamagedExportError):
+            return ExportedModel(cached)
+        if cached.is_dir():
+            logging.getLogger(__name__).warning("%s is damaged: exporting anew", cached)
+            remove([cached])
+        frames = []
+        if int8:
+            need_extra(library, FORMATS[library].INT8, f"backend={backend}")
+            frames = synthetic_inputs(CALIBRATION_FRAMES, size, model.needs_flow)
+        return export_model(model, size, cached, library, frames, described)
 
 
 def describe(checkpoint: Path) -> dict[str, str]:

@@ -27,22 +27,29 @@ METADATA = "export.json"
 _AGAIN = "remove the folder and export again (python -m adnet.export)"
 
 
+class DamagedExportError(UserError):
+    """An export that is missing, cut off or altered."""
+
+
 class ExportedModel:
     """An export in `folder`, run on the CPU in place of an `ADNet`, for frames with sides of 8k + 1.
 
-    Raises UserError for a folder without an export or with missing or altered files, and if the library isn't
-    installed.
+    Raises DamagedExportError for a folder without an export or with missing or altered files, and UserError if the library
+    isn't installed.
     """
 
     device = torch.device("cpu")
 
     def __init__(self, folder: Path) -> None:
-        self.metadata = read_metadata(folder)
+        try:
+            self.metadata = read_metadata(folder)
+            _check_files(folder, self.metadata)
+        except UserError as error:
+            raise DamagedExportError(str(error)) from error
         self.variant: str = self.metadata["variant"]
         self.needs_anchor: bool = self.metadata["needs_anchor"]
         self.needs_flow: bool = self.metadata.get("needs_flow", False)
         self.takes_several_anchors: bool = self.metadata["takes_several_anchors"]
-        _check_files(folder, self.metadata)
         form, files = FORMATS[self.metadata["format"]], files_of(self.metadata["format"])
         embed, *segment = (folder / name for name in files if name in self.metadata["sha256"])
         self._embed: Runner = form.open(embed)

@@ -105,6 +105,11 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
     }
 
 
+def kind_of(sequences: int, frames: int) -> str:
+    """Return what so many sequences of so many frames in all are called: images if each is a single one."""
+    return "images" if sequences == frames else "sequences"
+
+
 def known_fingerprint(dataset: VideoDataset) -> dict[str, Any]:
     """Return `fingerprint`, but read the files only if one of them has another size or time than the last time."""
     files = [file for sequence in dataset.sequences for file in (*sequence.frames, *sequence.annotations.values())]

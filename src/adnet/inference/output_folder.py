@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from adnet.data.flow_folder import FlowFolder
 from adnet.errors import UserError
 from adnet.shared.check_config import walk
-from adnet.shared.files import files_sha256, read_json, remembered, remove, sha256, write_json
+from adnet.shared.files import files_sha256, read_json, remembered, remove, remove_abandoned, sha256, write_json
 from adnet.shared.locks import LOCKS, one_at_a_time, try_lock
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ def locked_output(
         for path in (*reversed(folder.parents), folder):
             stack.enter_context(removed_if_empty(path))
         folder.mkdir(parents=True, exist_ok=True)
+        for written in {folder, *(path.parent for path in replaced)}:
+            remove_abandoned(written)
         descriptor = -1
         if LOCKS:  # a folder has no descriptor on Windows
             descriptor = os.open(folder, os.O_RDONLY)

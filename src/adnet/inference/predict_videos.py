@@ -4,6 +4,7 @@ for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), 
     print(folder, result.frames)     # output/masks/<frame>.png
 """
 
+import logging
 import sys
 import time
 from collections import deque
@@ -42,7 +43,7 @@ from adnet.inference.smoothing import first_needed
 from adnet.shared.files import read_json, write_json
 from adnet.shared.machine import need_extra
 from adnet.video.file import VideoFile, VideoFrame
-from adnet.video.overlay import OverlayVideo
+from adnet.video.overlay import OverlayVideo, can_show
 from adnet.video.sources import VideoSource
 from adnet.video.threads import write_behind
 
@@ -57,7 +58,7 @@ class Outputs:
     cutout: bool = False
     """`cutouts/<frame>.png`, RGBA; alpha is the mask"""
     overlay: bool = False
-    """`overlay.mp4`"""
+    """`overlay.mp4`, unless H.264 has no frames of the video's size"""
     rle: bool = False
     polygons: bool = False
     """`rle.json` and `polygons.json`, see `adnet.data.coco_masks`"""
@@ -159,7 +160,10 @@ def predict(
         def is_skipped(number: int, frame: VideoFrame) -> bool:
             return number < needed and not (pair and number < 2) and is_done(frame)
 
-        overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if outputs.overlay else None
+        shown = outputs.overlay and can_show(first.image)
+        if outputs.overlay and not shown:
+            logging.getLogger(__name__).warning("%s: no overlay: H.264 has sides of 2 to 16384 pixels", source.name)
+        overlay = stack.enter_context(OverlayVideo(outputs.folder / "overlay.mp4")) if shown else None
         put = stack.enter_context(write_behind(partial(_write, outputs, segmenter.protocol.threshold, overlay)))
         bar = tqdm(total=source.length(), desc=source.name, unit="frame", leave=False, disable=None)
         progress = stack.enter_context(bar)

@@ -1,7 +1,6 @@
 """Load networks from checkpoints of `adnet.train` and `adnet.convert` and from pretrained weights, and write them."""
 
 import io
-from operator import index
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,7 +11,7 @@ from adnet.errors import UserError
 from adnet.models import ADNet
 from adnet.shared.files import replacing
 from adnet.weights.pretrained import WEIGHTS, locate, read_pretrained
-from adnet.weights.read import load_plain
+from adnet.weights.read import is_whole, load_plain
 
 
 def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, int]]:
@@ -28,13 +27,13 @@ def load_checkpoint(path: str | Path | None = None) -> tuple[ADNet, tuple[int, i
     """
     path = locate(path)
     config, size, weights = read_checkpoint(path)
-    return ADNet.load(config, size, weights, path), size
+    return ADNet.load(config, size, weights, path), (size[0], size[1])
 
 
-def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
+def read_checkpoint(path: Path) -> tuple[Any, Any, dict[str, Any]]:
     """Read the network's config, test size and state dict from a checkpoint or from pretrained weights.
 
-    `ADNet.load` checks config and state dict, whose names may have a prefix. Raises UserError as `load_checkpoint` does.
+    `ADNet.load` checks all three; the names in the state dict may have a prefix. Raises UserError as `load_checkpoint` does.
     """
     if path.name == WEIGHTS:
         return read_pretrained(path.parent)
@@ -47,18 +46,18 @@ def read_checkpoint(path: Path) -> tuple[Any, tuple[int, int], dict[str, Any]]:
                 "it doesn't say which network its weights are of; a training can start from them: model.weights=FILE"
             )
         config = checkpoint["hyper_parameters"]["model"]
-        height, width = map(index, checkpoint["hyper_parameters"]["test_size"])
+        size = checkpoint["hyper_parameters"]["test_size"]
         weights = dict(checkpoint["state_dict"])
     except Exception as error:  # a damaged or foreign pickle may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         # Messages of these are meant for those who call PyTorch, or are only a key.
         if isinstance(error, UnpicklingError | KeyError | IndexError):
             reason = "it is no file of PyTorch's, or holds other things than a network's weights and settings"
-        raise UserError(
-            f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? Convert published weights with "
-            "python -m adnet.convert first"
-        ) from error
-    return config, (height, width), weights
+        others = path.parent.glob("*.ckpt") if path.parent.name == "checkpoints" else ()  # of a training
+        whole = [f"Give checkpoint={file}" for file in sorted(others, reverse=True) if file != path and is_whole(file)]
+        advice = [*whole, "Convert published weights with python -m adnet.convert first"][0]
+        raise UserError(f"{path} is not a readable adnet checkpoint ({reason}); was it cut off? {advice}") from error
+    return config, size, weights
 
 
 def write_checkpoint(path: Path, model: ADNet, test_size: tuple[int, int], overwrite: bool = False) -> None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from pydantic import Field
 from torch import nn
 
 from adnet import __version__
@@ -16,6 +17,8 @@ from adnet.shared.value_types import described, fits
 from adnet.weights.hub import model_card, upload
 from adnet.weights.pretrained import LITE, RELEASED, locate, read_pretrained, write_pretrained
 from adnet.weights.read import load_into
+
+_Side = Annotated[int, Field(ge=9, le=8193)]
 
 
 class HubMixin(nn.Module):
@@ -49,17 +52,21 @@ class HubMixin(nn.Module):
             raise UserError(f"no network can be built from it ({' '.join(str(error).split()):.200})") from error
 
     @classmethod
-    def load(cls, config: Any, test_size: tuple[int, int], weights: Mapping[str, Any], source: str | Path) -> Self:
+    def load(cls, config: Any, test_size: Any, weights: Mapping[str, Any], source: str | Path) -> Self:
         """Build the network that `config` describes, with these weights, in eval mode on the CPU.
 
-        Raises UserError, naming the `source`, if `config` describes no network of adnet's or the weights don't fit it.
+        Raises UserError, naming the `source`, for a `test_size` that no frame has, or if `config` describes no network of adnet's or
+        the weights don't fit it.
         """
+        if not fits(test_size, tuple[_Side, _Side]):
+            wanted = "two whole numbers of 9 to 8193 pixels, height and width"
+            raise UserError(f"{source}: its test size is {test_size!r:.60}, not {wanted}; take another copy")
         try:
             network = cls.from_config(config)
         except UserError as error:
             raise UserError(f"{source} names a model other than adnet's: {error}") from error
         load_into(network, weights, str(source), "the model that it names")
-        network.test_size = test_size
+        network.test_size = test_size[0], test_size[1]
         return network.eval()
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from adnet.report.figures.plot import Plot, data_uri, slug
 from adnet.report.figures.similarity_explorer import embedded_sequences, similarity_plot
 from adnet.report.read import Run, paper_tables
 from adnet.report.table import Table, to_csv, to_latex, to_markdown
+from adnet.shared.files import draft_of
 from adnet.shared.templates import TEMPLATES
 
 GENERATOR = "adnet report"
@@ -49,9 +49,8 @@ def write_report(
     else.
     """
     _check_output(output, [run.folder for run in runs])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
-        draft = Path(scratch) / "new"
+    with draft_of(output) as scratch:
+        draft = scratch / "new"
         figures = draft / "figures"
         figures.mkdir(parents=True)
         found = pool(runs)
@@ -77,7 +76,7 @@ def write_report(
         )
         (draft / "index.html").write_text(text, encoding="utf-8")
         with suppress(FileNotFoundError):  # there is no old report, or another process has just moved it away
-            os.replace(output, Path(scratch) / "old")
+            os.replace(output, scratch / "old")
         os.replace(draft, output)
     return output / "index.html"
 

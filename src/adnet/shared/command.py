@@ -10,7 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +25,7 @@ from adnet import __version__
 from adnet.errors import UserError, nearest
 from adnet.shared.check_config import check_config, walk
 from adnet.shared.files import from_home
-from adnet.shared.machine import keep_freed_memory
+from adnet.shared.machine import handling, keep_freed_memory
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE |= {errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
@@ -58,8 +58,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     """Make `main(cfg)` an entry point that composes `conf/NAME.yaml`.
 
     A user's mistake, a full disk or a folder without permission prints one line to stderr, with the nearest name if
-    there is one, and exits with 1; a bug keeps its traceback. Remarks of libraries are silenced unless
-    `hydra.verbose=true`.
+    there is one, and exits with 1; a bug keeps its traceback. Ctrl-C and SIGTERM end it alike, with 128 + signal;
+    a training saves first, see `Checkpoints`. Remarks of libraries are silenced unless `hydra.verbose=true`.
 
     `main` imports what needs PyTorch in its body, so that help, `--cfg` and most misspelt keys are answered without it.
     """
@@ -67,7 +67,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(cfg: DictConfig) -> None:
             # Exit from inside the job, so that Hydra does not add a line of its own.
-            with _in_one_line(name, run_dir()):
+            with in_one_line(name, run_dir()):
                 if not HydraConfig.get().verbose:
                     _silence_remarks()
                 check_groups(HydraConfig.get().overrides.task)
@@ -87,7 +87,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale can't show is no reason to fail
                 sys.stdout.reconfigure(errors="backslashreplace")
             keep_freed_memory()
-            with _in_one_line(name):
+            like_ctrl_c = nullcontext() if name == "train" else handling(signal.SIGTERM, _interrupt)
+            with like_ctrl_c, in_one_line(name):
                 check_options(sys.argv[1:])
                 for remark in _REMARKS_OF_HYDRA:
                     warnings.filterwarnings("ignore", message=remark)
@@ -113,13 +114,19 @@ def _silence_remarks() -> None:
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
 
 
+def _interrupt(number: int, _: Any) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
 @contextmanager
-def _in_one_line(name: str, folder: Path | None = None) -> Iterator[None]:
+def in_one_line(name: str = "", folder: Path | None = None) -> Iterator[None]:
     """Exit with one line for a user's mistake, and in any case remove `folder` if it is still empty."""
     try:
         yield
-    except KeyboardInterrupt:
-        _leave("stopped by the user")
+    except KeyboardInterrupt as stop:
+        if signal.SIGTERM in stop.args:
+            _leave("stopped by SIGTERM", 128 + signal.SIGTERM)
+        _leave("stopped by the user", 128 + signal.SIGINT)
     except BrokenPipeError:
         # The reader (`| head`) has gone. Python would fail again when it flushes stdout on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -250,9 +257,9 @@ def _remove_if_empty(folder: Path) -> None:
             path.rmdir()
 
 
-def _leave(message: str) -> None:
+def _leave(message: str, code: int = 1) -> NoReturn:
     print("adnet:", " ".join(message.split()), file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)
 
 
 def run_dir() -> Path:

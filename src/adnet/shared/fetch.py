@@ -7,6 +7,7 @@ import requests
 from tqdm import tqdm
 
 from adnet.errors import UserError
+from adnet.shared.files import full_disk_named
 
 
 def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
@@ -25,7 +26,9 @@ def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
         try:
             _stream(url, part, timeout)
             break
-        except OSError as error:  # requests' errors are, too
+        except OSError as error:  # requests' errors are, too, without a number
+            if error.errno is not None:
+                raise
             left = attempts if _size(part) > before else left - 1
             again = isinstance(error, requests.RequestException) and not isinstance(error, requests.HTTPError)
             if left < 1 or not again:
@@ -59,7 +62,7 @@ def _stream(url: str, part: Path, timeout: float) -> None:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         bar = tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, leave=False, disable=None)
-        with part.open("ab" if partial else "wb") as file, bar:
+        with full_disk_named(part), part.open("ab" if partial else "wb") as file, bar:
             for chunk in response.iter_content(1 << 16):
                 file.write(chunk)
                 bar.update(len(chunk))

@@ -4,14 +4,17 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from adnet.errors import UserError
+from adnet.shared.locks import held
 
 
 def cache_folder() -> Path:
@@ -45,16 +48,11 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     Parent folders are created; a reader sees the old file or the new one. Raises UserError if `path` is there, unless
     `overwrite`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
-    try:
-        with _full_disk_named(path):
-            yield draft
+    with draft_of(path, Path.touch) as draft:
+        yield draft
         if not overwrite:
             _reserve(draft, path)
         os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)  # still there after an error, and where both were the same file
 
 
 @contextmanager
@@ -69,25 +67,50 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise UserError(
             f"{path} is a mount point or the working directory, which can't be replaced; give another output"
         )
-    path = path.resolve()
-    draft = path.with_name(f".{path.name}.{token_hex(4)}")
-    draft.mkdir(parents=True)
-    try:
-        with _full_disk_named(path):
-            yield draft
-        os.replace(draft, path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with draft_of(path.resolve()) as draft:
+        yield draft
+        os.replace(draft, path.resolve())
 
 
 @contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
-    """Name `path` in the error of a full disk: that of an open file names none."""
+def draft_of(path: Path, make: Callable[[Path], None] = Path.mkdir) -> Iterator[Path]:
+    """Yield a new draft beside `path`, a folder, or what else `make` makes; delete it at the end if it is still there.
+
+    It is locked, so that others don't delete it: what killed processes left in a folder goes when one first writes there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned_once(path.parent.absolute())
+    made = path.with_name(f".{path.name}.{token_hex(4)}")  # another thread, or machine, may write the same file
+    draft = made.with_name(f"{made.name}.draft")
+    try:
+        make(made)
+        with held(made), full_disk_named(path):
+            yield made.rename(draft)  # only now, when it is locked, may it be taken for abandoned
+    finally:
+        with suppress(OSError):
+            remove([made, draft])
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete the drafts in `folder` whose writers were killed, if it can be known."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if re.fullmatch(r"\..+\.[0-9a-f]{8}\.draft", path.name):
+                with suppress(OSError), held(path) as abandoned:
+                    remove([path] * abandoned)
+
+
+_remove_abandoned_once = cache(remove_abandoned)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Name `path` in the error of a full disk: that of an open file names none, and others a draft."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            error.filename = str(path)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -18,22 +18,35 @@ else:
     LOCKS = True
 
 
-def try_lock(descriptor: int, shared: bool = False, inherited: bool = True) -> bool:
+def try_lock(descriptor: int, shared: bool = False, inherited: bool = True, without: bool = True) -> bool:
     """Lock an open file or folder without waiting, until its descriptor is closed; return False if another process prevents it.
 
     A `shared` lock tolerates others of its kind. An `inherited` one is held by child processes, too, for as long as they live;
-    otherwise this must be a file open for writing. Returns True, without a lock, on Windows and on file systems without locks.
+    otherwise this must be a file open for writing. On Windows and on file systems without locks, returns `without`.
     """
     if not LOCKS:
-        return True
+        return without
     lock = fcntl.flock if inherited else fcntl.lockf
     try:
         lock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
-        return True
+        return without
     return True
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Lock a file or folder during the block; yield whether it is locked, which it can't be if another process has it."""
+    if not LOCKS:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        yield try_lock(descriptor, without=False)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

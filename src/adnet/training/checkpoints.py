@@ -22,7 +22,7 @@ from adnet.errors import UserError
 from adnet.shared.machine import handling
 from adnet.training.finite_loss import FiniteLoss
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
 
@@ -82,7 +82,7 @@ class Checkpoints(ModelCheckpoint):
         # The folder may have been moved in the meantime.
         moved: dict[str, Any] = {"dirpath": self.dirpath}
         if state_dict["best_k_models"]:
-            best = f"{self.dirpath}/best.ckpt"
+            best = f"{self.dirpath}/{BEST}"
             moved |= {"best_model_path": best, "kth_best_model_path": best}
             moved["best_k_models"] = {best: state_dict["best_model_score"]}
         super().load_state_dict(state_dict | moved)

@@ -15,7 +15,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from adnet.shared.files import write_text
+from adnet.shared.files import full_disk_named, write_text
 from adnet.shared.machine import need_extra
 from adnet.shared.run_folder import read_metrics
 from adnet.training.callbacks import Pruned
@@ -77,7 +77,7 @@ class MetricsFile(Logger):
         self._written = False  # after an error, all is written again
         if appended:
             table.writerows(self._pending)
-            with self._file.open("a", newline="", encoding="utf-8") as file:
+            with full_disk_named(self._file), self._file.open("a", newline="", encoding="utf-8") as file:
                 file.write(text.getvalue())
         else:
             table.writeheader()

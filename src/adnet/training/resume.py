@@ -1,25 +1,25 @@
 """Decide whether and from where a run folder can be resumed."""
 
 import sys
-import zlib
 from collections.abc import Iterable
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from adnet.data.videos import kind_of
 from adnet.errors import UserError
 from adnet.shared.check_config import flattened
 from adnet.shared.file_formats import read_document
 from adnet.shared.run_folder import finished_summary, read_config
-from adnet.training.checkpoints import LAST, PREVIOUS
+from adnet.training.checkpoints import BEST, LAST, PREVIOUS
 from adnet.training.loss import Loss
+from adnet.weights.read import is_whole
 
 COMPARED: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("resume.yaml").read_text(encoding="utf-8"))
 
@@ -59,19 +59,14 @@ def whole_checkpoint(folder: Path) -> Path | None:
     """Find the newest intact checkpoint in `folder`, or None. Raises UserError if all of them are damaged."""
     found = [path for name in (LAST, PREVIOUS) if (path := folder / name).is_file()]
     for path in found:
-        if _is_whole(path):
+        if is_whole(path):
             return path
     if found:
-        raise UserError(f"all checkpoints in {folder} are damaged: remove the folder to train from the start")
+        said = f"all checkpoints in {folder} to resume from are damaged: remove the folder to train from the start"
+        if is_whole(best := folder / BEST):
+            said += f", or in another hydra.run.dir from the weights of an earlier step: model.weights={best}"
+        raise UserError(said)
     return None
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with ZipFile(path) as file:
-            return file.testzip() is None  # checks all checksums
-    except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error):
-        return False  # a flipped bit may also look like a password, another compression, or another encoding of a name
 
 
 def check_provenance(folder: Path, provenance: dict[str, Any], allow_changed_data: bool) -> None:
@@ -104,7 +99,8 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
     if not before or "sequences" not in before:
         return "which is not recorded there"
     if different := sorted({*before["sequences"]} ^ {*now["sequences"]}):
-        return f"sequences {', '.join(different)}"
+        kind = kind_of(len(now["sequences"]), now["frames"])
+        return f"{kind} {', '.join(different[:5])}" + f" and {len(different) - 5} more" * (len(different) > 5)
     if before.get("frames") != now["frames"]:
         return f"{before.get('frames')} frames then, {now['frames']} now"
     return "the content of a file"

@@ -43,6 +43,11 @@ def draw_overlay(image: Frame, mask: Mask) -> Frame:
     return np.asarray(drawn)
 
 
+def can_show(image: Frame) -> bool:
+    """Return whether an `OverlayVideo` takes frames of this size: FFmpeg's H.264 has even sides of 2 to 16,384 pixels."""
+    return all(1 <= side // 2 <= 8192 for side in image.shape[:2])
+
+
 class OverlayVideo(ExitStack):
     """An MP4 (H.264) of `draw_overlay` with the time of each frame: `with OverlayVideo(path) as video: video.add(...)`.
 
@@ -84,7 +89,7 @@ class OverlayVideo(ExitStack):
         self._write(self._stream, frame)
 
     def _open(self, image: Frame, pixel_aspect: float) -> VideoStream:
-        if min(image.shape[:2]) < 2:
+        if not can_show(image):
             shown = f"{image.shape[1]}x{image.shape[0]}"
             raise UserError(f"no overlay of a video of {shown} pixels; leave overlay=true out")
         draft = self.enter_context(replacing(self.path))

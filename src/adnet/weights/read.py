@@ -1,11 +1,12 @@
 """Read tensors from untrusted files, and fit them to a network, whatever was put around their names."""
 
 import pickle
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,15 @@ from adnet.errors import UserError
 
 _WITHIN = ("state_dict", "model", "model_state_dict", "module")
 """Where training scripts put a state dict in a file that holds more."""
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file is as `torch.save` wrote it, by its checksums."""
+    try:
+        with ZipFile(path) as file:
+            return file.testzip() is None
+    except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error):
+        return False  # a flipped bit may also look like a password, another compression, or another encoding of a name
 
 
 def load_plain(path: Path) -> Any:
