@@ -1,8 +1,8 @@
 """Make the figure of `docs/explanation/anchor.md`: `python docs/anchor_picture.py docs/anchor.webp`.
 
-Synthetic videos are made, the weights that come with adnet embed the first and the last frame of each, and what three pixels of the last
-one find similar in the first, the anchor, is printed for all and drawn for two (the paper's Figure 1). The points are chosen by the
-report's rule, not by hand.
+Makes synthetic videos and embeds the first frame (the anchor) and the last frame of each with the weights that come with adnet. For three
+pixels of the last frame, prints how much of their similarity is on the anchor's foreground, and draws it for two videos (the paper's
+Figure 1). The points are chosen by the report's rule, not by hand.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ROWS = {
 
 
 def paper_scale() -> TrainingMemory:
-    """Count for `+experiment=ablation_full`."""
+    """Return the memory count for `+experiment=ablation_full`."""
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("train", ["+experiment=ablation_full", "model.encoder.pretrained=false"])
     crop = tuple(cfg.pairs.augmentation.crop_size)
@@ -33,12 +33,12 @@ def paper_scale() -> TrainingMemory:
 
 
 def gib(memory: TrainingMemory, row: str, pairs: int) -> str:
-    """Write the total of a cell."""
+    """Format the total for a cell."""
     return f"{memory.of(StepSettings(*ROWS[row], pairs)).total / GIB:.1f}"
 
 
 def main() -> None:
-    """Put the table into the page, in place of the one that is there."""
+    """Replace the table on the page."""
     memory = paper_scale()
     lines = [
         f"| `trainer.precision` | {' | '.join(f'{pairs} pair' + 's' * (pairs > 1) for pairs in PAIRS)} |",

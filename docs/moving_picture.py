@@ -1,7 +1,7 @@
 """Make the README's moving picture: `python docs/moving_picture.py VIDEO MASKS docs/masks.webp`.
 
-`VIDEO` is a folder of a synthetic video's frames, `MASKS` what `adnet.predict` made of them. Frames are drawn side by side, plain and
-with the mask over them, as an animated WebP that loops.
+`VIDEO` is a folder of a synthetic video's frames, `MASKS` the masks that `adnet.predict` made of them. Writes a looping animated WebP with
+each frame beside the same frame under its mask.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from adnet.data import read_frame, read_mask
 from adnet.video.overlay import draw_overlay
 
-MILLISECONDS = 160  # a frame
+MILLISECONDS = 160  # per frame
 
 
 def main(video: Path, masks: Path, target: Path) -> None:

@@ -277,7 +277,7 @@ def test_the_speed_of_each_part_is_what_was_measured(result: str) -> None:
         taken = [sum(seconds.get(stage, 0) for stage in stages) for stages in PARTS]
         rows.append([f"{1000 * part:,.1f}" for part in taken if part])
         if "overlapped_frames_per_second" in way:
-            rows[-1].append(f"{overlapped:.1f}" if overlapped else "–")
+            rows[-1].append(f"{overlapped:.1f}" if overlapped else "-")
     assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in table] == rows
 
 

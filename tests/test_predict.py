@@ -246,7 +246,7 @@ def test_settings_that_can_t_be_are_one_line(call: Callable[..., Any], images: P
         "fps=0": "fps=0: expected a number above 0",
         "protocol.scales=[]": "protocol.scales is []; give one or more above 0, such as [0.75,1.0,1.5]",
         "protocol.scales=[0]": "protocol.scales is [0]; give one or more above 0, such as [0.75,1.0,1.5]",
-        "anchor=-1": "anchor=-1 is neither an image that exists nor the number of a frame, from 0",
+        "anchor=-1": "anchor=-1 is neither an existing image nor a frame number, counted from 0",
         f"output={images / '0.png'}": f"output={images / '0.png'} is a file; give a folder",
     }.items():
         ended = call(f"input={images}", setting)

@@ -19,28 +19,28 @@ from adnet.shared.value_types import described
 PRIVATE = {"_target_", "_convert_", "_partial_", "defaults", "hydra"}
 COMMANDS = """# Commands
 
-`python -m adnet.NAME key=value ...`. This page is made from the configs in `conf`. `--cfg job` prints what a command line comes to,
-`--help` its options; a misspelt key is refused with the nearest name, a value out of its range with the range. `python -m adnet.NAME -m
+`python -m adnet.NAME key=value ...`. This page is made from the configs in `conf`. `--cfg job` prints the resulting config,
+`--help` the options. A misspelt key is refused with the nearest name, a value out of its range with the range. `python -m adnet.NAME -m
 key=1,2` runs several jobs ([sweeps](../sweeps.md)).
 
-*required* has no default. An option in the table of groups is the name of one of the choices on the page [Groups](groups.md); its own
-options are written `GROUP.OPTION=value`.
+*required* means that there is no default. The values of a group are its choices on the page [Groups](groups.md); an option of a choice
+is written `GROUP.OPTION=value`.
 """
 GROUPS = """# Groups
 
-What may be chosen by name: `data=davis2016`, `model=full`. This page is made from the configs in `conf`; a choice that begins with
-another one's options says so, and lists what differs. [Commands](commands.md) says which command has which group.
+What may be chosen by name: `data=davis2016`, `model=full`. This page is made from the configs in `conf`. A choice that inherits another
+one's options says so, and lists only what differs. [Commands](commands.md) says which command has which group.
 """
 DEFAULT_CONFIG = """# The default config
 
-What `python -m adnet.train` trains with if nothing else is given, with reasons: a section for each group's choice, then the
-options outside of groups, of which those that are *required* are set by `scale`. `python -m adnet.train --cfg job` prints the
-whole. This page is made from the configs in `conf`.
+The settings of `python -m adnet.train` without arguments, with reasons: a section for each group's default, then the
+options outside groups; the group `scale` sets the *required* ones. `python -m adnet.train --cfg job` prints the
+complete config. This page is made from the configs in `conf`.
 """
 
 
 class Option(NamedTuple):
-    """One key of a config: its path, its value as written, what it may be, and its comment."""
+    """One key of a config: its path, its value as written, its type and limits, and its comment."""
 
     name: str
     default: Any
@@ -60,7 +60,7 @@ def head(text: str) -> str:
 
 
 def escaped(comment: str) -> str:
-    """A comment as Markdown: `frames/<sequence>` is no tag, a bar is no column, and `[scale=lite] [key=value]` is no link."""
+    """A comment escaped for Markdown, so that `<sequence>` is no tag, a bar no column, and `[scale=lite] [key=value]` no link."""
     return comment.replace("<", "&lt;").replace("|", "&#124;").replace("[", "&#91;")
 
 
@@ -79,7 +79,7 @@ def comments(text: str) -> dict[str, str]:
 
 @cache
 def known_types(conf: Path) -> dict[str, Any]:
-    """The type of each argument that some config gives a `_target_` for: `scale=lite` overrides `pairs.batch_size` without it."""
+    """The type of each argument of every `_target_`, by path: `scale=lite` overrides `pairs.batch_size` without a `_target_`."""
     found: dict[str, Any] = {}
 
     def walk(node: dict[str, Any], path: str) -> None:
@@ -97,7 +97,7 @@ def known_types(conf: Path) -> dict[str, Any]:
 
 
 def options(conf: Path, text: str, prefix: str) -> Iterator[Option]:
-    """Every option that a config sets, in its order."""
+    """Every option that a config sets, in the config's order."""
     said = comments(text)
 
     def walk(node: dict[str, Any], path: str) -> Iterator[Option]:
@@ -118,7 +118,7 @@ def options(conf: Path, text: str, prefix: str) -> Iterator[Option]:
 
 
 def shown(value: Any) -> str:
-    """A default, as it is typed on a command line."""
+    """A default, as typed on a command line."""
     if value == "???":
         return "*required*"
     if isinstance(value, str):
@@ -136,7 +136,7 @@ def table(found: list[Option]) -> str:
 
 
 def defaults(text: str) -> list[tuple[str, str]]:
-    """The groups of a config with what is chosen of each, Hydra's own left out; a bare name stands for itself."""
+    """The groups of a config and the choice for each, without Hydra's own; for a bare name, the group is empty."""
     chosen = []
     for entry in (yaml.safe_load(text) or {}).get("defaults", []):
         if isinstance(entry, str):
@@ -170,7 +170,7 @@ def commands_page(conf: Path, package: Path) -> str:
 
 
 def choices(folder: Path) -> list[str]:
-    """What can be chosen of a group."""
+    """The choices of a group."""
     return [file.stem for file in sorted(folder.glob("*.yaml"))]
 
 
@@ -199,7 +199,7 @@ def default_config_page(conf: Path) -> str:
     def parts(group: str, name: str) -> Iterator[str]:
         text = (conf / group / f"{name}.yaml").read_text(encoding="utf-8")
         for below, choice in defaults(text):
-            # Of its own group, a config names what it begins with; `mix` has none by default.
+            # Without a group, a config names a base config of its own group; `mix` has no choice by default.
             if (conf / (below or group) / f"{choice}.yaml").is_file():
                 yield from parts(below or group, choice)
         prefix = "" if "@package _global_" in text else f"{group.replace('/', '.')}."

@@ -17,12 +17,12 @@ CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
 def paragraph(known: KnownDataset, number: int) -> str:
-    """A paragraph of the docstring of the function that finds it, as one line."""
+    """A paragraph of the docstring of the dataset's function, as one line."""
     return " ".join(f"{inspect.getdoc(known.find)}".split("\n\n")[number].split()).removeprefix("Find ")
 
 
 def origin(known: KnownDataset) -> str:
-    """Where to get it, with its addresses as links."""
+    """Where to get the dataset, with addresses as links."""
     page = re.sub(r"https?://[^\s)]+", r"<\g<0>>", known.page)
     missing = [f"`{name}`" for name, split in known.splits.items() if not split.required]
     without = f", without {', '.join(missing)}" if missing else ""
@@ -30,7 +30,7 @@ def origin(known: KnownDataset) -> str:
 
 
 def root(known: KnownDataset) -> str:
-    """The folder where it is looked for, below `ADNET_DATA` if that is set."""
+    """The folder of the dataset, below `ADNET_DATA` if that is set."""
     where = yaml.safe_load((CONF / f"{known.name}.yaml").read_text(encoding="utf-8"))["root"]
     return f"`{'data.root' if where == '???' else where.removeprefix('${oc.env:ADNET_DATA,data}/')}`"
 

@@ -1,4 +1,4 @@
-"""The page `reference/files.md`: what lies on disk, and the JSON schemas, from `adnet.shared.file_formats`."""
+"""The page `reference/files.md`: the files on disk, and the JSON schemas, from `adnet.shared.file_formats`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adnet.shared.file_formats import FORMATS, json_schema
 
 INTRODUCTION = """# File formats
 
-Files are the joints between the commands: masks go from `predict` or `evaluate` into `score`, scores into `report`, and another method's
-enter at either. Each is written beside its place and renamed, so that a reader sees all of it or none. The tables are made from the JSON
-schemas that are linked above each; a test holds files against them.
+Files connect the commands: masks go from `predict` or `evaluate` into `score`, and scores into `report`; another method's masks or scores
+can take their place. Each file is written under a temporary name and renamed, so that a reader sees all of it or none. The tables are made
+from the JSON schemas that are linked above them; tests validate files against the schemas.
 
 ## Masks and probabilities
 
@@ -27,7 +27,7 @@ schemas that are linked above each; a test holds files against them.
 | `overlay.mp4` | H.264, the video's own timestamps |
 | `rle.json`, `polygons.json` | COCO annotations of the category 1, `foreground`: what pycocotools' `COCO(file)` reads |
 
-What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page [Score another method](../how_to/score_another_method.md).
+[Score another method](../how_to/score_another_method.md) says what else `adnet.score` reads (0/1, palettes, 16 bits, `.npy`).
 
 ## Checkpoints
 
@@ -35,23 +35,24 @@ What `adnet.score` reads besides (0/1, palettes, 16 bits, `.npy`) is on the page
 | --- | --- |
 | `checkpoints/*.ckpt` | `last`, `previous` and `best`: weights, optimiser, step, and how to build the network; none can run code |
 | `model.safetensors` | weights alone, in half precision, by `adnet.export format=safetensors` |
-| `config.json` | beside them: the network's config (`model`), its `test_size`, and where they come from (`about`) |
+| `config.json` | beside `model.safetensors`: the network's config (`model`), its `test_size`, and the weights' origin (`about`) |
 | `embed.*`, `segment.*`, `export.json` | an [export](#exportjson): encoder and fusion |
 
 ## metrics.csv
 
-A row for each step that was logged: `epoch`, `step`, and where they were measured `train/loss`, `train/lr`, `val/J`, `val/F` and
-others. Of a loss of several terms, each has its column, weighted as in the sum: `train/bce`, `train/boundary`.
+A row for each logged step: `epoch`, `step` and, if measured at that step, `train/loss`, `train/lr`, `val/J`, `val/F` and
+others. Each term of a loss with several terms has a column, weighted as in the sum: `train/bce`, `train/boundary`.
 
 ## job.json and nan_batch.json
 
-How the last process of a sweep's job ended: `overrides`, `command`, `log`, `status` (`finished`, `failed` or `stopped`), exit `code`,
-`reason` and `seconds`. And the batch whose loss was not finite: `step`, `batch`, `loss`, and its `pairs` (`sequence`, `anchor`, `frame`).
+`job.json` says how the last process of a sweep's job ended: `overrides`, `command`, `log`, `status` (`finished`, `failed` or `stopped`),
+exit `code`, `reason` and `seconds`. `nan_batch.json` describes the batch whose loss was not finite: `step`, `batch`, `loss`, and its
+`pairs` (`sequence`, `anchor`, `frame`).
 """
 
 
 def rows(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """A row for each key below `node`, those within others after a point."""
+    """A row for each key below `node`, nested keys after a point."""
     for key, value in node.get("properties", {}).items():
         name = f"{prefix}{key}"
         optional = "" if key in node.get("required", ()) else " (may be missing)"
@@ -64,7 +65,7 @@ def rows(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def kind(node: dict[str, Any]) -> str:
-    """What a value may be, in words."""
+    """A value's type and limits, in words."""
     if isinstance(types := node.get("type"), list):
         return " or ".join(kind(node | {"type": one}) if one != "null" else one for one in types)
     if "enum" in node:

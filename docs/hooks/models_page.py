@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 
 INTRODUCTION = """# Models
 
-Every row is read from the `scores.json` that it names when this page is built; nothing here is typed by hand. The folder's page has
+When this page is built, every row is read from the `scores.json` that it names; nothing here is typed by hand. The linked page has
 the commands and the machine. J and F in percent: mean, recall (share of frames above 50), decay (the first quarter of a video minus the
 last).
 
@@ -20,13 +20,13 @@ last).
 | --- | --- | --: | --- | --: | --: | --: | --: | --: | --: |
 """
 CLOSE = """
-`experiments/beyond/released.json` is the [network that comes with the package](../released_model.md). No result of the paper's own
-scale is there yet.
+`experiments/beyond/released.json` is the [network that comes with the package](../released_model.md). There is no result at the paper's
+scale yet.
 """
 
 
 def results(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The scores of networks in `root/experiments`, by their paths there."""
+    """The path and scores of each network in `root/experiments`."""
     for file in sorted(root.glob("experiments/**/*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(content, dict) and {"protocol", "mean", "sequences"} <= content.keys():

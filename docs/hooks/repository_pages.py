@@ -1,7 +1,7 @@
-"""Pages that lie elsewhere in the repository, and links between all of them.
+"""Pages from elsewhere in the repository, and links between all pages.
 
-The experiments' READMEs, the changelog and the contributing guide are pages of the site. Links in Markdown are those that work on
-a forge, relative to the file; here they become links between pages. What is no page of the site stays as text without a link.
+The experiments' READMEs, the changelog and the contributing guide are pages of the site. In Markdown, links are relative to the file,
+so that they work on GitHub; here they become links between pages. A link to a file that is no page becomes plain text.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ LINK = re.compile(r"(?<!!)\[((?:`[^`\n]*`|[^\]`])+)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def sources(root: Path) -> dict[str, str]:
-    """Pages by the file in the repository that they are, for those outside of `docs`."""
+    """The pages made from files outside `docs`, by the path of the file."""
     experiments = (file.parent.name for file in root.glob("experiments/*/README.md"))
     pages = {f"experiments/{name}/README.md": f"experiments/{name}.md" for name in experiments}
     return pages | {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 
 def linked(markdown: str, file: str, root: Path, pages: dict[str, str], page: str) -> str:
-    """The links of `markdown`, which is `file` in the repository and `page` of the site, as links between pages."""
+    """Rewrite the links of `markdown`, which is `file` in the repository and `page` on the site, as links between pages."""
 
     def rewritten(match: re.Match[str]) -> str:
         text, link, anchor = match[1], match[2], match[3] or ""
@@ -33,7 +33,7 @@ def linked(markdown: str, file: str, root: Path, pages: dict[str, str], page: st
             return match[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(file), link))
         if not (root / target).exists():
-            # What is made at build time is linked to by its place in the site.
+            # Pages made at build time are linked by their path on the site.
             return match[0]
         readme = f"{target}/README.md" if (root / target).is_dir() else target
         destination = pages.get(readme) or (target.removeprefix("docs/") if target.startswith("docs/") else None)

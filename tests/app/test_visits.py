@@ -28,7 +28,7 @@ def test_each_has_folders_of_its_own_until_it_leaves(tmp_path: Path) -> None:
     visits.leave("a")
     assert len(files(tmp_path)) == 2
     assert files(second)
-    with pytest.raises(UserError, match="no video yet, or no longer"):
+    with pytest.raises(UserError, match="no video, or it has been deleted"):
         visits["a"]
     visits.leave("a")  # as a browser may say twice
     visits.leave("b")
@@ -43,7 +43,7 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
 
 
 def test_a_nameless_visitor_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no name"):
+    with pytest.raises(UserError, match="no session name"):
         Visits(tmp_path).begin(None)
 
 

@@ -390,7 +390,7 @@ def test_only_the_frame_without_a_neighbour_may_be_without_flow(
         clip.path.read_bytes()[: clip.path.stat().st_size // 2]
     )  # of a damaged video, one may have more
     check_flow(flow, clip)
-    with pytest.raises(UserError, match="webcam0: flow=folder can't have a webcam's optical flow"):
+    with pytest.raises(UserError, match="webcam0: flow=folder has no optical flow of a webcam"):
         check_flow(flow, Endless())
 
 

@@ -110,7 +110,7 @@ def test_a_later_call_goes_on(server: Server, tmp_path: Path) -> None:
         fetch(server.url, tmp_path / "data.bin", attempts=1, timeout=0.3)
     assert "\n" not in str(error.value)
     part = tmp_path / "data.bin.part"
-    assert f"kept in {part}, and the next try goes on there" in str(error.value)
+    assert f"kept in {part}, and the next try continues there" in str(error.value)
     assert not (tmp_path / "data.bin").exists()
     have = part.stat().st_size
     assert 0 < have < len(CONTENT)

@@ -49,7 +49,7 @@ def test_fits(hint: Any, inside: list[Any], outside: list[Any]) -> None:
         (Annotated[float, Field(gt=0, le=1)], "a number above 0 and at most 1"),
         (Annotated[int, Field(ge=1, le=9)], "a whole number of at least 1 and at most 9"),
         (FrameSize, "[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]"),
-        (list[str | int] | Path, "a list of a text or a whole number or a path"),
+        (list[str | int] | Path, "a list of text or a whole number or a path"),
         (tuple[int, ...], "a list of a whole number"),
         (Literal["one", 2] | bool, "one or 2 or true or false"),
         (torch.nn.Module, "Module"),

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     from adnet.video.sources import video_sources
     from adnet.weights.pretrained import locate
 
-    # Delete the folders after SIGTERM, too, which stops services.
+    # Also delete the folders on SIGTERM, which stops services.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory(prefix="adnet-app-") as folder:
         # Gradio also reads this when it is imported.

@@ -1,6 +1,6 @@
 // An editor of a frame's mask, in a gr.HTML: `element`, `props` and `watch` are Gradio's.
-// The server sets props.value to {frame, picture, mask, corrected}, the pictures as URLs; what is drawn comes back with it as
-// `drawn`, a data URL of a PNG whose alpha channel is the mask.
+// The server sets props.value to {frame, picture, mask, corrected}, with the pictures as URLs. The editor returns it with the
+// drawing added as `drawn`, a data URL of a PNG whose alpha channel is the mask.
 element.innerHTML = `
   <div class="tools">
     <label class="tool"><input type="radio" name="tool" value="source-over" checked>Add</label>

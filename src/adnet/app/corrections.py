@@ -22,11 +22,11 @@ from adnet.training.adaptation import MOST, adapt
 from adnet.video.overlay import COLOUR
 
 BRUSH = Path(__file__).with_name("brush.js").read_text(encoding="utf-8")
-"""The script of the editor: what it is given is made by `Corrections.show`, what it gives back is kept by `Corrections.keep`."""
+"""The script of the editor: `Corrections.show` makes its input, `Corrections.keep` saves its output."""
 
 
 class Learned(NamedTuple):
-    """The network that learned the corrections, the video as it segments it, and mean J of the corrected frames before and after."""
+    """The network that learned the corrections, its segmentation of the video, and mean J of the corrected frames before and after."""
 
     network: ADNet
     segmentation: Segmentation
@@ -46,9 +46,9 @@ class Corrections:
         return {path.stem: read_mask(path) for path in sorted(self.folder.iterdir())}
 
     def show(self, index: int, threshold: float, folder: Path) -> dict[str, Any]:
-        """Write a frame, and its mask to correct, into `folder`; return what the editor is to show.
+        """Write a frame, and its mask to correct, into `folder`; return the editor's input.
 
-        The mask is the corrected one, otherwise that of the network, which may have learned.
+        The mask is the corrected one if there is one, otherwise that of the newest network.
         """
         newest = self.learned.segmentation if self.learned else self.segmentation
         corrected = self._file(index)
@@ -75,7 +75,7 @@ class Corrections:
         self._file(index).unlink(missing_ok=True)
 
     def learn(self, threshold: float, folder: Path, progress: Callable[[float, float], None]) -> Learned:
-        """Teach a copy of the network the corrected frames, and segment the video again; the maps go into `folder`.
+        """Teach a copy of the network the corrected frames, and segment the video again; probabilities go into `folder`.
 
         `progress` is as in `adapt`. Raises UserError as `adapt` does, without corrections, and if the video can't be read again.
         """
@@ -92,7 +92,7 @@ class Corrections:
         return self.learned
 
     def write_dataset(self, folder: Path, archive: Path) -> None:
-        """Write the corrected frames into `folder`, as `data=folder` and `data=coco` read them, and all of it into a ZIP file."""
+        """Write the corrected frames into `folder`, as `data=folder` and `data=coco` read them, and zip it into `archive`."""
         masks, name = self.masks(), self.segmentation.source.name
         for number, frame in enumerate(self.segmentation.source.frames()):
             if frame.name in masks:
@@ -117,7 +117,7 @@ def _mean_j(segmentation: Segmentation, masks: Mapping[str, Mask], threshold: fl
 
 
 def _mask(drawn: str, shape: tuple[int, ...]) -> Mask:
-    """Read a drawing, a PNG in a data URL, as the mask where it is opaque. Raises UserError for anything else, and another size."""
+    """Read a drawing, a PNG in a data URL, as a mask: True where it is opaque. Raises UserError for anything else or another size."""
     try:
         content = b64decode(drawn.removeprefix("data:image/png;base64,"), validate=True)
         with Image.open(BytesIO(content), formats=["PNG"]) as image:

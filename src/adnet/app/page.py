@@ -31,7 +31,7 @@ PLAYED: dict[str, Any] = {"autoplay": True, "loop": True, "buttons": []}
 TRACKED = gr.Progress(track_tqdm=True)
 """As a default argument, this shows progress bars on the page instead of in the terminal."""
 STALE = 60
-"""Seconds without growth after which an upload has been abandoned."""
+"""Seconds without growth after which an upload counts as abandoned."""
 
 
 class Limits(NamedTuple):
@@ -82,7 +82,7 @@ class Page:
             mcp_server=False,
             enable_monitoring=False,
             prevent_thread_lock=True,
-            # Gradio has asked the server by now; asking again, it gives up after 3 seconds, which a busy machine may need.
+            # Gradio has already checked the server; its second check gives up after 3 seconds, too early on a busy machine.
             _frontend=False,
             quiet=True,
         )
@@ -128,7 +128,7 @@ class Page:
                     gr.Markdown(
                         "## Correct, and learn\n"
                         "Add what is missing and erase what is wrong, in one to a dozen frames: the first, one from the middle, "
-                        "the worst. The network learns them, and segments the whole video again."
+                        "the worst. The network learns from them, and segments the whole video again."
                     )
                     corrected = gr.Slider(0, 1, 0, step=1, label="Frame to correct", elem_id="corrected")
                     brush = gr.HTML(html_template="", js_on_load=BRUSH, apply_default_css=False, elem_id="brush")

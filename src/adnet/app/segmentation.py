@@ -1,4 +1,4 @@
-"""Segment a video up to the page's limits, and keep its probabilities to draw masks at any threshold and attention."""
+"""Segment a video within the page's limits, and keep its probabilities, to draw masks at any threshold and attention."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from adnet.video.sources import VideoSource
 class Bounded(VideoSource):
     """The first `max_frames` frames of `source`.
 
-    `frames()` raises UserError above `max_pixels`, once the video is `unwanted`, and AFTER the last if more follow.
+    `frames()` raises UserError above `max_pixels`, once the video is `unwanted`, and AFTER the last frame if more follow.
     """
 
     source: VideoSource
@@ -71,7 +71,7 @@ class Bounded(VideoSource):
 
 
 class Network(NamedTuple):
-    """A network, its protocol, its test size (height, width) in pixels, and its file; None for an export."""
+    """A network, its protocol, its test size (height, width) in pixels, and its file (None for an export)."""
 
     model: SegmentationModel
     protocol: Protocol
@@ -80,7 +80,7 @@ class Network(NamedTuple):
 
     @property
     def diffuses(self) -> bool:
-        """Whether the network has an anchor diffusion, whose attention can be shown."""
+        """Whether the network has the branch `anchor_diffusion`, whose attention can be shown."""
         return "anchor_diffusion" in VARIANTS[self.model.variant]
 
 
@@ -102,7 +102,7 @@ class Segmentation:
     def draw(self, threshold: float, folder: Path) -> None:
         """Write `overlay.mp4` and `masks.zip` (`<frame>.png`, 0 or 255) into `folder`."""
         with OverlayVideo(folder / "overlay.mp4") as overlay:
-            # `zip` must end with the maps: a damaged video raises an error after its last frame.
+            # `zip` must stop when the maps end: a damaged video raises an error after its last frame.
             indices = tqdm(range(len(self.names())), desc="drawing", unit="frame", leave=False)
             for index, frame in zip(indices, self.source.frames(), strict=False):
                 mask = self.mask(index, threshold)
@@ -131,7 +131,7 @@ class Segmentation:
     def attention(self, index: int, x: int, y: int, threshold: float) -> tuple[Frame, float]:
         """Draw what the pixel in column `x` and row `y` of the anchor attends to in frame `index`, over the frame in grey.
 
-        This is the pixel's row of softmax(X_0 X_t^T / sqrt(C)), at scale 1. Also returns its share on the mask, in [0, 1].
+        This is the pixel's row of softmax(X_0 X_t^T / sqrt(C)), at scale 1. Also returns the attention's share on the mask, in [0, 1].
         """
         anchor, first = self._embedding(0)
         image, embedding = self._embedding(index)
@@ -147,7 +147,7 @@ class Segmentation:
         return _draw_heat(image, heat), float(shares[foreground].sum())
 
     def _embedding(self, index: int) -> tuple[Frame, Tensor]:
-        """Return a frame and its embedding. Those of the anchor and of the last frame are cached."""
+        """Return a frame and its embedding. Those of the anchor and of the most recent frame are cached."""
         if index not in self._embedded:
             frame = self.frame(index)
             size = fitted_size(self.network.size, frame.shown_size)

@@ -17,7 +17,7 @@ from adnet.video.sources import VideoSource
 
 @dataclass(eq=False)
 class Visit(AbstractContextManager["Visit"]):
-    """A visitor's video and what was corrected of it. Use `with visit:` while working in the folders.
+    """A visitor's video and its corrections. Use `with visit:` while working in the folders.
 
     `private` is for the server alone; the browser may request what is in `shown`. `point` is the column and row of the last
     click on the anchor.
@@ -42,7 +42,7 @@ class Visit(AbstractContextManager["Visit"]):
         self._busy.release()
 
     def outdated(self) -> Callable[[], bool]:
-        """Return a function that tells whether, since this call, the visitor has left or brought another video."""
+        """Return a function that tells whether the visitor has left or chosen another video since this call."""
         video = self.video
         return lambda: self.left or self.video != video
 
@@ -54,9 +54,9 @@ class Visit(AbstractContextManager["Visit"]):
             self._busy.release()
 
     def new_folder(self, parent: Path, kind: str) -> Path:
-        """Create a folder in `private` or `shown`, replacing the last one of its kind.
+        """Create a folder in `private` or `shown`, replacing the previous one of its kind.
 
-        Its name is new, too, so that browsers do not show cached files of the last one.
+        Its name is new, too, so that browsers do not show cached files of the previous one.
         """
         for old in parent.glob(f"{kind}-*"):
             shutil.rmtree(old)
@@ -78,9 +78,9 @@ class Visits:
         self._lock = Lock()
 
     def begin(self, session: str | None) -> Visit:
-        """Return this session's visit, perhaps a new one, for another video. Raises UserError without a name."""
+        """Return this session's visit, new or not, for its next video. Raises UserError without a session name."""
         if not session:
-            raise UserError("a visitor has no name")
+            raise UserError("the request has no session name")
         with self._lock:
             # The browser chose the session name, but a folder's name must not be a path, nor easy to guess.
             secret = secrets.token_urlsafe(16)
@@ -91,7 +91,7 @@ class Visits:
     def __getitem__(self, session: str | None) -> Visit:
         """Return the visit of this session. Raises UserError if it has not begun, or has ended."""
         if (visit := self._visits.get(session or "")) is None:
-            raise UserError("there is no video yet, or no longer: drop one")
+            raise UserError("there is no video, or it has been deleted: drop one")
         return visit
 
     def leave(self, session: str | None) -> None:

@@ -25,13 +25,13 @@ from adnet.shared.files import new_folder, sha256, write_json
 from adnet.shared.machine import installed
 
 REVISION = 2
-"""Is part of the names of exports that `backend=` makes: raise it whenever the same network comes to be exported otherwise."""
+"""Part of the names of exports made for `backend=`: increase it whenever the same network is exported differently."""
 
 _TOLERANCE = 1e-3
 """Largest difference that float32 rounding may make, relative to the largest logit."""
 
 _CHECKED_SIZES = ((65, 97), (73, 121))
-"""Sides of 16k + 1, and of 8k + 1 alone, where strides beyond 8 meet even sides; neither is the size that is traced."""
+"""Sides of 16k + 1, and sides only of 8k + 1, where strides above 8 meet even sides; neither is the traced size."""
 
 
 def export_model(
@@ -44,15 +44,15 @@ def export_model(
 ) -> ExportedModel:
     """Write the encoder (`embed`) and the fusion (`segment`) of `model` separately, so that an anchor is embedded once.
 
-    Both take frames of any size with sides of 8k + 1, one at a time. Before the folder appears, the logits of the export are
-    compared with those of `model` at three sizes.
+    Both take frames of any size with sides of 8k + 1, one at a time. Before the export is saved, its logits are compared with
+    those of `model` at three sizes.
 
     Args:
         size: the network's test size, height and width in pixels.
         output: a folder that doesn't exist yet, or is empty.
         format: one of `FORMATS`.
         calibration: frames `[1, 3, H, W]` in [0, 1], each with its flow if the network needs it. If any are given, the
-            convolutions' weights and activations become 8-bit integers, in ranges observed on these frames, if the format has them.
+            convolutions' weights and activations become 8-bit integers, in ranges calibrated on these frames.
         described: further entries of `export.json`, as plain values.
 
     Raises UserError for an unknown format, a folder that is not empty, a missing library and an export that disagrees with the
@@ -105,7 +105,7 @@ def calibration_inputs(
 
 
 def synthetic_inputs(number: int, size: tuple[int, int], flow: bool = False) -> list[tuple[Tensor, ...]]:
-    """Draw the middle frames of `number` synthetic videos, always the same, as `calibration_inputs` reads frames."""
+    """Generate the middle frames of `number` synthetic videos, always the same, in the form of `calibration_inputs`."""
     inputs = []
     for seed in range(number):
         (before, _), (frame, _) = islice(synthetic_video(np.random.default_rng(seed), 8, (240, 432)), 3, 5)
@@ -140,7 +140,7 @@ def _flat(encoded: Encoded) -> tuple[Tensor, ...]:
 
 
 class _Part(NamedTuple):
-    """Encoder or fusion, an example of its inputs, their names, and how they are made from those of the encoder."""
+    """Encoder or fusion, an example of its inputs, their names, and how to make them from the encoder's inputs."""
 
     module: nn.Module
     example: tuple[Tensor, ...]
@@ -186,7 +186,7 @@ def _check(model: ADNet, exported: ExportedModel, sizes: Sequence[tuple[int, int
 
 
 def with_standard_layers(model: ADNet) -> ADNet:
-    """Copy `model` to the CPU for other libraries: standard operators only, the same logits for frames of any size."""
+    """Copy `model` to the CPU for other libraries, with standard operators only and the same logits for frames of any size."""
     model = for_inference(copy.deepcopy(model).cpu())
     for module in model.modules():
         module.__class__ = _STANDARD.get(type(module), type(module))
@@ -212,14 +212,14 @@ _STANDARD: dict[type[nn.Module], type[nn.Module]] = {
     Conv2dSame: _Conv2d,
     AvgPool2dSame: _AvgPool2d,
 }
-"""Layer -> one that computes the same and that exporters understand."""
+"""Layer -> an equivalent that exporters understand."""
 
 
 def _padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)) -> Tensor:
-    """Pad `[B, C, H, W]` as TensorFlow does, with integer arithmetic alone: exporters reason for minutes about timm's.
+    """Pad `[B, C, H, W]` as TensorFlow does, with only integer arithmetic: exporters take minutes for timm's padding.
 
-    It depends on the size: at output stride 16, sides of 8k + 1 lead to odd and to even ones, where one less goes before.
-    A kernel must be 1 or at least its stride.
+    Padding depends on the size: at output stride 16, sides of 8k + 1 lead to odd and even sides; even sides get one pixel
+    less in front. A kernel size must be 1 or at least the stride.
     """
     padding: list[int] = []
     for axis in (-1, -2):

@@ -28,14 +28,14 @@ from adnet.shared.machine import need_extra, usable_device
 from adnet.weights.pretrained import WEIGHTS, locate
 
 CALIBRATION_FRAMES = 60
-"""Synthetic frames that determine the value ranges of `openvino_int8`."""
+"""Number of synthetic frames on which `openvino_int8` is calibrated."""
 
 _COMPILED_SIZES = 64
-"""Sizes of frames (of videos and scales) that `compile` compiles for in one process; PyTorch's own limit is 8."""
+"""Most frame sizes (of videos and scales) that `compile` compiles for in one process; PyTorch's own limit is 8."""
 
 
 def on_cpu() -> list[str]:
-    """List the backends that run exports, on the CPU alone: each of `FORMATS`, and those that have it in int8."""
+    """List the backends that run exports, only on the CPU: each of `FORMATS`, and its int8 form if it has one."""
     return [name for form, module in FORMATS.items() for name in (form, *[f"{form}_int8"] * bool(module.INT8))]
 
 
@@ -47,13 +47,13 @@ def load_backend(
     Args:
         checkpoint: as in `locate`; None: the released weights. Or a folder that `adnet.export` wrote (or its `export.json`),
             for that export's backend.
-        backend: `torch` (see `for_inference`), `compile` (the same, compiled once for each size of frames), or one of
-            `on_cpu()`. These export a checkpoint on first use, beside it, pretrained weights into the user's cache.
-            `openvino_int8` is calibrated on `synthetic_inputs`; `adnet.export` takes others.
+        backend: `torch` (see `for_inference`), `compile` (the same, compiled once per frame size), or one of `on_cpu()`. The
+            latter export a checkpoint on first use, beside it; pretrained weights, into the user's cache.
+            `openvino_int8` is calibrated on `synthetic_inputs`; `adnet.export` can use other frames.
         device: for `torch` and `compile`; None: CUDA if available.
 
-    Raises UserError for an unknown backend, `compile` on a CPU without a C++ compiler, another device than the CPU for a
-    backend that needs it, an export for another backend, and whatever loading and exporting raise.
+    Raises UserError for an unknown backend, `compile` on a CPU without a C++ compiler, a device other than the CPU for a
+    backend that needs the CPU, an export for another backend, and for errors of loading and exporting.
 
     Examples:
         >>> model, size = load_backend(device="cpu")
@@ -66,7 +66,7 @@ def load_backend(
     folder = path.parent if path.name == METADATA else path
     runs_exports = backend in on_cpu()
     if runs_exports and not str(device or "cpu").startswith("cpu"):
-        raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or take backend=torch")
+        raise UserError(f"backend={backend} runs on the CPU: leave out device={device}, or use backend=torch")
     chosen = usable_device("cpu" if runs_exports else device)
     if folder.is_dir():
         metadata = read_metadata(folder)
@@ -81,10 +81,10 @@ def load_backend(
 
 
 def _exported(model: ADNet, size: tuple[int, int], checkpoint: Path, backend: str) -> ExportedModel:
-    """Open the export of `checkpoint`, the file of `model`, made now if there is none yet, or anew if it is damaged."""
+    """Open the export of `model`, whose file is `checkpoint`, after making it if there is none yet or it is damaged."""
     described = describe(checkpoint)
     library, _, int8 = backend.partition("_")
-    # Another version may export otherwise, and the calibration set gives the ranges of int8.
+    # The version and, for int8, the calibration set are part of the cache's name.
     made = f"{described['checkpoint_sha256'][:8]}-{__version__}r{REVISION}"
     made += f"-{CALIBRATION_FRAMES}v{VERSION}" if int8 else ""
     beside = cache_folder() / "backends" if checkpoint.name == WEIGHTS else checkpoint.parent

@@ -15,7 +15,7 @@ from adnet.video.threads import FRAMES_IN_FLIGHT
 SUFFIX, INT8, JOINS = "onnx", "", False
 
 _BLOCKS = 32
-"""Number of parts that a file cuts attention's queries into: two `N / 32 x N` matrices at a time are in memory."""
+"""Number of blocks that a file splits attention's queries into: two `N / 32 x N` matrices at a time are in memory."""
 
 
 def write(part: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], file: Path) -> None:
@@ -40,7 +40,7 @@ def write(part: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], fi
 def _attention_in_blocks(query: Any, key: Any, value: Any) -> Any:
     """Add nodes that compute `softmax(Q K^T / sqrt(C)) V`, of `[B, 1, N, C]` each, a block of queries at a time.
 
-    Otherwise the N x N matrix is in memory: twice by PyTorch's translation, once by ONNX Runtime's Attention node.
+    Otherwise the N x N matrix would be in memory: twice with PyTorch's translation, once with ONNX Runtime's Attention node.
     """
     op = import_module("onnxscript").opset18
     scaled = op.Transpose(op.Mul(key, key.shape[-1] ** -0.5), perm=[0, 1, 3, 2])
@@ -56,7 +56,7 @@ def open(file: Path) -> Callable[..., tuple[Tensor, ...]]:  # noqa: A001 (as for
     runtime: Any = import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = max(1, torch.get_num_threads() // FRAMES_IN_FLIGHT)
-    # Waiting threads that spin would take the cores from whatever runs after the network.
+    # Threads that spin while waiting would take cores from whatever runs after the network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]

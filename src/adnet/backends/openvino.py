@@ -19,7 +19,7 @@ from adnet.video.threads import FRAMES_IN_FLIGHT
 SUFFIX, INT8, JOINS = "xml", "nncf", True
 
 _CHANNELS_LAST = {"frames", "flow"}
-"""Inputs that PyTorch has with their channels last in memory, where OpenVINO's convolutions want them, too."""
+"""Inputs that PyTorch stores channels-last, the layout that OpenVINO's convolutions prefer, too."""
 
 Inputs = tuple[Tensor, ...]
 
@@ -32,7 +32,7 @@ def write(
     calibration: Sequence[Inputs] = (),
     given: Callable[[Inputs], Inputs] = tuple,
 ) -> None:
-    """Write a part of a network to `file`; with `calibration`, with 8-bit convolutions, while attention stays in float32.
+    """Write a part of a network to `file`; `calibration` makes convolutions 8-bit, while attention stays in float32.
 
     `given` turns an item of `calibration` into the part's inputs. Raises UserError without the extra `openvino`.
     """
@@ -49,7 +49,7 @@ def write(
 
 def _library(what: str) -> Any:
     need_extra("openvino", "openvino", what)
-    # Through this package, OpenVINO's converter and NNCF report each use to an outside server; they work without it, too.
+    # Through this package, OpenVINO's converter and NNCF report each use to an outside server; they also work without it.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module("openvino")
 
@@ -78,7 +78,7 @@ def _quantised(
 
 
 def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other file)
-    """Open what `write` wrote as a function of its inputs; of both files, as one of frames (and flow) and X_0.
+    """Open what `write` wrote as a function of its inputs; both files as one function of frames (and flow) and X_0.
 
     Raises UserError without the extra `openvino`.
     """
@@ -95,7 +95,7 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
 
     @lru_cache(maxsize=8)
     def compiled(*shapes: tuple[int, ...]) -> tuple[SimpleQueue[Any], list[bool]]:
-        """Compile for one size, which runs faster; return a request a stream, and which inputs' channels come last."""
+        """Compile for one size, which runs faster; return one request per stream, and which inputs are channels-last."""
         model, *rest = map(core.read_model, files)
         for fusion in rest:
             anchor, *encoded = fusion.get_parameters()
@@ -129,9 +129,9 @@ def open(*files: Path) -> Callable[..., Inputs]:  # noqa: A001 (as for any other
 
 
 def in_own_thread(function: Callable[[], Any]) -> Any:
-    """Call `function` in a thread of its own.
+    """Call `function` in a separate thread.
 
-    Where OpenVINO compiles, it leaves a signal stack too small for Python: SIGTERM would crash the main thread.
+    In the thread where it compiles, OpenVINO leaves a signal stack too small for Python: SIGTERM would crash the main thread.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()

@@ -1,4 +1,4 @@
-"""What runs a network: a copy of it prepared for inference, or an export and the library that reads it."""
+"""What runs a network: a copy prepared for inference, or an export and the library that reads it."""
 
 import copy
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from adnet.shared.file_formats import read_document
 from adnet.shared.files import sha256
 
 FORMATS: dict[str, Any] = {"onnx": onnx, "openvino": openvino}
-"""The formats of exports, each a module called like its extra, with what CONTRIBUTING.md lists.
+"""The export formats, each a module named like its extra, with the members that CONTRIBUTING.md lists.
 
-torch.export's format is none of them, because its files are pickles, which could run any code.
+torch.export's format is not included, because its files are pickles, which could run any code.
 """
 
 METADATA = "export.json"
@@ -135,7 +135,7 @@ def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
         if name in noted and not there:
             raise UserError(f"the export in {folder} lacks {name}: {_AGAIN}")
         if there and sha256(folder / name) != noted.get(name):
-            raise UserError(f"{name} in {folder} is not what was exported: {_AGAIN}")
+            raise UserError(f"{name} in {folder} has changed since the export: {_AGAIN}")
 
 
 Runner = Callable[..., tuple[Tensor, ...]]

@@ -75,7 +75,7 @@ def pixel_embeddings(model: SegmentationModel, frame: Frame, size: tuple[int, in
 def quantized(embedding: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Quantise an embedding `[1, C, h, w]` to int8 `[h, w, C]` and the scale of each pixel, float32 `[h, w]`."""
     values = embedding[0].float().permute(1, 2, 0).cpu().numpy()
-    # With one scale per pixel, attention computed from the result has half the error of a single scale for all.
+    # With one scale per pixel, attention computed from the result has half the error that a single scale would give.
     scales = np.maximum(np.abs(values).max(axis=-1), 1e-12) / 127
     return np.rint(values / scales[..., None]).astype(np.int8), scales.astype(np.float32)
 

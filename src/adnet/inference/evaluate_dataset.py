@@ -38,7 +38,7 @@ def evaluate(
     """Segment every frame of `dataset`, score the masks, and return the scores as in `scores.json`.
 
     Writes `output/masks/<sequence>/<frame>.png` (0/255), `scores.json` and `evaluation.json`. Resumes an interrupted
-    evaluation. Raises UserError if `output` belongs to another one.
+    evaluation. Raises UserError if `output` belongs to another evaluation.
 
     Args:
         segmenter: with the network and the protocol.
@@ -46,7 +46,7 @@ def evaluate(
         overwrite: delete the results of another evaluation in `output`.
         probabilities: also write `probabilities/<sequence>/<frame>.png`, 8-bit round(255 p), and add their saliency scores.
         postprocess: applied to the probabilities of each frame.
-        settings: what else determines the results beside network, dataset and optical flow, see `built_postprocess`.
+        settings: what determines the results besides network, dataset and optical flow, see `built_postprocess`.
         shard: this process's share of the sequences. The last shard to finish scores all sequences; the others return {}.
         flow: optical flow for a network that needs it; None: `segmenter` computes it.
     """

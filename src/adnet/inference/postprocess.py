@@ -1,4 +1,4 @@
-"""What is done to probabilities after the network: the published gate, a guided filter, and what users add."""
+"""Postprocessing of the network's probabilities: the published gate, a guided filter, and the users' own."""
 
 import typing
 from collections.abc import Iterable
@@ -29,16 +29,16 @@ class Postprocess(typing.Protocol):
         """Begin a video, before its first frame; `frames` lazily yields all in order, RGB uint8 `[H, W, 3]`."""
 
     def step(self, frame: str, probability: Probability) -> Probability:
-        """Change the probability of a frame, float32 `[H, W]` in [0, 1]; called once for each, by its name, in time order."""
+        """Change the probability of a frame, float32 `[H, W]` in [0, 1]; called once per frame, with its name, in time order."""
         ...
 
 
 def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-    """Set logits `[H, W]` far from the previous mask to 0, below the published threshold. It is not in the paper.
+    """Set logits `[H, W]` far from the previous mask to 0, which is below the published threshold. Not in the paper.
 
-    `previous` `[H, W]` is the mask of the frame before, BEFORE its own gate; None for the first frame. Unless it has more than
-    5,000 and fewer than 100,000 pixels, at any size of frame, the logits are returned as they are. It is opened with a square
-    of 15 pixels and dilated with one of 101.
+    `previous` `[H, W]` is the previous frame's mask, BEFORE its own gate; None for the first frame. It is opened with a 15x15
+    square and dilated with a 101x101 square. Unless it has more than 5,000 and fewer than 100,000 pixels, at any frame size,
+    the logits are returned unchanged.
     """
     if previous is None or not 5_000 < np.count_nonzero(previous) < 100_000:
         return logits
@@ -48,11 +48,11 @@ def gate(logits: npt.NDArray[np.float32], previous: npt.NDArray[np.bool_] | None
 
 
 def guided_filter(frame: Frame, probability: Probability) -> Probability:
-    """Enlarge `probability` `[h, w]` in [0, 1], of the test size, to `frame`, RGB uint8 `[H, W, 3]`, along the frame's outlines.
+    """Upsample `probability` `[h, w]` in [0, 1] from the test size to that of `frame`, RGB uint8 `[H, W, 3]`, along its edges.
 
-    This is the guided filter (He, Sun and Tang, TPAMI 2013), whose guide is the frame's brightness; it is not in the paper. In
-    each window the result is a linear function of the brightness: a, b of Eq. 5 and 6, averaged over the windows that hold a
-    pixel (Eq. 8). They are computed at the test size and enlarged (He and Sun, "Fast Guided Filter", arXiv:1505.00996).
+    This is the guided filter (He, Sun and Tang, TPAMI 2013), guided by the frame's brightness; it is not in the paper. In each
+    window, the result is a linear function of the brightness, with a and b of Eq. 5 and 6. These are averaged over all windows
+    that contain a pixel (Eq. 8), at the test size, then upsampled (He and Sun, "Fast Guided Filter", arXiv:1505.00996).
     """
     brightness = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) / np.float32(255)
     guide = _resized(brightness[None], probability.shape)[0]
@@ -69,5 +69,5 @@ def _window_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _resized(fields: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Resize `[K, h, w]` to `[K, H, W]` as frames and logits are, so that all lie on one grid."""
+    """Resize `[K, h, w]` to `[K, H, W]` like frames and logits, so that all are on one grid."""
     return upsample(torch.from_numpy(fields)[None], (size[0], size[1]))[0].numpy()

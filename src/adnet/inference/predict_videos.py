@@ -1,4 +1,4 @@
-"""Segment videos and write their masks, probabilities, cut-outs, overlay videos and run lengths: any number, resumably and in shards.
+"""Segment any number of videos, resumably and in shards; write masks, probabilities, cut-outs, overlay videos and COCO files.
 
 for folder, result in predict_videos(video_sources("mine.mp4"), Path("output"), model, protocol, size):
     print(folder, result.frames)     # output/masks/<frame>.png
@@ -70,12 +70,12 @@ class Outputs:
         return self.folder / kind / self.video / f"{frame}.png"
 
     def done(self, frame: str) -> bool:
-        """Return whether the files exist from which the others can be made without the network."""
+        """Return whether those files of a frame exist from which its others can be made without the network."""
         needed = ("masks", "probabilities") if self.probabilities else ("masks",)
         return all(is_whole_png(self.file(kind, frame)) for kind in needed)
 
     def complete(self, frames: int) -> bool:
-        """Return whether everything that is wanted exists for all `frames` frames, and no image is incomplete."""
+        """Return whether every wanted file exists for all `frames` frames, and no image is incomplete."""
         images = ["masks"] + ["probabilities"] * self.probabilities + ["cutouts"] * self.cutout
         videos = ["overlay.mp4"] * self.overlay + ["rle.json"] * self.rle + ["polygons.json"] * self.polygons
         written = {sum(map(is_whole_png, (self.folder / kind / self.video).glob("*.png"))) for kind in images}
@@ -89,7 +89,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of a video: its frames, those segmented now, in how many seconds, and what couldn't be read."""
+    """The result for a video: its number of frames, how many were segmented now, in how many seconds, and what couldn't be read."""
 
     frames: NonNegativeInt
     segmented: NonNegativeInt
@@ -126,11 +126,11 @@ def predict(
         segmenter_for: height and width of the first frame as players show it -> the segmenter to use.
         postprocess: applied to the probabilities of each frame.
         anchor: the number of a frame or the path of an image; None: the first frame.
-        resume: segment no frame that has a mask, unless results depend on the frames before.
-        flow_of: gives a frame's optical flow, None if it has no neighbour, for a network that needs it; None: the segmenter computes it.
+        resume: skip frames that have masks, unless results depend on earlier frames.
+        flow_of: returns a frame's optical flow, or None without a neighbour, for a network that needs it; None: the segmenter computes it.
 
     A webcam ends with Ctrl-C. A damaged video is segmented as far as it can be read, and `problem` says so. Raises UserError
-    if `anchor` does not exist, and for a `postprocess` of a webcam, because it reads the whole video first.
+    if `anchor` does not exist, and for a webcam with a `postprocess`, which reads the whole video first.
     """
     if source.live and postprocess:
         raise UserError("a postprocess reads the whole video first, and a webcam has no end: give postprocess=none")
@@ -150,7 +150,7 @@ def predict(
         def is_done(frame: VideoFrame) -> bool:
             return keep and outputs.done(frame.name)
 
-        # An average over time needs some frames before the first that is missing; the flow of the first leads to the second.
+        # An average over time needs some frames before the first missing one; the video's first frame has flow to the second.
         needed = sys.maxsize
         if keep and segmenter.protocol.smooth:
             done = sum(1 for _ in takewhile(outputs.done, source.names()))
@@ -185,12 +185,12 @@ def predict(
 
 
 def check_flow(flow: FlowFolder, source: VideoSource) -> None:
-    """Raise UserError for a webcam, and if `flow` lacks a frame of `source`, all of which is read, or has one too many.
+    """Read all of `source`; raise UserError for a webcam, and if `flow` lacks a frame of it or has surplus frames.
 
-    If some of `source` can't be read, there may be flow of that.
+    Surplus frames are allowed if part of `source` can't be read.
     """
     if source.live:
-        raise UserError(f"{source.name}: flow=folder can't have a webcam's optical flow; choose another")
+        raise UserError(f"{source.name}: flow=folder has no optical flow of a webcam; choose another flow")
     reading = Reading(source)
     flow.check(source.name, [frame.name for frame in reading], whole=reading.problem is None)
 
@@ -213,7 +213,7 @@ def _results(
             continue
         held: deque[VideoFrame] = deque()
         images = (frame.image for frame in _noted(members, held))
-        flows = (flow_of(held[-1]) for _ in repeat(None)) if flow_of else None  # of the image that was taken last
+        flows = (flow_of(held[-1]) for _ in repeat(None)) if flow_of else None  # of the image read last
         probabilities = segmenter.steps(images, live=live, flows=flows)
         with closing(probabilities):  # its thread reads the frames
             for probability in probabilities:
@@ -230,7 +230,7 @@ def _noted(frames: Iterable[VideoFrame], held: deque[VideoFrame]) -> Iterator[Vi
 def _write(
     outputs: Outputs, threshold: float, overlay: OverlayVideo | None, frame: VideoFrame, probability: Probability | None
 ) -> None:
-    """Write the files of a frame; without a probability, the missing ones. The mask comes last: a frame with a mask is complete."""
+    """Write a frame's files; without a probability, only the missing ones. The mask comes last: a frame with a mask is complete."""
     kinds = ("masks", "probabilities", "cutouts")
     mask_file, probability_file, cutout_file = (outputs.file(kind, frame.name) for kind in kinds)
     mask = read_mask(mask_file) if probability is None else np.asarray(probability > threshold)
@@ -250,14 +250,14 @@ def anchor_frame(source: VideoSource, anchor: str | int | None, first: Frame) ->
         return first
     if not str(anchor).isdecimal():
         if not (path := Path(str(anchor))).is_file():
-            raise UserError(f"anchor={anchor} is neither an image that exists nor the number of a frame, from 0")
+            raise UserError(f"anchor={anchor} is neither an existing image nor a frame number, counted from 0")
         return read_frame(path)
     if source.live:
         raise UserError(f"anchor={anchor}: a webcam's anchor is its first frame or an image")
     for number, frame in enumerate(Reading(source)):
         if number == int(anchor):
             return frame.image
-    raise UserError(f"anchor={anchor}: {source.name} has no such frame; they are counted from 0")
+    raise UserError(f"anchor={anchor}: {source.name} has no such frame; frames are counted from 0")
 
 
 def predict_videos(
@@ -278,15 +278,15 @@ def predict_videos(
     overwrite: bool = False,
     shard: Shard | None = None,
 ) -> Iterator[tuple[Path, Predicted]]:
-    """Segment videos into `output` (several videos: into a folder each); yield the folder and the result of each.
+    """Segment videos into `output` (several videos: each into its own folder); yield each one's folder and result.
 
-    `output/predict.json` records the input and the settings. The same call resumes an interrupted one; videos that are
-    complete already have 0 `seconds`.
+    `output/predict.json` records the input and the settings. The same call resumes an interrupted one; for videos that were
+    already complete, `seconds` is 0.
 
     Args:
         sources: the videos, see `adnet.video.sources`.
         model: the network, on its device.
-        size: test size (height, width) in pixels; each video gets one of its own aspect, see `fitted_size`.
+        size: test size (height, width) in pixels; it is fitted to each video's aspect, see `fitted_size`.
         checkpoint: the file of `model`, if any.
         wanted: which of `Outputs` to write in addition to the masks, by name.
         batch_size, precision: see `VideoSegmenter`.
@@ -354,7 +354,7 @@ def predict_videos(
 
 
 def _folders_of(marker: Path) -> list[Path]:
-    """List the folders into which the prediction of `marker`, if there is one, may have written its videos' results."""
+    """List the folders to which the prediction recorded in `marker`, if any, may have written its videos' results."""
     with suppress(UserError, TypeError):  # it is damaged
         output, names = marker.parent, read_json(marker).get("input", ())
         return [output] if len(names) == 1 else [folder for folder in output.iterdir() if folder.name in names]
@@ -362,12 +362,12 @@ def _folders_of(marker: Path) -> list[Path]:
 
 
 def _flow_of(flow: FlowFolder, video: str, frame: VideoFrame) -> Vectors | None:
-    """Return the flow of a frame; None for one without a file, which has no neighbour."""
+    """Return the flow of a frame; None if it has no file, because it has no neighbour."""
     return flow.of_frame(video, frame.name, (frame.image.shape[0], frame.image.shape[1]))
 
 
 def wanted_outputs(cfg: Mapping[str, Any], sources: Iterable[VideoSource]) -> dict[str, bool]:
-    """Return which of `Outputs` a command's config wants. Raises UserError without the extras that these or the sources need."""
+    """Return which of `Outputs` a command's config wants. Raises UserError without the extras that outputs or sources need."""
     for source in sources:
         if isinstance(source, VideoFile):
             need_extra("video", "av", f"{source.path}, a video and not images,")

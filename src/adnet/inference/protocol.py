@@ -22,13 +22,13 @@ class Protocol:
         gate: apply `adnet.inference.postprocess.gate`; for averaged logits only.
         resize: how frames are resized to the test size: `aligned` (bilinear with aligned corners, as inside the network) or
             `opencv` (bilinear on 8-bit values with half-pixel centres, as in the published code).
-        anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several.
-        smooth: average the probability of each frame with those of the frames before, see `adnet.inference.smoothing`. The flow
-            is OpenCV's, also for a network that takes none or reads another.
+        anchors: `first` (the paper), `previous` (the frame before), or both for a variant that takes several anchors.
+        smooth: average probabilities over time, see `adnet.inference.smoothing`. The average uses OpenCV's optical flow, even if
+            the network uses none or reads flow from files.
         refine: align the averaged probability with the frame's outlines, see `adnet.inference.postprocess.guided_filter`.
 
-    Raises UserError for an unknown choice, no scales or one that isn't above 0, and a gate, `smooth` or `refine` with
-    the other average.
+    Raises UserError for an unknown choice, no scales, a scale that isn't above 0, a gate on averaged probabilities, and
+    `smooth` or `refine` on averaged logits.
 
     Examples:
         >>> Protocol("mine", scales=(0.75, 1.0), mirror=True).as_json()["scales"]
@@ -60,7 +60,7 @@ class Protocol:
                 raise UserError(f"protocol.{field} works on averaged probabilities: set protocol.average=probability")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as plain values for JSON; `smooth` and `refine` only if they are on, as in files of older versions."""
+        """Return the settings as plain values for JSON; `smooth` and `refine` only if they are on, because older files lack them."""
         settings = asdict(self) | {"scales": list(self.scales), "anchors": list(self.anchors)}
         return {key: value for key, value in settings.items() if value or key not in ("smooth", "refine")}
 
@@ -73,7 +73,7 @@ class Protocol:
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """Scale a test size on its own grid, see `_stride`: to the nearest 16k + 1, or down to 8k + 1.
 
-    The published evaluation does the latter: 857x481 becomes 641x353 at 0.75 and 1281x721 at 1.5.
+    The published evaluation uses 8k + 1: 857x481 becomes 641x353 at 0.75 and 1281x721 at 1.5.
     """
     if _stride(size) == 16:
         height, width = (16 * round((side - 1) * scale / 16) + 1 for side in size)
@@ -83,9 +83,9 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def fitted_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
-    """Fit a test size to frames of another aspect: about the area of `size`, the aspect of `frame_size`, on its grid.
+    """Fit a test size to frames of another aspect: about the area of `size`, the aspect of `frame_size`, on the grid of `size`.
 
-    All are (height, width) in pixels. A phone's 1920x1080 gets 337x193 where 1080x1920 gets 193x337.
+    All sizes are (height, width) in pixels. A phone's 1920x1080 gets 337x193 if 1080x1920 gets 193x337.
     """
     stride = _stride(size)
     stretch = (frame_size[0] * size[1] / (frame_size[1] * size[0])) ** 0.5
@@ -96,7 +96,7 @@ def fitted_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int
 def _stride(size: tuple[int, int]) -> int:
     """Return 16 for sides of 16k + 1, otherwise 8: sizes derived from a test size stay on its grid.
 
-    A grid with aligned corners meets pixels exactly at sides of its stride times k, plus 1. Away from it, features of output
-    stride 16 lie up to half a cell off: 257x457 instead of 257x449 costs such a network 2.4 J.
+    With aligned corners, a grid of stride s meets pixels exactly if sides are sk + 1. At other sizes, features of output
+    stride 16 are up to half a cell off: 257x457 instead of 257x449 costs such a network 2.4 J.
     """
     return 16 if all(side % 16 == 1 for side in size) else 8

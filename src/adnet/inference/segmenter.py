@@ -27,7 +27,7 @@ _FrameAndFlow = tuple[Frame, Vectors | None]
 """A frame with its optical flow."""
 
 _Neighbours = tuple[Frame, Frame | None, bool]
-"""A frame, the one that its optical flow leads to, and whether that is the next one, so that the flow's sign is turned."""
+"""A frame, the neighbour that its optical flow points to, and whether that is the next frame, so that the flow's sign is flipped."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions of convolutions and attention. Weights, and everything after the logits, stay in float32."""
@@ -36,10 +36,10 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 class VideoSegmenter:
     """Segment videos: `start(anchor)` once a video, then `step(frame)` for each frame; or `segment(frames)`, which does both.
 
-    Frames may have any size, which may change within a video: each is resized to the test size, and its probability back. Memory
+    Frames may have any size, which may change within a video: each is resized to the test size, its probability map back. Memory
     does not grow with the length of the video. `steps` and `segment` read ahead and, on a CPU, process two batches at once, each
-    with half of PyTorch's threads; results come in order. A network with a motion branch gets the optical flow from each frame to the
-    frame before; for the first, that to the next one with its sign turned, as in training.
+    with half of PyTorch's threads; results come in order. A network with a motion branch gets the optical flow from each frame to
+    the previous one; for the first frame, that to the next one with its sign flipped, as in training.
 
     Args:
         model: on its device; set to eval mode here.
@@ -99,11 +99,11 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def start(self, anchor: Frame, pixel_aspect: float = 1.0) -> None:
-        """Embed the anchor, RGB uint8 `[H, W, 3]`, once for each scale and mirror.
+        """Embed the anchor, RGB uint8 `[H, W, 3]`, once per scale and mirror image.
 
         `pixel_aspect` is the width of the video's pixels divided by their height; optical flow is computed on square pixels.
 
-        Raises UserError where the device runs out of memory.
+        Raises UserError if the device runs out of memory.
         """
         self._first = []
         if self.model.needs_anchor:
@@ -131,9 +131,9 @@ class VideoSegmenter:
     ) -> Generator[Probability, None, None]:
         """Yield the result of `step` for each of `frames`, processing `batch_size` at once.
 
-        If the network takes optical flow, the second frame of a video is read before the first is segmented, unless they are
-        `live`. `flows` are the frames' normalised flows if they are known (None: of a frame without a neighbour), each taken
-        after its frame; none is computed then. `frames` are read in another thread, a batch ahead of the results (on a CPU, two).
+        If the network takes optical flow, the second frame of a video is read before the first is segmented, unless frames are
+        `live`. `flows` are the frames' normalised flows if already known (None for a frame without a neighbour), each read after
+        its frame; no flow is computed then. `frames` are read in another thread, one batch ahead of the results (on a CPU, two).
         """
         self._check_started()
         work = partial(self._results, computed=flows is None)
@@ -141,7 +141,7 @@ class VideoSegmenter:
         neighbours = self._with_neighbour(frames, live or flows is not None)
         given = zip(neighbours, repeat(None) if flows is None else flows, strict=False)
         batches = iter(lambda: list(islice(given, self.batch_size)), [])
-        # A GPU has one queue, a compiled network would be compiled for each thread, and `previous` needs the frame before.
+        # A GPU has one queue, a compiled network would be recompiled in each thread, and `previous` needs the previous frame.
         alone = self.model.device.type != "cpu" or getattr(self.model, "fixed_batch", False)
         alone |= "previous" in self.protocol.anchors
         workers = 1 if alone else min(FRAMES_IN_FLIGHT, threads)
@@ -154,7 +154,7 @@ class VideoSegmenter:
                     yield from starmap(self._finished, batch)
         finally:
             cv2.setNumThreads(opencv_threads)
-            torch.set_num_threads(threads)  # what a worker sets is the default of later threads
+            torch.set_num_threads(threads)  # a worker's setting becomes the default of later threads
 
     def segment(self, frames: Iterable[Frame]) -> Iterator[Probability]:
         """Yield the probability of each frame of a video, on demand; the first frame is the anchor."""
@@ -164,7 +164,7 @@ class VideoSegmenter:
             yield from self.steps(chain([anchor], frames))
 
     def skip(self, frame: Frame) -> None:
-        """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the optical flow of the next frame leads to it."""
+        """Skip a frame, RGB uint8 `[H, W, 3]`, that needs no mask; the next frame's optical flow points to it."""
         self._frame_before = frame
         self._average_before.skip()
 
@@ -173,7 +173,7 @@ class VideoSegmenter:
             raise UserError("no anchor yet: call start(anchor_frame) before step(frame)")
 
     def _with_neighbour(self, frames: Iterable[Frame], live: bool) -> Iterator[_Neighbours]:
-        """Yield each frame with the one before; the first of a video, unless it is `live`, with the next one."""
+        """Yield each frame with the previous one; the first of a video, unless it is `live`, with the next one."""
         frames = iter(frames)
         if self.flow is None and not self.protocol.smooth:
             yield from ((frame, None, False) for frame in frames)
@@ -191,7 +191,7 @@ class VideoSegmenter:
     def _results(
         self, frames: Sequence[tuple[_Neighbours, Vectors | None]], computed: bool
     ) -> list[tuple[Frame, npt.NDArray[np.float32], Link | None]]:
-        """Return what `_finished` takes. Each of `frames` has its normalised flow, unless it is `computed` here."""
+        """Return the arguments of `_finished` for `frames`, which have their normalised flows, unless these are `computed` here."""
         motions = [self._motion(*neighbours, given, computed) for neighbours, given in frames]
         images = [image for (image, _, _), _ in frames]
         flows, links = zip(*motions, strict=True)
@@ -201,7 +201,7 @@ class VideoSegmenter:
     def _motion(
         self, frame: Frame, neighbour: Frame | None, is_next: bool, given: Vectors | None, computed: bool
     ) -> tuple[Vectors | None, Link | None]:
-        """Return the flow for the network and the link to the frame before, None where they aren't needed or no neighbour fits."""
+        """Return the network's flow and the link to the previous frame; None if not needed, or if no neighbour has the same size."""
         if neighbour is None or neighbour.shape != frame.shape:
             return given, None
         frame, neighbour = (square_pixels(image, self._pixel_aspect) for image in (frame, neighbour))
@@ -244,7 +244,7 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def _step(self, frames: Sequence[_FrameAndFlow]) -> list[npt.NDArray[np.float32]]:
-        """Compute the average of each frame's views, probabilities or logits, of `_size_of_average`."""
+        """Compute the average of each frame's views, probabilities or logits, at the size `_size_of_average`."""
         views, flows = self._views([frame for frame, _ in frames]), self._flow_views([flow for _, flow in frames])
         with self._autocast():
             previous: list[Tensor] = []
@@ -262,10 +262,10 @@ class VideoSegmenter:
         return torch.autocast(self.model.device.type, dtype, enabled=dtype is not torch.float32)
 
     def _logits(self, index: int, view: Tensor, flow: Tensor | None, previous: list[Tensor]) -> Tensor:
-        """Compute the logits of a view's batch, padded if the network needs full ones.
+        """Compute the logits of a view's batch, padded if the network needs full batches.
 
-        Several anchors are stacked vertically, because attention does not depend on the grid. If frames are anchors of the next
-        ones, the last one's embedding is appended to `previous`.
+        Several anchors are stacked vertically, because attention does not depend on the grid. If each frame is the next one's
+        anchor, the last frame's embedding is appended to `previous`.
         """
         frames, flow, number = self._filled(view), None if flow is None else self._filled(flow), len(view)
         if not self.model.needs_anchor or "previous" not in self.protocol.anchors:
@@ -280,7 +280,7 @@ class VideoSegmenter:
         return self.model.segment(anchors, encoded)[:number].float()
 
     def _filled(self, batch: Tensor) -> Tensor:
-        """Pad `[B, ...]` with copies of its last item to `batch_size`, if each other size would be compiled anew."""
+        """Pad `[B, ...]` to `batch_size` with copies of its last item, if other batch sizes would be compiled anew."""
         missing = self.batch_size - len(batch)
         if missing <= 0 or not getattr(self.model, "fixed_batch", False):
             return batch
@@ -288,9 +288,9 @@ class VideoSegmenter:
         return filled.contiguous(memory_format=torch.channels_last)
 
     def _size_of_average(self, frame: Frame) -> tuple[int, int]:
-        """Return the size of the frame, or the test size if the filter is to enlarge the average.
+        """Return the size of the frame, or the test size if the guided filter is to upsample the average.
 
-        A frame that is no larger has no detail that the network did not see, and is not filtered.
+        A frame no larger than the test size has no detail that the network did not see, and is not filtered.
         """
         height, width = frame.shape[:2]
         filtered = self.protocol.refine and height * width > self.size[0] * self.size[1]
@@ -354,12 +354,12 @@ class VideoSegmenter:
 
 
 def _batch_of(image: Tensor) -> Tensor:
-    """Turn `[h, w, C]` into `[1, C, h, w]`, in an order in which PyTorch sees that channels come last: it resizes faster then."""
+    """Turn `[h, w, C]` into `[1, C, h, w]` in a way that PyTorch recognises as channels-last, which it resizes faster."""
     return image[None].permute(0, 3, 1, 2)
 
 
 def square_pixels(image: Frame, pixel_aspect: float) -> Frame:
-    """Stretch an image whose pixels are not square as players do."""
+    """Stretch an image with non-square pixels as players do."""
     if pixel_aspect == 1:
         return image
     width = max(round(image.shape[1] * pixel_aspect), 1)
@@ -367,5 +367,5 @@ def square_pixels(image: Frame, pixel_aspect: float) -> Frame:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # CUDA's allocator and Apple's say the former, the CPU's the latter.
+    # CUDA's and Apple's allocators use the first phrase, the CPU's the second.
     return any(said in str(error) for said in ("out of memory", "can't allocate memory"))

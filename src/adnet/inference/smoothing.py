@@ -1,4 +1,4 @@
-"""Average each probability with those before, moved along the optical flow. Beyond the paper."""
+"""Average each probability with those of earlier frames, warped along the optical flow. Beyond the paper."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from adnet.data.masks import Probability
 from adnet.data.pictures import Frame
 
 WEIGHT = 0.85
-"""The largest share that the frames before have in a pixel's average."""
+"""The largest share of earlier frames in a pixel's average."""
 
 TOLERANCE = 10.0
-"""Difference in grey levels between a pixel and where the flow says that it was, at which their share falls to 1/e of `WEIGHT`."""
+"""Difference in grey levels, between a pixel and its origin by the flow, at which earlier frames' share falls to 1/e of `WEIGHT`."""
 
 BLOCK, WARM_UP = 96, 32
-"""Frames of a block of the video, and how many frames before it its average begins."""
+"""Frames in a block of the video, and how many frames before a block its average begins."""
 
 _NEIGHBOURHOOD = 5, 5
 """Pixels that the difference in grey levels is averaged over."""
@@ -25,12 +25,12 @@ _NEIGHBOURHOOD = 5, 5
 
 @dataclass(frozen=True)
 class Link:
-    """What connects a frame with the one before, at the size `[h, w]` of the optical flow.
+    """What connects a frame with the previous one, at the size `[h, w]` of the optical flow.
 
     Args:
-        flow: to the frame before, `[h, w, 2]`, in its own pixels.
-        share: of the average of the frames before, `[h, w]` in [0, WEIGHT]: less where the two frames look different, as where
-            the flow is wrong or something has come into view.
+        flow: to the previous frame, `[h, w, 2]`, in pixels of its own grid.
+        share: of earlier frames in the average, `[h, w]` in [0, WEIGHT]: less where the two frames look different, because the
+            flow is wrong or something has come into view.
     """
 
     flow: npt.NDArray[np.float32]
@@ -46,11 +46,11 @@ def link(frame: Frame, before: Frame, method: OpticalFlow) -> Link:
 
 
 class TemporalAverage:
-    """Average the probabilities of a video's frames, one call a frame, in time order.
+    """Average the probabilities of a video's frames, one call per frame, in time order.
 
-    The average is recursive: each frame adds its probability to the average of those before. So that an interrupted video can
-    be continued without its first frames, each block of `BLOCK` frames has an average of its own, which begins `WARM_UP` frames
-    before it; by then, earlier frames would have a share of less than 1 % (0.85^32).
+    The average is recursive: each frame adds its probability to the average of earlier frames. So that an interrupted video
+    can be continued without its first frames, each block of `BLOCK` frames has its own average, which begins `WARM_UP` frames
+    before the block. At the block's start, still earlier frames would have a share of less than 1 % (0.85^32).
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class TemporalAverage:
         self._averages: dict[int, npt.NDArray[np.float32]] = {}
 
     def step(self, probability: Probability, link: Link | None) -> Probability:
-        """Average the next frame's `probability`, float32 `[H, W]`; without a `link` to the frame before, it stays as it is."""
+        """Average the next frame's `probability`, float32 `[H, W]`; without a `link` to the previous frame, it stays unchanged."""
         blocks = range(self._index // BLOCK, (self._index + WARM_UP) // BLOCK + 1)
         self._index += 1
         if link is None:
@@ -78,7 +78,7 @@ class TemporalAverage:
         return link.share * (moved(average, link.flow) - own)
 
     def skip(self) -> None:
-        """Leave out the next frame: the averages end before it."""
+        """Skip the next frame, which ends the averages."""
         self._index += 1
         self._averages = {}
 

@@ -1,1 +1,1 @@
-"""What the entry points and all floors share: the command line, checks of values, files, the machine."""
+"""What the entry points and all other folders share: the command line, checks of values, files, the machine."""

@@ -1,4 +1,4 @@
-"""Read NumPy's files, which may be damaged or come from anyone: completely, or not at all."""
+"""Read NumPy files, which may be damaged or untrusted: completely, or not at all."""
 
 import tokenize
 import zlib
@@ -16,7 +16,7 @@ from adnet.errors import UserError
 Array = npt.NDArray[Any]
 
 _DAMAGE = (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, tokenize.TokenError)
-"""What NumPy raises for a file that is empty, cut off, or has a wrong byte in its header or its compressed data."""
+"""What NumPy raises for a file that is empty or truncated, or has a wrong byte in its header or its compressed data."""
 
 
 def read_array(file: Path) -> Array:

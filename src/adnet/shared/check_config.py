@@ -1,4 +1,4 @@
-"""Configs: walk through one, and check its keys and the types and ranges of its values before anything is built."""
+"""Walk through a config, and check its keys and the types and ranges of its values before anything is built."""
 
 import inspect
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ TYPES: dict[str, Any] = {
     "inference.precisions": list[Literal["fp32", "tf32", "bf16"]],
     "input": Text
     | int
-    | Annotated[list[Text | int], Field(min_length=1, description="a list of a text or a whole number")],
+    | Annotated[list[Text | int], Field(min_length=1, description="a list of text or whole numbers")],
     "anchor": Text | int,
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],
     "port": Annotated[int, Field(ge=1, le=65535)],
@@ -47,7 +47,7 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each key within `node`, those of lists being numbers, in full, with its value."""
+    """Yield each key within `node` as a full path, in which list items are numbers, with its value."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
         yield f"{prefix}{key}", child
@@ -55,7 +55,7 @@ def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flattened(config: Any) -> dict[str, Any]:
-    """Return the values of a config by their keys in full; a list and an empty group are values."""
+    """Return the values of a config by their full keys; a list and an empty group count as values."""
     flat: dict[str, Any] = {}
     for key, child in config.items():
         if isinstance(child, dict) and child:
@@ -70,7 +70,7 @@ def _holds_target(node: Any) -> bool:
 
 
 def check_config(cfg: DictConfig, name: str) -> None:
-    """Raise UserError for a key that nothing reads, which Hydra accepts after a `+`, and for a value of the wrong type or range.
+    """Raise UserError for a value of the wrong type or range, and for an unknown key, which Hydra accepts after a `+`.
 
     Known keys are the arguments of a `_target_`; without one, the keys that `conf/NAME.yaml` composes to. Groups such as `logger`
     and `callbacks` may hold further entries that have a `_target_`. Types are those of `value_type`.
@@ -79,26 +79,26 @@ def check_config(cfg: DictConfig, name: str) -> None:
 
 
 def check_against(cfg: DictConfig, defaults: DictConfig) -> None:
-    """Do the same for a config without overrides other than that of a command."""
+    """Check `cfg` like `check_config`, against `defaults` instead of a command's config without overrides."""
     given: Any = OmegaConf.to_container(cfg)
     usual: Any = OmegaConf.to_container(defaults)
-    for importing in (False, True):  # most mistakes are answered before PyTorch is imported
+    for importing in (False, True):  # most mistakes are reported before PyTorch is imported
         _check_group(given, usual, "", importing)
 
 
 def _check_group(given: dict[str, Any], usual: Any, prefix: str, importing: bool, inside_target: bool = False) -> None:
-    """Check what a group holds: if `importing`, the arguments of each `_target_`, otherwise all else.
+    """Check the content of a group: if `importing`, the arguments of each `_target_`, otherwise everything else.
 
-    `prefix` is the group's name and a dot, `usual` what it holds by default, `inside_target` whether a `_target_` is above it.
+    `prefix` is the group's name and a dot, `usual` its default content, `inside_target` whether a `_target_` is above it.
     """
     target, defaults = given.get("_target_"), usual if isinstance(usual, dict) else {}
     for key, default in defaults.items():
         name = f"{prefix}{key}"
-        # Arguments of a `_target_` have a type to be checked by.
+        # Arguments of a `_target_` are checked by their type instead.
         needed = isinstance(default, dict) and default and not name.startswith(OPTIONAL) and "_target_" not in defaults
         if needed and not isinstance(given.get(key), dict):
             choose = "" if prefix else f", or choose {key}=NAME"
-            raise UserError(f"{name}={_shown(given.get(key))}: nothing runs without it; leave it out{choose}")
+            raise UserError(f"{name}={_shown(given.get(key))}: it can't be replaced; remove this override{choose}")
     if (target is not None) is importing and not (target is None and inside_target):
         _check_keys(given, usual, prefix)
     for key, value in given.items():
@@ -144,10 +144,10 @@ def _composed(name: str) -> DictConfig:
 
 
 def value_type(name: str, default: Any, target: str | None) -> Any:
-    """Return the type of a key's value, `Any` if everything goes.
+    """Return the type of a key's value, `Any` if any value is allowed.
 
-    It is the key's entry in `TYPES`, or else the annotation of the argument of `target`, the `_target_` beside the key, or else,
-    without a target, the type of `default`, the value in the config. A default of null permits null.
+    It is the key's entry in `TYPES`; otherwise, the annotation of the argument of `target` (the `_target_` beside the key) or,
+    without a target, the type of `default` (the value in the config). A default of null permits null.
     """
     if target is None or name in TYPES:
         hint = TYPES.get(name, Any if _is_elsewhere(default) else _type_like(default))
@@ -166,7 +166,7 @@ def argument_types(target: str) -> dict[str, Any]:
 
 
 def _argument_names(target: str, name: str) -> list[str] | None:
-    """Return the arguments of `target`, the `_target_` of the group `name`; None if it takes any. Raises UserError if there is none."""
+    """Return the arguments of `target`, the `_target_` of the group `name`; None if it takes any. Raises UserError if it is missing."""
     try:
         found: Any = resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
@@ -177,12 +177,12 @@ def _argument_names(target: str, name: str) -> list[str] | None:
 
 
 def _is_elsewhere(value: Any) -> bool:
-    """Return whether `value` is still to be given (`???`), or refers to another key, where it is checked."""
+    """Return whether `value` is still missing (`???`), or refers to another key, where it is checked."""
     return isinstance(value, str) and (value == "???" or "${" in value)
 
 
 def _type_like(default: Any) -> Any:
-    """Return the type of values that can replace `default`: for a number any number."""
+    """Return the type of values that can replace `default`: for a number, any number."""
     if isinstance(default, list) and default:
         return list[_type_like(default[0])]  # type: ignore[misc]
     if isinstance(default, int | float) and not isinstance(default, bool):

@@ -1,4 +1,4 @@
-"""Files from the network: resumed where they were cut off, with a progress bar."""
+"""Download files, with a progress bar; an interrupted download resumes."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ from adnet.shared.files import full_disk_named
 
 
 def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
-    """Download `url` to `path`, unless it is there already, and return `path`.
+    """Download `url` to `path`, unless that file exists, and return `path`.
 
-    What has arrived is kept in `<path>.part`, and the next try, in this call or another, asks for the rest. It fails
-    after `attempts` in a row that bring nothing new, each after `timeout` seconds without a byte: then it raises
-    UserError.
+    Received bytes are kept in `<path>.part`, and the next attempt, in this call or another, requests the rest. An
+    attempt ends after `timeout` seconds without a byte. Raises UserError after `attempts` in a row without a new
+    byte.
     """
     if path.is_file():
         return path
@@ -26,13 +26,13 @@ def fetch(url: str, path: Path, attempts: int = 5, timeout: float = 20) -> Path:
         try:
             _stream(url, part, timeout)
             break
-        except OSError as error:  # requests' errors are, too, without a number
+        except OSError as error:  # includes requests' errors, which have no errno
             if error.errno is not None:
                 raise
             left = attempts if _size(part) > before else left - 1
             again = isinstance(error, requests.RequestException) and not isinstance(error, requests.HTTPError)
             if left < 1 or not again:
-                kept = f"; {_size(part) / 1e6:.1f} MB are kept in {part}, and the next try goes on there"
+                kept = f"; {_size(part) / 1e6:.1f} MB are kept in {part}, and the next try continues there"
                 reason = _reason(error) + kept * (_size(part) > 0)
                 raise UserError(f"cannot download {url}: {reason}; try again, or give another url") from error
     os.replace(part, path)
@@ -45,19 +45,19 @@ def _size(part: Path) -> int:
 
 def _stream(url: str, part: Path, timeout: float) -> None:
     have = _size(part)
-    # Compressed on the way, the length and the place to go on from would be another file's.
+    # With compression, length and offset would be those of the compressed file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return
             part.unlink()
-            raise requests.ConnectionError(f"the server has less than the {have} bytes that were there; began anew")
+            raise requests.ConnectionError(f"the server's file is shorter than the {have} bytes kept; started over")
         response.raise_for_status()
         partial = response.status_code == requests.codes.partial_content
         if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             part.unlink()
-            raise requests.ConnectionError("the server sent another part than asked for; began anew")
+            raise requests.ConnectionError("the server sent another part than requested; started over")
         have = have if partial else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None

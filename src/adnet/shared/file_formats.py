@@ -23,16 +23,16 @@ FORMATS = tuple(name for name in _DESCRIBED if name != "shared")
 
 @cache
 def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON schema of a format, which files as adnet writes them now satisfy."""
+    """Return the JSON schema of a format, as the current version writes it."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.json", **_DESCRIBED[name]}
 
 
 def read_document(
     file: Path, name: str, needs: Collection[str] = (), advice: str = "write the file again"
 ) -> dict[str, Any]:
-    """Read a JSON file of the format `name`. Raises UserError, with `advice`, for an entry against its schema.
+    """Read a JSON file of the format `name`. Raises UserError, with `advice`, for an entry that violates the schema.
 
-    Files of other versions may have more entries, and lack all but those that match `needs` (`sequences.*.mean`).
+    Files of other versions may have additional entries, and may lack any except those that match `needs` (`sequences.*.mean`).
     """
     document = read_json(file)
     for error in Draft202012Validator(json_schema(name)).iter_errors(document):

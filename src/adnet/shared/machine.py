@@ -35,7 +35,7 @@ def available_cpus() -> int:
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for this process. No effect with other C libraries.
 
-    Each step allocates the same large tensors; to clear fresh pages first took a fifth of the time at `scale=lite`.
+    Each step allocates the same large tensors; clearing fresh pages took a fifth of the time at `scale=lite`.
     """
     if sys.platform == "win32":  # CDLL(None) does not work there
         return
@@ -87,20 +87,20 @@ def handling(number: int, handler: Callable[[int, Any], Any]) -> Iterator[None]:
 
 
 def need_extra(extra: str, module: str, what: str) -> None:
-    """Raise UserError, with the command that installs it, if `module`, which `what` needs, is not installed."""
+    """Raise UserError, with the command that installs `extra`, if `module`, which `what` needs, is not installed."""
     if sys.modules.get(module) is None and find_spec(module) is None:
         raise UserError(f"{what} needs the extra: pip install 'adnet[{extra}]'")
 
 
 def usable_device(name: str | torch.device | None = None) -> torch.device:
     """Return the device called `name`; None: cuda if there is one, else cpu. Raises UserError unless it can compute."""
-    import torch  # the command line is read without it
+    import torch  # not needed to read the command line
 
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        # PyTorch lists all devices and dispatch keys.
+        # PyTorch's message lists all devices and dispatch keys.
         reason = shorten(str(error).splitlines()[0], 160, placeholder=" ...")
         raise UserError(f"device={name} can't be used ({reason}): give cpu, cuda or cuda:1, or leave it out") from error
     return device

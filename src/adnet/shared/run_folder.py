@@ -18,7 +18,7 @@ def finished_summary(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     summary = read_json(file)
-    # Older versions wrote a summary for a run that a limit of the trainer had cut short, too.
+    # Older versions also wrote a summary for a run that a limit of the trainer had stopped early.
     steps, wanted = summary.get("steps"), read_config(folder).get("steps")
     short = isinstance(steps, int) and isinstance(wanted, int) and steps < wanted
     return None if short else summary
@@ -42,7 +42,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_metrics(file: Path) -> list[dict[str, str]]:
     """Read the rows of a `metrics.csv`: numbers as written, by column; empty if there is no file.
 
-    A last line that was cut off is left out, and so are empty cells. Raises UserError for a file of something else.
+    A truncated last line and empty cells are left out. Raises UserError for a file with other content.
     """
     if not file.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Texts that commands write, as Jinja templates inside the package."""
+"""Jinja templates, inside the package, of texts that commands write."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 

@@ -1,4 +1,4 @@
-"""Types of config values: check a value against an argument's annotation, limits included, and describe what it asks for."""
+"""Types of config values: check a value against an argument's annotation, limits included, and describe what it allows."""
 
 import types
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PydanticUserE
 from pydantic.fields import FieldInfo
 from pydantic_core import SchemaError, to_json
 
-Text = Annotated[str, Field(min_length=1, description="a text")]
-"""A name or a path, not empty. `KEY=$UNSET` of a shell would be the working directory."""
+Text = Annotated[str, Field(min_length=1, description="text")]
+"""A non-empty name or path: an empty one, from `KEY=$UNSET` in a shell, would be the working directory."""
 
 Proportion = Annotated[float, Field(ge=0, le=1)]
 
@@ -26,14 +26,14 @@ _Side = Annotated[int, Field(ge=17), AfterValidator(_on_grid)]
 FrameSize = Annotated[
     tuple[_Side, _Side], Field(description="[height, width] in pixels, each 8k+1 and at least 17, such as [193,337]")
 ]
-"""Height and width of frames for the network: the corner pixels of its stride-8 grid then lie on those of the frame."""
+"""Height and width of frames for the network: at 8k + 1, the corners of its stride-8 grid lie on the frame's corner pixels."""
 
 _AS_YAML = ConfigDict(strict=True, arbitrary_types_allowed=True)
 _NAMES: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "text",
     Path: "a path",
     list: "a list",
     type(None): "null",
@@ -43,14 +43,14 @@ _NAMES: dict[Any, str] = {
 def fits(value: Any, hint: Any) -> bool:
     """Return whether `value`, as YAML reads it, is of type `hint` without conversion.
 
-    A list can be a tuple, a text a path, a whole number a float. Nothing is an instance of a class: only a `_target_` makes one.
+    A list fits a tuple, text a path, a whole number a float. No value fits a class, which only a `_target_` can build.
     """
     if (checked := _checked(hint)) is None:
         return True
     try:
-        # Like YAML, JSON has lists for tuples and texts for paths.
+        # Like YAML, JSON has lists for tuples and strings for paths.
         checked.model_validate_json(to_json({"value": value}))
-    except ValueError:  # a ValidationError, or something that JSON hasn't
+    except ValueError:  # a ValidationError, or a value that JSON lacks
         return False
     return True
 
@@ -65,7 +65,7 @@ def _checked(hint: Any) -> type[BaseModel] | None:
 
 
 def described(hint: Any) -> str:
-    """Say what a value of type `hint` is: of `Proportion | None` "a number of at least 0 and at most 1 or null"."""
+    """Describe the values of type `hint`: for `Proportion | None`, "a number of at least 0 and at most 1 or null"."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _limited(FieldInfo.from_annotation(hint))
@@ -79,7 +79,7 @@ def described(hint: Any) -> str:
 
 
 def choices(hint: Any) -> list[str]:
-    """List the texts that the `Literal` types in `hint` allow."""
+    """List the strings that the `Literal` types in `hint` allow."""
     if get_origin(hint) is Literal:
         return [choice for choice in get_args(hint) if isinstance(choice, str)]
     return [choice for argument in get_args(hint) for choice in choices(argument)]
