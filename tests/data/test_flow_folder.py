@@ -188,7 +188,7 @@ def test_a_folder_is_listed_once(bear: Video, tmp_path: Path, monkeypatch: pytes
     flow = SequenceFlow(FlowFolder(tmp_path / "flow"), tmp_path / "cache")
     flow.fill([bear], workers=1)
     assert [flow(bear, index).shape for index in range(1, 4)] == [(*SIZE, 2)] * 3
-    assert listed == [tmp_path / "flow" / "bear"]
+    assert listed.count(tmp_path / "flow" / "bear") == 1
 
 
 def test_mistakes_are_one_line_before_training(bear: Video, tmp_path: Path) -> None:
