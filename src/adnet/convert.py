@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.masks import write_mask
-from adnet.data.videos import VideoDataset, kind_of
+from adnet.data.videos import VideoDataset, images_or_sequences
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.files import new_folder, write_text
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         dataset = instantiate(cfg.data)
         copy_dataset(dataset, output)
         number = len(dataset.sequences)
-        kind = kind_of(number, sum(len(sequence.frames) for sequence in dataset.sequences))
+        kind = images_or_sequences(number, sum(len(sequence.frames) for sequence in dataset.sequences))
         print(f"{dataset.name} {dataset.split}: {number} {kind if number != 1 else kind[:-1]} -> {output}")
     else:
         convert_checkpoint(cfg.checkpoint, cfg.variant, output, cfg.overwrite)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from adnet.data.known_dataset import DATASETS, KnownDataset
-from adnet.data.videos import VideoDataset, fingerprint, kind_of
+from adnet.data.videos import VideoDataset, fingerprint, images_or_sequences
 from adnet.errors import UserError
 from adnet.shared.command import command
 from adnet.shared.fetch import fetch
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     for split, dataset in download(known, root, cfg.url, cfg.verify).items():
         content = fingerprint(dataset)
         number, frames = len(content["sequences"]), content["frames"]
-        kind = kind_of(number, frames)
+        kind = images_or_sequences(number, frames)
         print(f"{dataset.name} {split}: {number} {kind}, {frames} frames, annotations {content['sha256']}")
     print(root)
 
@@ -89,7 +89,7 @@ def _checked(known: KnownDataset, root: Path, verify: bool) -> dict[str, VideoDa
         for what in ("sequences", "frames", "sha256"):
             expected = getattr(content, what)
             if verify and expected is not None and found[what] != expected:
-                kind = kind_of(found["sequences"], found["frames"]) if what == "sequences" else what
+                kind = images_or_sequences(found["sequences"], found["frames"]) if what == "sequences" else what
                 differs = f"{kind} {found[what]}, expected {expected}"
                 raise UserError(f"{split} is not the official release: {differs} (verify=false accepts it)")
     return datasets

@@ -105,7 +105,7 @@ def fingerprint(dataset: VideoDataset) -> dict[str, Any]:
     }
 
 
-def kind_of(sequences: int, frames: int) -> str:
+def images_or_sequences(sequences: int, frames: int) -> str:
     """Return what so many sequences of so many frames in all are called: images if each is a single one."""
     return "images" if sequences == frames else "sequences"
 

@@ -12,7 +12,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from adnet.data.videos import kind_of
+from adnet.data.videos import images_or_sequences
 from adnet.errors import UserError
 from adnet.shared.check_config import flattened
 from adnet.shared.file_formats import read_document
@@ -99,7 +99,7 @@ def _difference(earlier: dict[str, Any], data: dict[str, Any], split: str) -> st
     if not before or "sequences" not in before:
         return "which is not recorded there"
     if different := sorted({*before["sequences"]} ^ {*now["sequences"]}):
-        kind = kind_of(len(now["sequences"]), now["frames"])
+        kind = images_or_sequences(len(now["sequences"]), now["frames"])
         return f"{kind} {', '.join(different[:5])}" + f" and {len(different) - 5} more" * (len(different) > 5)
     if before.get("frames") != now["frames"]:
         return f"{before.get('frames')} frames then, {now['frames']} now"
