@@ -1,7 +1,7 @@
 """Pages from elsewhere in the repository, and links between all pages.
 
 The experiments' READMEs, the changelog and the contributing guide are pages of the site. In Markdown, links are relative to the file,
-so that they work where the repository is browsed; here they become links between pages. A link to a file that is no page becomes plain text.
+so that the repository can be browsed; here they become links between pages. A link to a file that is no page becomes plain text.
 """
 
 from __future__ import annotations
